@@ -1,0 +1,1 @@
+//! Reading and applying OCI image layers.

@@ -1,0 +1,475 @@
+//! Typed messages between the engine and its shim.
+//!
+//! The engine starts the shim with one end of a socket pair as descriptor [`CONTROL_FD`]. The shim says [`Hello`], the engine
+//! answers with [`Launch`], which gives the process its role. A monitor also listens on a socket named [`CONTROL_SOCKET`] in the
+//! container's run directory, where any process of the same user may send [`Request`]s.
+//!
+//! Errors cross as (step, errno, object) in a [`Failure`], never as text. Both sides are always built together, so the
+//! format has no compatibility promise; [`VERSION`] guards the socket of monitors that outlive the library that started them.
+//!
+//! This crate does no work: it names things and moves frames.
+
+#![forbid(unsafe_code)]
+
+mod conn;
+mod steps;
+
+pub use conn::{Connection, FdIndex, FdList, Fds, ProtocolError};
+pub use steps::{Failure, Step};
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the messages. A monitor and an engine of different versions refuse each other.
+pub const VERSION: u32 = 1;
+
+/// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
+pub const CONTROL_FD: i32 = 3;
+
+/// The name of a monitor's socket in the container's run directory.
+pub const CONTROL_SOCKET: &str = "ctl";
+
+/// The name of the file in the container's run directory that a monitor writes before it says that the program
+/// runs: a [`StateRecord`]. Replaced atomically when the program ends.
+pub const STATE_FILE: &str = "state";
+
+/// The first message of the shim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`] of the shim.
+    pub version: u32,
+}
+
+/// What the engine wants the new process to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Launch {
+    /// The parent of a container.
+    Monitor(Box<MonitorSpec>),
+    /// A worker on untrusted archives and directories.
+    Archive(Box<ArchiveJob>),
+}
+
+/// What a shim sends on its control socket after [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The program runs. The frame carries two pidfds: the monitor's and the program's.
+    Started(Box<Started>),
+    /// The program ended.
+    Exited(Exit),
+    /// An archive job is complete.
+    Done(Box<ArchiveDone>),
+    /// The work failed; the shim ends and has left nothing.
+    Failed(Failure),
+}
+
+/// The user namespace of a rootless shim. The shim makes it after its exec (an exec in a namespace without maps would lose
+/// the capabilities) and sees to the maps itself, so that the engine starts no other program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserNamespace {
+    /// Only the caller's own ids are mapped, to 0; `setgroups` is denied.
+    Single {
+        /// The caller's user id.
+        uid: u32,
+        /// The caller's group id.
+        gid: u32,
+    },
+    /// Ranges from `/etc/subuid` and `/etc/subgid`, written by the set-id helpers, which a child that stays outside the new
+    /// namespace runs.
+    Ranges {
+        /// User id ranges.
+        uids: Vec<IdRange>,
+        /// Group id ranges.
+        gids: Vec<IdRange>,
+        /// Absolute path of `newuidmap`.
+        newuidmap: String,
+        /// Absolute path of `newgidmap`.
+        newgidmap: String,
+    },
+}
+
+/// A line of an id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Everything a monitor needs to start its container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorSpec {
+    /// The container's id.
+    pub id: String,
+    /// The user namespace to make, when rootless.
+    pub userns: Option<UserNamespace>,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// The host name in the container's uts namespace.
+    pub hostname: String,
+    /// The network.
+    pub network: Network,
+    /// The program.
+    pub process: ProcessSpec,
+    /// Small files that the engine provides, such as `/etc/hosts`: mounted from a tmpfs of the container, never written into its root.
+    pub files: Vec<ProvidedFile>,
+    /// Paths that are made invisible: files by an empty file, directories by an empty read-only tmpfs. Missing ones are skipped.
+    pub masked_paths: Vec<String>,
+    /// Paths that are made read-only. Missing ones are skipped.
+    pub readonly_paths: Vec<String>,
+    /// Device nodes of `/dev` (beside the pseudo terminals and the standard links).
+    pub devices: Vec<Device>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+    /// Whether the root file system is read-only.
+    pub readonly_root: bool,
+    /// `cgroup.procs` files (one per v1 hierarchy, or the one of v2), open for writing: every process of the container
+    /// joins them before anything else.
+    pub cgroup_procs: Vec<FdIndex>,
+    /// How cgroups are shown inside at `/sys/fs/cgroup`.
+    pub cgroup_view: CgroupView,
+    /// The standard streams of the program.
+    pub stdio: Stdio,
+    /// How long the container may live.
+    pub lifetime: Lifetime,
+    /// The container's run directory (for [`CONTROL_SOCKET`] and [`STATE_FILE`]).
+    pub run_dir: FdIndex,
+    /// The container's lock file, with the lock held by this open file description. As long as the monitor has it, the
+    /// container counts as alive.
+    pub lock: FdIndex,
+}
+
+/// How the root file system is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// An overlay mount.
+    Overlay {
+        /// The directory that the names in `lower` are relative to; becomes the working directory for the mount call.
+        layers: FdIndex,
+        /// Lower directories, uppermost first, as short names relative to `layers`, without `:` `,` or `\`.
+        lower: Vec<String>,
+        /// The container's directory, which has `upper` and `work`.
+        container: FdIndex,
+        /// Use `user.overlay.*` attributes (needed in a user namespace).
+        userxattr: bool,
+    },
+}
+
+/// The network of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// A namespace of its own with nothing but loopback.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// How `/sys/fs/cgroup` looks inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CgroupView {
+    /// A read-only cgroup2 mount, in a cgroup namespace.
+    V2,
+    /// An empty read-only tmpfs: on v1 and hybrid hosts.
+    Hidden,
+}
+
+/// How long a container may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lifetime {
+    /// It outlives its starter.
+    Detached,
+    /// It dies with the process of this pidfd, however that process ends.
+    Session(FdIndex),
+}
+
+/// A program to run in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Program and arguments; never empty. A program name without `/` is looked up in the `PATH` of `env`.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment, `NAME=value`. `HOME` is added from the image's passwd file when missing.
+    pub env: Vec<Vec<u8>>,
+    /// The working directory; made when missing if `create_cwd`.
+    pub cwd: Vec<u8>,
+    /// Whether a missing working directory is made.
+    pub create_cwd: bool,
+    /// `name`, `uid`, `name:group`, `uid:gid`, as in the image specification; empty is `0:0`. Names are looked up in the
+    /// container's own `/etc/passwd` and `/etc/group`.
+    pub user: String,
+    /// More group ids or names.
+    pub additional_groups: Vec<String>,
+    /// Capabilities as bit masks.
+    pub capabilities: Capabilities,
+    /// Set `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// A classic BPF program (`struct sock_filter` array, native byte order); empty is none.
+    pub seccomp: Vec<u8>,
+    /// Resource limits: (`RLIMIT_*` number, soft, hard). One that cannot be set is a warning.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// The file mode creation mask.
+    pub umask: u32,
+}
+
+/// Capability sets as bit masks, bit n for capability number n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Bounding set. Effective and permitted are the same set for user 0, and empty for any other user.
+    pub bounding: u64,
+    /// Ambient and inheritable set: empty unless asked for.
+    pub ambient: u64,
+}
+
+/// A small file that the engine provides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvidedFile {
+    /// Absolute path in the container.
+    pub path: String,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+/// A device node in the container's `/dev`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Name relative to `/dev`.
+    pub name: String,
+    /// Major number (all default devices are character devices).
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// The standard streams of a container's program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdio {
+    /// The caller's own descriptors, used as they are.
+    Pass {
+        /// Standard input; `/dev/null` when None.
+        stdin: Option<FdIndex>,
+        /// Standard output; `/dev/null` when None.
+        stdout: Option<FdIndex>,
+        /// Standard error; `/dev/null` when None.
+        stderr: Option<FdIndex>,
+    },
+    /// The monitor reads both streams and appends them to the log file of this descriptor, as [`LogFrame`] headers with data.
+    Log {
+        /// The log file, open for appending.
+        file: FdIndex,
+        /// Standard input; `/dev/null` when None.
+        stdin: Option<FdIndex>,
+    },
+}
+
+/// The header of a record in a container's log: 16 bytes, little endian.
+///
+/// Layout: `u64` nanoseconds since the epoch, `u32` length of the data that follows, `u8` stream (1 or 2), three zero bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogFrame {
+    /// Arrival, nanoseconds since the epoch.
+    pub time: u64,
+    /// Bytes of data after the header.
+    pub length: u32,
+    /// 1 is standard output, 2 is standard error.
+    pub stream: u8,
+}
+
+impl LogFrame {
+    /// Bytes of an encoded header.
+    pub const SIZE: usize = 16;
+    /// The most data a record carries.
+    pub const MAX_DATA: usize = 64 * 1024;
+
+    /// The header as bytes.
+    pub fn encode(&self) -> [u8; Self::SIZE] {
+        let mut out = [0; Self::SIZE];
+        out[..8].copy_from_slice(&self.time.to_le_bytes());
+        out[8..12].copy_from_slice(&self.length.to_le_bytes());
+        out[12] = self.stream;
+        out
+    }
+
+    /// Reads a header; None if it is not one.
+    pub fn decode(bytes: &[u8; Self::SIZE]) -> Option<LogFrame> {
+        let time = u64::from_le_bytes(bytes[..8].try_into().ok()?);
+        let length = u32::from_le_bytes(bytes[8..12].try_into().ok()?);
+        let stream = bytes[12];
+        let valid = matches!(stream, 1 | 2) && bytes[13..] == [0; 3] && length as usize <= Self::MAX_DATA;
+        valid.then_some(LogFrame { time, length, stream })
+    }
+}
+
+/// The program runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// What the program's process really got, read back in that process right before it became the program.
+    pub isolation: Isolation,
+    /// When the steps were over, nanoseconds of `CLOCK_MONOTONIC`.
+    pub timings: Vec<(Step, u64)>,
+    /// What could not be given and was not essential.
+    pub warnings: Vec<Failure>,
+}
+
+/// Isolation as read back from the process itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Isolation {
+    /// Namespaces: (name as in `/proc/self/ns`, inode of the container's, inode of the host's as the monitor's starter sees it).
+    pub namespaces: Vec<(String, u64, u64)>,
+    /// Effective capabilities.
+    pub effective: u64,
+    /// Permitted capabilities.
+    pub permitted: u64,
+    /// Inheritable capabilities.
+    pub inheritable: u64,
+    /// Ambient capabilities.
+    pub ambient: u64,
+    /// Bounding set.
+    pub bounding: u64,
+    /// `no_new_privs`.
+    pub no_new_privileges: bool,
+    /// Seccomp mode: 0 none, 2 filter.
+    pub seccomp: u8,
+    /// User id, as seen inside.
+    pub uid: u32,
+    /// Group id, as seen inside.
+    pub gid: u32,
+    /// Supplementary groups, as seen inside.
+    pub groups: Vec<u32>,
+    /// `/proc/self/uid_map`, read before the container's namespaces were made.
+    pub uid_map: String,
+    /// `/proc/self/gid_map`, likewise.
+    pub gid_map: String,
+    /// `/proc/self/cgroup` before the cgroup namespace was made.
+    pub cgroup: String,
+    /// The kernel's line of the root mount in `/proc/self/mountinfo`.
+    pub root_mount: String,
+    /// Masked paths that were there and were masked.
+    pub masked_paths: Vec<String>,
+    /// Read-only paths that were there and were made read-only.
+    pub readonly_paths: Vec<String>,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The status as docker reports it: the program's own, or 128 plus the signal.
+    pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// When, nanoseconds since the epoch.
+    pub finished_at: u64,
+    /// Whether a core was dumped.
+    pub core_dumped: bool,
+}
+
+/// The content of [`STATE_FILE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateRecord {
+    /// [`VERSION`] of the monitor.
+    pub version: u32,
+    /// The container's id.
+    pub id: String,
+    /// When the program was started, nanoseconds since the epoch.
+    pub started_at: u64,
+    /// What it got.
+    pub started: Started,
+    /// How it ended; None while it runs.
+    pub exit: Option<Exit>,
+}
+
+/// What any process of the container's owner may ask a monitor on its socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Sends a signal to the container's first process.
+    Signal(i32),
+    /// Answered with [`Response::Exited`] when the container ends.
+    Wait,
+    /// Runs another program in the container. The frame carries three descriptors: standard input, output and error.
+    Exec(Box<ProcessSpec>),
+}
+
+/// A monitor's answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// Done.
+    Ok,
+    /// The program of an [`Request::Exec`] runs. The frame carries its pidfd. [`Response::Exited`] follows on the same connection when it ends.
+    Running {
+        /// What could not be given and was not essential.
+        warnings: Vec<Failure>,
+    },
+    /// The program ended.
+    Exited(Exit),
+    /// The request failed.
+    Failed(Failure),
+}
+
+/// A job of the archive role. All paths are below the directory given by descriptor, which becomes the worker's root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveJob {
+    /// The user namespace to make, when rootless.
+    pub userns: Option<UserNamespace>,
+    /// The work.
+    pub work: ArchiveWork,
+}
+
+/// The work of the archive role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArchiveWork {
+    /// Applies one layer to an empty directory, as an overlay lower directory.
+    Apply {
+        /// The directory that gets the layer.
+        target: FdIndex,
+        /// The archive, read to its end: plain, gzip, zstd, bzip2 or xz, told by its first bytes.
+        input: FdIndex,
+        /// The layers below, uppermost first, for the attributes of directories that the archive leaves out, and for hard links into them.
+        lower: Vec<FdIndex>,
+        /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`.
+        userxattr: bool,
+        /// Bounds on what the archive may do.
+        limits: Limits,
+    },
+    /// Removes entries of a directory, whole trees, whatever their modes and owners.
+    Remove {
+        /// The directory.
+        parent: FdIndex,
+        /// Names in it, each a single component. A missing one is not an error.
+        names: Vec<String>,
+    },
+}
+
+/// Bounds on an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of the uncompressed stream.
+    pub max_bytes: u64,
+    /// Entries.
+    pub max_entries: u64,
+    /// Uncompressed bytes for each compressed byte, beyond the first 64 MiB.
+    pub max_ratio: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_bytes: 1 << 40, max_entries: 20_000_000, max_ratio: 1000 }
+    }
+}
+
+/// What an archive job did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ArchiveDone {
+    /// SHA-256 of the uncompressed stream, to its end: the diff id.
+    pub diff_sha256: [u8; 32],
+    /// Bytes of the uncompressed stream.
+    pub uncompressed_bytes: u64,
+    /// Bytes of the regular files written.
+    pub content_bytes: u64,
+    /// Entries applied.
+    pub entries: u64,
+    /// What could not be given and was not essential (device nodes and owners when rootless), at most 64 of them.
+    pub warnings: Vec<Failure>,
+    /// How many warnings there were.
+    pub warning_count: u64,
+}

@@ -1,0 +1,146 @@
+//! What a caller may ask of a container, and the checks on it. All defaults and all validation live here, for every surface.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The options of a new container. Field names are docker-py's. [`ContainerSpec::new`] gives the defaults; [`ContainerSpec::validate`] reports
+/// the first field that no container could have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ContainerSpec {
+    /// The image: a reference, an id, or an unambiguous prefix of an id of at least four hexadecimal digits.
+    pub image: String,
+    /// The command. None: the image's. The rules for `entrypoint` and `command` are docker's.
+    pub command: Option<Vec<String>>,
+    /// The entrypoint. None: the image's. An empty list removes the image's entrypoint; any other value drops the image's command too.
+    pub entrypoint: Option<Vec<String>>,
+    /// A name of `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
+    pub name: Option<String>,
+    /// Environment, merged over the image's.
+    pub environment: Vec<(String, String)>,
+    /// Working directory, absolute; made when missing. None: the image's, or `/`.
+    pub working_dir: Option<String>,
+    /// `name`, `uid`, `name:group` or `uid:gid`. None: the image's, or `0:0`.
+    pub user: Option<String>,
+    /// More group ids or names.
+    pub group_add: Vec<String>,
+    /// Host name; the first 12 characters of the id when None.
+    pub hostname: Option<String>,
+    /// `none` or `host`.
+    pub network: NetworkMode,
+    /// Memory limit in bytes.
+    pub mem_limit: Option<u64>,
+    /// CPU limit in billionths of a CPU (docker's NanoCpus).
+    pub nano_cpus: Option<u64>,
+    /// Limit on the number of processes and threads.
+    pub pids_limit: Option<u64>,
+    /// Capabilities added to the default set: names with or without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set: names with or without `CAP_`, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// Mount the root file system read-only.
+    pub read_only: bool,
+    /// `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
+    pub security_opt: Vec<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The signal that `stop` sends: a name or a number. None: the image's, or SIGTERM.
+    pub stop_signal: Option<String>,
+    /// Seconds `stop` waits before it kills. None: 10.
+    pub stop_timeout: Option<u32>,
+    /// Size of `/dev/shm` in bytes. None: 64 MiB.
+    pub shm_size: Option<u64>,
+    /// Lines `host:address` for `/etc/hosts`.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers for `/etc/resolv.conf`. Empty: the host's.
+    pub dns: Vec<String>,
+    /// Remove the container when it ends.
+    pub auto_remove: bool,
+    /// How long the container may live.
+    pub lifetime: Lifetime,
+}
+
+/// The network of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum NetworkMode {
+    /// A namespace of its own with nothing but loopback.
+    #[default]
+    None,
+    /// The host's network.
+    Host,
+}
+
+/// How long a container may live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Lifetime {
+    /// It outlives its starter.
+    #[default]
+    Detached,
+    /// It dies with the process that started it, however that process ends.
+    Session,
+}
+
+impl ContainerSpec {
+    /// A container of an image, with every default.
+    pub fn new(image: impl Into<String>) -> ContainerSpec {
+        ContainerSpec {
+            image: image.into(),
+            command: None,
+            entrypoint: None,
+            name: None,
+            environment: Vec::new(),
+            working_dir: None,
+            user: None,
+            group_add: Vec::new(),
+            hostname: None,
+            network: NetworkMode::None,
+            mem_limit: None,
+            nano_cpus: None,
+            pids_limit: None,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            read_only: false,
+            security_opt: Vec::new(),
+            labels: BTreeMap::new(),
+            stop_signal: None,
+            stop_timeout: None,
+            shm_size: None,
+            extra_hosts: Vec::new(),
+            dns: Vec::new(),
+            auto_remove: false,
+            lifetime: Lifetime::Detached,
+        }
+    }
+
+    /// Sets the command.
+    pub fn command<S: Into<String>>(mut self, command: impl IntoIterator<Item = S>) -> ContainerSpec {
+        self.command = Some(command.into_iter().map(Into::into).collect());
+        self
+    }
+}
+
+/// The options of another program in a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecSpec {
+    /// Program and arguments; never empty.
+    pub command: Vec<String>,
+    /// Environment, merged over the container's.
+    pub environment: Vec<(String, String)>,
+    /// Working directory. None: the container's.
+    pub working_dir: Option<String>,
+    /// User. None: the container's.
+    pub user: Option<String>,
+}
+
+impl ExecSpec {
+    /// A program with every default.
+    pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> ExecSpec {
+        ExecSpec { command: command.into_iter().map(Into::into).collect(), ..ExecSpec::default() }
+    }
+}

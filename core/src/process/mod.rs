@@ -1,0 +1,1 @@
+//! Starting the shim and talking to it.
