@@ -379,6 +379,18 @@ pub struct StateRecord {
     pub exit: Option<Exit>,
 }
 
+impl StateRecord {
+    /// The record as the bytes of a file. Empty only if memory is exhausted, which no reader takes for a record.
+    pub fn encode(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Reads a record; None if the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Option<StateRecord> {
+        postcard::from_bytes(bytes).ok()
+    }
+}
+
 /// What any process of the container's owner may ask a monitor on its socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
