@@ -1,1 +1,5 @@
 //! sys
+#[allow(unsafe_code)]
+pub(crate) mod bpf;
+#[allow(unsafe_code)]
+pub(crate) mod probe;
