@@ -1,8 +1,9 @@
 //! Directories of a cgroup hierarchy: making, killing, removing. The same for both versions.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -48,14 +49,14 @@ impl Tree {
     pub(super) fn make(&self, id: &str) -> io::Result<PathBuf> {
         let leaf = self.leaf(id);
         for _ in 0..1000 {
-            match fs::create_dir(&leaf) {
+            match mkdir(&leaf) {
                 Ok(()) => return Ok(leaf),
                 Err(error) if error.kind() == Io::AlreadyExists => {
                     remove(&leaf)?;
                 }
                 Err(error) if error.kind() == Io::NotFound => {
                     for parent in self.parents() {
-                        match fs::create_dir(&parent) {
+                        match mkdir(&parent) {
                             Err(error) if error.kind() == Io::AlreadyExists => {}
                             // Somebody removed the one above just now.
                             Err(error)
@@ -98,6 +99,11 @@ impl Tree {
     }
 }
 
+/// Makes a cgroup that nobody else may make cgroups in, whatever the umask of the host program.
+fn mkdir(cgroup: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o755).create(cgroup)
+}
+
 /// Reads a file of a cgroup.
 pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
@@ -130,7 +136,7 @@ fn remove(cgroup: &Path) -> io::Result<()> {
             }
             result => return result,
         }
-        kill(cgroup)?;
+        kill(cgroup);
         for below in below(cgroup) {
             // Those that are still busy are met again in the next round.
             let _ = fs::remove_dir(below);
@@ -158,12 +164,10 @@ fn below(cgroup: &Path) -> Vec<PathBuf> {
 }
 
 /// Kills what is in a cgroup and below now, and waits a moment for it to end.
-fn kill(cgroup: &Path) -> io::Result<()> {
-    match write(&cgroup.join("cgroup.kill"), "1") {
-        // Processes of another pid namespace are killed, too.
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == Io::NotFound || error.kind() == Io::PermissionDenied => {}
-        Err(error) => return Err(error),
+fn kill(cgroup: &Path) {
+    // Version 2 kills all at once, also what is in another pid namespace, and what is being forked.
+    if write(&cgroup.join("cgroup.kill"), "1").is_ok() {
+        return;
     }
     let mut victims = Vec::new();
     for cgroup in below(cgroup).into_iter().chain([cgroup.to_owned()]) {
@@ -190,7 +194,6 @@ fn kill(cgroup: &Path) -> io::Result<()> {
         // An interrupted wait is a shorter one: the caller looks again.
         let _ = poll(&mut [PollFd::new(victim, PollFlags::IN)], Some(&timeout));
     }
-    Ok(())
 }
 
 /// The processes in a `cgroup.procs` file. Those of another pid namespace are listed as 0 and left out.

@@ -1,5 +1,7 @@
 //! What every container gets: masked and read-only paths, device nodes, device rules. The lists are those of docker and runc.
 
+use std::sync::OnceLock;
+
 use coble_protocol::Device;
 
 /// Paths that are made invisible, but for those that depend on the machine: see [`masked_paths`].
@@ -28,12 +30,17 @@ const MOST_PROCESSORS: u32 = 8192;
 /// Paths that are made invisible: files of the kernel that tell about the host, its hardware or its secrets. With the thermal counters of every
 /// processor that the machine can have, which show what others compute.
 pub(crate) fn masked_paths() -> Vec<String> {
-    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
-    let thermal = processors(&possible)
-        .into_iter()
-        .map(|number| format!("/sys/devices/system/cpu/cpu{number}/thermal_throttle"))
-        .filter(|path| std::fs::exists(path).unwrap_or(true));
-    MASKED_PATHS.iter().map(|path| (*path).to_owned()).chain(thermal).collect()
+    // What the machine can have does not change while it runs.
+    static THERMAL: OnceLock<Vec<String>> = OnceLock::new();
+    let thermal = THERMAL.get_or_init(|| {
+        let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default();
+        processors(&possible)
+            .into_iter()
+            .map(|number| format!("/sys/devices/system/cpu/cpu{number}/thermal_throttle"))
+            .filter(|path| std::fs::exists(path).unwrap_or(true))
+            .collect()
+    });
+    MASKED_PATHS.iter().map(|path| (*path).to_owned()).chain(thermal.iter().cloned()).collect()
 }
 
 /// The numbers in a list as the kernel writes it: `0-3,8`.

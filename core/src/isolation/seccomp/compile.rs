@@ -3,10 +3,8 @@
 //! A call costs about a dozen instructions, whichever it is, and none at all once the kernel has seen that the answer for
 //! its number does not depend on the arguments. Not for loading programs: the shim does that.
 
-use std::collections::BTreeMap;
-
 use super::profile::{Action, Rule, Test};
-use super::syscalls::Abi;
+use super::syscalls::{self, Abi};
 
 /// An instruction: `struct sock_filter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +70,12 @@ pub(super) fn compile(
     default: Action,
     unknown: Action,
 ) -> Vec<Instruction> {
+    let verdicts = verdicts(rules, default);
+    let unknown = Verdict::plain(unknown);
     let mut code = vec![statement(LOAD, ARCHITECTURE)];
     for architecture in architectures {
         let mut block = vec![statement(LOAD, NUMBER)];
-        block.extend(search(&ranges(architecture, rules, default, unknown)));
+        block.extend(search(&ranges(architecture, &verdicts, &unknown)));
         code.push(Instruction { code: IF_EQUAL, jt: 1, jf: 0, k: architecture.audit });
         code.push(statement(JUMP, block.len() as u32));
         code.extend(block);
@@ -97,26 +97,23 @@ pub(super) fn encode(code: &[Instruction]) -> Vec<u8> {
 
 /// All numbers of an architecture as ranges of one verdict each: (first number, verdict). The first starts at 0, the last
 /// ends at `u32::MAX`, neighbours differ.
-fn ranges(
+fn ranges<'a>(
     architecture: &Architecture,
-    rules: &[&Rule],
-    default: Action,
-    unknown: Action,
-) -> Vec<(u32, Verdict)> {
-    let mut calls = BTreeMap::new();
-    for (name, number) in architecture.abis.iter().flat_map(|abi| abi.calls()) {
-        calls.insert(number, verdict(name, rules, default));
-    }
-    let unknown = Verdict::plain(unknown);
-    let mut ranges: Vec<(u32, Verdict)> = Vec::new();
-    let mut add = |start: u32, verdict: Verdict| match ranges.last_mut() {
+    verdicts: &'a [Verdict],
+    unknown: &'a Verdict,
+) -> Vec<(u32, &'a Verdict)> {
+    let calls = architecture.abis.iter().flat_map(|abi| abi.calls());
+    let mut calls: Vec<(u32, &Verdict)> = calls.map(|(row, _, number)| (number, &verdicts[row])).collect();
+    calls.sort_unstable_by_key(|(number, _)| *number);
+    let mut ranges: Vec<(u32, &Verdict)> = Vec::new();
+    let mut add = |start: u32, verdict: &'a Verdict| match ranges.last() {
         Some((_, last)) if *last == verdict => {}
         _ => ranges.push((start, verdict)),
     };
     let mut next = 0;
     for (number, verdict) in calls {
         if number > next {
-            add(next, unknown.clone());
+            add(next, unknown);
         }
         add(number, verdict);
         next = number + 1;
@@ -125,22 +122,25 @@ fn ranges(
     ranges
 }
 
-fn verdict(name: &str, rules: &[&Rule], default: Action) -> Verdict {
-    let mut verdict = Verdict::plain(default);
-    for rule in rules.iter().filter(|rule| rule.names.contains(&name)) {
-        match rule.test {
-            Some(test) => verdict.tests.push((test, rule.action)),
-            None => {
-                verdict.otherwise = rule.action;
-                break;
+/// What the rules decide, for each row of the table.
+fn verdicts(rules: &[&Rule], default: Action) -> Vec<Verdict> {
+    let mut verdicts = vec![Verdict::plain(default); syscalls::ROWS];
+    let mut decided = [false; syscalls::ROWS];
+    for rule in rules {
+        for row in rule.names.iter().filter_map(|name| syscalls::row(name)) {
+            match rule.test {
+                // Behind a rule without a test none is reached.
+                _ if decided[row] => {}
+                Some(test) => verdicts[row].tests.push((test, rule.action)),
+                None => (verdicts[row].otherwise, decided[row]) = (rule.action, true),
             }
         }
     }
-    verdict
+    verdicts
 }
 
 /// A balanced search tree over the ranges, with the number in the accumulator.
-fn search(ranges: &[(u32, Verdict)]) -> Vec<Instruction> {
+fn search(ranges: &[(u32, &Verdict)]) -> Vec<Instruction> {
     match ranges {
         [] => Vec::new(),
         [(_, verdict)] => decide(verdict),
@@ -173,7 +173,7 @@ fn decide(verdict: &Verdict) -> Vec<Instruction> {
 
 /// Code that returns the action if the test holds, and goes on behind itself if not.
 fn check(test: &Test, action: Action) -> Vec<Instruction> {
-    // Jumps that are still to be aimed: (index, whether the true branch goes to the hit, whether the false branch fails).
+    // Jumps are aimed at the end, when it is known where these two places are.
     const HIT: u8 = 254;
     const MISS: u8 = 255;
     let mut code = Vec::new();

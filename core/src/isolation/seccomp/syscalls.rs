@@ -24,17 +24,25 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 const NO: u32 = u32::MAX;
 
 impl Abi {
-    /// Every system call of the ABI, with the number that seccomp sees.
-    pub(super) fn calls(self) -> impl Iterator<Item = (&'static str, u32)> {
+    /// Every system call of the ABI: its row in the table, its name, and the number that seccomp sees.
+    pub(super) fn calls(self) -> impl Iterator<Item = (usize, &'static str, u32)> {
         let bit = if self == Abi::X32 { X32_BIT } else { 0 };
-        TABLE
-            .iter()
-            .map(move |(name, numbers)| (*name, numbers[self as usize]))
-            .filter(|(_, number)| *number != NO)
-            .map(move |(name, number)| (name, number | bit))
+        TABLE.iter().enumerate().filter_map(move |(row, (name, numbers))| {
+            let number = numbers[self as usize];
+            (number != NO).then_some((row, *name, number | bit))
+        })
     }
 }
 
+/// How many rows the table has.
+pub(super) const ROWS: usize = TABLE.len();
+
+/// The row of a name.
+pub(super) fn row(name: &str) -> Option<usize> {
+    TABLE.binary_search_by_key(&name, |(known, _)| known).ok()
+}
+
+/// Sorted by name.
 #[rustfmt::skip]
 const TABLE: &[(&str, [u32; 5])] = &[
     ("ARM_usr26", [NO, NO, NO, NO, 0xf0003]),

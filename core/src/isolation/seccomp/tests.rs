@@ -24,7 +24,7 @@ impl Call {
             4 => self.arch,
             16..64 => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+                if offset & 7 == 0 { arg as u32 } else { (arg >> 32) as u32 }
             }
             _ => panic!("load of {offset}"),
         }
@@ -61,7 +61,7 @@ fn run(code: &[Instruction], call: &Call) -> (u32, usize) {
 }
 
 fn number(abi: Abi, name: &str) -> u32 {
-    abi.calls().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} on {abi:?}")).1
+    abi.calls().find(|(_, known, _)| *known == name).unwrap_or_else(|| panic!("{name} on {abi:?}")).2
 }
 
 fn options(capabilities: u64) -> Options {
@@ -80,8 +80,8 @@ fn naive(host: Host, options: Options, call: &Call) -> u32 {
         return KILL;
     };
     let name =
-        architecture.abis.iter().flat_map(|abi| abi.calls()).find(|(_, number)| *number == call.number);
-    let Some((name, _)) = name else { return ENOSYS };
+        architecture.abis.iter().flat_map(|abi| abi.calls()).find(|(_, _, number)| *number == call.number);
+    let Some((_, name, _)) = name else { return ENOSYS };
     for rule in host.rules(options) {
         let holds = match rule.test {
             None => true,
@@ -105,7 +105,7 @@ fn naive(host: Host, options: Options, call: &Call) -> u32 {
 fn the_tables_have_one_name_for_each_number_and_the_profile_names_only_known_calls() {
     let abis = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
     for abi in abis {
-        let mut numbers: Vec<u32> = abi.calls().map(|(_, number)| number).collect();
+        let mut numbers: Vec<u32> = abi.calls().map(|(_, _, number)| number).collect();
         let count = numbers.len();
         assert!(count > 300);
         numbers.sort_unstable();
@@ -113,7 +113,9 @@ fn the_tables_have_one_name_for_each_number_and_the_profile_names_only_known_cal
         assert_eq!(numbers.len(), count, "{abi:?}");
     }
     for name in profile::DEFAULT.iter().flat_map(|rule| rule.names) {
-        assert!(abis.iter().any(|abi| abi.calls().any(|(known, _)| known == *name)), "{name}");
+        // Rows are found by binary search: this also sees a table out of order.
+        assert!(syscalls::row(name).is_some(), "{name}");
+        assert!(abis.iter().any(|abi| abi.calls().any(|(_, known, _)| known == *name)), "{name}");
     }
     for (abi, name, expected) in [
         (Abi::X86_64, "openat2", 437),
@@ -195,7 +197,7 @@ fn the_default_profile_answers_as_designed() {
         ("personality", &[0], ALLOW),
         ("personality", &[0xffff_ffff], ALLOW),
         ("personality", &[libc::ADDR_NO_RANDOMIZE as u64], EPERM),
-        ("ioctl", &[0, libc::TCGETS as u64], ALLOW),
+        ("ioctl", &[0, 0x5401], ALLOW),
         ("ioctl", &[0, 0x5412], EPERM),
         ("ioctl", &[0, 0xdead_beef_0000_5412], EPERM),
         ("ioctl", &[0, 1 << 32 | 0x541c], EPERM),
@@ -276,7 +278,7 @@ fn capabilities_open_what_belongs_to_them() {
     ] {
         let call = number(Abi::X86_64, name);
         let with = Host::X86_64.compile(options(1 << capability));
-        let without = Host::X86_64.compile(options(u64::MAX & !(1 << capability) & !(1 << caps::SYS_ADMIN)));
+        let without = Host::X86_64.compile(options(!(1 << capability) & !(1 << caps::SYS_ADMIN)));
         assert_eq!(ask(&with, AUDIT_ARCH_X86_64, call, &[]), ALLOW, "{name}");
         assert_ne!(ask(&without, AUDIT_ARCH_X86_64, call, &[]), ALLOW, "{name}");
     }
@@ -316,7 +318,7 @@ fn the_program_agrees_with_the_profile() {
                 for abi in
                     host.architectures().iter().filter(|known| known.audit == arch).flat_map(|a| a.abis)
                 {
-                    for (_, number) in abi.calls().filter(|(name, _)| conditional.contains(name)) {
+                    for (_, _, number) in abi.calls().filter(|(_, name, _)| conditional.contains(name)) {
                         for value in &values {
                             for args in [[*value, 0, 0, 0, 0, 0], [0, *value, 0, 0, 0, 0]] {
                                 let call = Call { arch, number, args };
