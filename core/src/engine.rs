@@ -106,6 +106,42 @@ impl Engine {
     pub fn close(&self) {}
 }
 
+/// What an engine is made of.
+pub(crate) struct Inner {
+    pub(crate) store: crate::state::Store,
+}
+
+/// Stands where the helper's archive role will be.
+pub(crate) struct NoWorker;
+
+impl crate::snapshot::Worker for NoWorker {
+    fn apply(
+        &self,
+        _: std::os::fd::BorrowedFd<'_>,
+        _: std::os::fd::BorrowedFd<'_>,
+        _: &[std::os::fd::BorrowedFd<'_>],
+        _: &CancelToken,
+    ) -> Result<coble_protocol::ArchiveDone> {
+        unfinished()
+    }
+
+    fn remove(&self, _: std::os::fd::BorrowedFd<'_>, _: &[&str]) -> Result<()> {
+        unfinished()
+    }
+}
+
+impl Inner {
+    pub(crate) fn worker(&self) -> NoWorker {
+        NoWorker
+    }
+}
+
+impl Engine {
+    pub(crate) fn inner(&self) -> Result<&Inner> {
+        unfinished()
+    }
+}
+
 pub(crate) fn unfinished<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Internal, "unfinished"))
 }
