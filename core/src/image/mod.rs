@@ -33,13 +33,13 @@ impl Images<'_> {
     /// All images of the archive are there when the call returns, or none.
     pub fn load(&self, source: Source, cancel: &CancelToken) -> Result<Vec<ImageSummary>> {
         let inner = self.engine.inner()?;
-        load::load(&inner.store, &inner.worker(), source, cancel)
+        load::load(&inner.store, inner, source, cancel)
     }
 
     /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz.
     pub fn import_rootfs(&self, source: Source, reference: &str, options: ImportOptions, cancel: &CancelToken) -> Result<ImageSummary> {
         let inner = self.engine.inner()?;
-        import::import_rootfs(&inner.store, &inner.worker(), source, reference, options, cancel)
+        import::import_rootfs(&inner.store, inner, source, reference, options, cancel)
     }
 
     /// Makes an image of files of the host, with the interpreter and shared libraries that its programs need, found by reading ELF headers.
@@ -48,7 +48,7 @@ impl Images<'_> {
     /// newest file. Programs that are named get everything they need or the call fails; a shared object in a named directory may lack a library.
     pub fn from_host(&self, items: &[HostItem], reference: &str, options: ImportOptions, cancel: &CancelToken) -> Result<ImageSummary> {
         let inner = self.engine.inner()?;
-        from_host::from_host(&inner.store, &inner.worker(), items, reference, options, cancel)
+        from_host::from_host(&inner.store, inner, items, reference, options, cancel)
     }
 
     /// All images, newest first.
@@ -74,19 +74,19 @@ impl Images<'_> {
     /// Gives an image one more name. An image that had the name loses it.
     pub fn tag(&self, image: &str, reference: &str) -> Result<()> {
         let inner = self.engine.inner()?;
-        remove::tag(&inner.store, &inner.worker(), image, reference)
+        remove::tag(&inner.store, inner, image, reference)
     }
 
     /// Takes a name away. The image stays, also without a name.
     pub fn untag(&self, reference: &str) -> Result<()> {
         let inner = self.engine.inner()?;
-        remove::untag(&inner.store, &inner.worker(), reference)
+        remove::untag(&inner.store, inner, reference)
     }
 
     /// By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names
     /// only with `force`. An image that a container uses is refused with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     pub fn remove(&self, image: &str, force: bool) -> Result<Removed> {
         let inner = self.engine.inner()?;
-        remove::remove(&inner.store, &inner.worker(), image, force)
+        remove::remove(&inner.store, inner, image, force)
     }
 }
