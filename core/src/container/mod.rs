@@ -1,5 +1,6 @@
 //! Containers: one file for each verb of their life.
 
+pub mod parse;
 mod signal;
 mod spec;
 mod types;
