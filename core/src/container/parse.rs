@@ -4,7 +4,8 @@
 use crate::error::{Error, ErrorKind, Result};
 
 fn invalid(what: &str, text: &str, why: &str) -> Error {
-    Error::new(ErrorKind::InvalidArgument, format!("{what} \"{}\": {why}", text.escape_default())).with_object(text)
+    Error::new(ErrorKind::InvalidArgument, format!("{what} \"{}\": {why}", text.escape_default()))
+        .with_object(text)
 }
 
 /// A size in bytes: a number with an optional fraction and an optional unit of `b`, `k`, `m`, `g`, `t` or `p`, each of which may be
@@ -143,13 +144,40 @@ mod tests {
     #[test]
     fn sizes_as_docker_reads_them() {
         let table = [
-            ("0", 0), ("32", 32), ("32b", 32), ("4k", 4096), ("4K", 4096), ("64m", 64 << 20), ("64MB", 64 << 20),
-            ("1GiB", 1 << 30), ("1.5g", 3 << 29), ("0.5k", 512), ("2 m", 2 << 20), ("1t", 1 << 40), ("1p", 1 << 50),
+            ("0", 0),
+            ("32", 32),
+            ("32b", 32),
+            ("4k", 4096),
+            ("4K", 4096),
+            ("64m", 64 << 20),
+            ("64MB", 64 << 20),
+            ("1GiB", 1 << 30),
+            ("1.5g", 3 << 29),
+            ("0.5k", 512),
+            ("2 m", 2 << 20),
+            ("1t", 1 << 40),
+            ("1p", 1 << 50),
         ];
         for (text, bytes) in table {
             assert_eq!(size(text).unwrap(), bytes, "{text}");
         }
-        for text in ["", "m", "-1", "+1", "1.", ".5", "1.2.3", "1x", "1mm", "1ki", "9999999999p", "1e3", "0x10", "1 1", "1.0000000000000001g"] {
+        for text in [
+            "",
+            "m",
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "1.2.3",
+            "1x",
+            "1mm",
+            "1ki",
+            "9999999999p",
+            "1e3",
+            "0x10",
+            "1 1",
+            "1.0000000000000001g",
+        ] {
             assert_eq!(size(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
         }
     }
@@ -173,7 +201,10 @@ mod tests {
         assert_eq!(host("db=[::1]").unwrap(), ("db".into(), "::1".into()));
         assert!(host("db").is_err() && host(":1").is_err() && host("db:").is_err());
         let file = environment_file("# note\n\n A=1\nB\nC=x # y\n").unwrap();
-        assert_eq!(file, [("A".into(), Some("1".into())), ("B".into(), None), ("C".into(), Some("x # y".into()))]);
+        assert_eq!(
+            file,
+            [("A".into(), Some("1".into())), ("B".into(), None), ("C".into(), Some("x # y".into()))]
+        );
         assert!(environment_file("A B=1").is_err());
     }
 
