@@ -1,1 +1,151 @@
-//! x
+//! The `coble` command, for the binary and for the Python package's console script: docker's verbs and flags over the engine.
+//! It converts arguments, calls the engine and prints. Data goes to standard output, everything else to standard error.
+//!
+//! It is for programs, not for embedding: [`main`] installs signal handlers while a container runs in the foreground.
+
+#![forbid(unsafe_code)]
+// Printing is what this crate is for; the two functions in `output` are still the only ones that do.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod args;
+mod containers;
+mod images;
+mod output;
+mod run;
+mod signals;
+mod system;
+mod time;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use coble::{Engine, EngineOptions, Error, ErrorKind};
+
+use args::{Cli, Command, ContainerCommand, Global, ImageCommand};
+use output::{Failure, Outcome};
+
+/// Runs the command line, program name first, and returns the exit status: docker's 125, 126 and 127, the status of the
+/// container's program, or 0.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data, and not an error.
+            let status = if error.use_stderr() { 125 } else { 0 };
+            let _ = error.print();
+            return status;
+        }
+    };
+    match dispatch(cli) {
+        Ok(status) => status,
+        Err(Failure::Engine(error)) => {
+            output::error(&error);
+            error.kind().exit_status()
+        }
+        // The reader of our output went away: it has seen enough.
+        Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(Failure::Output(error)) => {
+            output::error(&Error::io("write", "standard output", &error));
+            125
+        }
+    }
+}
+
+/// The command tree, for the parity test and for shell completion.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}
+
+fn dispatch(cli: Cli) -> Outcome {
+    let global = &cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(global, args),
+        Command::Create(args) => run::create(global, args),
+        Command::Exec(args) => run::exec(global, args),
+        Command::Start(args) => run::start(global, args),
+        Command::Container { command } => container(global, command),
+        Command::Image { command } => image(global, command),
+        Command::Stop(args) => containers::stop(global, args),
+        Command::Kill(args) => containers::kill(global, args),
+        Command::Rm(args) => containers::remove(global, args),
+        Command::Ps(args) => containers::list(global, args),
+        Command::Wait(args) => containers::wait(global, args),
+        Command::Logs(args) => containers::logs(global, args),
+        Command::Inspect(args) => system::inspect(global, args),
+        Command::Images(args) => images::list(global, args),
+        Command::Load(args) => images::load(global, args),
+        Command::Import(args) => images::import(global, args),
+        Command::Tag(args) => images::tag(global, args),
+        Command::Untag(args) => images::untag(global, args),
+        Command::Rmi(args) => images::remove(global, args),
+        Command::History(args) => images::history(global, args),
+        Command::Info(args) => system::info(global, args),
+        Command::Version(args) => system::version(args),
+        Command::Doctor(args) => system::doctor(global, args),
+        Command::Verify(args) => system::verify(global, args),
+    }
+}
+
+fn container(global: &Global, command: ContainerCommand) -> Outcome {
+    match command {
+        ContainerCommand::Run(args) => run::run(global, args),
+        ContainerCommand::Create(args) => run::create(global, args),
+        ContainerCommand::Exec(args) => run::exec(global, args),
+        ContainerCommand::Start(args) => run::start(global, args),
+        ContainerCommand::Stop(args) => containers::stop(global, args),
+        ContainerCommand::Kill(args) => containers::kill(global, args),
+        ContainerCommand::Rm(args) => containers::remove(global, args),
+        ContainerCommand::Ls(args) => containers::list(global, args),
+        ContainerCommand::Wait(args) => containers::wait(global, args),
+        ContainerCommand::Logs(args) => containers::logs(global, args),
+        ContainerCommand::Inspect(args) => containers::inspect(global, args),
+    }
+}
+
+fn image(global: &Global, command: ImageCommand) -> Outcome {
+    match command {
+        ImageCommand::FromHost(args) => images::from_host(global, args),
+        ImageCommand::Ls(args) => images::list(global, args),
+        ImageCommand::Load(args) => images::load(global, args),
+        ImageCommand::Import(args) => images::import(global, args),
+        ImageCommand::Inspect(args) => images::inspect(global, args),
+        ImageCommand::History(args) => images::history(global, args),
+        ImageCommand::Tag(args) => images::tag(global, args),
+        ImageCommand::Untag(args) => images::untag(global, args),
+        ImageCommand::Rm(args) => images::remove(global, args),
+    }
+}
+
+/// The engine that the global options name.
+fn open(global: &Global) -> Result<Engine, Error> {
+    Engine::open(engine_options(global))
+}
+
+fn engine_options(global: &Global) -> EngineOptions {
+    let mut options = EngineOptions::default();
+    options.data_root = global.data_root.clone();
+    options.run_root = global.run_root.clone();
+    options.rootless = global.rootless;
+    options
+}
+
+/// Something the command line cannot do, said in the engine's own form.
+fn refuse(message: impl Into<String>, hint: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, message).with_hint(hint)
+}
+
+/// Applies an operation to each name. One that fails is reported, and the others are still done, as docker does it.
+fn each(names: &[String], mut operation: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
+    let mut status = 0;
+    for name in names {
+        match operation(name) {
+            Ok(()) => {}
+            Err(Failure::Engine(error)) => {
+                output::error(&error);
+                status = error.kind().exit_status();
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(status)
+}

@@ -7,6 +7,7 @@ mod kill;
 mod list;
 mod live;
 mod names;
+pub mod parse;
 mod remove;
 mod report;
 mod run;

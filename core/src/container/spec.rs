@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// The options of a new container. Field names are docker-py's. [`ContainerSpec::new`] gives the defaults; [`ContainerSpec::validate`] reports
 /// the first field that no container could have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +75,19 @@ pub enum NetworkMode {
     Host,
 }
 
+impl NetworkMode {
+    /// `none` or `host`.
+    pub fn parse(text: &str) -> Result<NetworkMode> {
+        match text {
+            "none" => Ok(NetworkMode::None),
+            "host" => Ok(NetworkMode::Host),
+            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("unknown network \"{}\"", text.escape_default()))
+                .with_object(text)
+                .with_hint("use none or host")),
+        }
+    }
+}
+
 /// How long a container may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -83,6 +98,19 @@ pub enum Lifetime {
     Detached,
     /// It dies with the process that started it, however that process ends.
     Session,
+}
+
+impl Lifetime {
+    /// `detached` or `session`.
+    pub fn parse(text: &str) -> Result<Lifetime> {
+        match text {
+            "detached" => Ok(Lifetime::Detached),
+            "session" => Ok(Lifetime::Session),
+            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("unknown lifetime \"{}\"", text.escape_default()))
+                .with_object(text)
+                .with_hint("use detached or session")),
+        }
+    }
 }
 
 impl ContainerSpec {

@@ -1,0 +1,562 @@
+//! The command line's grammar: docker's verbs and flags, as far as the engine has what they ask for.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// An embeddable container engine: images in, containers out, with no daemon.
+#[derive(Debug, Parser)]
+#[command(name = "coble", version, max_term_width = 100, propagate_version = false, infer_long_args = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory of images, layers and the database
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) data_root: Option<PathBuf>,
+    /// Directory of sockets, locks and the state of running containers
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) run_root: Option<PathBuf>,
+    /// Whether containers run in a user namespace (default: unless root)
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Global options")]
+    pub(crate) rootless: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program in a new container
+    Run(RunArgs),
+    /// Create a container without starting it
+    Create(CreateArgs),
+    /// Start containers
+    Start(StartArgs),
+    /// Stop containers: the stop signal first, SIGKILL when the time is over
+    Stop(StopArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
+    /// Wait until containers end and print their exit codes
+    Wait(Names),
+    /// Remove containers
+    Rm(RmArgs),
+    /// List containers
+    Ps(PsArgs),
+    /// Run another program in a running container
+    Exec(ExecArgs),
+    /// Print what a container wrote
+    Logs(LogsArgs),
+    /// Print everything about containers or images as JSON
+    Inspect(InspectArgs),
+    /// List images
+    Images(ImagesArgs),
+    /// Load images from a docker-archive or an OCI layout
+    Load(LoadArgs),
+    /// Make an image from a root file system tar
+    Import(ImportArgs),
+    /// Give an image one more name
+    Tag(TagArgs),
+    /// Take names away from images, which stay
+    Untag(References),
+    /// Remove images
+    Rmi(RmiArgs),
+    /// Show how an image was made
+    History(HistoryArgs),
+    /// Show facts about the engine and its host
+    Info(FormatArgs),
+    /// Show the version
+    Version(FormatArgs),
+    /// Say what the host lacks, and how to mend it
+    Doctor(FormatArgs),
+    /// Look for damage in the store
+    Verify(FormatArgs),
+    /// Manage containers
+    Container {
+        #[command(subcommand)]
+        command: ContainerCommand,
+    },
+    /// Manage images
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContainerCommand {
+    /// Run a program in a new container
+    Run(RunArgs),
+    /// Create a container without starting it
+    Create(CreateArgs),
+    /// Start containers
+    Start(StartArgs),
+    /// Stop containers
+    Stop(StopArgs),
+    /// Send a signal to containers
+    Kill(KillArgs),
+    /// Wait until containers end and print their exit codes
+    Wait(Names),
+    /// Remove containers
+    Rm(RmArgs),
+    /// List containers
+    #[command(alias = "list", alias = "ps")]
+    Ls(PsArgs),
+    /// Run another program in a running container
+    Exec(ExecArgs),
+    /// Print what a container wrote
+    Logs(LogsArgs),
+    /// Print everything about containers as JSON
+    Inspect(ObjectArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// Make an image of programs and files of this host, with the libraries they need
+    FromHost(FromHostArgs),
+    /// List images
+    #[command(alias = "list")]
+    Ls(ImagesArgs),
+    /// Load images from a docker-archive or an OCI layout
+    Load(LoadArgs),
+    /// Make an image from a root file system tar
+    Import(ImportArgs),
+    /// Print everything about images as JSON
+    Inspect(ObjectArgs),
+    /// Show how an image was made
+    History(HistoryArgs),
+    /// Give an image one more name
+    Tag(TagArgs),
+    /// Take names away from images, which stay
+    Untag(References),
+    /// Remove images
+    #[command(alias = "remove")]
+    Rm(RmiArgs),
+}
+
+/// How lists and facts are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// JSON in one line: an array for lists
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Names {
+    /// Names or ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct References {
+    /// References
+    #[arg(required = true, value_name = "REFERENCE")]
+    pub(crate) references: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, override_usage = "coble run [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub(crate) struct RunArgs {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    #[command(flatten)]
+    pub(crate) options: CreateOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, override_usage = "coble create [OPTIONS] IMAGE [COMMAND] [ARG...]")]
+pub(crate) struct CreateArgs {
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    #[command(flatten)]
+    pub(crate) options: CreateOptions,
+}
+
+/// The options of a new container.
+#[derive(Debug, Args)]
+pub(crate) struct CreateOptions {
+    /// Give the program this standard input
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal (not supported yet)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Run a small init as process 1 (not supported yet)
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Set an environment variable; NAME alone takes this environment's value
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// User name or number, with or without :group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// One more group
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group_add: Vec<String>,
+    /// Name of the container
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Host name
+    #[arg(short = 'h', long)]
+    pub(crate) hostname: Option<String>,
+    /// Network: none or host
+    #[arg(long, alias = "net", value_name = "NETWORK", default_value = "none")]
+    pub(crate) network: String,
+    /// Entrypoint instead of the image's; an empty one removes it
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) entrypoint: Option<String>,
+    /// Memory limit, such as 64m
+    #[arg(short, long, value_name = "BYTES")]
+    pub(crate) memory: Option<String>,
+    /// Number of CPUs, such as 1.5
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) cpus: Option<f64>,
+    /// Limit on processes and threads
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pids_limit: Option<u64>,
+    /// Add a capability to the default set
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_add: Vec<String>,
+    /// Drop a capability of the default set
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) cap_drop: Vec<String>,
+    /// Mount the root file system read-only
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// Security option, such as seccomp=unconfined
+    #[arg(long, value_name = "OPTION")]
+    pub(crate) security_opt: Vec<String>,
+    /// Set a label
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Signal that stops the container
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Seconds that stop waits before it kills
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<u32>,
+    /// Size of /dev/shm, such as 128m
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) shm_size: Option<String>,
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(crate) add_host: Vec<String>,
+    /// Name server for /etc/resolv.conf
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) dns: Vec<String>,
+    /// Print help
+    #[arg(long, action = ArgAction::HelpLong)]
+    pub(crate) help: Option<bool>,
+    /// The image, then the program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    pub(crate) image_and_command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StartArgs {
+    /// Stay in the foreground, with the program's output, and return its exit code
+    #[arg(short, long)]
+    pub(crate) attach: bool,
+    /// With --attach, give the program this standard input
+    #[arg(short, long, requires = "attach")]
+    pub(crate) interactive: bool,
+    #[command(flatten)]
+    pub(crate) containers: Names,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Seconds to wait before the kill
+    #[arg(short, long = "timeout", alias = "time", value_name = "SECONDS")]
+    pub(crate) timeout: Option<u64>,
+    #[command(flatten)]
+    pub(crate) containers: Names,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KillArgs {
+    /// The signal, by name or number
+    #[arg(short, long, default_value = "KILL")]
+    pub(crate) signal: String,
+    #[command(flatten)]
+    pub(crate) containers: Names,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmArgs {
+    /// Kill running containers first
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) containers: Names,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// All containers, not only the running ones
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Do not shorten
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "coble exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
+pub(crate) struct ExecArgs {
+    /// Give the program this standard input
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the program a terminal (not supported yet)
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Leave the program in the background
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+    /// Set an environment variable; NAME alone takes this environment's value
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) env_file: Vec<PathBuf>,
+    /// User name or number, with or without :group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// The container, then the program and its arguments
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_name = "CONTAINER COMMAND [ARG...]")]
+    pub(crate) container_and_command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Wait for more until the container ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines: a number, or all
+    #[arg(short = 'n', long, value_name = "LINES", default_value = "all")]
+    pub(crate) tail: String,
+    /// Only what came at or after this time: RFC 3339, seconds since the epoch, or a duration such as 10m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only what came before this time
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Print the time of each line
+    #[arg(short, long)]
+    pub(crate) timestamps: bool,
+    /// Name or id
+    #[arg(value_name = "CONTAINER")]
+    pub(crate) container: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ObjectType {
+    /// Only containers
+    Container,
+    /// Only images
+    Image,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// Look only among objects of this type
+    #[arg(long, value_enum)]
+    pub(crate) r#type: Option<ObjectType>,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArgs,
+}
+
+/// How `inspect` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum InspectFormat {
+    /// An indented array
+    #[default]
+    Pretty,
+    /// An array in one line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ObjectArgs {
+    /// Output format
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: InspectFormat,
+    /// Names or ids
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImagesArgs {
+    /// Only ids
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Do not shorten
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// A tar or a directory; standard input when not given
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) input: Option<PathBuf>,
+    /// Print nothing
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageOptions {
+    /// Set an environment variable of the image
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// Default command, as one string
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) cmd: Option<String>,
+    /// Entrypoint, as one string
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) entrypoint: Option<String>,
+    /// Default working directory
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) workdir: Option<String>,
+    /// Default user
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    pub(crate) user: Option<String>,
+    /// Set a label
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Comment for the history
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) options: ImageOptions,
+    /// A tar, plain or compressed; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The name of the image
+    #[arg(value_name = "REFERENCE")]
+    pub(crate) reference: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FromHostArgs {
+    /// The name of the image
+    #[arg(short, long, value_name = "REFERENCE")]
+    pub(crate) tag: String,
+    #[command(flatten)]
+    pub(crate) options: ImageOptions,
+    /// Paths, or names of programs that are looked up in PATH; PATH:TARGET puts it elsewhere in the image
+    #[arg(required = true, value_name = "PATH[:TARGET]")]
+    pub(crate) items: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// Reference or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// The new name
+    #[arg(value_name = "REFERENCE")]
+    pub(crate) reference: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmiArgs {
+    /// Remove also images with several names
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    /// References or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    pub(crate) images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only layer digests
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Do not shorten
+    #[arg(long)]
+    pub(crate) no_trunc: bool,
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
+    /// Reference or id
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_after_the_image_belong_to_the_program() {
+        let cli = Cli::try_parse_from([
+            "coble",
+            "run",
+            "-i",
+            "-h",
+            "box",
+            "img",
+            "-d",
+            "--rm",
+            "-h",
+            "--data-root",
+        ])
+        .unwrap();
+        let Command::Run(run) = cli.command else { panic!("not a run") };
+        assert!(run.options.interactive && !run.detach && !run.rm);
+        assert_eq!(run.options.hostname.as_deref(), Some("box"));
+        assert_eq!(run.options.image_and_command, ["img", "-d", "--rm", "-h", "--data-root"]);
+        let cli = Cli::try_parse_from(["coble", "exec", "-u", "1", "box", "ls", "-u"]).unwrap();
+        let Command::Exec(exec) = cli.command else { panic!("not an exec") };
+        assert_eq!(exec.container_and_command, ["box", "ls", "-u"]);
+        assert!(Cli::try_parse_from(["coble", "exec", "box"]).is_err());
+        assert!(Cli::try_parse_from(["coble", "run", "--no-such-flag", "img"]).is_err());
+    }
+}

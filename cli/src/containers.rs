@@ -1,0 +1,181 @@
+//! The verbs on containers that start nothing.
+
+use std::time::Duration;
+
+use coble::{CancelToken, ContainerSummary, LogOptions, LogSource, Signal, State};
+use jiff::Timestamp;
+
+use crate::args::{
+    Format, Global, InspectFormat, KillArgs, LogsArgs, Names, ObjectArgs, PsArgs, RmArgs, StopArgs,
+};
+use crate::output::{self, Failure, Outcome, Table};
+use crate::{each, open, refuse, time};
+
+pub(crate) fn stop(global: &Global, args: StopArgs) -> Outcome {
+    let engine = open(global)?;
+    let timeout = args.timeout.map(Duration::from_secs);
+    each(&args.containers.names, |name| {
+        engine.containers().get(name)?.stop(timeout, &CancelToken::never())?;
+        output::line(name)
+    })
+}
+
+pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
+    let signal = Signal::parse(&args.signal)?;
+    let engine = open(global)?;
+    each(&args.containers.names, |name| {
+        engine.containers().get(name)?.kill(signal)?;
+        output::line(name)
+    })
+}
+
+pub(crate) fn wait(global: &Global, args: Names) -> Outcome {
+    let engine = open(global)?;
+    each(&args.names, |name| {
+        let code = engine.containers().get(name)?.wait(None, &CancelToken::never())?;
+        output::line(code)
+    })
+}
+
+pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
+    let engine = open(global)?;
+    each(&args.containers.names, |name| {
+        engine.containers().get(name)?.remove(args.force)?;
+        output::line(name)
+    })
+}
+
+pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {
+    let containers = open(global)?.containers().list(args.all)?;
+    if args.output.format == Format::Json {
+        output::json(&containers)?;
+        return Ok(0);
+    }
+    let id = |container: &ContainerSummary| {
+        if args.no_trunc { container.id.clone() } else { output::short_id(&container.id) }
+    };
+    if args.quiet {
+        containers.iter().try_for_each(|container| output::line(id(container)))?;
+        return Ok(0);
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]);
+    for container in &containers {
+        table.row([
+            id(container),
+            container.image.clone(),
+            output::command(&container.command, (!args.no_trunc).then_some(20)),
+            format!("{} ago", time::age(&container.created, now)),
+            status(container, now),
+            container.name.clone(),
+        ]);
+    }
+    table.print()?;
+    Ok(0)
+}
+
+/// A state as docker words it.
+fn status(container: &ContainerSummary, now: Timestamp) -> String {
+    let age = |text: &Option<String>| text.as_deref().map(|text| time::age(text, now));
+    match container.state {
+        State::Running => {
+            format!("Up {}", age(&container.started_at).unwrap_or_default()).trim_end().to_owned()
+        }
+        State::Exited => {
+            let code = container.exit_code.map(|code| format!(" ({code})")).unwrap_or_default();
+            let ago = age(&container.finished_at).map(|age| format!(" {age} ago")).unwrap_or_default();
+            format!("Exited{code}{ago}")
+        }
+        other => {
+            let name = other.name();
+            name.chars().take(1).flat_map(char::to_uppercase).chain(name.chars().skip(1)).collect()
+        }
+    }
+}
+
+pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
+    let engine = open(global)?;
+    let mut found = Vec::new();
+    let status = each(&args.names, |name| {
+        found.push(engine.containers().get(name)?.inspect()?);
+        Ok(())
+    })?;
+    print_objects(&found, args.format)?;
+    Ok(status)
+}
+
+/// Prints what `inspect` found: an array as docker does it, also when nothing was found.
+pub(crate) fn print_objects(found: &[impl serde::Serialize], format: InspectFormat) -> Result<(), Failure> {
+    match format {
+        InspectFormat::Pretty => output::pretty_json(&found),
+        InspectFormat::Json => output::json(&found),
+    }
+}
+
+pub(crate) fn logs(global: &Global, args: LogsArgs) -> Outcome {
+    let now = Timestamp::now();
+    let mut options = LogOptions::default();
+    options.follow = args.follow;
+    options.tail = match args.tail.as_str() {
+        "all" => None,
+        number => Some(number.parse().map_err(|_| {
+            refuse(
+                format!("--tail \"{}\" is not a number", number.escape_default()),
+                "give a number of lines, or all",
+            )
+        })?),
+    };
+    options.since = args.since.as_deref().map(|text| time::point(text, now)).transpose()?;
+    options.until = args.until.as_deref().map(|text| time::point(text, now)).transpose()?;
+    let mut stream = open(global)?.containers().get(&args.container)?.logs(options)?;
+    let mut stamped = Stamper::default();
+    while let Some(record) = stream.next(&CancelToken::never())? {
+        let data = if args.timestamps {
+            stamped.stamp(record.source, &record.data, &time::stamp(record.time))
+        } else {
+            record.data
+        };
+        match record.source {
+            LogSource::Stderr => output::error_bytes(&data),
+            _ => output::bytes(&data)?,
+        }
+    }
+    Ok(0)
+}
+
+/// Puts a time in front of each line. A record can end in the middle of a line, so it remembers where each stream stands.
+#[derive(Default)]
+struct Stamper {
+    open_stdout: bool,
+    open_stderr: bool,
+}
+
+impl Stamper {
+    fn stamp(&mut self, source: LogSource, data: &[u8], time: &str) -> Vec<u8> {
+        let open = if source == LogSource::Stderr { &mut self.open_stderr } else { &mut self.open_stdout };
+        let mut out = Vec::with_capacity(data.len() + time.len() + 1);
+        for line in data.split_inclusive(|byte| *byte == b'\n') {
+            if !*open {
+                out.extend_from_slice(time.as_bytes());
+                out.push(b' ');
+            }
+            out.extend_from_slice(line);
+            *open = !line.ends_with(b"\n");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_gets_one_stamp_however_it_arrives() {
+        let mut stamper = Stamper::default();
+        assert_eq!(stamper.stamp(LogSource::Stdout, b"a\nb", "T1"), b"T1 a\nT1 b");
+        assert_eq!(stamper.stamp(LogSource::Stderr, b"e\n", "T2"), b"T2 e\n");
+        assert_eq!(stamper.stamp(LogSource::Stdout, b"c\nd\n", "T3"), b"c\nT3 d\n");
+        assert_eq!(stamper.stamp(LogSource::Stdout, b"", "T4"), b"");
+    }
+}

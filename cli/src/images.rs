@@ -1,0 +1,205 @@
+//! The verbs on images.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+use coble::{CancelToken, Error, HostItem, ImportOptions, Source, parse};
+use jiff::Timestamp;
+
+use crate::args::{
+    Format, FromHostArgs, Global, HistoryArgs, ImageOptions, ImagesArgs, ImportArgs, LoadArgs, ObjectArgs,
+    References, RmiArgs, TagArgs,
+};
+use crate::output::{self, Outcome, Table};
+use crate::{containers, each, open, refuse, time};
+
+pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
+    let images = open(global)?.images().list()?;
+    if args.output.format == Format::Json {
+        output::json(&images)?;
+        return Ok(0);
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    for image in &images {
+        let id = if args.no_trunc { image.id.clone() } else { output::short_id(&image.id) };
+        if args.quiet {
+            output::line(id)?;
+            continue;
+        }
+        let created = image.created.as_deref().map(|text| format!("{} ago", time::age(text, now)));
+        let created = created.unwrap_or_else(|| "N/A".to_owned());
+        let none = || ("<none>".to_owned(), "<none>".to_owned());
+        let names: Vec<_> = image.references.iter().map(|reference| split_reference(reference)).collect();
+        for (repository, tag) in if names.is_empty() { vec![none()] } else { names } {
+            table.row([repository, tag, id.clone(), created.clone(), output::size(image.size)]);
+        }
+    }
+    if !args.quiet {
+        table.print()?;
+    }
+    Ok(0)
+}
+
+/// Repository and tag of a canonical reference. A digest counts as no tag.
+fn split_reference(reference: &str) -> (String, String) {
+    if let Some((repository, _)) = reference.split_once('@') {
+        return (repository.to_owned(), "<none>".to_owned());
+    }
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+        _ => (reference.to_owned(), "<none>".to_owned()),
+    }
+}
+
+/// Standard input as a source, unless a person would have to type it.
+fn stdin(advice: &str) -> Result<Source, Error> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return Err(refuse("standard input is a terminal", advice));
+    }
+    let fd = stdin.as_fd().try_clone_to_owned();
+    Ok(Source::Fd(fd.map_err(|error| Error::io("fcntl", "standard input", &error))?))
+}
+
+pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
+    let source = match args.input {
+        Some(path) if path.as_os_str() != "-" => Source::Path(path),
+        _ => stdin("give an archive with --input")?,
+    };
+    for image in open(global)?.images().load(source, &CancelToken::never())? {
+        if args.quiet {
+            continue;
+        }
+        if image.references.is_empty() {
+            output::line(format_args!("Loaded image ID: {}", image.id))?;
+        }
+        for reference in &image.references {
+            output::line(format_args!("Loaded image: {reference}"))?;
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) fn import(global: &Global, args: ImportArgs) -> Outcome {
+    let options = import_options(args.options)?;
+    let source = if args.file.as_os_str() == "-" { stdin("give a file")? } else { Source::Path(args.file) };
+    let image =
+        open(global)?.images().import_rootfs(source, &args.reference, options, &CancelToken::never())?;
+    output::line(image.id)?;
+    Ok(0)
+}
+
+pub(crate) fn from_host(global: &Global, args: FromHostArgs) -> Outcome {
+    let options = import_options(args.options)?;
+    let items: Vec<HostItem> = args.items.iter().map(|item| HostItem::from(item.as_str())).collect();
+    let image = open(global)?.images().from_host(&items, &args.tag, options, &CancelToken::never())?;
+    output::line(image.id)?;
+    Ok(0)
+}
+
+fn import_options(args: ImageOptions) -> Result<ImportOptions, Error> {
+    let mut options = ImportOptions::default();
+    options.command = args.cmd.as_deref().map(parse::words).transpose()?;
+    options.entrypoint = args.entrypoint.as_deref().map(parse::words).transpose()?;
+    for variable in &args.env {
+        let (name, value) = parse::assignment(variable)?;
+        let value = value.ok_or_else(|| {
+            refuse(format!("environment \"{}\" has no value", name.escape_default()), "give NAME=VALUE")
+        })?;
+        options.environment.push((name, value));
+    }
+    options.working_dir = args.workdir;
+    options.user = args.user;
+    for label in &args.label {
+        let (name, value) = parse::assignment(label)?;
+        options.labels.insert(name, value.unwrap_or_default());
+    }
+    options.message = args.message;
+    Ok(options)
+}
+
+pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
+    let engine = open(global)?;
+    let mut found = Vec::new();
+    let status = each(&args.names, |name| {
+        found.push(engine.images().inspect(name)?);
+        Ok(())
+    })?;
+    containers::print_objects(&found, args.format)?;
+    Ok(status)
+}
+
+pub(crate) fn tag(global: &Global, args: TagArgs) -> Outcome {
+    open(global)?.images().tag(&args.image, &args.reference)?;
+    Ok(0)
+}
+
+pub(crate) fn untag(global: &Global, args: References) -> Outcome {
+    let engine = open(global)?;
+    each(&args.references, |reference| {
+        engine.images().untag(reference)?;
+        output::line(format_args!("Untagged: {reference}"))
+    })
+}
+
+pub(crate) fn remove(global: &Global, args: RmiArgs) -> Outcome {
+    let engine = open(global)?;
+    each(&args.images, |image| {
+        let removed = engine.images().remove(image, args.force)?;
+        removed.untagged.iter().try_for_each(|name| output::line(format_args!("Untagged: {name}")))?;
+        removed.deleted.iter().try_for_each(|id| output::line(format_args!("Deleted: {id}")))
+    })
+}
+
+pub(crate) fn history(global: &Global, args: HistoryArgs) -> Outcome {
+    let entries = open(global)?.images().history(&args.image)?;
+    if args.output.format == Format::Json {
+        output::json(&entries)?;
+        return Ok(0);
+    }
+    let now = Timestamp::now();
+    let mut table = Table::new(&["LAYER", "CREATED", "CREATED BY", "SIZE", "COMMENT"]);
+    for entry in &entries {
+        let layer = entry.layer.as_deref().map_or_else(
+            || "<empty>".to_owned(),
+            |layer| if args.no_trunc { layer.to_owned() } else { output::short_id(layer) },
+        );
+        if args.quiet {
+            output::line(layer)?;
+            continue;
+        }
+        let mut by = entry.created_by.clone();
+        if !args.no_trunc && by.chars().count() > 45 {
+            by = by.chars().take(44).chain(['…']).collect();
+        }
+        table.row([
+            layer,
+            entry
+                .created
+                .as_deref()
+                .map_or_else(|| "N/A".to_owned(), |text| format!("{} ago", time::age(text, now))),
+            by,
+            output::size(entry.size),
+            entry.comment.clone().unwrap_or_default(),
+        ]);
+    }
+    if !args.quiet {
+        table.print()?;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_have_a_repository_and_a_tag() {
+        let split = |text: &str| split_reference(text);
+        assert_eq!(split("docker.io/library/a:1"), ("docker.io/library/a".into(), "1".into()));
+        assert_eq!(split("host:5000/a"), ("host:5000/a".into(), "<none>".into()));
+        assert_eq!(split("host:5000/a:b"), ("host:5000/a".into(), "b".into()));
+        assert_eq!(split("a@sha256:00"), ("a".into(), "<none>".into()));
+    }
+}

@@ -1,0 +1,232 @@
+//! `run`, `create`, `start` and `exec`: the verbs that start programs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use coble::{
+    CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, Signal, Stdio,
+    StdioMode, parse,
+};
+
+use crate::args::{CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
+use crate::output::{self, Failure, Outcome};
+use crate::signals::Forwarder;
+use crate::{each, open, refuse};
+
+/// How many interrupts in a row a program in the foreground may ignore.
+const PATIENCE: u32 = 3;
+
+pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
+    let interactive = args.options.interactive;
+    if args.detach && interactive {
+        return Err(refuse("--interactive and --detach exclude each other", "leave one of them out").into());
+    }
+    let mut spec = spec(args.options, args.rm)?;
+    // Without --rm the container stays and may be started again by a process that does not stay with it.
+    spec.lifetime = if args.rm && !args.detach { Lifetime::Session } else { Lifetime::Detached };
+    let engine = open(global)?;
+    let container = engine.containers().create(spec)?;
+    if args.detach {
+        return match container.start(Stdio::log(), &CancelToken::never()) {
+            Ok(()) => {
+                warn(&container);
+                output::line(container.id())?;
+                Ok(0)
+            }
+            Err(error) => Err(discard(&container, args.rm, error).into()),
+        };
+    }
+    let result = foreground(&container, interactive);
+    if args.rm {
+        remove(&container)?;
+    }
+    result
+}
+
+pub(crate) fn create(global: &Global, args: CreateArgs) -> Outcome {
+    if args.options.interactive {
+        return Err(refuse("create takes no --interactive", "use it with \"coble start --attach\"").into());
+    }
+    let spec = spec(args.options, args.rm)?;
+    let container = open(global)?.containers().create(spec)?;
+    output::line(container.id())?;
+    Ok(0)
+}
+
+pub(crate) fn start(global: &Global, args: StartArgs) -> Outcome {
+    let engine = open(global)?;
+    if args.attach {
+        let [name] = args.containers.names.as_slice() else {
+            return Err(refuse("--attach takes one container", "start the others without it").into());
+        };
+        return foreground(&engine.containers().get(name)?, args.interactive);
+    }
+    each(&args.containers.names, |name| {
+        let container = engine.containers().get(name)?;
+        container.start(Stdio::log(), &CancelToken::never())?;
+        warn(&container);
+        output::line(name)
+    })
+}
+
+pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
+    if args.tty {
+        return Err(no_terminal().into());
+    }
+    let Some((name, command)) = args.container_and_command.split_first() else {
+        return Err(refuse("no container is named", "give a container and a command").into());
+    };
+    let mut spec = ExecSpec::new(command);
+    spec.environment = environment(&args.env, &args.env_file)?;
+    spec.working_dir = args.workdir;
+    spec.user = args.user;
+    let container = open(global)?.containers().get(name)?;
+    if args.detach {
+        container.popen(spec, Stdio::null())?;
+        return Ok(0);
+    }
+    let stdin = if args.interactive { StdioMode::Inherit } else { StdioMode::Null };
+    let process = Arc::new(container.popen(spec, Stdio { stdin, ..Stdio::inherit() })?);
+    let receiver = process.clone();
+    let mut interrupts = 0;
+    let forwarder = Forwarder::start(move |signal| {
+        interrupts = if signal == Signal::INT { interrupts + 1 } else { 0 };
+        // It may have ended in the meantime.
+        let _ = receiver.send_signal(if interrupts > PATIENCE { Signal::KILL } else { signal });
+    })?;
+    let code = process.wait(None, &CancelToken::never())?;
+    drop(forwarder);
+    Ok(exit_status(code))
+}
+
+/// Starts a container with our own streams, passes signals on, and returns its exit code.
+fn foreground(container: &Container, interactive: bool) -> Outcome {
+    let starting = CancelToken::new();
+    let running = Arc::new(AtomicBool::new(false));
+    let interrupts = AtomicU32::new(0);
+    let forwarder = {
+        let (container, starting, running) = (container.clone(), starting.clone(), running.clone());
+        Forwarder::start(move |signal| {
+            let ends = matches!(signal, Signal::INT | Signal::TERM);
+            if !running.load(Ordering::SeqCst) {
+                if ends {
+                    starting.cancel();
+                }
+                return;
+            }
+            let count = if signal == Signal::INT { interrupts.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
+            if count > PATIENCE {
+                output::note(format_args!("coble: the program ignored {PATIENCE} interrupts: killing it"));
+            }
+            // It may have ended in the meantime.
+            let _ = container.kill(if count > PATIENCE { Signal::KILL } else { signal });
+        })?
+    };
+    let stdin = if interactive { StdioMode::Inherit } else { StdioMode::Null };
+    container.start(Stdio { stdin, ..Stdio::inherit() }, &starting)?;
+    running.store(true, Ordering::SeqCst);
+    // A cancellation that came too late for the start was meant for the program.
+    if starting.is_cancelled() {
+        let _ = container.kill(Signal::KILL);
+    }
+    warn(container);
+    let code = container.wait(None, &CancelToken::never())?;
+    drop(forwarder);
+    Ok(exit_status(code))
+}
+
+/// Says what the container did not get.
+fn warn(container: &Container) {
+    // A container that removes itself may be gone already, and its warnings with it.
+    if let Ok(details) = container.inspect() {
+        for warning in details.warnings {
+            output::note(format_args!("warning: {}", output::printable(&warning.message)));
+        }
+    }
+}
+
+fn remove(container: &Container) -> Result<(), Error> {
+    match container.remove(true) {
+        Err(error) if error.kind() != ErrorKind::ContainerNotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Takes back a container that could not be started, if nobody wants to look at it.
+fn discard(container: &Container, unwanted: bool, error: Error) -> Error {
+    if unwanted && let Err(second) = remove(container) {
+        output::error(&second);
+    }
+    error
+}
+
+fn exit_status(code: i32) -> u8 {
+    // The kernel keeps eight bits of a status.
+    (code & 0xff) as u8
+}
+
+fn no_terminal() -> Error {
+    Error::new(ErrorKind::Unsupported, "a terminal (--tty) is not supported yet")
+        .with_hint("leave --tty out; --interactive alone connects standard input")
+}
+
+fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Failure> {
+    if options.tty {
+        return Err(no_terminal().into());
+    }
+    if options.init {
+        return Err(Error::new(ErrorKind::Unsupported, "--init is not supported yet")
+            .with_hint("use an image with an init program, and make it the entrypoint")
+            .into());
+    }
+    let mut words = options.image_and_command.into_iter();
+    let mut spec = ContainerSpec::new(words.next().unwrap_or_default());
+    let command: Vec<String> = words.collect();
+    spec.command = (!command.is_empty()).then_some(command);
+    spec.entrypoint =
+        options.entrypoint.map(|program| if program.is_empty() { vec![] } else { vec![program] });
+    spec.name = options.name;
+    spec.environment = environment(&options.env, &options.env_file)?;
+    spec.working_dir = options.workdir;
+    spec.user = options.user;
+    spec.group_add = options.group_add;
+    spec.hostname = options.hostname;
+    spec.network = NetworkMode::parse(&options.network)?;
+    spec.mem_limit = options.memory.as_deref().map(parse::size).transpose()?;
+    spec.nano_cpus = options.cpus.map(parse::cpus).transpose()?;
+    spec.pids_limit = options.pids_limit;
+    spec.cap_add = options.cap_add;
+    spec.cap_drop = options.cap_drop;
+    spec.read_only = options.read_only;
+    spec.security_opt = options.security_opt;
+    for label in &options.label {
+        let (name, value) = parse::assignment(label)?;
+        spec.labels.insert(name, value.unwrap_or_default());
+    }
+    spec.stop_signal = options.stop_signal;
+    spec.stop_timeout = options.stop_timeout;
+    spec.shm_size = options.shm_size.as_deref().map(parse::size).transpose()?;
+    spec.extra_hosts = options.add_host.iter().map(|host| parse::host(host)).collect::<Result<_, _>>()?;
+    spec.dns = options.dns;
+    spec.auto_remove = auto_remove;
+    Ok(spec)
+}
+
+/// The variables of files and flags; a name alone takes our own value, and says nothing if there is none.
+fn environment(assignments: &[String], files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
+    let mut all = Vec::new();
+    for path in files {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("open", path, &error))?;
+        let entries = parse::environment_file(&text);
+        all.extend(entries.map_err(|error| error.while_doing(format!("reading \"{}\"", path.display())))?);
+    }
+    for assignment in assignments {
+        all.push(parse::assignment(assignment)?);
+    }
+    let own = |(name, value): (String, Option<String>)| {
+        let value = value.or_else(|| std::env::var(&name).ok())?;
+        Some((name, value))
+    };
+    Ok(all.into_iter().filter_map(own).collect())
+}

@@ -1,0 +1,41 @@
+//! Passing signals on to the program of a container in the foreground, as `docker run` does. The container's processes are in a session of
+//! their own, so that a Ctrl-C of the terminal reaches only us.
+
+use std::thread::JoinHandle;
+
+use coble::{Error, Signal};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::{Handle, Signals};
+
+/// As long as it lives, signals of this process go to its receiver, on a thread of its own.
+pub(crate) struct Forwarder {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Forwarder {
+    /// Starts to pass signals on.
+    pub(crate) fn start(mut receive: impl FnMut(Signal) + Send + 'static) -> Result<Forwarder, Error> {
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM])
+            .map_err(|error| Error::io("sigaction", "signal handlers", &error))?;
+        let handle = signals.handle();
+        let thread = std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever().filter_map(|number| Signal::new(number).ok()) {
+                    receive(signal);
+                }
+            })
+            .map_err(|error| Error::io("clone", "signal thread", &error))?;
+        Ok(Forwarder { handle, thread: Some(thread) })
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

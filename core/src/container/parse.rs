@@ -1,0 +1,227 @@
+//! The words in which people write option values (`64m`, `NAME=value`, a command as one string), read the same way for every surface.
+//! Not for checking what a container may be given: that is [`ContainerSpec`](super::ContainerSpec)'s.
+
+use crate::error::{Error, ErrorKind, Result};
+
+fn invalid(what: &str, text: &str, why: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("{what} \"{}\": {why}", text.escape_default()))
+        .with_object(text)
+}
+
+/// A size in bytes: a number with an optional fraction and an optional unit of `b`, `k`, `m`, `g`, `t` or `p`, each of which may be
+/// followed by `b` or `ib`. Units are powers of 1024, upper or lower case, as docker has them.
+pub fn size(text: &str) -> Result<u64> {
+    let invalid = |why| invalid("size", text, why);
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let unit = unit.trim_start_matches(' ').to_ascii_lowercase();
+    let shift = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
+        _ => return Err(invalid("not a number with a unit of b, k, m, g, t or p")),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if whole.is_empty() || fraction.contains('.') || number.ends_with('.') {
+        return Err(invalid("not a number with a unit of b, k, m, g, t or p"));
+    }
+    if fraction.len() > 15 {
+        return Err(invalid("too many digits after the point"));
+    }
+    let whole: u128 = whole.parse().map_err(|_| invalid("too large"))?;
+    let mut bytes = whole.checked_mul(1 << shift).ok_or_else(|| invalid("too large"))?;
+    if !fraction.is_empty() {
+        let numerator: u128 = fraction.parse().map_err(|_| invalid("not a number"))?;
+        let denominator = 10u128.pow(fraction.len() as u32);
+        bytes = bytes.saturating_add((numerator << shift) / denominator);
+    }
+    u64::try_from(bytes).ok().filter(|bytes| *bytes <= i64::MAX as u64).ok_or_else(|| invalid("too large"))
+}
+
+/// A number of CPUs in billionths, as [`ContainerSpec::nano_cpus`](super::ContainerSpec::nano_cpus) has it.
+pub fn cpus(value: f64) -> Result<u64> {
+    let nano = (value * 1e9).round();
+    if value.is_finite() && nano >= 1.0 && nano <= i64::MAX as f64 {
+        Ok(nano as u64)
+    } else {
+        Err(invalid("cpus", &value.to_string(), "not a positive number of cpus"))
+    }
+}
+
+/// `NAME=value`, or `NAME` alone, whose meaning the caller knows.
+pub fn assignment(text: &str) -> Result<(String, Option<String>)> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err(invalid("assignment", text, "the name is empty"));
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// `name:address`, a line of `/etc/hosts` as `--add-host` has it. An IPv6 address may stand in brackets.
+pub fn host(text: &str) -> Result<(String, String)> {
+    match text.split_once([':', '=']) {
+        Some((name, address)) if !name.is_empty() && !address.is_empty() => {
+            let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+            Ok((name.to_owned(), bare.to_owned()))
+        }
+        _ => Err(invalid("host", text, "not of the form name:address")),
+    }
+}
+
+/// The lines of an environment file: `NAME=value` or `NAME`; empty lines and lines that begin with `#` say nothing.
+pub fn environment_file(text: &str) -> Result<Vec<(String, Option<String>)>> {
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = assignment(line)?;
+        if name.contains(char::is_whitespace) {
+            return Err(invalid("environment file line", line, "the name has white space in it"));
+        }
+        out.push((name, value));
+    }
+    Ok(out)
+}
+
+/// Splits a command into words as a POSIX shell would, with quotes and backslashes, and without any expansion.
+pub fn words(text: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            ' ' | '\t' | '\n' | '\r' => words.extend(word.take()),
+            '\'' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('\'') => break,
+                        Some(c) => word.push(c),
+                        None => return Err(invalid("command", text, "a quote is not closed")),
+                    }
+                }
+            }
+            '"' => {
+                let word = word.get_or_insert_default();
+                loop {
+                    match chars.next() {
+                        Some('"') => break,
+                        Some('\\') => match chars.next() {
+                            Some(c @ ('"' | '\\' | '$' | '`')) => word.push(c),
+                            Some('\n') => {}
+                            Some(c) => word.extend(['\\', c]),
+                            None => return Err(invalid("command", text, "a quote is not closed")),
+                        },
+                        Some(c) => word.push(c),
+                        None => return Err(invalid("command", text, "a quote is not closed")),
+                    }
+                }
+            }
+            '\\' => match chars.next() {
+                Some('\n') => {}
+                Some(c) => word.get_or_insert_default().push(c),
+                None => return Err(invalid("command", text, "it ends with a backslash")),
+            },
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_docker_reads_them() {
+        let table = [
+            ("0", 0),
+            ("32", 32),
+            ("32b", 32),
+            ("4k", 4096),
+            ("4K", 4096),
+            ("64m", 64 << 20),
+            ("64MB", 64 << 20),
+            ("1GiB", 1 << 30),
+            ("1.5g", 3 << 29),
+            ("0.5k", 512),
+            ("2 m", 2 << 20),
+            ("1t", 1 << 40),
+            ("1p", 1 << 50),
+        ];
+        for (text, bytes) in table {
+            assert_eq!(size(text).unwrap(), bytes, "{text}");
+        }
+        for text in [
+            "",
+            "m",
+            "-1",
+            "+1",
+            "1.",
+            ".5",
+            "1.2.3",
+            "1x",
+            "1mm",
+            "1ki",
+            "9999999999p",
+            "1e3",
+            "0x10",
+            "1 1",
+            "1.0000000000000001g",
+        ] {
+            assert_eq!(size(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus_are_positive_and_finite() {
+        assert_eq!(cpus(1.5).unwrap(), 1_500_000_000);
+        assert_eq!(cpus(0.1 + 0.2).unwrap(), 300_000_000);
+        for value in [0.0, -1.0, 1e-12, f64::NAN, f64::INFINITY, 1e300] {
+            assert_eq!(cpus(value).unwrap_err().kind(), ErrorKind::InvalidArgument, "{value}");
+        }
+    }
+
+    #[test]
+    fn assignments_hosts_and_files() {
+        assert_eq!(assignment("A=b=c").unwrap(), ("A".into(), Some("b=c".into())));
+        assert_eq!(assignment("A").unwrap(), ("A".into(), None));
+        assert!(assignment("=x").is_err() && assignment("").is_err());
+        assert_eq!(host("db:10.0.0.1").unwrap(), ("db".into(), "10.0.0.1".into()));
+        assert_eq!(host("db:::1").unwrap(), ("db".into(), "::1".into()));
+        assert_eq!(host("db=[::1]").unwrap(), ("db".into(), "::1".into()));
+        assert!(host("db").is_err() && host(":1").is_err() && host("db:").is_err());
+        let file = environment_file("# note\n\n A=1\nB\nC=x # y\n").unwrap();
+        assert_eq!(
+            file,
+            [("A".into(), Some("1".into())), ("B".into(), None), ("C".into(), Some("x # y".into()))]
+        );
+        assert!(environment_file("A B=1").is_err());
+    }
+
+    #[test]
+    fn words_as_a_shell_splits_them() {
+        let table: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("  echo   hi ", &["echo", "hi"]),
+            ("sh -c 'echo \"$A\"; exit 3'", &["sh", "-c", "echo \"$A\"; exit 3"]),
+            ("a\"b c\"d '' \"\"", &["ab cd", "", ""]),
+            ("a\\ b \"\\\"\\$\\n\"", &["a b", "\"$\\n"]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(&words(text).unwrap(), expected, "{text}");
+        }
+        for text in ["'", "\"", "\"\\", "a\\"] {
+            assert_eq!(words(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
+        }
+    }
+}
