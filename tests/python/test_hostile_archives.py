@@ -35,7 +35,7 @@ def chain(canary: Path, depth: int) -> Entries:
 CASES: dict[str, Callable[[str], list[Entries]]] = {
     # SEC-01: an entry that is the root itself.
     **{
-        f"root as {kind} {name!r}": (lambda c, name=name, kind=kind: [[a.entry(name, type=type, linkname=c) for type in [kind]], [a.file("x", b"evil"), a.file("file", b"evil")]])
+        f"root as type {kind.decode()} {name!r}": (lambda c, name=name, kind=kind: [[a.entry(name, type=kind, linkname=c)], [a.file("x", b"evil"), a.file("file", b"evil")]])
         for name in (b".", b"/.", b"./", b"/", b"", b"./.", b"x/..", b"//")
         for kind in (a.SYMLINK, a.LINK, a.FILE, a.CHAR, a.FIFO)
     },
