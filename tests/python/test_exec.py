@@ -14,8 +14,6 @@ import pytest
 from conftest import IS_ROOT, MODE
 from helpers import log_bytes, monitor_of, resident, status_fields, wait_for_exit
 
-pytestmark = pytest.mark.vm
-
 PIPE = coble.PIPE
 
 
@@ -32,6 +30,7 @@ def idle(shared: coble.Engine) -> Iterator[coble.Container]:
 # --- exec -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("code", [0, 1, 7, 127, 255])
 def test_exit_code(idle: coble.Container, code: int) -> None:
     assert idle.exec(["sh", "-c", f"exit {code}"]).exit_code == code
@@ -41,6 +40,7 @@ def test_a_signal(idle: coble.Container) -> None:
     assert idle.exec(["sh", "-c", "kill -9 $$"]).exit_code == 137
 
 
+@pytest.mark.vm
 def test_streams_and_input(idle: coble.Container) -> None:
     done = idle.exec(["sh", "-c", "cat; echo err >&2"], input=b"in\xff")
     assert (done.exit_code, done.stdout, done.stderr) == (0, b"in\xff", b"err\n")
@@ -94,6 +94,7 @@ def test_in_a_container_that_does_not_run(shared: coble.Engine) -> None:
     container.remove()
 
 
+@pytest.mark.vm
 def test_the_programs_of_a_container_are_in_it(idle: coble.Container) -> None:
     """Same namespaces as process 1; a file that one writes another one reads."""
     same = idle.exec(["sh", "-c", "for n in mnt pid net ipc uts cgroup user; do readlink /proc/1/ns/$n /proc/self/ns/$n; done"]).stdout.decode().split()
@@ -102,6 +103,7 @@ def test_the_programs_of_a_container_are_in_it(idle: coble.Container) -> None:
     assert idle.exec(["cat", "/tmp/file"]).stdout == b"shared\n"
 
 
+@pytest.mark.vm
 def test_same_confinement_as_process_1(idle: coble.Container) -> None:
     """SEC-40, 41: capabilities, no_new_privs, seccomp."""
     first = status_fields(idle.exec(["cat", "/proc/1/status"]).stdout.decode())
@@ -170,6 +172,7 @@ def test_popen_pipes(idle: coble.Container) -> None:
         assert process.poll() == 0
 
 
+@pytest.mark.vm
 def test_popen_communicate(idle: coble.Container) -> None:
     process = idle.popen(["sh", "-c", "cat; echo err >&2; exit 3"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
     assert process.communicate(input=b"x" * 1_000_000) == (b"x" * 1_000_000, b"err\n")

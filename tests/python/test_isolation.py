@@ -16,8 +16,6 @@ import pytest
 from conftest import CGROUPS, IS_ROOT, MODE, Assets, Store
 from helpers import monitor_of, output, sh, status_fields
 
-pytestmark = pytest.mark.vm
-
 #: The field's default: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
 #: AUDIT_WRITE SETFCAP.
 DEFAULT_CAPABILITIES = 0xA80425FB
@@ -39,6 +37,7 @@ def syscalls(engine: coble.Engine, **options: object) -> dict[str, str]:
 # --- namespaces -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_own_namespaces(shared: coble.Engine) -> None:
     names = ["mnt", "pid", "net", "ipc", "uts", "cgroup"] + ([] if IS_ROOT else ["user"])
     inside = sh(shared, "for n in mnt pid net ipc uts cgroup user; do readlink /proc/self/ns/$n; done").split()
@@ -48,6 +47,7 @@ def test_own_namespaces(shared: coble.Engine) -> None:
     assert same == ({os.readlink("/proc/self/ns/user")} if IS_ROOT else set()), names
 
 
+@pytest.mark.vm
 def test_it_is_process_1_and_alone(shared: coble.Engine) -> None:
     assert output(shared, "sh", "-c", "echo $$") == "1\n"
     assert output(shared, "ps", "-o", "pid,comm").split() == ["PID", "COMMAND", "1", "ps"]
@@ -72,6 +72,7 @@ def capabilities(engine: coble.Engine, **options: object) -> dict[str, int]:
     return {name: int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
 
 
+@pytest.mark.vm
 def test_default_capabilities_of_root(shared: coble.Engine) -> None:
     found = capabilities(shared)
     if found["CapEff"] == DEFAULT_CAPABILITIES & ~MKNOD:
@@ -141,6 +142,7 @@ DEFAULT_RESULTS: dict[str, set[str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.vm
 def test_system_calls(shared: coble.Engine) -> None:
     """SEC-33, SEC-47, SEC-50."""
     found = syscalls(shared)
@@ -151,6 +153,7 @@ def test_system_calls(shared: coble.Engine) -> None:
     assert found["socket_alg"] == "EPERM"
 
 
+@pytest.mark.vm
 def test_the_filter_makes_the_difference(shared: coble.Engine) -> None:
     found = syscalls(shared, security_opt=["seccomp=unconfined"])
     assert found["clone3"] == "0"
@@ -171,6 +174,7 @@ MASKED_DIRECTORIES = ["/proc/asound", "/proc/acpi", "/proc/scsi", "/sys/firmware
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
+@pytest.mark.vm
 def test_masked_paths(shared: coble.Engine) -> None:
     """SEC-52, SEC-138."""
     script = "".join(f"[ -e {path} ] && echo {path} $(wc -c < {path} 2>/dev/null);" for path in MASKED_FILES)
@@ -189,6 +193,7 @@ def test_masked_paths_are_what_inspect_says(idle: coble.Container) -> None:
     assert {path for path in READ_ONLY if os.path.exists(path)} <= set(isolation.readonly_paths)
 
 
+@pytest.mark.vm
 def test_read_only_paths(shared: coble.Engine) -> None:
     """SEC-138, SEC-35: nothing there can be written, and it cannot be remounted."""
     targets = ["/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/irq/default_smp_affinity"]
@@ -213,6 +218,7 @@ def test_unconfined_system_paths(shared: coble.Engine) -> None:
     assert list(result.isolation.masked_paths) == []
 
 
+@pytest.mark.vm
 def test_sys_is_read_only(shared: coble.Engine) -> None:
     options = {line.split()[1]: line.split()[3].split(",") for line in output(shared, "cat", "/proc/mounts").splitlines()}
     assert "ro" in options["/sys"]
@@ -221,6 +227,7 @@ def test_sys_is_read_only(shared: coble.Engine) -> None:
         assert "ro" in options["/sys/fs/cgroup"]
 
 
+@pytest.mark.vm
 def test_devices(shared: coble.Engine) -> None:
     nodes = ["null", "zero", "full", "random", "urandom", "tty"]
     names = set(output(shared, "ls", "-A", "/dev").split())
@@ -236,6 +243,7 @@ def test_devices(shared: coble.Engine) -> None:
     ] or "full" in sh(shared, "echo y > /dev/full 2>/dev/null || echo full")  # fmt: skip
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(("kind", "major", "minor"), [("b", 254, 0), ("b", 8, 0), ("b", 7, 0), ("c", 1, 1), ("c", 10, 229), ("c", 1, 11)])
 def test_a_device_that_is_not_listed_cannot_be_opened(shared: coble.Engine, kind: str, major: int, minor: int) -> None:
     """SEC-52: made or not, a node of a disk, of memory or of the kernel's log does not open."""
@@ -314,6 +322,7 @@ def test_the_executables_of_the_host_cannot_be_written(idle: coble.Container) ->
         assert "python" not in name, "the host program shows inside"
 
 
+@pytest.mark.vm
 def test_no_host_path_shows(shared: coble.Engine, shared_store: Store) -> None:
     text = sh(shared, "cat /proc/self/mountinfo /proc/self/mounts /proc/1/environ /proc/1/cmdline /proc/self/cgroup")
     for path in (shared_store.data_root, shared_store.run_root):
@@ -456,6 +465,7 @@ def test_a_restarted_container_with_changed_targets(engine: coble.Engine, assets
 # --- what inspect says ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(
     "options",
     [{}, {"user": "alice"}, {"cap_drop": ["ALL"]}, {"security_opt": ["seccomp=unconfined"]}, {"read_only": True}, {"network": "host"}],

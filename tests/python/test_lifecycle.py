@@ -16,8 +16,6 @@ import pytest
 from conftest import MODE, Store
 from helpers import eventually, log_bytes, monitor_of, wait_for_exit, wait_for_output
 
-pytestmark = pytest.mark.vm
-
 FOREVER = ["sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"]
 
@@ -34,6 +32,7 @@ def running(shared: coble.Engine) -> Iterator[coble.Container]:
 # --- states ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_a_life(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "echo hello; exit 4"], name="a-life", labels={"k": "v"})
     assert (container.name, container.state) == ("a-life", "created")
@@ -82,12 +81,14 @@ def test_waiting_for_what_never_started(shared: coble.Engine) -> None:
     container.remove()
 
 
+@pytest.mark.vm
 def test_stop_asks_first(running: coble.Container) -> None:
     running.stop(timeout=10)
     assert running.wait() == 143
     assert running.state == "exited"
 
 
+@pytest.mark.vm
 def test_stop_kills_what_does_not_listen(shared: coble.Engine) -> None:
     container = shared.containers.create("box", STUBBORN)
     container.start()
@@ -138,6 +139,7 @@ def test_remove_refuses_a_running_one(running: coble.Container) -> None:
     assert running.state == "running"
 
 
+@pytest.mark.vm
 def test_remove_with_force(shared: coble.Engine) -> None:
     container = shared.containers.create("box", STUBBORN)
     container.start()
@@ -151,6 +153,7 @@ def test_start_twice(running: coble.Container) -> None:
         running.start()
 
 
+@pytest.mark.vm
 def test_start_again_after_the_end(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "echo run >> /count; wc -l < /count"])
     for expected in (b"1\n", b"1\n2\n", b"1\n2\n3\n"):
@@ -251,6 +254,7 @@ def test_inspect(running: coble.Container) -> None:
 # --- logs -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_logs_by_stream(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "echo out; echo err >&2"])
     container.start()
@@ -283,6 +287,7 @@ def test_logs_since_and_until(shared: coble.Engine) -> None:
     container.remove()
 
 
+@pytest.mark.vm
 def test_logs_follow_ends_with_the_container(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "for i in 1 2 3; do echo $i; sleep 0.1; done"])
     container.start()
@@ -360,6 +365,7 @@ def end(process: subprocess.Popen[str], how: str) -> None:
     process.wait(30)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("how", ["exit", "kill"])
 def test_a_detached_container_outlives_its_starter(shared: coble.Engine, shared_store: Store, how: str) -> None:
     process, identity, pid = starter(shared_store, "outlives", "detached")
@@ -374,6 +380,7 @@ def test_a_detached_container_outlives_its_starter(shared: coble.Engine, shared_
     container.remove()
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("how", ["exit", "kill"])
 def test_a_session_container_dies_with_its_starter(shared: coble.Engine, shared_store: Store, how: str) -> None:
     process, _, pid = starter(shared_store, "dies", "session")
@@ -390,6 +397,7 @@ def test_a_session_container_dies_with_its_starter(shared: coble.Engine, shared_
         shared.containers.get("dies").remove()
 
 
+@pytest.mark.vm
 def test_a_program_cannot_outlive_its_monitor(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "trap '' TERM HUP INT; sleep 1000 & echo ready; wait"])
     container.start()

@@ -16,8 +16,6 @@ import pytest
 from conftest import MODE
 from helpers import output, sh
 
-pytestmark = pytest.mark.vm
-
 
 # --- exit codes -----------------------------------------------------------------------------------------------------
 
@@ -27,6 +25,7 @@ def test_exit_code(shared: coble.Engine, code: int) -> None:
     assert shared.run("box", ["sh", "-c", f"exit {code}"]).exit_code == code
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("name", ["TERM", "KILL", "SEGV", "ABRT", "USR1", "HUP"])
 def test_a_signal_is_128_and_its_number(shared: coble.Engine, name: str) -> None:
     # Process 1 ignores signals without a handler that come from its own namespace, so the one that dies is its child.
@@ -42,6 +41,7 @@ def test_a_program_killed_from_outside(shared: coble.Engine) -> None:
     container.remove()
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(
     ("command", "error", "kind"),
     [
@@ -83,6 +83,7 @@ def test_an_absent_image(shared: coble.Engine) -> None:
 # --- streams --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_outputs_are_separate(shared: coble.Engine) -> None:
     done = shared.run("box", ["sh", "-c", "echo to-out; echo to-err >&2"])
     assert (done.exit_code, done.stdout, done.stderr) == (0, b"to-out\n", b"to-err\n")
@@ -137,6 +138,7 @@ def test_order_of_timings(shared: coble.Engine) -> None:
 # --- check and timeout ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_check_raises_with_everything(shared: coble.Engine) -> None:
     with pytest.raises(coble.ContainerExitError) as caught:
         shared.run("box", ["sh", "-c", "echo out; echo err >&2; exit 9"], check=True)
@@ -150,6 +152,7 @@ def test_check_is_quiet_about_zero(shared: coble.Engine) -> None:
     assert shared.run("box", ["true"], check=True).exit_code == 0
 
 
+@pytest.mark.vm
 def test_timeout_kills_and_raises(shared: coble.Engine) -> None:
     begin = time.monotonic()
     with pytest.raises(coble.TimeoutError) as caught:
@@ -185,6 +188,7 @@ engine.close()
 """
 
 
+@pytest.mark.vm
 def test_interrupt(shared: coble.Engine, shared_store: object) -> None:
     """Ctrl-C ends a run within a second, with KeyboardInterrupt, and nothing stays."""
     command = [sys.executable, "-c", INTERRUPTED, str(shared_store.data_root), str(shared_store.run_root)]  # type: ignore[attr-defined]
@@ -203,6 +207,7 @@ def environment(engine: coble.Engine, **options: object) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines())
 
 
+@pytest.mark.vm
 def test_environment_is_the_images_and_the_callers(shared: coble.Engine) -> None:
     found = environment(shared, environment={"MINE": "a=b c", "EMPTY": ""})
     assert found["IMAGE_VARIABLE"] == "image"
@@ -255,6 +260,7 @@ def test_home_of_a_user(shared: coble.Engine) -> None:
 # --- user -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(
     ("user", "uid", "gid", "groups"),
     [
@@ -321,6 +327,7 @@ def idle(shared: coble.Engine):  # noqa: ANN201
 # --- working directory, host name -----------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 def test_working_directory(shared: coble.Engine) -> None:
     assert output(shared, "pwd") == "/\n"
     assert output(shared, "pwd", working_dir="/tmp") == "/tmp\n"
@@ -342,6 +349,7 @@ def test_a_working_directory_that_is_a_file(shared: coble.Engine) -> None:
     assert "/etc/passwd" in str(caught.value)
 
 
+@pytest.mark.vm
 def test_host_name(shared: coble.Engine) -> None:
     assert sh(shared, "hostname; cat /etc/hostname", hostname="my-host") == "my-host\nmy-host\n"
     assert "my-host" in sh(shared, "cat /etc/hosts", hostname="my-host")
@@ -366,6 +374,7 @@ def test_what_a_container_writes_is_its_own(shared: coble.Engine) -> None:
     assert sh(shared, "ls -d /home; ls /new 2>/dev/null || true") == "/home\n"
 
 
+@pytest.mark.vm
 def test_read_only_root(shared: coble.Engine) -> None:
     done = shared.run("box", ["sh", "-c", "touch /new; touch /tmp/new; echo x > /dev/shm/x && echo shm"], read_only=True)
     assert done.stderr.decode().count("Read-only file system") == 2

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import inspect
 import io
 import os
 import re
@@ -183,8 +184,9 @@ def make_disk(target: Path) -> None:
 
 def recipe() -> str:
     """Changes when what `build` makes would change."""
-    content = Path(__file__).read_bytes() + (HERE / "guest-init").read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    parts = [repr((PACKAGES, MODULES, DISK_MEGABYTES, INITRAMFS_INIT)), (HERE / "guest-init").read_text()]
+    parts += [inspect.getsource(function) for function in (fetch_kernel, load_order, cpio, make_initramfs, make_disk)]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def build(folder: Path) -> None:
@@ -208,7 +210,7 @@ def build(folder: Path) -> None:
 
 def make_payload(target: Path, site: Path, tests: Path, commands: list[str], extra: list[str]) -> None:
     def owner(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if "__pycache__" in entry.name or ".pytest_cache" in entry.name:
+        if "__pycache__" in entry.name and not entry.name.startswith("site/"):
             return None
         entry.uid = entry.gid = 0
         entry.uname = entry.gname = ""
@@ -233,7 +235,7 @@ def boot(folder: Path, payload: Path, accel: str, seconds: float) -> tuple[int, 
     """Boots and copies the serial line to stdout. Returns qemu's status and the lines."""
     (kernel,) = (folder / "kernel").glob("boot/vmlinuz-*")
     command = ["qemu-system-x86_64", "-accel", accel, "-m", MEMORY, "-smp", "2", "-nographic", "-no-reboot", "-nic", "none"]
-    command += ["-cpu", "max" if accel.startswith("tcg") else "host"]
+    command += ["-cpu", "max" if accel.startswith("tcg") else "host,-arch-capabilities"]
     command += ["-kernel", str(kernel), "-initrd", str(folder / "initramfs")]
     command += ["-append", "console=ttyS0 quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off nokaslr"]
     command += ["-drive", f"file={folder / 'disk'},format=raw,if=virtio,snapshot=on"]
