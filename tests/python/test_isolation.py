@@ -39,12 +39,11 @@ def syscalls(engine: coble.Engine, **options: object) -> dict[str, str]:
 
 @pytest.mark.vm
 def test_own_namespaces(shared: coble.Engine) -> None:
-    names = ["mnt", "pid", "net", "ipc", "uts", "cgroup"] + ([] if IS_ROOT else ["user"])
     inside = sh(shared, "for n in mnt pid net ipc uts cgroup user; do readlink /proc/self/ns/$n; done").split()
     outside = [os.readlink(f"/proc/self/ns/{name}") for name in ("mnt", "pid", "net", "ipc", "uts", "cgroup", "user")]
     same = {one for one in inside if one in outside}
     assert len(inside) == 7
-    assert same == ({os.readlink("/proc/self/ns/user")} if IS_ROOT else set()), names
+    assert same == ({os.readlink("/proc/self/ns/user")} if IS_ROOT else set())
 
 
 @pytest.mark.vm
@@ -55,7 +54,8 @@ def test_it_is_process_1_and_alone(shared: coble.Engine) -> None:
 
 def test_network_none_has_only_loopback(shared: coble.Engine) -> None:
     assert output(shared, "probe", "interfaces") == "lo up\n"
-    assert sh(shared, "ping -c 1 -w 2 127.0.0.1 >/dev/null && echo ok") == "ok\n" or MODE == "single"
+    serve = "echo hello | nc -l -p 7000 127.0.0.1 & for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 7000 </dev/null && break; sleep 0.05; done"
+    assert "hello" in sh(shared, serve)
 
 
 def test_network_host_is_the_hosts(shared: coble.Engine) -> None:
@@ -238,9 +238,8 @@ def test_devices(shared: coble.Engine) -> None:
     for line in lines:
         name, rest = line.split(" ", 1)
         assert rest == f"character special file {numbers[name]} 666", line
-    assert sh(shared, "head -c 5 /dev/zero | od -An -tx1; echo x > /dev/null; head -c 1 /dev/urandom | wc -c; echo y 2>&1 > /dev/full || echo full").split() == [
-        *["00"] * 5, "1", "full"
-    ] or "full" in sh(shared, "echo y > /dev/full 2>/dev/null || echo full")  # fmt: skip
+    assert sh(shared, "head -c 5 /dev/zero | wc -c; echo x > /dev/null; head -c 1 /dev/urandom | wc -c").split() == ["5", "1"]
+    assert sh(shared, "echo y 2>/dev/null > /dev/full || echo full") == "full\n"
 
 
 @pytest.mark.vm
