@@ -12,7 +12,7 @@ import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -21,7 +21,7 @@ import pytest  # noqa: E402
 FIXTURES = Path(os.environ.get("COBLE_TEST_FIXTURES", Path(__file__).resolve().parent.parent / "fixtures"))
 sys.path.insert(0, str(FIXTURES))
 
-import archives  # noqa: E402
+from assets import Assets  # noqa: E402
 
 import coble  # noqa: E402
 
@@ -68,69 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # --- assets ---------------------------------------------------------------------------------------------------------
 
 
-class Assets:
-    """What tests make containers from. Made by whoever needs it first; root's are handed to the ordinary users."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def make(self, name: str, maker: Callable[[Path], None]) -> Path:
-        path = self.folder / name
-        if not path.exists():
-            unfinished = self.folder / f"{name}.{os.getpid()}.part"
-            maker(unfinished)
-            unfinished.chmod(0o755)
-            unfinished.rename(path)
-        return path
-
-    @property
-    def probe(self) -> Path:
-        def compile_it(target: Path) -> None:
-            subprocess.run(["gcc", "-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o", target, FIXTURES / "probe.c"], check=True)
-
-        return self.make("probe", compile_it)
-
-    @property
-    def busybox(self) -> Path:
-        """The tar of a small root file system: a static busybox, some users, the probe."""
-
-        def write(target: Path) -> None:
-            program = static_busybox()
-            applets = subprocess.run([program, "--list"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
-            target.write_bytes(archives.busybox_rootfs(program.read_bytes(), applets, self.probe.read_bytes()))
-
-        return self.make("busybox.tar", write)
-
-    @property
-    def debian(self) -> Path:
-        """The tar of a minimal Debian."""
-
-        def bootstrap(target: Path) -> None:
-            if shutil.which("mmdebstrap") is None:
-                pytest.skip("needs mmdebstrap")
-            codename = next(
-                line.split("=")[1].strip().strip('"') for line in open("/etc/os-release") if line.startswith("VERSION_CODENAME=")
-            )
-            command = ["mmdebstrap", "--quiet", "--variant=minbase", "--format=tar", codename, str(target)]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-        return self.make("debian.tar", bootstrap)
-
-
-def static_busybox() -> Path:
-    for name in ("/bin/busybox", "/usr/bin/busybox"):
-        if os.path.exists(name) and b".interp" not in Path(name).read_bytes():
-            return Path(name)
-    pytest.skip("needs a static busybox: the package busybox-static")
-
-
 @pytest.fixture(scope="session")
 def assets() -> Iterator[Assets]:
     if ASSETS is not None:
-        yield Assets(ASSETS)
+        yield Assets(ASSETS, FIXTURES)
         return
     with tempfile.TemporaryDirectory(prefix="coble-assets-") as folder:
-        yield Assets(Path(folder))
+        yield Assets(Path(folder), FIXTURES)
 
 
 # --- stores and engines ---------------------------------------------------------------------------------------------
