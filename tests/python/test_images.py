@@ -144,6 +144,20 @@ def test_import(engine: coble.Engine, assets: Assets, tmp_path: Path, compressio
     assert engine.run("imported:1").stdout == b"b\n/tmp\n"
 
 
+def test_no_decoder_of_the_host_is_run(engine: coble.Engine, assets: Assets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-81, SEC-131: archives are decompressed by coble itself."""
+    (tmp_path / "bin").mkdir()
+    for name in ("gzip", "gunzip", "unpigz", "pigz", "xz", "unxz", "zstd", "unzstd", "bzip2", "bunzip2", "tar", "sh"):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\necho ran > {tmp_path}/ran\nexit 1\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    archived = {how: archives.compress(assets.busybox.read_bytes(), how) for how in ("gzip", "zstd", "xz", "bzip2")}
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for how, data in archived.items():
+        (tmp_path / how).write_bytes(data)
+        engine.images.import_rootfs(tmp_path / how, f"{how}:1")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_import_of_odd_but_valid_archives(engine: coble.Engine, tmp_path: Path, assets: Assets) -> None:
     """Leading slash, `./`, parents that are missing, a name twice, long and non-UTF-8 names, sparse files, hard links."""
     program = next(Path(name).read_bytes() for name in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(name))

@@ -129,6 +129,22 @@ def test_output_of_background_children_does_not_hold_the_run(shared: coble.Engin
     assert time.monotonic() - begin < 10
 
 
+def test_a_limit_of_captured_output(shared: coble.Engine) -> None:
+    """SEC-146: collecting has a bound, and reaching it is an error, not a cut."""
+    assert len(shared.run("box", ["probe", "write", "1"], capture_limit=1 << 20).stdout) == 1 << 20
+    with pytest.raises(coble.LimitExceededError):
+        shared.run("box", ["probe", "write", "1"], capture_limit=(1 << 20) - 1)
+    with pytest.raises(coble.LimitExceededError):
+        shared.run("box", ["sh", "-c", "while :; do echo endless; done"], capture_limit=100_000)
+
+
+def test_output_into_a_file(shared: coble.Engine, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        done = shared.run("box", ["sh", "-c", "echo out; echo err >&2"], stdout=out, stderr=err)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert ((tmp_path / "out").read_bytes(), (tmp_path / "err").read_bytes()) == (b"out\n", b"err\n")
+
+
 def test_order_of_timings(shared: coble.Engine) -> None:
     done = shared.run("box", ["true"])
     assert done.timings
