@@ -36,13 +36,19 @@ pub(crate) enum Clone {
     Parent(OwnedFd),
 }
 
-/// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say.
-pub(crate) fn clone(namespaces: c_int) -> Result<Clone> {
+/// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say, in the version 2 cgroup of
+/// this directory.
+pub(crate) fn clone(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is a struct of integers, for which zero is valid and means "not asked for".
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     args.flags = (namespaces | libc::CLONE_PIDFD) as u64;
     args.pidfd = (&raw mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is fork. The process has one thread, so no lock of the allocator or of libc can be held by a
     // thread that the child lacks. `args` and `pidfd` outlive the call.
