@@ -81,7 +81,9 @@ impl Root {
             match file_type(found.as_fd())? {
                 FileType::Symlink => {
                     links += 1;
-                    if links > MAX_LINKS {
+                    // The links of procfs are not what they say.
+                    let magic = rustix::fs::fstatfs(&found)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+                    if links > MAX_LINKS || magic {
                         return Err(Errno::LOOP);
                     }
                     let target = rustix::fs::readlinkat(&found, "", Vec::new())?;

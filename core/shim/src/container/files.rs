@@ -17,7 +17,7 @@ use crate::root::{Root, file_type};
 /// How much the container may add to all of them together.
 const ROOM: usize = 1 << 20;
 
-/// Makes the files, as detached mounts. Has to be called before the root mount covers the place where they are attached for a moment.
+/// Makes the files, as detached mounts. Has to be called before the root changes, and after everything that needs the host's `/dev`.
 pub(crate) fn prepare(files: &[ProvidedFile]) -> Result<Vec<OwnedFd>, Failure> {
     if files.is_empty() {
         return Ok(Vec::new());
@@ -41,8 +41,8 @@ pub(crate) fn prepare(files: &[ProvidedFile]) -> Result<Vec<OwnedFd>, Failure> {
         write_all(&out, &file.content).during(step, &file.path)?;
         names.push(name);
     }
-    // The kernel copies only what is attached. This is below the root mount to come, and goes with the old root.
-    mount::attach_on_root(fd(&tmpfs)).during(step, "files")?;
+    // The kernel copies only what is attached. Nothing needs the host's devices any more.
+    mount::attach_to_old_root(fd(&tmpfs), "/dev").during(step, "files")?;
     let copies = files.iter().zip(&names);
     copies.map(|(file, name)| mount::copy(fd(&tmpfs), name, false).during(step, &file.path)).collect()
 }

@@ -7,7 +7,7 @@ use coble_protocol::{Connection, Failure, Isolation, ProcessSpec, Started, Step}
 use rustix::fs::Mode;
 use rustix::thread::ThreadNameSpaceType;
 
-use super::{STATUS, Status, give_up, join_cgroups, seal};
+use super::{Status, give_up, join_cgroups, seal};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::program::Program;
@@ -30,12 +30,12 @@ pub(crate) struct Plan<'a> {
 }
 
 /// The life of a joining process, which is already in the container's pid namespace. Never returns.
-pub(crate) fn join(plan: Plan<'_>, status: Connection) -> ! {
-    let Err(failure) = run(plan, status.as_fd());
-    give_up(&status, failure)
+pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
+    let Err(failure) = run(plan, &mut channel);
+    give_up(&channel, failure)
 }
 
-fn run(plan: Plan<'_>, status: BorrowedFd<'_>) -> Result<Infallible, Failure> {
+fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::empty());
     join_cgroups(plan.cgroups)?;
@@ -52,11 +52,10 @@ fn run(plan: Plan<'_>, status: BorrowedFd<'_>) -> Result<Infallible, Failure> {
     rustix::thread::move_into_thread_name_spaces(plan.init, namespaces).during(Step::Join, "namespaces")?;
     let Plan { spec, maps, core_limit, stdio, .. } = plan;
     drop(stdio);
-    let proc = seal(status, plan.proc)?;
+    let proc = seal(channel, plan.proc)?;
 
     let root = Root::open().during(Step::Join, "/")?;
     let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;
-    let channel = Connection::new(sys::number(STATUS));
     let mut warnings = Vec::new();
     prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
         let started = Started { isolation, timings: Vec::new(), warnings: std::mem::take(warnings) };

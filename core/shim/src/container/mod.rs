@@ -61,26 +61,26 @@ struct Mounted {
 }
 
 /// The life of the container's first process. Never returns.
-pub(crate) fn first(plan: Plan<'_>, status: Connection) -> ! {
-    let Err(failure) = run(plan, status.as_fd());
-    give_up(&status, failure)
+pub(crate) fn first(plan: Plan<'_>, mut channel: Connection) -> ! {
+    let Err(failure) = run(plan, &mut channel);
+    give_up(&channel, failure)
 }
 
 /// Tells the monitor and ends.
-fn give_up(status: &Connection, failure: Failure) -> ! {
-    // After everything was closed the channel is at its own number.
-    if status.send(&Status::Failed(failure.clone()), &[]).is_err() {
-        let _ = Connection::new(sys::number(STATUS)).send(&Status::Failed(failure), &[]);
-    }
+fn give_up(channel: &Connection, failure: Failure) -> ! {
+    // Without a monitor there is nobody to tell, and the kernel is ending this process anyway.
+    let _ = channel.send(&Status::Failed(failure), &[]);
     sys::exit(1)
 }
 
-fn run(plan: Plan<'_>, status: BorrowedFd<'_>) -> Result<Infallible, Failure> {
+fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
     let mut warnings = Vec::new();
     let mut timings = vec![now(Step::Clone)];
     let Plan { spec, maps, host, core_limit, .. } = plan;
     let mounted = set_up(plan, &mut warnings, &mut timings)?;
-    let proc = seal(status, mounted.proc.as_fd())?;
+    let proc = seal(channel, mounted.proc.as_fd())?;
+    // Its number is closed, or is that of what was returned.
+    std::mem::forget(mounted.proc);
 
     let root = Root::open().during(Step::PivotRoot, "/")?;
     let program = Program { spec: &spec.process, maps, proc: proc.as_fd(), core_limit };
@@ -98,7 +98,6 @@ fn run(plan: Plan<'_>, status: BorrowedFd<'_>) -> Result<Infallible, Failure> {
         readonly_paths: mounted.readonly_paths,
         ..Isolation::default()
     };
-    let channel = Connection::new(sys::number(STATUS));
     prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
         timings.push(now(Step::Ready));
         let started = Started { isolation, timings, warnings: std::mem::take(warnings) };
@@ -171,12 +170,14 @@ fn join_cgroups(procs: &[OwnedFd]) -> Result<(), Failure> {
 
 /// Closes everything but the standard streams, the channel to the monitor and the shim's procfs, which is returned. From here on the process holds
 /// nothing of the host.
-fn seal(status: BorrowedFd<'_>, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    // Both could be in the way of the other.
-    let proc = sys::copy_above(proc, PROC + 1).during(Step::Internal, "procfs")?;
-    sys::place(status, STATUS, true).during(Step::Internal, "channel")?;
-    sys::place(proc.as_fd(), PROC, true).during(Step::Internal, "procfs")?;
-    drop(proc);
+fn seal(channel: &mut Connection, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    // Each could be in the way of the other.
+    let spare = sys::copy_above(proc, PROC + 1).during(Step::Internal, "procfs")?;
+    sys::place(channel.as_fd(), STATUS, true).during(Step::Internal, "channel")?;
+    // The old number is closed below, with all others, or is the new one.
+    std::mem::forget(std::mem::replace(channel, Connection::new(sys::number(STATUS))));
+    sys::place(spare.as_fd(), PROC, true).during(Step::Internal, "procfs")?;
+    drop(spare);
     sys::close_from(PROC as u32 + 1).during(Step::Internal, "descriptors")?;
     Ok(sys::number(PROC))
 }

@@ -52,9 +52,9 @@ pub(crate) fn attach_at(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: 
     move_mount(mount, "", directory, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-/// Stacks a detached mount on the root of the mount namespace, where no path of this process leads to it.
-pub(crate) fn attach_on_root(mount: BorrowedFd<'_>) -> Result<()> {
-    move_mount(mount, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+/// Puts a detached mount over a directory of the old root, where it goes with that.
+pub(crate) fn attach_to_old_root(mount: BorrowedFd<'_>, path: &str) -> Result<()> {
+    move_mount(mount, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 /// Adds attributes to a mount.

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Failure, Step};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::failure::During;
@@ -35,8 +35,10 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     if let Some(name) = overlay.lower.iter().find(bad) {
         return Err(Failure::rule(step, name, "not a name for a layer"));
     }
+    let layers = reopen(&overlay.layers, "layers")?;
+    let container = reopen(&overlay.container, "container")?;
     // Upper and work are reached by descriptor; the layers relative to the working directory, to keep them short.
-    let own = format!("/proc/self/fd/{}", overlay.container.as_raw_fd());
+    let own = format!("/proc/self/fd/{}", container.as_raw_fd());
     let mut options = format!(
         "lowerdir={},upperdir={own}/upper,workdir={own}/work,index=off,metacopy=off,redirect_dir=nofollow",
         overlay.lower.join(":"),
@@ -48,7 +50,7 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
         return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
     }
     let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
-    rustix::process::fchdir(&overlay.layers).during(step, "layers")?;
+    rustix::process::fchdir(&layers).during(step, "layers")?;
     rustix::mount::mount("overlay", "/", "overlay", MountFlags::NODEV, options.as_c_str())
         .during(step, "overlay")?;
     // `..` of the root is the root, with what is mounted on it.
@@ -58,6 +60,23 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
         return Err(Failure::rule(step, "overlay", "is not where it was mounted"));
     }
     Ok(())
+}
+
+/// The same directory in this mount namespace: the kernel makes an overlay only of mounts of the caller's own, and the descriptors come from the
+/// engine's. The path is but a way to find it; what is found has to be the directory that was given.
+fn reopen(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+    let step = Step::RootMount;
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let path = rustix::fs::readlink(&link, Vec::new()).during(step, name)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(CWD, &path, flags, Mode::empty()).during(step, path.as_bytes())?;
+    let (given, seen) = (rustix::fs::fstat(directory), rustix::fs::fstat(&found));
+    let (given, seen) = (given.during(step, name)?, seen.during(step, name)?);
+    if (given.st_dev, given.st_ino) != (seen.st_dev, seen.st_ino) {
+        let detail = "another directory is at the path of the one that was given";
+        return Err(Failure::rule(step, path.as_bytes(), detail));
+    }
+    Ok(found)
 }
 
 /// Makes the working directory, which is the mount made before, the root, and detaches the old one.
