@@ -212,7 +212,7 @@ impl Server {
             };
             // The directory and the mode of the socket say the same; this is the second lock.
             let own = rustix::process::geteuid().as_raw();
-            if !sys::peer_uid(&socket).is_ok_and(|uid| uid == own) {
+            if !sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == own) {
                 continue;
             }
             self.clients.push(Client {
