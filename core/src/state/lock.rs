@@ -29,11 +29,6 @@ impl Locked {
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.0
     }
-
-    /// The descriptor, which keeps the lock.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.0
-    }
 }
 
 /// The gate of a store. Whoever makes a temporary thing and locks it does both under a shared lock of the gate; the sweep
@@ -82,7 +77,8 @@ impl Gate {
             result => return result.call("open", &self.path),
         }
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
+        let file =
+            rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
         rustix::fs::fchmod(&file, mode).call("fchmod", &self.path)?;
         Ok(file)
     }
