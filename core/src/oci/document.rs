@@ -195,13 +195,11 @@ pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -
             )));
         }
     }
-    if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref()) {
-        if declared != own {
-            return Err(invalid(format!(
-                "its media type is \"{}\", but \"{declared}\" was announced",
-                own.escape_debug()
-            )));
-        }
+    if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref())
+        && declared != own
+    {
+        let own = own.escape_debug();
+        return Err(invalid(format!("its media type is \"{own}\", but \"{declared}\" was announced")));
     }
     let media_type = |default: &str| raw.media_type.as_deref().or(declared).unwrap_or(default).to_owned();
     let too_many = |count: usize, most: usize, things: &str| {

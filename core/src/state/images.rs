@@ -169,10 +169,10 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
     if let Some(found) = by_reference(connection, &reference)? {
         return Ok(found);
     }
-    if is_hex(text) {
-        if let Some(found) = by_prefix(connection, text, text)? {
-            return Ok(found);
-        }
+    if is_hex(text)
+        && let Some(found) = by_prefix(connection, text, text)?
+    {
+        return Ok(found);
     }
     Err(not_found(text))
 }

@@ -164,11 +164,10 @@ fn find(
                 .with_object(entry.digest.as_str()));
         }
     }
-    if let Some(platform) = entry.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
-        if platform.rank().is_none() {
-            foreign.push(platform.to_string());
-            return Ok(None);
-        }
+    let declared = entry.platform.as_ref().filter(|platform| !platform.os.is_empty());
+    if let Some(platform) = declared.filter(|platform| platform.rank().is_none()) {
+        foreign.push(platform.to_string());
+        return Ok(None);
     }
     let bytes = blob(layout, entry)?;
     let document = parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())?;
