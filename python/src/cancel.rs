@@ -36,6 +36,21 @@ impl CancelToken {
         self.0.is_cancelled()
     }
 
+    /// A descriptor that becomes readable when the token is cancelled, for `select` and the like.
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        use rustix::fd::AsRawFd;
+        self.0.as_fd().map(|fd| fd.as_raw_fd()).ok_or_else(|| {
+            let error = coble::Error::new(coble::ErrorKind::Io, "eventfd: no descriptor could be had for the token");
+            crate::errors::raise(py, error)
+        })
+    }
+
+    /// The token that the calls of this thread are under, or None.
+    #[staticmethod]
+    fn current() -> Option<CancelToken> {
+        current().map(CancelToken)
+    }
+
     fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
         STACK.with_borrow_mut(|stack| stack.push(slf.0.clone()));
         slf

@@ -77,13 +77,10 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let name = format!("{}Error", kind.name());
         let mut bases = vec![base.clone()];
         bases.extend(natural_parents(py, kind.name()));
-        let mut members = vec![
+        let members = [
             ("kind", kind.name().into_pyobject(py)?.into_any().unbind()),
             ("code", kind.code().into_pyobject(py)?.into_any().unbind()),
         ];
-        if *kind == ErrorKind::ContainerExit {
-            members.extend(["result", "exit_code", "stdout", "stderr"].map(|member| (member, none())));
-        }
         let class = make_class(py, &name, kind.description(), bases, &members)?;
         module.add(name.as_str(), &class)?;
         by_code.insert(kind.code(), class.unbind());
