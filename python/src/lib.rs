@@ -1,1 +1,71 @@
-//! x
+//! `coble._coble`: the engine for Python. Converts, calls the engine, converts back: no defaults, no validation, no meaning.
+
+#![deny(unsafe_code)]
+
+mod container;
+#[allow(unsafe_code)]
+mod convert;
+mod engine;
+#[allow(unsafe_code)]
+mod enter;
+mod errors;
+mod exchange;
+mod image;
+mod logs;
+mod options;
+mod process;
+mod values;
+
+use std::ffi::OsString;
+
+use pyo3::prelude::*;
+
+/// The version of coble.
+#[pyfunction]
+fn version() -> &'static str {
+    coble::version()
+}
+
+/// Runs the coble command with these arguments, program name first, and returns its exit status.
+#[pyfunction]
+fn cli_main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<u8> {
+    enter::quick(py, || Ok(coble_cli::main(argv)))
+}
+
+#[pymodule]
+fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    errors::install(module)?;
+    module.add("PIPE", convert::PIPE)?;
+    module.add("STDOUT", convert::STDOUT)?;
+    module.add("DEVNULL", convert::DEVNULL)?;
+    module.add_function(wrap_pyfunction!(version, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::doctor, module)?)?;
+    module.add_function(wrap_pyfunction!(cli_main, module)?)?;
+    module.add_class::<engine::PyEngine>()?;
+    module.add_class::<image::PyImages>()?;
+    module.add_class::<image::PyImage>()?;
+    module.add_class::<container::PyContainers>()?;
+    module.add_class::<container::PyContainer>()?;
+    module.add_class::<process::PyProcess>()?;
+    module.add_class::<logs::PyLogStream>()?;
+    module.add_class::<logs::LogLines>()?;
+    module.add_class::<enter::PyCancelToken>()?;
+    module.add_class::<values::RunResult>()?;
+    module.add_class::<values::Warning>()?;
+    module.add_class::<values::Isolation>()?;
+    module.add_class::<values::NamespaceInfo>()?;
+    module.add_class::<values::CapabilityInfo>()?;
+    module.add_class::<values::UserInfo>()?;
+    module.add_class::<values::LimitInfo>()?;
+    module.add_class::<values::ContainerSpec>()?;
+    module.add_class::<values::ContainerDetails>()?;
+    module.add_class::<values::LogRecord>()?;
+    module.add_class::<values::ImageDetails>()?;
+    module.add_class::<values::LayerInfo>()?;
+    module.add_class::<values::HistoryEntry>()?;
+    module.add_class::<values::Removed>()?;
+    module.add_class::<values::Info>()?;
+    module.add_class::<values::Report>()?;
+    module.add_class::<values::Check>()?;
+    Ok(())
+}

@@ -1,0 +1,829 @@
+"""The engine. Private: everything here is imported from `coble`.
+
+Words that come up again and again:
+
+- *command*: a sequence of str (program and arguments), or one str, which is split into words as a POSIX shell would, without expansion.
+- *image*: a reference (`demo`, `docker.io/library/alpine:3.20`, `...@sha256:...`), an image id, an unambiguous prefix of an id of at
+  least four hexadecimal digits, or an `Image`.
+- *timeouts* are seconds; None means no limit; one that is not positive is over at once. A call that runs out of time raises `TimeoutError`.
+- *sizes* are bytes, or a text with a unit: `"64m"`, `"1.5g"` (powers of 1024).
+- *streams* are a file descriptor, an open file (anything with `fileno()`), or one of the constants of `subprocess`, which are also here.
+
+Any call may raise `ClosedError` (the engine is closed, or belongs to the process that this one was forked from), `IoError` and
+`DatabaseError`. Calls that say so can be cancelled: by Ctrl-C on the main thread, and by a `CancelToken`. They clean up first.
+"""
+
+from builtins import TimeoutError as _TimeoutError
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Literal, Protocol, TypeAlias, final
+
+from typing_extensions import Buffer, Self
+
+from .wait import Strategy
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+_Path: TypeAlias = str | PathLike[str]
+_Command: TypeAlias = str | Sequence[str]
+_Image: TypeAlias = str | Image
+_Environment: TypeAlias = Mapping[str, str] | Sequence[str]
+_Labels: TypeAlias = Mapping[str, str] | Sequence[str]
+_Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
+_Size: TypeAlias = int | str
+_Stream: TypeAlias = int | _HasFileno
+_Network: TypeAlias = Literal["none", "host"]
+_Lifetime: TypeAlias = Literal["session", "detached"]
+_State: TypeAlias = Literal["created", "running", "exited"]
+
+PIPE: Final[int]
+"""A new pipe: `subprocess.PIPE`."""
+STDOUT: Final[int]
+"""For stderr: where stdout goes. `subprocess.STDOUT`."""
+DEVNULL: Final[int]
+"""/dev/null: `subprocess.DEVNULL`."""
+
+def version() -> str:
+    """The version of coble."""
+
+def doctor(*, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Report:
+    """Looks at what the host has and lacks, also when no engine can be opened on it. The arguments are those of `Engine`."""
+
+def cli_main(argv: Sequence[str]) -> int:
+    """Runs the `coble` command with these arguments, program name first, and returns its exit status. For programs: it handles signals."""
+
+@final
+class Engine:
+    """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
+    that was forked may not: it opens its own.
+
+    A context manager. When it is closed, and also when its process ends in any way, the session-scoped containers that it started are removed.
+    """
+
+    def __new__(cls, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Self:
+        """Opens the store, making it if it is not there, and sweeps what crashed processes left.
+
+        `data_root` holds images and containers: `/var/lib/coble` for root, otherwise `$XDG_DATA_HOME/coble` or `~/.local/share/coble`.
+        `run_root` holds the state of what runs, on a tmpfs: by default a directory for each data root below `/run/coble` or
+        `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights.
+
+        Raises `PermissionDeniedError`, `StorageFullError`, `StoreVersionError` (the store is from another version), `UnsupportedError`.
+        """
+
+    @property
+    def images(self) -> Images:
+        """The images of the store."""
+
+    @property
+    def containers(self) -> Containers:
+        """The containers of the store."""
+
+    def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
+
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
+        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
+        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
+        `ContainerExitError`, which has everything that the result would have.
+
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed.
+        """
+
+    def info(self) -> Info:
+        """Facts about the engine and its host."""
+
+    def doctor(self) -> Report:
+        """Looks at what the host has and lacks, for this engine."""
+
+    def verify(self) -> list[str]:
+        """Looks for damage in the store: one line for each thing that is wrong."""
+
+    def close(self) -> None:
+        """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
+        nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class Images:
+    """The images of an engine: `engine.images`."""
+
+    def load(self, source: _Path | _Stream) -> list[Image]:
+        """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
+
+        `source` is a path, a file descriptor or an open file, which is read to its end.
+
+        Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
+        `StorageFullError`; then nothing of the archive is in the store.
+        """
+
+    def import_rootfs(
+        self,
+        tar: _Path | _Stream,
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of one layer from the tar of a root file system, plain or compressed with gzip, zstd, bzip2 or xz. Can be cancelled.
+
+        The options are the configuration that its containers have by default; `message` is the comment in its history.
+
+        Raises what `load` raises, and `InvalidReferenceError`.
+        """
+
+    def from_host(
+        self,
+        items: Sequence[str | PathLike[str] | tuple[_Path, _Path]],
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of programs and files of the host. Can be cancelled.
+
+        Items are paths, or names of programs that are looked up in `PATH`; `"source:target"` or `(source, target)` puts one elsewhere in the image;
+        directories are taken with everything below. The interpreters and shared libraries that programs need are found by reading their
+        ELF headers, not by running them, and taken too. The other options are those of `import_rootfs`.
+
+        Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
+        """
+
+    def list(self) -> list[Image]:
+        """All images, newest first."""
+
+    def get(self, image: _Image) -> Image:
+        """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
+
+    def inspect(self, image: _Image) -> ImageDetails:
+        """Everything about an image. Raises `ImageNotFoundError`."""
+
+    def history(self, image: _Image) -> list[HistoryEntry]:
+        """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    def tag(self, image: _Image, reference: str) -> None:
+        """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    def untag(self, reference: str) -> None:
+        """Takes a name away. The image stays, also without a name. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    def remove(self, image: _Image, *, force: bool = False) -> Removed:
+        """By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names only with
+        `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
+
+@final
+class Image:
+    """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
+
+    @property
+    def id(self) -> str:
+        """Digest of the configuration, `sha256:...`: what docker calls the image id."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def references(self) -> list[str]:
+        """The canonical names that it has now. Raises `ImageNotFoundError`."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs: manifest, configuration and compressed layers."""
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture, in GOARCH words: `amd64`."""
+
+    @property
+    def os(self) -> str:
+        """Operating system, in GOOS words: `linux`."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the configuration."""
+
+    def inspect(self) -> ImageDetails:
+        """Everything about it."""
+
+    def history(self) -> list[HistoryEntry]:
+        """How it was made, newest step first."""
+
+    def tag(self, reference: str) -> None:
+        """Gives it one more name, as `Images.tag`."""
+
+    def remove(self, *, force: bool = False) -> Removed:
+        """Deletes it, as `Images.remove` by id."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Containers:
+    """The containers of an engine: `engine.containers`."""
+
+    def create(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "detached",
+        auto_remove: bool = False,
+    ) -> Container:
+        """Makes a container. It does not run yet.
+
+        - `command`, `entrypoint`: by default the image's, with docker's rules. An empty entrypoint removes the image's; any other one drops the
+          image's command too.
+        - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
+        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
+        - `working_dir`: absolute; made when missing.
+        - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
+        - `hostname`: the first 12 digits of the id when None.
+        - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
+        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
+          What the host cannot limit is a warning of the container, not an error.
+        - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
+        - `read_only`: mounts the root file system read-only.
+        - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
+        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
+        - `shm_size`: size of `/dev/shm`, by default 64 MiB.
+        - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
+          the host's.
+        - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
+        - `auto_remove`: removes the container when its program ends.
+
+        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`.
+        """
+
+    def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "session",
+        auto_remove: bool = False,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        wait: Strategy | None = None,
+        wait_timeout: float = 60.0,
+    ) -> Container:
+        """Makes a container, starts it, and waits until it is ready. Can be cancelled.
+
+        Made for `with`: leaving the block stops and removes the container. So it is session-scoped unless `lifetime="detached"`. The options are
+        those of `create` and `Container.start`. `wait` is a strategy of `coble.wait`, with `wait_timeout` seconds.
+
+        Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
+        """
+
+    def list(self, *, all: bool = False) -> list[Container]:
+        """The running containers, or all, newest first."""
+
+    def get(self, name_or_id: str) -> Container:
+        """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
+
+@final
+class Container:
+    """A container. Any thread may use it; equal if the ids are.
+
+    A context manager: leaving the block gives the program half a second to end, and removes the container with everything it wrote, whatever
+    its state and lifetime. A session-scoped container that is collected as garbage before it was removed is removed then, with a `ResourceWarning`.
+
+    Every call but the plain properties raises `ContainerNotFoundError` when the container was removed.
+    """
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+
+    @property
+    def command(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """How long it may live."""
+
+    @property
+    def state(self) -> _State:
+        """Its state now."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
+
+    def start(self, *, stdin: _Stream | None = None, stdout: _Stream | None = None, stderr: _Stream | None = None) -> None:
+        """Starts the program and returns when it runs. Can be cancelled.
+
+        By default it has no input, and its output is kept for `logs`; a stream can be a file or `DEVNULL` instead. A container that has run before
+        is started again, on what it wrote.
+
+        Raises `InvalidStateError` if it runs, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `PermissionDeniedError`, `UnsupportedError`, `MonitorLostError`.
+        """
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Sends the stop signal, and SIGKILL after `timeout` seconds (default: the container's stop timeout). Returns when the program has ended. A container
+        that does not run is fine. Can be cancelled."""
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:
+        """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
+
+        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        """
+
+    def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
+        """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    def remove(self, *, force: bool = False) -> None:
+        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
+
+    def inspect(self) -> ContainerDetails:
+        """Everything about it."""
+
+    def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs another program in the running container and collects its output. Can be cancelled.
+
+        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        A program that outlives its time is killed, the container is not.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
+        """
+
+    def popen(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+    ) -> Process:
+        """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
+        caller's own; `stderr` can be `STDOUT`.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`.
+        """
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        tail: int | None = None,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+    ) -> LogStream:
+        """What its program wrote, of the streams that were not given a file.
+
+        `follow` waits for more until the container ends. `tail` gives only the last lines. `since` (at or after) and `until` (before) are
+        datetimes, local time if they have no time zone, or seconds since the epoch.
+        """
+
+    def _has_path(self, path: str) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Process:
+    """A program that `Container.popen` started, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
+    streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def args(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id on the host; 0 if it had ended before that could be looked up."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or 128 plus the signal that ended it, once `poll`, `wait` or `communicate` has seen its end."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What it could not be given and was not essential."""
+
+    def poll(self) -> int | None:
+        """Its exit code if it ended, otherwise None."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and returns its exit code. Raises `TimeoutError`. Can be cancelled."""
+
+    def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
+        """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
+
+        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        """
+
+    def send_signal(self, sig: str | int) -> None:
+        """Sends a signal by name or number. A program that has ended is left alone."""
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class LogStream:
+    """A container's output: an iterator of records, and a context manager. One thread reads at a time; any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> LogRecord: ...
+    def next(self, timeout: float | None = None) -> LogRecord | None:
+        """The next record; None at the end. Waits only when following; raises `TimeoutError`, and can be cancelled. Nothing is lost then."""
+
+    def read(self) -> bytes:
+        """All the bytes until the end, of both streams as they arrived. The same as `bytes(stream)`."""
+
+    def lines(self) -> LogLines:
+        """An iterator of whole lines, without their ends. The streams are put together separately."""
+
+    def close(self) -> None:
+        """Ends the stream, also for a thread that waits in it, whose iteration ends. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __bytes__(self) -> bytes: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class LogLines(Iterator[bytes]):
+    """The lines of a `LogStream`."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...
+
+@final
+class LogRecord:
+    """A piece of output, as it arrived: at most 64 KiB, and not necessarily a line."""
+
+    @property
+    def time(self) -> datetime:
+        """When it arrived, in UTC, to the microsecond."""
+
+    @property
+    def time_ns(self) -> int:
+        """When it arrived, in nanoseconds since the epoch."""
+
+    @property
+    def stream(self) -> Literal["stdout", "stderr"]:
+        """Where it was written."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+
+@final
+class CancelToken:
+    """Cancels the blocking calls of the threads that are inside its `with` block, from any thread. They clean up and raise
+    `CancelledError`. It stays cancelled."""
+
+    def __new__(cls) -> Self: ...
+    def cancel(self) -> None:
+        """Cancels the calls under the token, those that run and those to come."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+# What operations return. All of it is frozen.
+
+@final
+class Report:
+    """Something the container did not get, which was not essential. ing(coble::Warning) { A stable code, such as memory-limit-not-applied. : String = |w| w.code.clone(); The explanation. age: String = |w| w.message.clone();   A namespace of a container. spaceInfo(coble::NamespaceInfo) { The name as in /proc/self/ns. : String = |n| n.name.clone(); Whether it is the container's own, not the host's.  bool = |n| n.own; Its inode. e: u64 = |n| n.inode;   Capability sets, as names with CAP_. bilityInfo(coble::CapabilityInfo) { The effective set. ctive: Vec<String> = |c| c.effective.clone(); The permitted set. itted: Vec<String> = |c| c.permitted.clone(); The inheritable set. ritable: Vec<String> = |c| c.inheritable.clone(); The ambient set. ent: Vec<String> = |c| c.ambient.clone(); The bounding set. ding: Vec<String> = |c| c.bounding.clone();   The user of a container's program. Info(coble::UserInfo) { User id inside.  u32 = |u| u.uid; Group id inside.  u32 = |u| u.gid; Supplementary groups inside. ps: Vec<u32> = |u| u.groups.clone(); /proc/self/uid_map. map: String = |u| u.uid_map.clone(); /proc/self/gid_map. map: String = |u| u.gid_map.clone();   A limit that was asked for. tInfo(coble::LimitInfo) { The name of the option, such as mem_limit. : String = |l| l.name.clone(); What was asked for. ested: u64 = |l| l.requested; What the kernel says is in force. None: not applied, and a warning says why. ied: Option<u64> = |l| l.applied;   The isolation that a program really got, read back from its process. ation(coble::Isolation) { The namespaces. spaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect(); Capability sets. bilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone()); Whether no_new_privs is set. ew_privileges: bool = |i| i.no_new_privileges; "filter" or "none". omp: String = |i| i.seccomp.clone(); The user. : UserInfo = |i| UserInfo(i.user.clone()); The lines of /proc/self/cgroup. up: String = |i| i.cgroup.clone(); The limits, one by one. ts: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect(); Masked paths that exist. ed_paths: Vec<String> = |i| i.masked_paths.clone(); Read-only paths that exist. only_paths: Vec<String> = |i| i.readonly_paths.clone(); Whether the root is mounted read-only. _readonly: bool = |i| i.root_readonly; Whether the container runs in a user namespace of the caller. less: bool = |i| i.rootless;   What was asked of a container. Sizes are bytes; None is the image's or the engine's default. ainerSpec(coble::ContainerSpec) { The image as the caller named it. e: String = |s| s.image.clone(); The command. and: Option<Vec<String>> = |s| s.command.clone(); The entrypoint. ypoint: Option<Vec<String>> = |s| s.entrypoint.clone(); The name. : Option<String> = |s| s.name.clone(); Environment, merged over the image's. ronment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect(); Working directory. ing_dir: Option<String> = |s| s.working_dir.clone(); User. : Option<String> = |s| s.user.clone(); More group ids or names. p_add: Vec<String> = |s| s.group_add.clone(); Host name. name: Option<String> = |s| s.hostname.clone(); "none" or "host". ork: String = |s| word(&s.network); Memory limit in bytes. limit: Option<u64> = |s| s.mem_limit; CPU limit in billionths of a CPU. _cpus: Option<u64> = |s| s.nano_cpus; Limit on the number of processes and threads. _limit: Option<u64> = |s| s.pids_limit; Capabilities added to the default set. add: Vec<String> = |s| s.cap_add.clone(); Capabilities taken from the default set. drop: Vec<String> = |s| s.cap_drop.clone(); Whether the root file system is mounted read-only. _only: bool = |s| s.read_only; Security options. rity_opt: Vec<String> = |s| s.security_opt.clone(); Labels. ls: BTreeMap<String, String> = |s| s.labels.clone(); The signal that stop sends. _signal: Option<String> = |s| s.stop_signal.clone(); Seconds stop waits before it kills. _timeout: Option<u32> = |s| s.stop_timeout; Size of /dev/shm in bytes. size: Option<u64> = |s| s.shm_size; Lines of /etc/hosts: host name to address. a_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect(); Name servers.  Vec<String> = |s| s.dns.clone(); Whether the container is removed when it ends. _remove: bool = |s| s.auto_remove; "session" or "detached". time: String = |s| word(&s.lifetime);   Everything about a container. ainerDetails(coble::ContainerDetails) { 64 hexadecimal digits. String = |d| d.summary.id.clone(); The name. : String = |d| d.summary.name.clone(); The image as the caller named it. e: String = |d| d.summary.image.clone(); The image's id. e_id: String = |d| d.summary.image_id.clone(); Program and arguments. and: Vec<String> = |d| d.summary.command.clone(); When it was made, RFC 3339. ted: String = |d| d.summary.created.clone(); "created", "running" or "exited". e: &'static str = |d| d.summary.state.name(); The exit code of the last run. _code: Option<i32> = |d| d.summary.exit_code; When it was last started, RFC 3339. ted_at: Option<String> = |d| d.summary.started_at.clone(); When it last ended, RFC 3339. shed_at: Option<String> = |d| d.summary.finished_at.clone(); Labels, the image's included. ls: BTreeMap<String, String> = |d| d.summary.labels.clone(); "session" or "detached". time: String = |d| word(&d.summary.lifetime); What was asked for. : ContainerSpec = |d| ContainerSpec(d.spec.clone()); The process id of its program on the host, while it runs.  Option<i32> = |d| d.pid; Why the last start failed. r: Option<String> = |d| d.error.clone(); The isolation of the current or last run. ation: Option<Isolation> = |d| d.isolation.clone().map(Isolation); What the last run did not get. ings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();   A layer of an image. rInfo(coble::LayerInfo) { Digest of the blob. st: String = |l| l.digest.clone(); Digest of the uncompressed layer. _id: String = |l| l.diff_id.clone(); Digest of this layer and all below. n_id: String = |l| l.chain_id.clone(); Media type of the blob. a_type: String = |l| l.media_type.clone(); Bytes of the blob. : u64 = |l| l.size;   Everything about an image. eDetails(coble::ImageDetails) { Digest of the configuration. String = |d| d.summary.id.clone(); Digest of the manifest. st: String = |d| d.summary.digest.clone(); Canonical references that name it. rences: Vec<String> = |d| d.summary.references.clone(); When it was made, RFC 3339, as the image says. ted: Option<String> = |d| d.summary.created.clone(); Bytes of its blobs. : u64 = |d| d.summary.size; CPU architecture, in GOARCH words. itecture: String = |d| d.summary.architecture.clone(); Operating system, in GOOS words. String = |d| d.summary.os.clone(); Labels of the configuration. ls: BTreeMap<String, String> = |d| d.summary.labels.clone(); The whole image configuration. ig: Json = |d| Json(d.config.clone()); The whole manifest. fest: Json = |d| Json(d.manifest.clone()); The layers, lowest first. rs: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();   A step of an image's history. oryEntry(coble::HistoryEntry) { When, RFC 3339. ted: Option<String> = |h| h.created.clone(); The command. ted_by: String = |h| h.created_by.clone(); The comment. ent: Option<String> = |h| h.comment.clone(); Whether the step made no layer. y_layer: bool = |h| h.empty_layer; Bytes of the blob; 0 for an empty layer. : u64 = |h| h.size; Diff id of the layer. r: Option<String> = |h| h.layer.clone();   What the removal of an image did. ved(coble::Removed) { References that were taken away. gged: Vec<String> = |r| r.untagged.clone(); Image ids that were deleted. ted: Vec<String> = |r| r.deleted.clone();   Facts about an engine and its host. (coble::Info) { Version of coble. ion: String = |i| i.version.clone(); The data root. _root: PathBuf = |i| i.data_root.clone(); The run root. root: PathBuf = |i| i.run_root.clone(); Whether containers run in a user namespace. less: bool = |i| i.rootless; Number of images. es: u64 = |i| i.images; Number of containers. ainers: u64 = |i| i.containers; Number of running containers. ing: u64 = |i| i.running; "v1", "hybrid", "v2" or "none". up_version: String = |i| i.cgroup_version.clone(); Release of the kernel. el: String = |i| i.kernel.clone();   One thing of the host that was looked at. k(coble::Check) { A stable name, such as overlay. : String = |c| c.name.clone(); "ok", "warning" or "fail". us: String = |c| word(&c.status); What was found. ary: String = |c| c.summary.clone(); What to do about it.  Option<String> = |c| c.fix.clone();   The result of a look at the host."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks, in a fixed order."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether containers can run: no check failed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class RunResult:
+    """What a program left."""
+
+    @property
+    def exit_code(self) -> int:
+        """The program's exit code, or 128 plus the signal that ended it."""
+
+    @property
+    def stdout(self) -> bytes:
+        """Standard output, if it was collected."""
+
+    @property
+    def stderr(self) -> bytes:
+        """Standard error, if it was collected."""
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds that each phase took, in order."""
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The isolation that the program really had. None for exec."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What could not be given and was not essential."""
+
+# Errors. There is one class for each kind of the engine; a second parent is the class that Python already has for it.
+
+class CobleError(Exception):
+    """Every error of coble. str() is what went wrong and what was being done; a way out is in `hint`, and a note of the exception."""
+
+    kind: str
+    """The kind, in CamelCase without a suffix: `ImageNotFound`."""
+    code: int
+    """The status code of the C interface for the kind: negative, and never changed."""
+    errno: int | None
+    """The errno of the failed system call."""
+    hint: str | None
+    """A way out, if there is one."""
+    object: str | None
+    """The name of what the error is about: a reference, an id, a path."""
+    context: tuple[str, ...]
+    """What the engine was doing, outermost first."""
+
+class InternalError(CobleError):
+    """A defect of coble itself: a state that should not be possible."""
+
+class InvalidArgumentError(CobleError, ValueError):
+    """An argument that no operation could accept, whatever the state of the store."""
+
+class IoError(CobleError, OSError):
+    """A system call failed for a reason that has no kind of its own; `errno` tells which."""
+
+class PermissionDeniedError(CobleError, PermissionError):
+    """The caller may not do this on this host."""
+
+class UnsupportedError(CobleError):
+    """The host lacks something that the operation needs."""
+
+class PathNotFoundError(CobleError, FileNotFoundError):
+    """A file or directory of the host that the caller named is not there."""
+
+class ImageNotFoundError(CobleError, LookupError):
+    """No image has this reference or id."""
+
+class ContainerNotFoundError(CobleError, LookupError):
+    """No container has this name or id."""
+
+class NameInUseError(CobleError):
+    """The name is taken."""
+
+class InUseError(CobleError):
+    """The object is in use by another one."""
+
+class InvalidStateError(CobleError):
+    """The object is not in a state that allows the operation."""
+
+class InvalidReferenceError(CobleError, ValueError):
+    """Not an image reference of the distribution grammar."""
+
+class InvalidDigestError(CobleError, ValueError):
+    """Not a digest of the image specification."""
+
+class DigestMismatchError(CobleError):
+    """Content does not have the digest or size that it was announced with."""
+
+class InvalidArchiveError(CobleError):
+    """An archive is truncated, malformed, or does what no archive may do."""
+
+class InvalidImageError(CobleError):
+    """An image's manifest, index or configuration is malformed."""
+
+class LimitExceededError(CobleError):
+    """Input is larger, deeper or longer than coble accepts."""
+
+class StorageFullError(CobleError, OSError):
+    """No space, quota or inode is left."""
+
+class DatabaseError(CobleError):
+    """The store's database failed or is damaged."""
+
+class StoreVersionError(CobleError):
+    """The store was written by a version of coble that this one cannot work with."""
+
+class TimeoutError(CobleError, _TimeoutError):
+    """The time the caller gave is over."""
+
+class CancelledError(CobleError):
+    """The caller cancelled the operation."""
+
+class ClosedError(CobleError):
+    """The handle is closed, or belongs to another process (after a fork)."""
+
+class UserNotFoundError(CobleError, LookupError):
+    """The user or group is not known to the image, or its number is out of range."""
+
+class CommandNotFoundError(CobleError, FileNotFoundError):
+    """The program is not in the image."""
+
+class CommandNotExecutableError(CobleError, PermissionError):
+    """The program is in the image and cannot be executed."""
+
+class MonitorLostError(CobleError):
+    """The container's monitor ended without saying how."""
+
+class ContainerExitError(CobleError):
+    """A program ended with a status that is not zero, and the caller asked for an error in that case; or a container ended before it was
+    ready, and then `stdout` and `stderr` are the ends of its log, and there is no result."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    timings: dict[str, float]
+    result: RunResult | None
+
+class PanicError(CobleError):
+    """A panic reached the edge of the library and was stopped there."""

@@ -1,0 +1,146 @@
+//! The entry: an engine over a store.
+
+use std::path::PathBuf;
+
+use coble::{Engine, EngineOptions};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::container::PyContainers;
+use crate::convert::{Command, ImageName};
+use crate::enter::{Own, blocking, quick};
+use crate::errors::to_py;
+use crate::image::PyImages;
+use crate::options::{Collect, Create, Streams, read};
+use crate::values::{Info, Report, RunResult};
+
+fn options(data_root: Option<PathBuf>, run_root: Option<PathBuf>, rootless: Option<bool>) -> EngineOptions {
+    let mut options = EngineOptions::default();
+    options.data_root = data_root;
+    options.run_root = run_root;
+    options.rootless = rootless;
+    options
+}
+
+/// Looks at the host, also when no engine can be opened on it.
+#[pyfunction]
+#[pyo3(signature = (*, data_root=None, run_root=None, rootless=None))]
+pub(crate) fn doctor(
+    py: Python<'_>,
+    data_root: Option<PathBuf>,
+    run_root: Option<PathBuf>,
+    rootless: Option<bool>,
+) -> PyResult<Report> {
+    let options = options(data_root, run_root, rootless);
+    quick(py, || Ok(coble::doctor(&options))).map(Report)
+}
+
+/// A container engine in this process, over a store that other processes may use at the same time.
+#[pyclass(frozen, name = "Engine", module = "coble")]
+pub(crate) struct PyEngine {
+    engine: Own<Engine>,
+}
+
+impl PyEngine {
+    pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().map_err(|error| to_py(py, error))
+    }
+}
+
+#[pymethods]
+impl PyEngine {
+    #[new]
+    #[pyo3(signature = (data_root=None, run_root=None, rootless=None))]
+    fn new(
+        py: Python<'_>,
+        data_root: Option<PathBuf>,
+        run_root: Option<PathBuf>,
+        rootless: Option<bool>,
+    ) -> PyResult<PyEngine> {
+        let options = options(data_root, run_root, rootless);
+        Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
+    }
+
+    /// The images of the store.
+    #[getter]
+    fn images(slf: Py<Self>) -> PyImages {
+        PyImages { engine: slf }
+    }
+
+    /// The containers of the store.
+    #[getter]
+    fn containers(slf: Py<Self>) -> PyContainers {
+        PyContainers { engine: slf }
+    }
+
+    /// Runs a program in a new container, collects its output and removes the container.
+    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
+                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
+                             stderr=None, check=False, timeout=None, capture_limit=None)")]
+    fn run(
+        &self,
+        py: Python<'_>,
+        image: ImageName,
+        command: Option<Command>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<RunResult> {
+        let (mut create, mut collect, mut streams) = (Create::default(), Collect::default(), Streams::default());
+        read("Engine.run", options, &mut [&mut create, &mut collect, &mut streams])?;
+        let spec = create.spec(py, image.0, command)?;
+        let options = collect.options(py, streams)?;
+        let engine = self.engine(py)?;
+        let result = blocking(py, |cancel| engine.run(spec, options, cancel))?;
+        Ok(RunResult::new(py, result))
+    }
+
+    /// Facts about the engine and its host.
+    fn info(&self, py: Python<'_>) -> PyResult<Info> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.info()).map(Info)
+    }
+
+    /// Looks at the host.
+    fn doctor(&self, py: Python<'_>) -> PyResult<Report> {
+        let engine = self.engine(py)?;
+        quick(py, || Ok(engine.doctor())).map(Report)
+    }
+
+    /// Looks for damage in the store. Empty when nothing is wrong.
+    fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.verify())
+    }
+
+    /// Closes the engine and removes the session-scoped containers that it started. Closing again does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        // In a forked child there is nothing of ours to close.
+        let Ok(engine) = self.engine.get() else { return Ok(()) };
+        quick(py, || {
+            engine.close();
+            Ok(())
+        })
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, exc_value, traceback);
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<coble.Engine>"
+    }
+}
