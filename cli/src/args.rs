@@ -143,7 +143,7 @@ pub(crate) enum Format {
     /// For people
     #[default]
     Table,
-    /// One JSON object a line
+    /// JSON in one line: an array for lists
     Json,
 }
 
@@ -402,10 +402,10 @@ pub(crate) struct InspectArgs {
 /// How `inspect` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum InspectFormat {
-    /// One indented array of all objects
+    /// An indented array
     #[default]
     Pretty,
-    /// One JSON object a line
+    /// An array in one line
     Json,
 }
 

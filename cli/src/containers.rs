@@ -48,7 +48,7 @@ pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
 pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {
     let containers = open(global)?.containers().list(args.all)?;
     if args.output.format == Format::Json {
-        containers.iter().try_for_each(output::json)?;
+        output::json(&containers)?;
         return Ok(0);
     }
     let id = |container: &ContainerSummary| {
@@ -108,7 +108,7 @@ pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
 pub(crate) fn print_objects(found: &[impl serde::Serialize], format: InspectFormat) -> Result<(), Failure> {
     match format {
         InspectFormat::Pretty => output::pretty_json(&found),
-        InspectFormat::Json => found.iter().try_for_each(output::json),
+        InspectFormat::Json => output::json(&found),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{containers, each, open, refuse, time};
 pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
     let images = open(global)?.images().list()?;
     if args.output.format == Format::Json {
-        images.iter().try_for_each(output::json)?;
+        output::json(&images)?;
         return Ok(0);
     }
     let now = Timestamp::now();
@@ -155,7 +155,7 @@ pub(crate) fn remove(global: &Global, args: RmiArgs) -> Outcome {
 pub(crate) fn history(global: &Global, args: HistoryArgs) -> Outcome {
     let entries = open(global)?.images().history(&args.image)?;
     if args.output.format == Format::Json {
-        entries.iter().try_for_each(output::json)?;
+        output::json(&entries)?;
         return Ok(0);
     }
     let now = Timestamp::now();

@@ -1,15 +1,24 @@
-//! The entry handle.
+//! The entry handle: one store, one host, the calls on both.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
 
+use coble_protocol::UserNamespace;
+
 use crate::cancel::CancelToken;
-use crate::container::{ContainerSpec, Containers, RunOptions, RunResult};
-use crate::doctor::Report;
-use crate::error::{Error, ErrorKind, Result};
+use crate::cgroup::Cgroups;
+use crate::container::{self, ContainerSpec, Containers, RunOptions, RunResult, Warning};
+use crate::doctor::{self, Report};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Images;
+use crate::isolation::userns;
+use crate::paths::{Roots, key_of, make_private_dir, make_run_root};
+use crate::process::Shim;
+use crate::session::Session;
+use crate::state::{self, Store, containers};
 
 /// Where an engine keeps its things. Everything has a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,8 +26,8 @@ use crate::image::Images;
 pub struct EngineOptions {
     /// Images, layers, containers, database. Default: `/var/lib/coble` for root, `$XDG_DATA_HOME/coble` or `~/.local/share/coble` otherwise.
     pub data_root: Option<PathBuf>,
-    /// Sockets, locks, state of running containers. Default: `/run/coble` for root, `$XDG_RUNTIME_DIR/coble` otherwise; with a `data_root` of
-    /// the caller's and no `run_root`, a directory of its own below the default.
+    /// Sockets, locks, state of running containers. Default: below `/run/coble` for root, `$XDG_RUNTIME_DIR/coble` otherwise, a directory for
+    /// each data root. Processes that share a data root must share the run root.
     pub run_root: Option<PathBuf>,
     /// Whether containers run in a user namespace. Default: unless the caller is root with the needed capabilities.
     pub rootless: Option<bool>,
@@ -36,11 +45,36 @@ impl EngineOptions {
         self.run_root = Some(path.into());
         self
     }
+
+    /// Sets whether containers run in a user namespace.
+    pub fn rootless(mut self, rootless: bool) -> EngineOptions {
+        self.rootless = Some(rootless);
+        self
+    }
 }
 
-/// A container engine in this process, over a store that other processes may use at the same time. Clones are the same engine.
+/// A container engine in this process, over a store that other processes may use at the same time. Clones are the same engine; any thread may
+/// use it. A process that was forked cannot: it opens its own.
+///
+/// When the last clone is dropped, or with [`Engine::close`], the session-scoped containers that it started are removed.
 #[derive(Debug, Clone)]
-pub struct Engine(Arc<()>);
+pub struct Engine(Arc<Inner>);
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    /// The run root, without symbolic links.
+    pub(crate) run_root: PathBuf,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) userns: Option<UserNamespace>,
+    /// What the host lacks for every container.
+    pub(crate) host_warnings: Vec<Warning>,
+    shim: OnceLock<Shim>,
+    session: Mutex<Option<Session>>,
+    closed: AtomicBool,
+    pid: u32,
+}
 
 /// Facts about an engine and its host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -68,8 +102,30 @@ pub struct Info {
 
 impl Engine {
     /// Opens the store, making it if it is not there, and sweeps what crashed processes left.
-    pub fn open(_options: EngineOptions) -> Result<Engine> {
-        unfinished()
+    pub fn open(options: EngineOptions) -> Result<Engine> {
+        let roots = Roots::of(&options)?;
+        let doing = || format!("opening the store at \"{}\"", roots.data.display());
+        let rootless = options.rootless.unwrap_or_else(|| !is_privileged());
+        let (userns, idmap, host_warnings) = userns::plan(rootless).context(doing)?;
+        let store = Store::open(&roots.data, idmap)?;
+        make_private_dir(&store.paths.data.join("containers")).context(doing)?;
+        let run_root = make_run_root(&roots.run)?;
+        let cgroups = Cgroups::detect(rootless, &key_of(&run_root));
+        let inner = Inner {
+            store,
+            run_root,
+            cgroups,
+            userns,
+            host_warnings,
+            shim: OnceLock::new(),
+            session: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            pid: std::process::id(),
+        };
+        state::sweep(&inner.store, &inner).context(doing)?;
+        container::sweep::sweep(&inner).context(doing)?;
+        crate::session::sweep(&inner.run_root).context(doing)?;
+        Ok(Engine(Arc::new(inner)))
     }
 
     /// The images of the store.
@@ -83,29 +139,126 @@ impl Engine {
     }
 
     /// Creates a session-scoped container, starts it, waits, collects its output and removes it.
-    pub fn run(&self, _spec: ContainerSpec, _options: RunOptions, _cancel: &CancelToken) -> Result<RunResult> {
-        unfinished()
+    pub fn run(&self, spec: ContainerSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
+        container::run(self.inner()?, spec, options, cancel)
     }
 
     /// Facts about the engine and its host.
     pub fn info(&self) -> Result<Info> {
-        unfinished()
+        let inner = self.inner()?;
+        let all = self.containers().list(true)?;
+        Ok(Info {
+            version: crate::version().to_owned(),
+            data_root: inner.store.paths.data.clone(),
+            run_root: inner.run_root.clone(),
+            rootless: inner.rootless(),
+            images: self.images().list()?.len() as u64,
+            containers: all.len() as u64,
+            running: all.iter().filter(|summary| summary.state == container::State::Running).count() as u64,
+            cgroup_version: inner.cgroups.version().to_owned(),
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        })
     }
 
     /// Looks at the host.
     pub fn doctor(&self) -> Report {
-        Report { checks: Vec::new() }
+        doctor::doctor(&EngineOptions {
+            data_root: Some(self.0.store.paths.data.clone()),
+            run_root: Some(self.0.run_root.clone()),
+            rootless: Some(self.0.rootless()),
+        })
     }
 
     /// Looks for damage in the store. Empty when nothing is wrong.
     pub fn verify(&self) -> Result<Vec<String>> {
-        unfinished()
+        let inner = self.inner()?;
+        let mut problems = state::verify(&inner.store)?;
+        for id in containers::ids(&inner.store.db)? {
+            if !container::has_directory(inner, &id) {
+                problems.push(format!("container \"{id}\" has no directory"));
+            }
+        }
+        Ok(problems)
     }
 
-    /// Closes the engine. Later calls fail with [`ErrorKind::Closed`]; closing again does nothing.
-    pub fn close(&self) {}
+    /// Closes the engine and all its clones, and removes the session-scoped containers that it started. Later calls fail with
+    /// [`ErrorKind::Closed`]; closing again does nothing.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// The inside of an open engine that belongs to this process.
+    pub(crate) fn inner(&self) -> Result<&Inner> {
+        self.0.check()?;
+        Ok(&self.0)
+    }
+
 }
 
-pub(crate) fn unfinished<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Internal, "unfinished"))
+/// Whether the caller can make a container's namespaces and mounts without a user namespace.
+fn is_privileged() -> bool {
+    use rustix::thread::CapabilitySet;
+    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN | CapabilitySet::SETPCAP;
+    rustix::process::geteuid().is_root()
+        && rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
+}
+
+impl Inner {
+    fn check(&self) -> Result<()> {
+        if self.pid != std::process::id() {
+            return Err(Error::new(ErrorKind::Closed, "the engine belongs to the process that opened it, and this one was forked from it")
+                .with_hint("open an engine in this process"));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "the engine is closed"));
+        }
+        Ok(())
+    }
+
+    /// Whether containers run in a user namespace of the caller.
+    pub(crate) fn rootless(&self) -> bool {
+        self.userns.is_some()
+    }
+
+    /// The helper executable, made ready at its first use.
+    pub(crate) fn shim(&self) -> Result<&Shim> {
+        if let Some(shim) = self.shim.get() {
+            return Ok(shim);
+        }
+        let made = Shim::new(&self.run_root)?;
+        Ok(self.shim.get_or_init(|| made))
+    }
+
+    /// The name of this engine's session, which is made at its first use.
+    pub(crate) fn session(&self) -> Result<String> {
+        let mut session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(session) = &*session {
+            return Ok(session.name().to_owned());
+        }
+        let made = Session::begin(&self.run_root)?;
+        Ok(session.insert(made).name().to_owned())
+    }
+
+    /// Whether the engine of a session still lives.
+    pub(crate) fn session_lives(&self, name: &str) -> bool {
+        Session::lives(&self.run_root, name)
+    }
+
+    fn close(&self) {
+        if self.pid != std::process::id() || self.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(session) = session {
+            // What cannot be removed now is removed by the sweep, since the session is over.
+            let _ = container::sweep::end_session(self, session.name());
+            session.end();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
 }

@@ -12,12 +12,12 @@ use std::path::Path;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, exit $exit:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident = $number:literal, exit $exit:literal;)*) => {
         /// What went wrong, in one word. The numbers are part of the ABI: they are never changed and never reused.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorKind {
-            $($(#[$doc])* $name = $number,)*
+            $($(#[doc = $doc])* $name = $number,)*
         }
 
         impl ErrorKind {
@@ -27,6 +27,11 @@ macro_rules! kinds {
             /// The name, in CamelCase without a suffix: `ImageNotFound`.
             pub const fn name(self) -> &'static str {
                 match self { $(ErrorKind::$name => stringify!($name),)* }
+            }
+
+            /// What it means, in a sentence or two: the documentation of the kind.
+            pub const fn description(self) -> &'static str {
+                match self { $(ErrorKind::$name => concat!($($doc),*).trim_ascii(),)* }
             }
 
             /// The exit status of the command line for an error of this kind, as docker reports it: 125 for the engine,
@@ -323,6 +328,7 @@ mod tests {
         assert_eq!(codes.len(), ErrorKind::ALL.len());
         assert!(codes.iter().all(|code| *code < 0));
         assert!(ErrorKind::ALL.iter().all(|kind| !kind.name().is_empty()));
+        assert!(ErrorKind::ALL.iter().all(|kind| kind.description().ends_with('.')));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,21 @@ impl Connection {
 
     /// Sends a message with its descriptors. Never raises SIGPIPE.
     pub fn send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), ProtocolError> {
+        self.send_with(message, fds, SendFlags::NOSIGNAL)
+    }
+
+    /// As [`Connection::send`], for a sender that must not be held up by a receiver who does not read: fails with `EAGAIN` when the
+    /// socket has no room for the whole message. The connection is of no use after that, since a part may have been sent.
+    pub fn try_send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), ProtocolError> {
+        self.send_with(message, fds, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    fn send_with<T: Serialize>(
+        &self,
+        message: &T,
+        fds: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> Result<(), ProtocolError> {
         let body = postcard::to_stdvec(message).map_err(|_| ProtocolError::Malformed)?;
         if body.len() > MAX_FRAME || fds.len() > MAX_FDS {
             return Err(ProtocolError::TooLarge);
@@ -129,7 +145,7 @@ impl Connection {
         }
         let mut sent = loop {
             let parts = [IoSlice::new(&length), IoSlice::new(&body)];
-            match rustix::net::sendmsg(&self.0, &parts, &mut ancillary, SendFlags::NOSIGNAL) {
+            match rustix::net::sendmsg(&self.0, &parts, &mut ancillary, flags) {
                 Ok(sent) => break sent,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(ProtocolError::Socket(errno)),
@@ -137,7 +153,7 @@ impl Connection {
         };
         while sent < 4 + body.len() {
             let rest = if sent < 4 { &length[sent..] } else { &body[sent - 4..] };
-            match rustix::net::send(&self.0, rest, SendFlags::NOSIGNAL) {
+            match rustix::net::send(&self.0, rest, flags) {
                 Ok(n) => sent += n,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(ProtocolError::Socket(errno)),
@@ -169,29 +185,98 @@ impl Connection {
     fn fill(&self, buffer: &mut [u8], fds: &mut Fds) -> Result<bool, ProtocolError> {
         let mut filled = 0;
         while filled < buffer.len() {
-            let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-            let mut parts = [IoSliceMut::new(&mut buffer[filled..])];
-            let received =
-                match rustix::net::recvmsg(&self.0, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-                    Ok(received) => received,
-                    Err(Errno::INTR) => continue,
-                    Err(errno) => return Err(ProtocolError::Socket(errno)),
-                };
-            for message in ancillary.drain() {
-                if let RecvAncillaryMessage::ScmRights(received) = message {
-                    fds.0.extend(received.map(Some));
-                }
+            match self.read_some(&mut buffer[filled..], fds, RecvFlags::empty())? {
+                0 if filled == 0 => return Ok(false),
+                0 => return Err(ProtocolError::Truncated),
+                n => filled += n,
             }
-            if fds.0.len() > MAX_FDS {
-                return Err(ProtocolError::TooLarge);
-            }
-            if received.bytes == 0 {
-                return if filled == 0 { Ok(false) } else { Err(ProtocolError::Truncated) };
-            }
-            filled += received.bytes;
         }
         Ok(true)
+    }
+
+    /// One read of bytes and descriptors.
+    fn read_some(&self, buffer: &mut [u8], fds: &mut Fds, flags: RecvFlags) -> Result<usize, ProtocolError> {
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let mut parts = [IoSliceMut::new(buffer)];
+            match rustix::net::recvmsg(&self.0, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC | flags) {
+                Ok(received) => break received,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(ProtocolError::Socket(errno)),
+            }
+        };
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.0.extend(received.map(Some));
+            }
+        }
+        if fds.0.len() > MAX_FDS { Err(ProtocolError::TooLarge) } else { Ok(received.bytes) }
+    }
+}
+
+/// What [`FrameReader::read`] found.
+#[derive(Debug)]
+pub enum Incoming<T> {
+    /// A whole message with its descriptors.
+    Frame(T, Fds),
+    /// Nothing more to read for now.
+    Wait,
+    /// The other end closed between frames.
+    End,
+}
+
+/// Receives frames piece by piece without ever waiting, for one process that serves many connections. Takes no more memory than
+/// what has really arrived, whatever length a frame announces.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    bytes: Vec<u8>,
+    fds: Fds,
+}
+
+impl FrameReader {
+    /// How much is read at once.
+    const PIECE: usize = 16 * 1024;
+
+    /// Whether a part of a frame has arrived.
+    pub fn is_partial(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Reads what is there, up to the end of a frame.
+    pub fn read<T: DeserializeOwned>(
+        &mut self,
+        connection: &Connection,
+    ) -> Result<Incoming<T>, ProtocolError> {
+        loop {
+            let filled = self.bytes.len();
+            let wanted = match self.bytes.first_chunk::<4>() {
+                None => 4,
+                Some(header) => {
+                    let length = u32::from_le_bytes(*header) as usize;
+                    if length > MAX_FRAME {
+                        return Err(ProtocolError::TooLarge);
+                    }
+                    4 + length
+                }
+            };
+            if filled >= 4 && filled == wanted {
+                let message = postcard::from_bytes(&self.bytes[4..]).map_err(|_| ProtocolError::Malformed)?;
+                self.bytes = Vec::new();
+                return Ok(Incoming::Frame(message, std::mem::take(&mut self.fds)));
+            }
+            self.bytes.resize(filled + (wanted - filled).min(Self::PIECE), 0);
+            let received =
+                connection.read_some(&mut self.bytes[filled..], &mut self.fds, RecvFlags::DONTWAIT);
+            self.bytes.truncate(filled + received.unwrap_or(0));
+            match received {
+                Ok(0) if filled == 0 => return Ok(Incoming::End),
+                Ok(0) => return Err(ProtocolError::Truncated),
+                Ok(_) => {}
+                Err(ProtocolError::Socket(Errno::AGAIN)) => return Ok(Incoming::Wait),
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -226,6 +311,39 @@ mod tests {
         let mut byte = [0];
         assert_eq!(rustix::io::read(read, &mut byte).unwrap(), 1);
         assert_eq!(fds.take(index).unwrap_err(), ProtocolError::MissingDescriptor);
+    }
+
+    #[test]
+    fn a_reader_takes_frames_piece_by_piece() {
+        let (a, b) = pair();
+        let mut reader = FrameReader::default();
+        assert!(matches!(reader.read::<Vec<u8>>(&b).unwrap(), Incoming::Wait));
+        assert!(!reader.is_partial());
+        let text = vec![9u8; 40_000];
+        let body = postcard::to_stdvec(&text).unwrap();
+        let mut frame = (body.len() as u32).to_le_bytes().to_vec();
+        frame.extend(body);
+        frame.extend([1, 0, 0, 0, 0]);
+        for piece in [&frame[..3], &frame[3..5], &frame[5..30_000]] {
+            rustix::io::write(&a, piece).unwrap();
+            assert!(matches!(reader.read::<Vec<u8>>(&b).unwrap(), Incoming::Wait));
+            assert!(reader.is_partial());
+        }
+        rustix::io::write(&a, &frame[30_000..]).unwrap();
+        assert!(matches!(reader.read::<Vec<u8>>(&b).unwrap(), Incoming::Frame(got, _) if got == text));
+        assert!(matches!(reader.read::<Vec<u8>>(&b).unwrap(), Incoming::Frame(got, _) if got.is_empty()));
+        drop(a);
+        assert!(matches!(reader.read::<Vec<u8>>(&b).unwrap(), Incoming::End));
+        let (a, b) = pair();
+        rustix::io::write(&a, &u32::MAX.to_le_bytes()).unwrap();
+        assert_eq!(FrameReader::default().read::<String>(&b).unwrap_err(), ProtocolError::TooLarge);
+    }
+
+    #[test]
+    fn a_sender_that_must_not_wait_fails_when_nobody_reads() {
+        let (a, _b) = pair();
+        let big = vec![0u8; 1 << 20];
+        assert_eq!(a.try_send(&big, &[]).unwrap_err(), ProtocolError::Socket(Errno::AGAIN));
     }
 
     #[test]

@@ -14,7 +14,7 @@
 mod conn;
 mod steps;
 
-pub use conn::{Connection, FdIndex, FdList, Fds, ProtocolError};
+pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
 pub use steps::{Failure, Step};
 
 use serde::{Deserialize, Serialize};
@@ -194,7 +194,7 @@ pub struct ProcessSpec {
     pub cwd: Vec<u8>,
     /// Whether a missing working directory is made.
     pub create_cwd: bool,
-    /// `name`, `uid`, `name:group`, `uid:gid`, as in the image specification; empty is `0:0`. Names are looked up in the
+    /// `name`, `uid`, `name:group`, `uid:gid`, as in the image specification; empty is user 0. Names are looked up in the
     /// container's own `/etc/passwd` and `/etc/group`.
     pub user: String,
     /// More group ids or names.
@@ -377,6 +377,24 @@ pub struct StateRecord {
     pub started: Started,
     /// How it ended; None while it runs.
     pub exit: Option<Exit>,
+}
+
+impl StateRecord {
+    /// The bytes of the file: the version as a little-endian `u32`, then the record.
+    pub fn encode(&self) -> Result<Vec<u8>, ProtocolError> {
+        let mut out = VERSION.to_le_bytes().to_vec();
+        out.extend(postcard::to_stdvec(self).map_err(|_| ProtocolError::Malformed)?);
+        Ok(out)
+    }
+
+    /// Reads the file's bytes. A record of another version is [`ProtocolError::Malformed`].
+    pub fn decode(bytes: &[u8]) -> Result<StateRecord, ProtocolError> {
+        let (version, body) = bytes.split_first_chunk::<4>().ok_or(ProtocolError::Truncated)?;
+        if u32::from_le_bytes(*version) != VERSION {
+            return Err(ProtocolError::Malformed);
+        }
+        postcard::from_bytes(body).map_err(|_| ProtocolError::Malformed)
+    }
 }
 
 /// What any process of the container's owner may ask a monitor on its socket.

@@ -1,1 +1,140 @@
-//! content
+//! Content-addressable blobs, kept as an OCI image layout that other tools can read.
+//!
+//! A blob comes in through a [`Session`](crate::state::Session): to a file of the session, hashed on the way, then synced and renamed. The rows are
+//! the business of `state`.
+
+mod ingest;
+mod layout;
+
+pub(crate) use ingest::{Staged, Wrapped, Writer, read_error, stage, stage_bytes, stage_from, writer};
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::{Call, Error, ErrorKind, Result};
+use crate::oci::{Algorithm, Digest, Hasher};
+use crate::state::{Session, list_names, make_dir, open_dir};
+
+/// The blobs of a store.
+#[derive(Debug)]
+pub(crate) struct Content {
+    /// The layout's directory.
+    pub(crate) path: PathBuf,
+    dir: OwnedFd,
+    blobs: OwnedFd,
+    /// Where sessions have their directories.
+    pub(crate) ingest: OwnedFd,
+}
+
+impl Content {
+    pub(crate) fn open(data: &OwnedFd, path: &Path) -> Result<Content> {
+        let dir = open_dir(data, "content", path.parent().unwrap_or(path))?;
+        let blobs = open_dir(&dir, "blobs", path)?;
+        let ingest = open_dir(&dir, "ingest", path)?;
+        Ok(Content { path: path.to_owned(), dir, blobs, ingest })
+    }
+
+    /// `algorithm/hex`, below `blobs`.
+    fn name(digest: &Digest) -> String {
+        format!("{}/{}", digest.algorithm().name(), digest.hex())
+    }
+
+    fn path_of(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs").join(Content::name(digest))
+    }
+
+    /// The size of a blob; None if it is not there.
+    pub(crate) fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        match rustix::fs::statat(&self.blobs, Content::name(digest), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                Ok(Some(u64::try_from(stat.st_size).unwrap_or(0)))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::syscall("stat", self.path_of(digest), errno.raw_os_error())),
+        }
+    }
+
+    /// Whether there is a blob of this size.
+    pub(crate) fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
+        Ok(self.size(digest)? == Some(size))
+    }
+
+    /// Opens a blob. Its size is checked; its content was when it came in.
+    pub(crate) fn open_blob(&self, digest: &Digest, size: u64) -> Result<File> {
+        let path = self.path_of(digest);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.blobs, Content::name(digest), flags, Mode::empty()).call("open", &path)?;
+        let stat = rustix::fs::fstat(&file).call("fstat", &path)?;
+        let found = u64::try_from(stat.st_size).unwrap_or(0);
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || found != size {
+            return Err(Error::new(
+                ErrorKind::DigestMismatch,
+                format!("blob {digest} has {found} bytes in the store instead of {size}"),
+            )
+            .with_object(digest.as_str()));
+        }
+        Ok(File::from(file))
+    }
+
+    /// Reads a whole small blob and checks it.
+    pub(crate) fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>> {
+        if size > limit {
+            return Err(Error::new(ErrorKind::LimitExceeded, format!("{digest} is larger than {limit} bytes"))
+                .with_object(digest.as_str()));
+        }
+        let mut bytes = Vec::new();
+        self.open_blob(digest, size)?.take(size).read_to_end(&mut bytes).call("read", self.path_of(digest))?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        let found = hasher.finish();
+        if found != *digest {
+            return Err(mismatch(digest, &found));
+        }
+        Ok(bytes)
+    }
+
+    /// Puts a staged file in its place, synced, unless the blob is there already.
+    pub(crate) fn publish(&self, session: &Session, staged: &Staged, digest: &Digest) -> Result<()> {
+        if self.has(digest, staged.size)? {
+            return session.discard(&staged.name);
+        }
+        let from = session.path.join(&staged.name);
+        staged.open(session)?.sync_all().call("fsync", &from)?;
+        if digest.algorithm() != Algorithm::Sha256 {
+            make_dir(&self.blobs, digest.algorithm().name(), &self.path)?;
+        }
+        let path = self.path_of(digest);
+        rustix::fs::renameat(session.dir(), &staged.name, &self.blobs, Content::name(digest)).call("rename", &path)?;
+        let dir = open_dir(&self.blobs, digest.algorithm().name(), &self.path)?;
+        rustix::fs::fsync(&dir).call("fsync", path)
+    }
+
+    /// Deletes a blob's file; one that has gone is fine.
+    pub(crate) fn delete(&self, digest: &Digest) -> Result<()> {
+        match rustix::fs::unlinkat(&self.blobs, Content::name(digest), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::syscall("unlink", self.path_of(digest), errno.raw_os_error())),
+        }
+    }
+
+    /// The names of all files of an algorithm.
+    pub(crate) fn list(&self, algorithm: Algorithm) -> Result<Vec<String>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.blobs, algorithm.name(), flags, Mode::empty()) {
+            Ok(dir) => list_names(&dir, &self.path),
+            Err(Errno::NOENT) => Ok(Vec::new()),
+            Err(errno) => Err(Error::syscall("open", self.path.join(algorithm.name()), errno.raw_os_error())),
+        }
+    }
+}
+
+/// The error for content that is not what it was announced as.
+pub(crate) fn mismatch(expected: &Digest, found: &Digest) -> Error {
+    Error::new(ErrorKind::DigestMismatch, format!("content has digest {found} instead of {expected}"))
+        .with_object(expected.as_str())
+}

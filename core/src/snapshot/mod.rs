@@ -1,1 +1,68 @@
-//! snapshot
+//! Unpacked layers: one directory for each chain id and kind of id map, used as overlay lower directories. Archives are applied by a
+//! [`Worker`], never here.
+
+mod unpack;
+
+pub(crate) use unpack::{Blob, Stack};
+
+use std::os::fd::BorrowedFd;
+
+use coble_protocol::ArchiveDone;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::cancel::CancelToken;
+use crate::error::{Context, Result};
+use crate::image::ResolvedImage;
+use crate::oci::Digest;
+use crate::state::{Session, Store, images};
+
+/// The beginning of the names of layer directories that are on their way in or out.
+pub(crate) const TEMPORARY: &str = "tmp-";
+
+/// What the store needs done to directories by somebody who is confined to them.
+pub(crate) trait Worker: Sync {
+    /// Applies a layer archive, compressed or not, to an empty directory. `lower` are the layers below, uppermost first.
+    fn apply(
+        &self,
+        target: BorrowedFd<'_>,
+        input: BorrowedFd<'_>,
+        lower: &[BorrowedFd<'_>],
+        cancel: &CancelToken,
+    ) -> Result<ArchiveDone>;
+
+    /// Removes trees of a directory by their names; missing ones are fine.
+    fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()>;
+}
+
+/// Makes sure that all layers of an image are unpacked for this store's kind of id map. Returns names like `12/fs`, relative to the directory of
+/// layers, uppermost first.
+pub(crate) fn ensure(store: &Store, worker: &dyn Worker, image: &ResolvedImage, cancel: &CancelToken) -> Result<Vec<String>> {
+    let numbers = store.db.read(|connection| {
+        image.chain_ids.iter().map(|chain_id| number(connection, chain_id, &store.idmap)).collect::<Result<Vec<_>>>()
+    })?;
+    let numbers = match numbers.into_iter().collect::<Option<Vec<i64>>>() {
+        Some(numbers) => numbers,
+        None => Session::run(store, worker, cancel, |_session| {
+            let layers = store.db.read(|connection| images::layers(connection, &image.id))?;
+            let mut stack = Stack::new(store, worker);
+            for layer in &layers {
+                let blob = Blob { digest: &layer.digest, size: layer.size };
+                stack.push(blob, Some(&layer.diff_id), cancel)?;
+            }
+            stack.publish()
+        })
+        .context(|| format!("unpacking image \"{}\"", image.id))?,
+    };
+    Ok(numbers.iter().rev().map(|n| format!("{n}/fs")).collect())
+}
+
+/// The number of an unpacked layer.
+fn number(connection: &Connection, chain_id: &Digest, idmap: &str) -> Result<Option<i64>> {
+    Ok(connection
+        .prepare_cached("SELECT n FROM layers WHERE chain_id = ?1 AND idmap = ?2")?
+        .query_row([chain_id.as_str(), idmap], |row| row.get(0))
+        .optional()?)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,127 @@
+//! Whiteouts and opaque directories, in the form that the overlay file system knows.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, RawDir, XattrFlags};
+use rustix::io::Errno;
+
+use super::Applier;
+use super::lower::{self, is_whiteout, opaque_name};
+use crate::error::{Act, Error};
+
+fn make_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    // The one node that needs no capability.
+    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+}
+
+impl Applier {
+    /// A name of the lower layers is gone.
+    pub(super) fn whiteout(&mut self, dir: &[u8], name: &[u8]) -> Result<(), Error> {
+        self.enter(dir)?;
+        let canonical = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
+        let fail = |errno| Error::system(Act::Whiteout, errno, &canonical);
+        if self.hidden() || self.lower.find(&canonical).map_err(fail)?.is_none() {
+            return Ok(());
+        }
+        match make_whiteout(self.here()?, name) {
+            Ok(()) => {
+                self.touch();
+                Ok(())
+            }
+            Err(Errno::EXIST) => {
+                let stat = lower::stat(self.here()?, name).map_err(fail)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    // A file of this layer hides what is below it anyway.
+                    return Ok(());
+                }
+                self.enter(&canonical)?;
+                self.mark_opaque()
+            }
+            Err(errno) => Err(fail(errno)),
+        }
+    }
+
+    /// A directory hides what the lower layers have in it.
+    pub(super) fn opaque(&mut self, dir: &[u8]) -> Result<(), Error> {
+        self.enter(dir)?;
+        if dir.is_empty() {
+            // The rest is done at the end, when the layer's own names are known.
+            if let Some(root) = self.levels.first_mut() {
+                root.hidden = true;
+            }
+            return self.drop_whiteouts();
+        }
+        self.mark_opaque()
+    }
+
+    /// Makes the directory where the walk is opaque.
+    pub(super) fn mark_opaque(&mut self) -> Result<(), Error> {
+        if self.hidden() {
+            return Ok(());
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.hidden = true;
+        }
+        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
+        if self
+            .lower
+            .find(&self.path)
+            .map_err(|errno| Error::system(Act::Whiteout, errno, &self.path))?
+            .is_none()
+        {
+            return Ok(());
+        }
+        rustix::fs::fsetxattr(self.here()?, opaque_name(self.userxattr), b"y", XattrFlags::empty())
+            .map_err(fail)?;
+        self.any_opaque = true;
+        self.drop_whiteouts()
+    }
+
+    /// Removes the whiteouts in the directory where the walk is: there is nothing left for them to hide, and they would be listed as broken files.
+    fn drop_whiteouts(&mut self) -> Result<(), Error> {
+        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
+        let mut removed = false;
+        let fd = lower::open_dir(self.here()?, b".").map_err(fail)?;
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(fail)?;
+            if !matches!(entry.file_type(), FileType::CharacterDevice | FileType::Unknown) {
+                continue;
+            }
+            let name = entry.file_name().to_bytes();
+            if is_whiteout(&lower::stat(fd.as_fd(), name).map_err(fail)?) {
+                rustix::fs::unlinkat(&fd, name, AtFlags::empty()).map_err(fail)?;
+                removed = true;
+            }
+        }
+        if removed {
+            self.touch();
+        }
+        Ok(())
+    }
+
+    /// An opaque root: whiteouts for the names of the lower roots, opaque attributes for the directories that the layer has itself.
+    pub(super) fn hide_lower_root(&mut self) -> Result<(), Error> {
+        let fail = |errno| Error::system(Act::Whiteout, errno, b"");
+        // From here on the layers below count again.
+        if let Some(root) = self.levels.first_mut() {
+            root.hidden = false;
+        }
+        for index in 0..self.lower.layers().len() {
+            let Some(layer) = self.lower.layers().get(index) else { break };
+            let fd = lower::open_dir(layer.as_fd(), b".").map_err(fail)?;
+            let mut buffer = [MaybeUninit::uninit(); 8192];
+            let mut entries = RawDir::new(&fd, &mut buffer);
+            while let Some(entry) = entries.next() {
+                let entry = entry.map_err(fail)?;
+                let name = entry.file_name().to_bytes();
+                if name != b"." && name != b".." {
+                    self.whiteout(b"", name)?;
+                }
+            }
+        }
+        self.leave_to(1)
+    }
+}

@@ -1,0 +1,64 @@
+//! A process that joins a running container and becomes another program in it.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{Connection, Failure, Isolation, ProcessSpec, Started, Step};
+use rustix::fs::Mode;
+use rustix::thread::ThreadNameSpaceType;
+
+use super::{Status, give_up, join_cgroups, seal};
+use crate::failure::During;
+use crate::ids::IdMaps;
+use crate::program::Program;
+use crate::root::Root;
+use crate::sys;
+
+/// What a joining process is made from.
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a ProcessSpec,
+    pub(crate) cgroups: &'a [OwnedFd],
+    pub(crate) stdio: [OwnedFd; 3],
+    /// The container's first process.
+    pub(crate) init: BorrowedFd<'a>,
+    /// Whether the container has a network of its own.
+    pub(crate) own_network: bool,
+    pub(crate) maps: &'a IdMaps,
+    /// The procfs that the first process made.
+    pub(crate) proc: BorrowedFd<'a>,
+    pub(crate) core_limit: u64,
+}
+
+/// The life of a joining process, which is already in the container's pid namespace. Never returns.
+pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
+    let Err(failure) = run(plan, &mut channel);
+    give_up(&channel, failure)
+}
+
+fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
+    let _ = rustix::process::setsid();
+    rustix::process::umask(Mode::empty());
+    join_cgroups(plan.cgroups)?;
+    for (number, stream) in plan.stdio.iter().enumerate() {
+        sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
+    }
+    let mut namespaces = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::CONTROL_GROUP;
+    if plan.own_network {
+        namespaces |= ThreadNameSpaceType::NETWORK;
+    }
+    rustix::thread::move_into_thread_name_spaces(plan.init, namespaces).during(Step::Join, "namespaces")?;
+    let Plan { spec, maps, core_limit, stdio, .. } = plan;
+    drop(stdio);
+    let proc = seal(channel, plan.proc)?;
+
+    let root = Root::open().during(Step::Join, "/")?;
+    let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;
+    let mut warnings = Vec::new();
+    prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
+        let started = Started { isolation, timings: Vec::new(), warnings: std::mem::take(warnings) };
+        channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
+    })
+}

@@ -1,0 +1,233 @@
+//! `/proc`, `/sys` and `/dev`: made before the root changes, where the kernel checks what the host can see, and attached after it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{CgroupView, Device, Failure, Step};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY, fd};
+use crate::failure::{During, explained};
+use crate::ids::IdMaps;
+use crate::root::Root;
+
+/// The group that owns terminals, in every distribution.
+const TTY_GROUP: u32 = 5;
+
+/// File systems that are ready and not attached.
+pub(crate) struct Detached {
+    sys: OwnedFd,
+    dev: OwnedFd,
+    /// What goes below `/dev`: names and mounts.
+    below_dev: Vec<(String, OwnedFd)>,
+}
+
+/// A procfs of this pid namespace that nobody else knows.
+pub(crate) fn proc() -> Result<OwnedFd, Failure> {
+    mount::new("proc", &[], NOSUID | NODEV | NOEXEC).map_err(|errno| match errno {
+        Errno::PERM => explained(
+            Step::Mount,
+            errno,
+            "/proc",
+            "the kernel allows it only where the host's own /proc is completely visible",
+        ),
+        errno => Failure::new(Step::Mount, errno.raw_os_error(), "/proc"),
+    })
+}
+
+/// Makes `/sys` and `/dev`.
+pub(crate) fn prepare(
+    devices: &[Device],
+    shm_size: u64,
+    rootless: bool,
+    own_network: bool,
+    maps: &IdMaps,
+    warnings: &mut Vec<Failure>,
+) -> Result<Detached, Failure> {
+    let sys = sysfs(rootless, own_network, warnings)?;
+    let dev = mount::new("tmpfs", &[("mode", "0755"), ("size", "65536k")], NOSUID | NOEXEC)
+        .during(Step::Mount, "/dev")?;
+    let mut below_dev = Vec::new();
+    for device in devices {
+        if let Some(mount) = make_device(fd(&dev), device, rootless)? {
+            below_dev.push((device.name.clone(), mount));
+        }
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+        ("core", "/proc/kcore"),
+    ] {
+        rustix::fs::symlinkat(target, &dev, name).during(Step::Link, format!("/dev/{name}"))?;
+    }
+    // To tmpfs, 0 would mean without bound.
+    let (gid, size) = (TTY_GROUP.to_string(), shm_size.max(4096).to_string());
+    let mut pts = vec![("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+    if maps.gids.contains(TTY_GROUP) {
+        pts.push(("gid", &gid));
+    }
+    let strict = NOSUID | NODEV | NOEXEC;
+    for (name, kind, options, attributes) in [
+        ("pts", "devpts", &pts[..], NOSUID | NOEXEC),
+        ("shm", "tmpfs", &[("mode", "1777"), ("size", &size)][..], strict),
+        ("mqueue", "mqueue", &[][..], strict),
+    ] {
+        let path = format!("/dev/{name}");
+        let mount = match mount::new(kind, options, attributes) {
+            // A kernel without POSIX message queues.
+            Err(Errno::NODEV) if kind == "mqueue" => {
+                warnings.push(Failure::new(Step::Mount, Errno::NODEV.raw_os_error(), path));
+                continue;
+            }
+            mount => mount.during(Step::Mount, &path)?,
+        };
+        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, &path)?;
+        below_dev.push((name.to_string(), mount));
+    }
+    Ok(Detached { sys, dev, below_dev })
+}
+
+fn sysfs(rootless: bool, own_network: bool, warnings: &mut Vec<Failure>) -> Result<OwnedFd, Failure> {
+    let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+    let errno = match mount::new("sysfs", &[], attributes) {
+        Ok(sys) => return Ok(sys),
+        // It shows the network, so it belongs to whom the network belongs to.
+        Err(errno @ Errno::PERM) => errno,
+        Err(errno) => return Err(errno).during(Step::Mount, "/sys"),
+    };
+    if own_network || !rootless {
+        let detail = "the host's own /sys is not completely visible; the container sees it read-only";
+        warnings.push(explained(Step::Mount, errno, "/sys", detail));
+    }
+    let host = mount::copy(CWD, "/sys", true)
+        .and_then(|host| mount::restrict(fd(&host), attributes, true).map(|()| host));
+    match host {
+        Ok(host) => Ok(host),
+        Err(errno) => {
+            warnings.push(explained(Step::Mount, errno, "/sys", "the container's is empty"));
+            mount::empty(Step::Mount, "/sys")
+        }
+    }
+}
+
+/// Makes a device node. Where that is not allowed, a place for the host's, and a detached mount of that one.
+fn make_device(dev: BorrowedFd<'_>, device: &Device, rootless: bool) -> Result<Option<OwnedFd>, Failure> {
+    let name = &device.name[..];
+    let step = Step::Device;
+    let odd = |part: &str| part.is_empty() || part == "." || part == "..";
+    if name.split('/').any(odd) || name.contains('\0') {
+        return Err(Failure::rule(step, name, "not a name for a device"));
+    }
+    for (end, _) in name.match_indices('/') {
+        match rustix::fs::mkdirat(dev, &name[..end], Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).during(step, name),
+        }
+    }
+    if !rootless {
+        let mode = Mode::from_raw_mode(device.mode & 0o7777);
+        let number = rustix::fs::makedev(device.major, device.minor);
+        match rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number) {
+            Ok(()) => return Ok(None),
+            // Inside a container without CAP_MKNOD.
+            Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno).during(step, name),
+        }
+    }
+    let host = mount::copy(CWD, &format!("/dev/{name}"), false).during(step, name)?;
+    let found = mount::Identity::of(fd(&host)).during(step, name)?;
+    if found.kind != FileType::CharacterDevice || found.special != (device.major, device.minor) {
+        return Err(Failure::rule(step, name, "the host has something else of this name"));
+    }
+    mount::restrict(fd(&host), NOSUID | NOEXEC, false).during(step, name)?;
+    rustix::fs::mknodat(dev, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
+        .during(step, name)?;
+    Ok(Some(host))
+}
+
+/// A directory of the image's root that becomes a mount point; made if missing. One that is a link or a file is refused.
+fn mount_point(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let opened = match root.strict(path.as_bytes(), flags) {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(root, &path[1..], Mode::from_raw_mode(0o755)).during(Step::Mount, path)?;
+            root.strict(path.as_bytes(), flags)
+        }
+        opened => opened,
+    };
+    opened.map_err(|errno| {
+        let detail = match errno {
+            Errno::LOOP | Errno::NOTDIR => "the image has a link or a file in its place",
+            _ => "",
+        };
+        explained(Step::Mount, errno, path, detail)
+    })
+}
+
+/// Attaches everything to the new root.
+pub(crate) fn attach(root: &Root, proc: BorrowedFd<'_>, detached: &Detached) -> Result<(), Failure> {
+    for (path, mount) in [("/proc", proc), ("/sys", fd(&detached.sys)), ("/dev", fd(&detached.dev))] {
+        let target = mount_point(root, path)?;
+        mount::attach(mount, fd(&target)).during(Step::Mount, path)?;
+    }
+    for (name, mount) in &detached.below_dev {
+        mount::attach_at(fd(mount), fd(&detached.dev), name).during(Step::Mount, format!("/dev/{name}"))?;
+    }
+    Ok(())
+}
+
+impl Detached {
+    /// The container's `/dev`.
+    pub(crate) fn dev(&self) -> BorrowedFd<'_> {
+        self.dev.as_fd()
+    }
+
+    /// Opens the container's `/dev/null`.
+    pub(crate) fn null(&self) -> Result<OwnedFd, Failure> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.dev, "null", flags, Mode::empty());
+        file.during(Step::Stdio, "/dev/null")
+    }
+
+    /// Puts the view of cgroups at `/sys/fs/cgroup`. `empty` is filled when an empty directory was put there.
+    pub(crate) fn cgroups(
+        &self,
+        view: CgroupView,
+        empty: &mut super::paths::Empty,
+        warnings: &mut Vec<Failure>,
+    ) -> Result<(), Failure> {
+        const PATH: &str = "/sys/fs/cgroup";
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let target = match rustix::fs::openat(&self.sys, "fs/cgroup", flags, Mode::empty()) {
+            // A kernel without cgroups, or an empty /sys: there is nothing to show or to hide.
+            Err(Errno::NOENT) => return Ok(()),
+            // The host's /sys, where something is mounted already, is entered with what is mounted on it.
+            target => target.during(Step::Mount, PATH)?,
+        };
+        if view == CgroupView::V2 {
+            match mount::new("cgroup2", &[], RDONLY | NOSUID | NODEV | NOEXEC) {
+                Ok(cgroups) => return mount::attach(fd(&cgroups), fd(&target)).during(Step::Mount, PATH),
+                Err(errno @ (Errno::PERM | Errno::NODEV | Errno::BUSY)) => {
+                    warnings.push(explained(Step::Mount, errno, PATH, "the container's is empty"));
+                }
+                Err(errno) => return Err(errno).during(Step::Mount, PATH),
+            }
+        }
+        empty.cover(fd(&target), Step::Mount, PATH)
+    }
+}
+
+/// Checks that the null device is one, in a file system of ours.
+pub(crate) fn verified_null(dev: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let null = rustix::fs::openat(dev, "null", flags, Mode::empty()).during(Step::Mask, "/dev/null")?;
+    let stat = rustix::fs::statat(&null, "", AtFlags::EMPTY_PATH).during(Step::Mask, "/dev/null")?;
+    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if !device || stat.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(Failure::rule(Step::Mask, "/dev/null", "is not the null device"));
+    }
+    Ok(null)
+}

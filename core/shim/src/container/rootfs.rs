@@ -1,0 +1,102 @@
+//! The root mount: an overlay, mounted where nobody needs a directory for it, and then made the root.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{Failure, Step};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use crate::failure::During;
+
+/// The kernel copies one page of options and ignores what is beyond.
+const MAX_OPTIONS: usize = 4095;
+const OVERLAY_MAGIC: i64 = 0x794c_7630;
+
+/// The directories of an overlay mount.
+pub(crate) struct Overlay {
+    pub(crate) layers: OwnedFd,
+    pub(crate) lower: Vec<String>,
+    pub(crate) container: OwnedFd,
+    pub(crate) userxattr: bool,
+}
+
+/// Makes all mounts private: nothing that happens here reaches the host, and the other way round.
+pub(crate) fn make_private() -> Result<(), Failure> {
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .during(Step::Propagation, "/")
+}
+
+/// Mounts the overlay on top of `/` of this mount namespace. No path leads there, since the root of this process stays below, except `/..`.
+pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    let bad =
+        |name: &&String| name.is_empty() || name.contains([':', ',', '\\', '\0']) || name.starts_with('/');
+    if let Some(name) = overlay.lower.iter().find(bad) {
+        return Err(Failure::rule(step, name, "not a name for a layer"));
+    }
+    let layers = reopen(&overlay.layers, "layers")?;
+    let container = reopen(&overlay.container, "container")?;
+    // Upper and work are reached by descriptor; the layers relative to the working directory, to keep them short.
+    let own = format!("/proc/self/fd/{}", container.as_raw_fd());
+    let mut options = format!(
+        "lowerdir={},upperdir={own}/upper,workdir={own}/work,index=off,metacopy=off,redirect_dir=nofollow",
+        overlay.lower.join(":"),
+    );
+    if overlay.userxattr {
+        options.push_str(",userxattr");
+    }
+    if options.len() > MAX_OPTIONS {
+        return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
+    }
+    let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
+    rustix::process::fchdir(&layers).during(step, "layers")?;
+    rustix::mount::mount("overlay", "/", "overlay", MountFlags::NODEV, options.as_c_str())
+        .during(step, "overlay")?;
+    // `..` of the root is the root, with what is mounted on it.
+    rustix::process::chdir("/..").during(step, "/..")?;
+    let magic = rustix::fs::statfs(".").during(step, "overlay")?.f_type;
+    if magic != OVERLAY_MAGIC {
+        return Err(Failure::rule(step, "overlay", "is not where it was mounted"));
+    }
+    Ok(())
+}
+
+/// The same directory in this mount namespace: the kernel makes an overlay only of mounts of the caller's own, and the descriptors come from the
+/// engine's. The path is but a way to find it; what is found has to be the directory that was given.
+fn reopen(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+    let step = Step::RootMount;
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let path = rustix::fs::readlink(&link, Vec::new()).during(step, name)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(CWD, &path, flags, Mode::empty()).during(step, path.as_bytes())?;
+    let (given, seen) = (rustix::fs::fstat(directory), rustix::fs::fstat(&found));
+    let (given, seen) = (given.during(step, name)?, seen.during(step, name)?);
+    if (given.st_dev, given.st_ino) != (seen.st_dev, seen.st_ino) {
+        let detail = "another directory is at the path of the one that was given";
+        return Err(Failure::rule(step, path.as_bytes(), detail));
+    }
+    Ok(found)
+}
+
+/// Makes the working directory, which is the mount made before, the root, and detaches the old one.
+pub(crate) fn pivot() -> Result<(), Failure> {
+    let step = Step::PivotRoot;
+    let new = rustix::fs::stat(".").during(step, "new root")?;
+    // The old root goes on top of the new one, and is then what "." means for umount.
+    rustix::process::pivot_root(".", ".").during(step, "/")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).during(step, "old root")?;
+    rustix::process::chdir("/").during(step, "/")?;
+    for path in ["/", "/.."] {
+        let now = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).during(step, path)?;
+        if (now.st_dev, now.st_ino) != (new.st_dev, new.st_ino) {
+            return Err(Failure::rule(step, path, "is not the container's root"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the root mount read-only.
+pub(crate) fn make_readonly(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    super::mount::restrict(root, super::mount::RDONLY, false).during(Step::ReadOnly, "/")
+}

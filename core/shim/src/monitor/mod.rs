@@ -1,0 +1,234 @@
+//! The parent of one container. It is process 1 of a pid namespace in which the container's own is nested: when it ends, however it ends, the kernel ends
+//! every process of the container.
+//!
+//! It starts the container, then serves ([`serve`]) until the program has ended. It keeps no thread and little memory.
+
+mod log;
+mod serve;
+mod state;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use coble_protocol::{
+    Connection, Failure, FdIndex, Fds, Lifetime, MonitorSpec, Network, Report, Rootfs, StateRecord, Stdio,
+    Step, VERSION,
+};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+
+use crate::container::rootfs::Overlay;
+use crate::container::{self, HostNamespaces, Plan, Status};
+use crate::failure::During;
+use crate::ids::IdMaps;
+use crate::{Origin, fail, sys, userns};
+use log::Log;
+use serve::Server;
+
+/// The namespaces that are reported.
+const NAMESPACES: [&str; 7] = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup"];
+
+/// Why a container did not start.
+enum Ended {
+    /// Something failed.
+    Failed(Failure),
+    /// The engine went away, or the process that the container belongs to.
+    Unwanted,
+}
+
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Ended {
+        Ended::Failed(failure)
+    }
+}
+
+/// The monitor role, with the exit status of the process.
+pub(crate) fn run(control: Connection, spec: Box<MonitorSpec>, fds: Fds, origin: Origin) -> i32 {
+    let begun = container::now(Step::Launch);
+    let prepared = (|| {
+        let host = host_namespaces();
+        if let Some(namespace) = &spec.userns {
+            userns::enter(namespace)?;
+        }
+        let maps = IdMaps::read()?;
+        // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
+        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
+        let side = sys::clone(libc::CLONE_NEWPID).during(Step::MonitorNamespace, "pid")?;
+        Ok((host, maps, side))
+    })();
+    match prepared {
+        // The first process is not needed any more; its end closes its copies of everything.
+        Ok((_, _, sys::Clone::Parent(..))) => 0,
+        Ok((host, maps, sys::Clone::Child)) => {
+            let timings = vec![begun, container::now(Step::MonitorNamespace)];
+            match start(&control, spec, fds, host, maps, origin, timings) {
+                Ok(server) => server.run(control),
+                Err(Ended::Unwanted) => 0,
+                Err(Ended::Failed(failure)) => fail(&control, failure),
+            }
+        }
+        Err(failure) => fail(&control, failure),
+    }
+}
+
+fn host_namespaces() -> HostNamespaces {
+    let inode = |name: &str| {
+        let stat = rustix::fs::stat(format!("/proc/self/ns/{name}")).ok()?;
+        Some((name.to_string(), stat.st_ino))
+    };
+    // A kernel may lack one.
+    NAMESPACES.iter().filter_map(|name| inode(name)).collect()
+}
+
+/// The descriptors of a launch, taken out of the frame.
+struct Parts {
+    overlay: Overlay,
+    cgroups: Vec<OwnedFd>,
+    stdio: [Option<OwnedFd>; 3],
+    log: Option<Log>,
+    session: Option<OwnedFd>,
+    run_dir: OwnedFd,
+    lock: OwnedFd,
+}
+
+fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
+    let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
+    let Rootfs::Overlay { layers, lower, container, userxattr } = &spec.rootfs;
+    let overlay = Overlay {
+        layers: one(*layers)?,
+        lower: lower.clone(),
+        container: one(*container)?,
+        userxattr: *userxattr,
+    };
+    let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
+    let (stdio, log) = match spec.stdio {
+        Stdio::Pass { stdin, stdout, stderr } => {
+            let mut stream = |index: Option<FdIndex>| index.map(&mut one).transpose();
+            ([stream(stdin)?, stream(stdout)?, stream(stderr)?], None)
+        }
+        Stdio::Log { file, stdin } => {
+            let stdin = stdin.map(&mut one).transpose()?;
+            let (log, [stdout, stderr]) = Log::new(one(file)?)?;
+            ([stdin, Some(stdout), Some(stderr)], Some(log))
+        }
+    };
+    let session = match spec.lifetime {
+        Lifetime::Detached => None,
+        Lifetime::Session(pidfd) => Some(one(pidfd)?),
+    };
+    Ok(Parts { overlay, cgroups, stdio, log, session, run_dir: one(spec.run_dir)?, lock: one(spec.lock)? })
+}
+
+/// Starts the container.
+fn start(
+    control: &Connection,
+    spec: Box<MonitorSpec>,
+    fds: Fds,
+    host: HostNamespaces,
+    maps: IdMaps,
+    origin: Origin,
+    mut timings: Vec<(Step, u64)>,
+) -> Result<Server, Ended> {
+    let _ = rustix::thread::set_name(c"coble-monitor");
+    let Parts { overlay, cgroups, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .during(Step::Clone, "channel")?;
+    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+    if spec.network == Network::None {
+        namespaces |= libc::CLONE_NEWNET;
+    }
+    let init = match sys::clone(namespaces).during(Step::Clone, "")? {
+        sys::Clone::Child => {
+            let plan = Plan {
+                spec: &spec,
+                overlay,
+                cgroups: &cgroups,
+                stdio,
+                maps: &maps,
+                host: &host,
+                core_limit: origin.core_limit,
+            };
+            container::first(plan, Connection::new(theirs))
+        }
+        sys::Clone::Parent(pidfd) => pidfd,
+    };
+    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep.
+    drop((theirs, overlay, stdio, host));
+    let served = serve::Container {
+        init,
+        cgroups,
+        own_network: spec.network == Network::None,
+        maps,
+        core_limit: origin.core_limit,
+    };
+    let brought = (|| {
+        let socket = state::Socket::new(&run_dir)?;
+        let status = Connection::new(ours);
+        let (mut started, proc) = wait_for_program(control, &status, &served.init, session.as_ref())?;
+        timings.append(&mut started.timings);
+        timings.push(container::now(Step::Exec));
+        started.timings = timings;
+        let started_at = state::wall_clock();
+        let record = StateRecord { version: VERSION, id: spec.id.clone(), started_at, started, exit: None };
+        state::write(&run_dir, &record)?;
+        let one = Pid::from_raw(1).ok_or(Failure::rule(Step::Internal, "pid", "not process 1"))?;
+        let own = rustix::process::pidfd_open(one, PidfdFlags::empty()).during(Step::Internal, "pidfd")?;
+        Ok((socket, proc, record, own))
+    })();
+    let (socket, proc, record, own) = match brought {
+        Ok(brought) => brought,
+        Err(ended) => {
+            // The kernel would do it when this process ends. But who hears of the failure may rely on nothing being left.
+            let _ = sys::pidfd_signal(served.init.as_fd(), libc::SIGKILL);
+            let _ = rustix::process::waitid(WaitId::PidFd(served.init.as_fd()), WaitIdOptions::EXITED);
+            return Err(ended);
+        }
+    };
+    // An engine that went away meanwhile hears nothing, and what it started lives on if it may.
+    let report = Report::Started(Box::new(record.started.clone()));
+    let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
+    drop((spec, own, report));
+    sys::trim_memory();
+    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record))
+}
+
+/// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.
+fn wait_for_program(
+    control: &Connection,
+    status: &Connection,
+    init: &OwnedFd,
+    session: Option<&OwnedFd>,
+) -> Result<(coble_protocol::Started, OwnedFd), Ended> {
+    let mut ready = None;
+    loop {
+        let mut fds = vec![PollFd::new(status, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
+        fds.extend(session.map(|session| PollFd::new(session, PollFlags::IN)));
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno).during(Step::Internal, "poll").map_err(Ended::from),
+        }
+        if fds.iter().skip(1).any(|fd| !fd.revents().is_empty()) {
+            return Err(Ended::Unwanted);
+        }
+        match status.recv::<Status>() {
+            Ok(Some((Status::Ready(started), mut fds))) => {
+                ready = Some((*started, fds.take_nth(0).during(Step::Protocol, "procfs")?));
+            }
+            Ok(Some((Status::Failed(failure), _))) => return Err(failure.into()),
+            // Closed by exec, or by its death.
+            Ok(None) => break,
+            Err(error) => return Err(error).during(Step::Internal, "first process").map_err(Ended::from),
+        }
+    }
+    ready.ok_or_else(|| {
+        let ended = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
+        let signal = ended.ok().flatten().and_then(|ended| ended.terminating_signal());
+        let detail = match signal {
+            Some(signal) => format!("it was ended by signal {signal}"),
+            None => "it ended without a word".to_string(),
+        };
+        Failure::rule(Step::Internal, "the container's first process", detail).into()
+    })
+}

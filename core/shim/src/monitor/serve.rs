@@ -1,0 +1,419 @@
+//! The monitor's work while the program runs: one loop over everything that can happen. Nothing in it waits for a client.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use coble_protocol::{
+    Connection, Exit, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request, Response,
+    StateRecord, Step,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{WaitId, WaitIdOptions};
+use rustix::thread::ThreadNameSpaceType;
+
+use super::log::Log;
+use super::state::{self, Socket};
+use crate::container::{Status, join};
+use crate::failure::During;
+use crate::ids::IdMaps;
+use crate::sys;
+
+/// Clients at once; more wait to be accepted.
+const MAX_CLIENTS: usize = 256;
+/// Programs started by exec at once.
+const MAX_PROGRAMS: usize = 256;
+/// How long a client may take for one request.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// What exec needs of the running container.
+pub(crate) struct Container {
+    /// The pidfd of its first process.
+    pub(crate) init: OwnedFd,
+    pub(crate) cgroups: Vec<OwnedFd>,
+    pub(crate) maps: IdMaps,
+    pub(crate) own_network: bool,
+    pub(crate) core_limit: u64,
+}
+
+/// A connection.
+struct Client {
+    number: u64,
+    connection: Connection,
+    reader: FrameReader,
+    /// When the request that is not complete began to come.
+    since: Option<Instant>,
+    /// Whether it waits for the end of the container.
+    waits: bool,
+    /// Whether a program that it started has not ended yet.
+    busy: bool,
+}
+
+/// A program started by exec.
+struct Program {
+    client: u64,
+    pidfd: OwnedFd,
+    /// The channel to the process until it is the program.
+    channel: Option<(Connection, FrameReader)>,
+    /// What it said last on the channel.
+    said: Option<Status>,
+    running: bool,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Output(usize),
+    /// Something on the channel of a program on its way.
+    Progress(usize),
+    /// The end of a program.
+    End(usize),
+    Client(u64),
+    Connect,
+    Session,
+    Control,
+    Init,
+}
+
+/// The state of the loop.
+pub(crate) struct Server {
+    socket: Socket,
+    container: Container,
+    /// The procfs that the first process made.
+    proc: OwnedFd,
+    session: Option<OwnedFd>,
+    log: Option<Log>,
+    run_dir: OwnedFd,
+    /// Held, not used: while it is open the container counts as alive.
+    _lock: OwnedFd,
+    record: StateRecord,
+    clients: Vec<Client>,
+    next_client: u64,
+    programs: Vec<Program>,
+    /// Whether new processes are born in the container's pid namespace.
+    joined: bool,
+}
+
+impl Server {
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn new(
+        socket: Socket,
+        container: Container,
+        proc: OwnedFd,
+        session: Option<OwnedFd>,
+        log: Option<Log>,
+        run_dir: OwnedFd,
+        lock: OwnedFd,
+        record: StateRecord,
+    ) -> Server {
+        Server {
+            socket,
+            container,
+            proc,
+            session,
+            log,
+            run_dir,
+            _lock: lock,
+            record,
+            clients: Vec::new(),
+            next_client: 0,
+            programs: Vec::new(),
+            joined: false,
+        }
+    }
+
+    /// Serves until the container has ended. The exit status of the monitor.
+    pub(crate) fn run(mut self, control: Connection) -> i32 {
+        let mut control = Some(control);
+        loop {
+            let events = match self.wait(control.as_ref()) {
+                Ok(events) => events,
+                // Without poll there is nothing left to do; our end ends the container.
+                Err(_) => return 1,
+            };
+            for event in &events {
+                match *event {
+                    Event::Output(stream) => {
+                        self.log.as_mut().map(|log| log.take(stream));
+                    }
+                    Event::Progress(n) => self.progress(n),
+                    Event::End(n) => self.program_ended(n),
+                    Event::Client(number) => self.client_ready(number),
+                    Event::Connect => self.accept(),
+                    Event::Session => {
+                        self.session = None;
+                        let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+                    }
+                    Event::Control => control = None,
+                    Event::Init => return self.finish(control),
+                }
+            }
+            self.programs.retain(|program| program.running || program.channel.is_some());
+            let now = Instant::now();
+            let late = |client: &Client| client.since.is_some_and(|since| now - since > REQUEST_TIME);
+            self.clients.retain(|client| !late(client));
+        }
+    }
+
+    /// What has happened; the end of the container last.
+    fn wait(&self, control: Option<&Connection>) -> rustix::io::Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut fds = Vec::new();
+        if let Some(log) = &self.log {
+            for (n, stream) in log.streams() {
+                events.push(Event::Output(n));
+                fds.push(PollFd::from_borrowed_fd(stream, PollFlags::IN));
+            }
+        }
+        for (n, program) in self.programs.iter().enumerate() {
+            if let Some((channel, _)) = &program.channel {
+                events.push(Event::Progress(n));
+                fds.push(PollFd::new(channel, PollFlags::IN));
+            }
+            events.push(Event::End(n));
+            fds.push(PollFd::new(&program.pidfd, PollFlags::IN));
+        }
+        for client in &self.clients {
+            events.push(Event::Client(client.number));
+            fds.push(PollFd::new(&client.connection, PollFlags::IN));
+        }
+        if self.clients.len() < MAX_CLIENTS {
+            events.push(Event::Connect);
+            fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
+        }
+        if let Some(session) = &self.session {
+            events.push(Event::Session);
+            fds.push(PollFd::new(session, PollFlags::IN));
+        }
+        if let Some(control) = control {
+            events.push(Event::Control);
+            fds.push(PollFd::new(control, PollFlags::RDHUP));
+        }
+        events.push(Event::Init);
+        fds.push(PollFd::new(&self.container.init, PollFlags::IN));
+        let partial = self.clients.iter().any(|client| client.since.is_some());
+        let timeout = partial.then_some(Timespec { tv_sec: REQUEST_TIME.as_secs() as i64, tv_nsec: 0 });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let happened = events.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(happened.map(|(event, _)| event).collect())
+    }
+
+    fn accept(&mut self) {
+        while self.clients.len() < MAX_CLIENTS {
+            let socket = match rustix::net::accept_with(&self.socket.listener, SocketFlags::CLOEXEC) {
+                Ok(socket) => socket,
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                Err(_) => return,
+            };
+            // The directory and the mode of the socket say the same; this is the second lock.
+            let own = rustix::process::geteuid().as_raw();
+            if !sys::peer_uid(&socket).is_ok_and(|uid| uid == own) {
+                continue;
+            }
+            self.clients.push(Client {
+                number: self.next_client,
+                connection: Connection::new(socket),
+                reader: FrameReader::default(),
+                since: None,
+                waits: false,
+                busy: false,
+            });
+            self.next_client += 1;
+        }
+    }
+
+    /// Reads one request.
+    fn client_ready(&mut self, number: u64) {
+        let Some(client) = self.clients.iter_mut().find(|client| client.number == number) else { return };
+        match client.reader.read::<Request>(&client.connection) {
+            // One program at a time on each connection, since answers carry no number.
+            Ok(Incoming::Frame(..)) if client.busy => self.hang_up(number),
+            Ok(Incoming::Frame(request, fds)) => {
+                client.since = None;
+                self.answer(number, request, fds);
+            }
+            Ok(Incoming::Wait) => {
+                client.since = client.reader.is_partial().then(|| client.since.unwrap_or_else(Instant::now));
+            }
+            Ok(Incoming::End) | Err(_) => self.hang_up(number),
+        }
+    }
+
+    fn answer(&mut self, number: u64, request: Request, mut fds: Fds) {
+        match request {
+            Request::Signal(signal) => {
+                let sent = sys::pidfd_signal(self.container.init.as_fd(), signal);
+                let response = match sent.during(Step::Signal, signal.to_string()) {
+                    Ok(()) => Response::Ok,
+                    Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
+            Request::Wait => {
+                if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+                    client.waits = true;
+                }
+            }
+            Request::Exec(spec) => match self.exec(number, &spec, &mut fds) {
+                Ok(program) => {
+                    self.programs.push(program);
+                    if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+                        client.busy = true;
+                    }
+                }
+                Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
+            },
+        }
+    }
+
+    fn respond(&mut self, number: u64, response: &Response, fds: &[BorrowedFd<'_>]) {
+        let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
+        if client.connection.try_send(response, fds).is_err() {
+            self.hang_up(number);
+        }
+    }
+
+    fn hang_up(&mut self, number: u64) {
+        self.clients.retain(|client| client.number != number);
+    }
+
+    /// Starts a process that will become another program in the container.
+    fn exec(&mut self, client: u64, spec: &ProcessSpec, fds: &mut Fds) -> Result<Program, Failure> {
+        let step = Step::Join;
+        let mut stream = |n| fds.take_nth(n).during(Step::Protocol, "standard streams");
+        let stdio = [stream(0)?, stream(1)?, stream(2)?];
+        if self.programs.len() >= MAX_PROGRAMS {
+            return Err(Failure::rule(step, "container", "too many programs at once"));
+        }
+        let container = &self.container;
+        if !self.joined {
+            let pid = ThreadNameSpaceType::PROCESS_ID;
+            rustix::thread::move_into_thread_name_spaces(container.init.as_fd(), pid).during(step, "pid")?;
+            self.joined = true;
+        }
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .during(step, "channel")?;
+        match sys::clone(0) {
+            Ok(sys::Clone::Child) => {
+                let plan = join::Plan {
+                    spec,
+                    cgroups: &container.cgroups,
+                    stdio,
+                    init: container.init.as_fd(),
+                    own_network: container.own_network,
+                    maps: &container.maps,
+                    proc: self.proc.as_fd(),
+                    core_limit: container.core_limit,
+                };
+                join::join(plan, Connection::new(theirs))
+            }
+            Ok(sys::Clone::Parent(pidfd)) => Ok(Program {
+                client,
+                pidfd,
+                channel: Some((Connection::new(ours), FrameReader::default())),
+                said: None,
+                running: false,
+            }),
+            // What the kernel says when the namespace's first process is gone.
+            Err(Errno::NOMEM) if self.init_is_dead() => Err(Failure::new(step, libc::ESRCH, "container")),
+            Err(errno) => Err(errno).during(step, "container"),
+        }
+    }
+
+    fn init_is_dead(&self) -> bool {
+        sys::pidfd_signal(self.container.init.as_fd(), 0) == Err(Errno::SRCH)
+    }
+
+    /// Hears what a process on its way to its program says.
+    fn progress(&mut self, n: usize) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        let Some((connection, reader)) = &mut program.channel else { return };
+        loop {
+            match reader.read::<Status>(connection) {
+                Ok(Incoming::Frame(status, _)) => program.said = Some(status),
+                Ok(Incoming::Wait) => return,
+                Ok(Incoming::End) | Err(_) => break,
+            }
+        }
+        program.channel = None;
+        let client = program.client;
+        let failure = match program.said.take() {
+            Some(Status::Ready(started)) => {
+                program.running = true;
+                let response = Response::Running { warnings: started.warnings };
+                let Some(client) = self.clients.iter().find(|c| c.number == client) else { return };
+                if client.connection.try_send(&response, &[program.pidfd.as_fd()]).is_err() {
+                    let number = client.number;
+                    self.hang_up(number);
+                }
+                return;
+            }
+            Some(Status::Failed(failure)) => failure,
+            // Killed on the way, as when the container ends.
+            None => Failure::new(Step::Join, libc::ESRCH, "container"),
+        };
+        // It ends by itself; wait for that here, where it is sure to come at once.
+        let _ = ended(program.pidfd.as_fd());
+        self.release(client);
+        self.respond(client, &Response::Failed(failure), &[]);
+    }
+
+    fn program_ended(&mut self, n: usize) {
+        // What it said before it ended comes first.
+        self.progress(n);
+        let Some(program) = self.programs.get_mut(n).filter(|program| program.running) else { return };
+        let Some(exit) = ended(program.pidfd.as_fd()) else { return };
+        program.running = false;
+        let client = program.client;
+        self.release(client);
+        self.respond(client, &Response::Exited(exit), &[]);
+    }
+
+    /// The connection may be used for another request.
+    fn release(&mut self, number: u64) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+            client.busy = false;
+        }
+    }
+
+    /// The container has ended: record it, tell everybody.
+    fn finish(mut self, control: Option<Connection>) -> i32 {
+        let Some(exit) = ended(self.container.init.as_fd()) else { return 1 };
+        // The kernel has killed the others before it let the first process end.
+        for n in 0..self.programs.len() {
+            self.program_ended(n);
+        }
+        if let Some(log) = &mut self.log {
+            log.drain();
+            self.record.started.warnings.extend(log.loss());
+        }
+        self.record.exit = Some(exit);
+        let written = state::write(&self.run_dir, &self.record);
+        drop(self.socket);
+        if let Some(control) = control {
+            let _ = control.try_send(&Report::Exited(exit), &[]);
+        }
+        for client in self.clients.iter().filter(|client| client.waits) {
+            let _ = client.connection.try_send(&Response::Exited(exit), &[]);
+        }
+        i32::from(written.is_err())
+    }
+}
+
+/// Reaps a child that has ended or is about to; None if it is not our child, or was reaped.
+fn ended(pidfd: BorrowedFd<'_>) -> Option<Exit> {
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED));
+    let status = status.ok().flatten()?;
+    let signal = status.terminating_signal();
+    let code = match (status.exit_status(), signal) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => return None,
+    };
+    Some(Exit { code, signal, finished_at: state::wall_clock(), core_dumped: status.dumped() })
+}

@@ -1,0 +1,77 @@
+//! The monitor's files in the container's run directory: the state and the socket.
+
+use std::os::fd::OwnedFd;
+
+use coble_protocol::{CONTROL_SOCKET, Failure, STATE_FILE, StateRecord, Step};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::failure::During;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 128;
+const TEMPORARY: &str = "state.tmp";
+
+/// The listening socket. Its name goes when this is dropped.
+pub(crate) struct Socket {
+    pub(crate) listener: OwnedFd,
+    run_dir: OwnedFd,
+}
+
+impl Socket {
+    /// Makes the socket, for this user only.
+    pub(crate) fn new(run_dir: &OwnedFd) -> Result<Socket, Failure> {
+        let step = Step::State;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .during(step, CONTROL_SOCKET)?;
+        // Relative to the directory, since the path of a socket has but 108 bytes.
+        rustix::process::fchdir(run_dir).during(step, CONTROL_SOCKET)?;
+        let address = SocketAddrUnix::new(CONTROL_SOCKET).during(step, CONTROL_SOCKET)?;
+        let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+        let bound = match rustix::net::bind(&listener, &address) {
+            // Left by a monitor that was killed. There is no other one: we have the lock.
+            Err(Errno::ADDRINUSE) => rustix::fs::unlinkat(run_dir, CONTROL_SOCKET, AtFlags::empty())
+                .and_then(|()| rustix::net::bind(&listener, &address)),
+            bound => bound,
+        };
+        rustix::process::umask(before);
+        bound.during(step, CONTROL_SOCKET)?;
+        let run_dir = rustix::io::fcntl_dupfd_cloexec(run_dir, 0).during(step, CONTROL_SOCKET)?;
+        let socket = Socket { listener, run_dir };
+        rustix::process::chdir("/").during(step, "/")?;
+        rustix::net::listen(&socket.listener, BACKLOG).during(step, CONTROL_SOCKET)?;
+        Ok(socket)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlinkat(&self.run_dir, CONTROL_SOCKET, AtFlags::empty());
+    }
+}
+
+/// Writes the state file, so that a reader finds the old one or the new one, whole.
+pub(crate) fn write(run_dir: &OwnedFd, record: &StateRecord) -> Result<(), Failure> {
+    let step = Step::State;
+    let bytes = record.encode().during(step, STATE_FILE)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file =
+        rustix::fs::openat(run_dir, TEMPORARY, flags, Mode::from_raw_mode(0o600)).during(step, TEMPORARY)?;
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        match rustix::io::write(&file, rest) {
+            Ok(n) => rest = rest.get(n..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).during(step, TEMPORARY),
+        }
+    }
+    rustix::fs::renameat(run_dir, TEMPORARY, run_dir, STATE_FILE).during(step, STATE_FILE)
+}
+
+/// Nanoseconds since the epoch.
+pub(crate) fn wall_clock() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}

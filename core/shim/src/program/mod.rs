@@ -1,0 +1,231 @@
+//! From a process inside the container to the program: the one path of the container's first program and of every exec.
+//!
+//! It runs in a process that is already in all namespaces and cgroups and whose root is the container's. It is not for making any of
+//! them.
+
+mod caps;
+mod exec;
+mod user;
+pub(crate) mod verify;
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{Failure, Isolation, ProcessSpec, Step};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::failure::{During, explained};
+use crate::ids::IdMaps;
+use crate::root::Root;
+use crate::sys;
+use user::{Database, Identity};
+
+/// The largest `passwd` or `group` file.
+const MAX_DATABASE: u64 = 4 << 20;
+/// The first descriptor that exec closes.
+const FIRST_CLOSED: u32 = 3;
+
+/// What the program is made from.
+pub(crate) struct Program<'a> {
+    pub(crate) spec: &'a ProcessSpec,
+    pub(crate) maps: &'a IdMaps,
+    /// The shim's own procfs.
+    pub(crate) proc: BorrowedFd<'a>,
+    /// The soft limit of core files that the shim was started with.
+    pub(crate) core_limit: u64,
+}
+
+/// A program whose user is known and whose working directory is entered.
+pub(crate) struct Prepared<'a> {
+    program: Program<'a>,
+    identity: Identity,
+    /// Whether the working directory is still to be entered, as the user.
+    enter_later: bool,
+    env: Vec<Vec<u8>>,
+    filter: Vec<libc::sock_filter>,
+}
+
+impl<'a> Program<'a> {
+    /// Does everything that may write to the root: looks up the user, makes and enters the working directory.
+    pub(crate) fn prepare(self, root: &Root) -> Result<Prepared<'a>, Failure> {
+        let filter = filter(&self.spec.seccomp)?;
+        let mut files = Files { root, passwd: None, group: None };
+        let identity = user::resolve(&self.spec.user, &self.spec.additional_groups, &mut files)?;
+        let mut env = self.spec.env.clone();
+        if !env.iter().any(|entry| entry.starts_with(b"HOME=")) {
+            let fallback: &[u8] = if identity.uid == 0 { b"/root" } else { b"/" };
+            env.push([b"HOME=", identity.home.as_deref().unwrap_or(fallback)].concat());
+        }
+        let enter_later = match enter(root, self.spec) {
+            Ok(()) => false,
+            // The user may be allowed what user 0 of a user namespace is not.
+            Err(failure) if failure.errno == Errno::ACCESS.raw_os_error() => true,
+            Err(failure) => return Err(failure),
+        };
+        Ok(Prepared { program: self, identity, enter_later, env, filter })
+    }
+}
+
+impl Prepared<'_> {
+    /// Takes everything away that the program does not get, reads back what is left into `isolation`, calls `ready`, and executes the program.
+    /// Returns only when something failed.
+    pub(crate) fn become_program(
+        self,
+        root: &Root,
+        mut isolation: Isolation,
+        warnings: &mut Vec<Failure>,
+        ready: impl FnOnce(Isolation, &mut Vec<Failure>) -> Result<(), Failure>,
+    ) -> Result<Infallible, Failure> {
+        let spec = self.program.spec;
+        let argv = exec::strings(&spec.argv, "arguments")?;
+        let env = exec::strings(&self.env, "environment")?;
+        // Opened before a filter could forbid it; what it says is made up when it is read.
+        let status = verify::open(self.program.proc, "self/status")?;
+
+        for (resource, soft, hard) in &spec.rlimits {
+            match sys::prlimit(*resource, Some((*soft, *hard))) {
+                Ok(_) => {}
+                Err(errno) => {
+                    warnings.push(Failure::new(Step::Rlimit, errno.raw_os_error(), resource.to_string()))
+                }
+            }
+        }
+        if !spec.rlimits.iter().any(|(resource, ..)| *resource == sys::RLIMIT_CORE) {
+            let (_, hard) = sys::prlimit(sys::RLIMIT_CORE, None).during(Step::Rlimit, "core")?;
+            let soft = self.program.core_limit.min(hard);
+            sys::prlimit(sys::RLIMIT_CORE, Some((soft, hard))).during(Step::Rlimit, "core")?;
+        }
+        if spec.no_new_privileges {
+            sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).during(Step::NoNewPrivileges, "")?;
+        } else if !self.filter.is_empty() {
+            // Needs CAP_SYS_ADMIN, which is about to go.
+            sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
+        }
+        let granted = caps::become_user(&self.identity, spec, self.program.maps, warnings)?;
+        // A change of ids may have made the process dumpable or not, as the host's policy says.
+        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::SetIds, "dumpable")?;
+        if self.enter_later {
+            enter(root, spec)?;
+        }
+        sys::close_on_exec_from(FIRST_CLOSED).during(Step::Exec, "descriptors")?;
+        rustix::process::umask(Mode::from_raw_mode(spec.umask & 0o777));
+        if spec.no_new_privileges && !self.filter.is_empty() {
+            sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
+        }
+        verify::status(&verify::read(status.as_fd(), "status")?, &mut isolation)?;
+        let expected = verify::Expected {
+            identity: &self.identity,
+            groups: self.program.maps.setgroups,
+            granted,
+            no_new_privileges: spec.no_new_privileges,
+            seccomp: !self.filter.is_empty(),
+        };
+        verify::compare(&isolation, &expected)?;
+        ready(isolation, warnings)?;
+        exec::exec(&argv, &env, &self.env)
+    }
+}
+
+/// Enters the working directory and makes sure that it is inside the root.
+fn enter(root: &Root, spec: &ProcessSpec) -> Result<(), Failure> {
+    let cwd = &spec.cwd[..];
+    let step = Step::WorkingDirectory;
+    if cwd.first() != Some(&b'/') {
+        return Err(Failure::rule(step, cwd, "not an absolute path"));
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let directory = match root.follow(cwd, flags) {
+        Err(Errno::NOENT) if spec.create_cwd => root.make_directory(cwd),
+        opened => opened,
+    }
+    .during(step, cwd)?;
+    rustix::process::fchdir(&directory).during(step, cwd)?;
+    // A directory outside of the root is "(unreachable)/...", one that was removed has no path at all.
+    let path = rustix::process::getcwd(Vec::new()).during(step, cwd)?;
+    if path.as_bytes().first() != Some(&b'/') {
+        return Err(Failure::rule(step, cwd, "not inside the container"));
+    }
+    Ok(())
+}
+
+/// The bytes of a seccomp program as the kernel's structure.
+fn filter(bytes: &[u8]) -> Result<Vec<libc::sock_filter>, Failure> {
+    let (instructions, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() || instructions.len() > usize::from(u16::MAX) {
+        return Err(Failure::rule(Step::Seccomp, "", "not a list of BPF instructions"));
+    }
+    let instruction = |[a, b, jt, jf, k @ ..]: [u8; 8]| libc::sock_filter {
+        code: u16::from_ne_bytes([a, b]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes(k),
+    };
+    Ok(instructions.iter().map(|bytes| instruction(*bytes)).collect())
+}
+
+/// The container's own user database, read when it is needed.
+struct Files<'a> {
+    root: &'a Root,
+    passwd: Option<Vec<u8>>,
+    group: Option<Vec<u8>>,
+}
+
+impl Database for Files<'_> {
+    fn passwd(&mut self) -> Result<&[u8], Failure> {
+        load(self.root, &mut self.passwd, "/etc/passwd", Step::User)
+    }
+
+    fn group(&mut self) -> Result<&[u8], Failure> {
+        load(self.root, &mut self.group, "/etc/group", Step::Group)
+    }
+}
+
+fn load<'a>(root: &Root, slot: &'a mut Option<Vec<u8>>, path: &str, step: Step) -> Result<&'a [u8], Failure> {
+    if slot.is_none() {
+        *slot = Some(read_database(root, path, step)?);
+    }
+    Ok(slot.as_deref().unwrap_or_default())
+}
+
+fn read_database(root: &Root, path: &str, step: Step) -> Result<Vec<u8>, Failure> {
+    // A FIFO must not hold us up, a terminal not become ours.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file: OwnedFd = match root.follow(path.as_bytes(), flags) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        Err(errno) => return Err(Failure::new(step, errno.raw_os_error(), path)),
+    };
+    let stat = rustix::fs::fstat(&file).during(step, path)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Failure::rule(step, path, "not a regular file"));
+    }
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > MAX_DATABASE) {
+        return Err(explained(step, Errno::FBIG, path, "larger than 4 MiB"));
+    }
+    let mut bytes = Vec::new();
+    let mut piece = [0; 8192];
+    loop {
+        match rustix::io::read(&file, &mut piece).during(step, path)? {
+            0 => return Ok(bytes),
+            n => bytes.extend_from_slice(&piece[..n]),
+        }
+        // It may grow while it is read.
+        if bytes.len() as u64 > MAX_DATABASE {
+            return Err(explained(step, Errno::FBIG, path, "larger than 4 MiB"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_whole_instructions() {
+        assert!(filter(&[]).unwrap().is_empty());
+        assert!(filter(&[0; 7]).is_err());
+        let program = filter(&[6, 0, 1, 2, 0, 0, 0xff, 0x7f]).unwrap();
+        assert_eq!((program[0].code, program[0].jt, program[0].jf, program[0].k), (6, 1, 2, 0x7fff_0000));
+    }
+}

@@ -1,0 +1,270 @@
+//! The system calls that have no safe form elsewhere, and nothing else: all unsafe code of the shim is here.
+//!
+//! The shim has one thread from its exec to its end. Every SAFETY comment below that says so relies on that: nobody in this
+//! program creates a thread.
+
+#![allow(unsafe_code)]
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_long, c_uint, c_ulong};
+use rustix::io::{Errno, Result};
+use rustix::mount::MountAttrFlags;
+use rustix::thread::UnshareFlags;
+
+/// The resource of core files, the same number on every machine (libc gives it different types).
+pub(crate) const RLIMIT_CORE: u32 = 4;
+
+/// The result of a raw system call.
+fn check(value: c_long) -> Result<c_long> {
+    if value >= 0 { Ok(value) } else { Err(last_errno()) }
+}
+
+fn last_errno() -> Errno {
+    // SAFETY: __errno_location returns a valid pointer to this thread's errno.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}
+
+/// Which side of [`clone`] this is.
+pub(crate) enum Clone {
+    /// The new process.
+    Child,
+    /// The caller, with the new process's pidfd.
+    Parent(OwnedFd),
+}
+
+/// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say.
+pub(crate) fn clone(namespaces: c_int) -> Result<Clone> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: clone_args is a struct of integers, for which zero is valid and means "not asked for".
+    let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    args.flags = (namespaces | libc::CLONE_PIDFD) as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: without CLONE_VM this is fork. The process has one thread, so no lock of the allocator or of libc can be held by a
+    // thread that the child lacks. `args` and `pidfd` outlive the call.
+    match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) })? {
+        0 => Ok(Clone::Child),
+        // SAFETY: the kernel has just stored a new descriptor, which nobody else knows.
+        _ => Ok(Clone::Parent(unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}
+
+/// Leaves namespaces for new ones.
+pub(crate) fn unshare(flags: UnshareFlags) -> Result<()> {
+    // SAFETY: only namespace flags are passed (no CLONE_FILES), and there is one thread whose descriptor table could be affected.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Ends the process at once, without running anything that was registered for exit.
+pub(crate) fn exit(code: c_int) -> ! {
+    // SAFETY: _exit has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Executes a program. Returns only when that failed.
+pub(crate) fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> Result<Infallible> {
+    let list = |strings: &[CString]| {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+    };
+    let (argv, env) = (list(argv), list(env));
+    // SAFETY: all strings end in NUL, both lists end in a null pointer, and the strings outlive the call.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    Err(last_errno())
+}
+
+/// Sets every signal to its default action and blocks none. The shim's starter may have ignored or blocked any of them.
+pub(crate) fn reset_signals() {
+    // The kernel's sigaction: handler, flags, restorer, mask. Zero is SIG_DFL without flags.
+    let default = [0u64; 4];
+    let none = 0u64;
+    for signal in 1..=64 {
+        // SAFETY: the structure is at least as large as the kernel's on 64-bit machines and is read only. Raw calls, since libc
+        // hides its two internal signals. Fails for SIGKILL and SIGSTOP, which have no other action anyway.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, 0usize, 8usize) };
+    }
+    // SAFETY: the set is 8 bytes and is read only.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0usize, 8usize) };
+}
+
+/// Calls `exit(0)` as soon as the other end of the socket closes, whatever this process is doing then.
+pub(crate) fn exit_when_closed(socket: BorrowedFd<'_>) -> Result<()> {
+    extern "C" fn look(_: c_int) {
+        let mut poll = libc::pollfd { fd: coble_protocol::CONTROL_FD, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: poll and _exit are async-signal-safe; errno is restored for the interrupted code.
+        unsafe {
+            let errno = *libc::__errno_location();
+            if libc::poll(&raw mut poll, 1, 0) == 1 {
+                libc::_exit(0);
+            }
+            *libc::__errno_location() = errno;
+        }
+    }
+    let fd = socket.as_raw_fd();
+    // SAFETY: the action is initialised in full; the handler only does what is async-signal-safe. The fcntl calls concern a descriptor
+    // that the caller borrows to us.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = look as extern "C" fn(c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        check(libc::sigaction(libc::SIGIO, &raw const action, std::ptr::null_mut()).into())?;
+        check(libc::fcntl(fd, libc::F_SETOWN, libc::getpid()).into())?;
+        let flags = check(libc::fcntl(fd, libc::F_GETFL).into())?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags as c_int | libc::O_ASYNC).into())?;
+    }
+    // It may have closed before the kernel was told whom to call.
+    look(0);
+    Ok(())
+}
+
+/// Takes possession of the control socket, if there is one.
+pub(crate) fn control_socket() -> Result<OwnedFd> {
+    // SAFETY: F_SETFD on a number has no effect but on that descriptor, if it is open at all.
+    let done = unsafe { libc::fcntl(coble_protocol::CONTROL_FD, libc::F_SETFD, libc::FD_CLOEXEC) };
+    check(done.into())?;
+    // SAFETY: open, as just seen, and this function is called once, before anything else could have taken the number.
+    Ok(unsafe { OwnedFd::from_raw_fd(coble_protocol::CONTROL_FD) })
+}
+
+/// Makes the descriptor available as this number.
+pub(crate) fn place(fd: BorrowedFd<'_>, number: RawFd, close_on_exec: bool) -> Result<()> {
+    if fd.as_raw_fd() == number {
+        let flags = if close_on_exec { libc::FD_CLOEXEC } else { 0 };
+        // SAFETY: changes a flag of a descriptor that the caller borrows to us.
+        return check(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }.into()).map(drop);
+    }
+    let flags = if close_on_exec { libc::O_CLOEXEC } else { 0 };
+    // SAFETY: replaces what is at `number`. Callers are processes about to become a program; they never use or drop the object that owned it.
+    check(unsafe { libc::dup3(fd.as_raw_fd(), number, flags) }.into()).map(drop)
+}
+
+/// Copies the descriptor to the lowest free number that is at least `from`.
+pub(crate) fn copy_above(fd: BorrowedFd<'_>, from: RawFd) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, from)
+}
+
+/// The descriptor with this number, which must be open for as long as the process lives.
+pub(crate) fn number(number: RawFd) -> OwnedFd {
+    // SAFETY: callers have just placed a descriptor there with `place` and own the number from then on.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Closes all descriptors from this number on.
+pub(crate) fn close_from(first: c_uint) -> Result<()> {
+    // SAFETY: callers are processes about to become a program; they never use or drop the objects that owned these descriptors.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, 0) }).map(drop)
+}
+
+/// Lets exec close all descriptors from this number on.
+pub(crate) fn close_on_exec_from(first: c_uint) -> Result<()> {
+    // SAFETY: changes flags only.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
+}
+
+/// Adds attributes to a mount, and to those below it if `recursive`.
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: MountAttrFlags, recursive: bool) -> Result<()> {
+    let attr =
+        libc::mount_attr { attr_set: u64::from(set.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string; the structure is read only and outlives the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of_val(&attr),
+        )
+    };
+    check(done).map(drop)
+}
+
+/// Sends a signal, of any number.
+pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    // SAFETY: no siginfo is passed.
+    check(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
+    })
+    .map(drop)
+}
+
+/// Installs a seccomp filter: pairs of `struct sock_filter` bytes.
+pub(crate) fn seccomp(program: &[libc::sock_filter]) -> Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies and checks the program; it does not write to it.
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+        .map(drop)
+}
+
+/// A `prctl` whose arguments are all numbers.
+pub(crate) fn prctl(option: c_int, a: c_ulong, b: c_ulong) -> Result<c_int> {
+    // SAFETY: callers pass only options without pointers (capabilities, no_new_privs, dumpable).
+    check(unsafe { libc::prctl(option, a, b, 0, 0) }.into()).map(|value| value as c_int)
+}
+
+/// Sets the permitted, effective and inheritable capabilities.
+pub(crate) fn capset(permitted: u64, effective: u64, inheritable: u64) -> Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let half = |shift: u32| [effective, permitted, inheritable].map(|set| (set >> shift) as u32);
+    let data = [half(0), half(32)];
+    // SAFETY: header and data have the layout of version 3 and are read only.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, &raw const data) }).map(drop)
+}
+
+/// The permitted capabilities.
+pub(crate) fn permitted() -> Result<u64> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: header and data have the layout and size of version 3.
+    check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut data) })?;
+    Ok(u64::from(data[0][1]) | u64::from(data[1][1]) << 32)
+}
+
+/// Brings up the loopback interface of the current network namespace.
+pub(crate) fn loopback_up() -> Result<()> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: ifreq is integers and a union of them, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is a valid ifreq with a terminated name, and outlives the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) }.into()).map(drop)
+}
+
+/// Gives memory that is free back to the kernel.
+pub(crate) fn trim_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}
+
+/// The user id of the process at the other end of a connected socket, as seen in this user namespace.
+pub(crate) fn peer_uid(socket: impl AsFd) -> Result<u32> {
+    rustix::net::sockopt::socket_peercred(socket).map(|peer| peer.uid.as_raw())
+}
+
+/// Reads and, if asked, replaces a resource limit (soft, hard); returns the old one.
+pub(crate) fn prlimit(resource: u32, new: Option<(u64, u64)>) -> Result<(u64, u64)> {
+    let new = new.map(|(soft, hard)| libc::rlimit64 { rlim_cur: soft, rlim_max: hard });
+    let mut old = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let new = new.as_ref().map_or(std::ptr::null(), |limit| &raw const *limit);
+    // SAFETY: both pointers are null or point to a limit that outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, &raw mut old) })?;
+    Ok((old.rlim_cur, old.rlim_max))
+}

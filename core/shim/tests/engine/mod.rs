@@ -1,0 +1,444 @@
+//! Plays the engine: starts the shim, launches containers over a small root made from `busybox`, and listens.
+
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use coble_protocol::*;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+/// An ordinary user without an entry anywhere.
+pub const USER: u32 = 54_321;
+const PATIENCE: i64 = 20;
+
+/// The field's default set.
+pub const CAPABILITIES: u64 = 0xa804_25fb;
+
+/// One container's files, and how the shim is started.
+pub struct Engine {
+    pub dir: tempfile::TempDir,
+    rootless: bool,
+}
+
+/// What a test changes about a launch.
+pub struct Options {
+    pub process: ProcessSpec,
+    pub userns: Option<UserNamespace>,
+    pub network: Network,
+    pub files: Vec<ProvidedFile>,
+    pub masked: Vec<&'static str>,
+    pub readonly: Vec<&'static str>,
+    pub readonly_root: bool,
+    pub lower: Vec<String>,
+    pub stdin: Option<OwnedFd>,
+    pub log: bool,
+    pub session: Option<OwnedFd>,
+    pub cgroup: Option<OwnedFd>,
+    pub view: CgroupView,
+}
+
+/// A shim that has got its launch.
+pub struct Launched {
+    pub control: Connection,
+    pub shim: Child,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// A container that runs.
+pub struct Running {
+    pub control: Connection,
+    pub started: Started,
+    pub monitor: OwnedFd,
+    pub program: OwnedFd,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+/// A container that has run.
+pub struct Done {
+    pub started: Started,
+    pub exit: Exit,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn process(argv: &[&str]) -> ProcessSpec {
+    ProcessSpec {
+        argv: argv.iter().map(|word| word.as_bytes().to_vec()).collect(),
+        env: vec![b"PATH=/usr/bin:/bin".to_vec()],
+        cwd: b"/".to_vec(),
+        create_cwd: true,
+        user: String::new(),
+        additional_groups: Vec::new(),
+        capabilities: Capabilities { bounding: CAPABILITIES, ambient: 0 },
+        no_new_privileges: true,
+        seccomp: Vec::new(),
+        rlimits: Vec::new(),
+        umask: 0o022,
+    }
+}
+
+pub fn shell(script: &str) -> Options {
+    Options {
+        process: process(&["sh", "-c", script]),
+        userns: None,
+        network: Network::None,
+        files: Vec::new(),
+        masked: vec!["/proc/keys", "/proc/timer_list", "/sys/firmware", "/no/such"],
+        readonly: vec!["/proc/sys", "/proc/irq", "/proc/none"],
+        readonly_root: false,
+        lower: vec!["1".into()],
+        stdin: None,
+        log: false,
+        session: None,
+        cgroup: None,
+        view: CgroupView::Hidden,
+    }
+}
+
+pub fn with(options: Options, change: impl FnOnce(&mut Options)) -> Options {
+    let mut options = options;
+    change(&mut options);
+    options
+}
+
+impl Engine {
+    /// As root.
+    pub fn new() -> Engine {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests make containers as root: run them as root"
+        );
+        let busybox = Path::new("/bin/busybox");
+        assert!(busybox.exists(), "these tests need a static /bin/busybox (Debian: busybox-static)");
+        let dir = tempfile::Builder::new().prefix("coble-shim-test-").tempdir().unwrap();
+        let path = dir.path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_coble-shim"), path.join("shim")).unwrap();
+        let root = path.join("layers/1");
+        for name in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home/web", "usr/bin"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::copy(busybox, root.join("bin/busybox")).unwrap();
+        for name in "sh cat ls id echo sleep env hostname mount ip stat mkdir touch pwd readlink head wc kill true dd \
+                     grep test rm ln mknod chmod umount seq tr"
+            .split_whitespace()
+        {
+            symlink("busybox", root.join("bin").join(name)).unwrap();
+        }
+        fs::write(root.join("bin/data"), "not a program").unwrap();
+        fs::set_permissions(root.join("bin/data"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join("bin/script"), "#!/no/such/interpreter\n").unwrap();
+        fs::set_permissions(root.join("bin/script"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(root.join("etc/plain"), "").unwrap();
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34:www:/home/web:/bin/sh\n1000:x:0:0::/:/bin/sh\n",
+        )
+        .unwrap();
+        fs::write(root.join("etc/group"), "root:x:0:\nweb:x:34:\naudio:x:29:web\nstaff:x:50:\n").unwrap();
+        for name in ["container/upper", "container/work", "run"] {
+            fs::create_dir_all(path.join(name)).unwrap();
+        }
+        Engine { dir, rootless: false }
+    }
+
+    /// As an ordinary user.
+    pub fn rootless() -> Engine {
+        let engine = Engine { rootless: true, ..Engine::new() };
+        let owner = format!("{USER}:{USER}");
+        let status = Command::new("chown").args(["-R", &owner]).arg(engine.dir.path()).status().unwrap();
+        assert!(status.success());
+        engine
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A path of the image.
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.path("layers/1").join(name)
+    }
+
+    fn open(&self, name: &str) -> OwnedFd {
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(self.path(name)).unwrap().into()
+    }
+
+    fn open_real(&self, name: &str) -> OwnedFd {
+        File::open(self.path(name)).unwrap().into()
+    }
+
+    /// Starts the shim and says hello.
+    pub fn shim(&self) -> (Connection, Child) {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let number = theirs.as_raw_fd();
+        let mut command = Command::new(self.path("shim"));
+        command.env_clear().stdin(null()).stdout(null()).stderr(null());
+        if self.rootless {
+            command.uid(USER).gid(USER);
+        }
+        // SAFETY: only async-signal-safe calls; everything above 3 is closed on exec.
+        unsafe {
+            command.pre_exec(move || {
+                // As the engine: all signals blocked, one ignored.
+                let mut all = std::mem::zeroed();
+                libc::sigfillset(&mut all);
+                libc::sigprocmask(libc::SIG_SETMASK, &all, std::ptr::null_mut());
+                libc::signal(libc::SIGUSR1, libc::SIG_IGN);
+                if number == 3 {
+                    libc::fcntl(3, libc::F_SETFD, 0);
+                } else {
+                    libc::dup2(number, 3);
+                }
+                Ok(())
+            });
+        }
+        let shim = command.spawn().unwrap();
+        drop(theirs);
+        let control = Connection::new(ours);
+        let (hello, _) = control.recv::<Hello>().unwrap().expect("hello");
+        assert_eq!(hello.version, VERSION);
+        (control, shim)
+    }
+
+    /// Sends a launch.
+    pub fn launch(&self, options: Options) -> Launched {
+        let (control, shim) = self.shim();
+        let (stdout, out) = pipe();
+        let (stderr, err) = pipe();
+        let (layers, container) = (self.open("layers"), self.open("container"));
+        let run_dir = self.open_real("run");
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).open(self.path("run/lock")).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let log = OpenOptions::new().append(true).create(true).open(self.path("log")).unwrap();
+        let mut list = FdList::default();
+        let devices = [
+            ("null", 1, 3),
+            ("zero", 1, 5),
+            ("full", 1, 7),
+            ("random", 1, 8),
+            ("urandom", 1, 9),
+            ("tty", 5, 0),
+        ];
+        let stdin = options.stdin.as_ref().map(|fd| list.push(fd.as_fd()));
+        let stdio = if options.log {
+            Stdio::Log { file: list.push(log.as_fd()), stdin }
+        } else {
+            Stdio::Pass { stdin, stdout: Some(list.push(out.as_fd())), stderr: Some(list.push(err.as_fd())) }
+        };
+        let spec = MonitorSpec {
+            id: "0123456789ab".repeat(5) + "abcd",
+            userns: options
+                .userns
+                .or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER })),
+            rootfs: Rootfs::Overlay {
+                layers: list.push(layers.as_fd()),
+                lower: options.lower,
+                container: list.push(container.as_fd()),
+                userxattr: self.rootless,
+            },
+            hostname: "box".into(),
+            network: options.network,
+            process: options.process,
+            files: options.files,
+            masked_paths: options.masked.iter().map(ToString::to_string).collect(),
+            readonly_paths: options.readonly.iter().map(ToString::to_string).collect(),
+            devices: devices
+                .iter()
+                .map(|(name, major, minor)| Device {
+                    name: name.to_string(),
+                    major: *major,
+                    minor: *minor,
+                    mode: 0o666,
+                })
+                .collect(),
+            shm_size: 1 << 20,
+            readonly_root: options.readonly_root,
+            cgroup_procs: options.cgroup.iter().map(|fd| list.push(fd.as_fd())).collect(),
+            cgroup_view: options.view,
+            stdio,
+            lifetime: match &options.session {
+                Some(pidfd) => Lifetime::Session(list.push(pidfd.as_fd())),
+                None => Lifetime::Detached,
+            },
+            run_dir: list.push(run_dir.as_fd()),
+            lock: list.push(lock.as_fd()),
+        };
+        control.send(&Launch::Monitor(Box::new(spec)), list.as_slice()).unwrap();
+        Launched { control, shim, stdout, stderr }
+    }
+
+    /// Starts a container that must start.
+    pub fn start(&self, options: Options) -> Running {
+        match self.try_start(options) {
+            Ok(running) => running,
+            Err(failure) => panic!("{failure:?} {}", String::from_utf8_lossy(&failure.object)),
+        }
+    }
+
+    pub fn try_start(&self, options: Options) -> Result<Running, Failure> {
+        let Launched { control, mut shim, stdout, stderr } = self.launch(options);
+        let (report, mut fds) = control.recv::<Report>().unwrap().expect("a report");
+        let status = shim.wait().unwrap();
+        match report {
+            Report::Started(started) => {
+                assert!(status.success());
+                let (monitor, program) = (fds.take_nth(0).unwrap(), fds.take_nth(1).unwrap());
+                Ok(Running { control, started: *started, monitor, program, stdout, stderr })
+            }
+            Report::Failed(failure) => {
+                // The monitor goes too, at once.
+                assert!(control.recv::<Report>().unwrap().is_none());
+                self.free();
+                assert!(!self.path("run/ctl").exists());
+                Err(failure)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Starts a container that must fail.
+    pub fn fails(&self, options: Options) -> Failure {
+        match self.try_start(options) {
+            Err(failure) => failure,
+            Ok(running) => panic!("it started: {:?}", running.started),
+        }
+    }
+
+    /// Runs a container to its end.
+    pub fn run(&self, options: Options) -> Done {
+        self.start(options).finish(self)
+    }
+
+    pub fn state(&self) -> StateRecord {
+        StateRecord::decode(&fs::read(self.path("run/state")).unwrap()).unwrap()
+    }
+
+    /// Waits until nobody holds the lock, as the next engine would find it.
+    pub fn free(&self) {
+        let lock = File::open(self.path("run/lock")).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("the lock is held");
+    }
+
+    /// A connection to the monitor.
+    pub fn connect(&self) -> Connection {
+        Connection::new(self.socket().into())
+    }
+
+    pub fn socket(&self) -> UnixStream {
+        let socket = UnixStream::connect(self.path("run/ctl")).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(PATIENCE as u64))).unwrap();
+        socket
+    }
+
+    /// The whole log as (stream, data).
+    pub fn log(&self) -> Vec<(u8, Vec<u8>)> {
+        let bytes = fs::read(self.path("log")).unwrap();
+        let mut rest = &bytes[..];
+        let mut records = Vec::new();
+        while let Some((header, more)) = rest.split_first_chunk::<16>() {
+            let frame = LogFrame::decode(header).expect("a header");
+            let (data, more) = more.split_at(frame.length as usize);
+            records.push((frame.stream, data.to_vec()));
+            rest = more;
+        }
+        assert!(rest.is_empty());
+        records
+    }
+}
+
+impl Running {
+    /// Waits for the end.
+    pub fn finish(self, engine: &Engine) -> Done {
+        let (out, err) = (self.stdout, self.stderr);
+        let reader = std::thread::spawn(move || text(out));
+        let stderr = text(err);
+        let stdout = reader.join().unwrap();
+        let (report, _) = self.control.recv::<Report>().unwrap().expect("exited");
+        let Report::Exited(exit) = report else { panic!("{report:?}") };
+        assert_eq!(engine.state().exit, Some(exit), "the state is written before it is told");
+        gone(&self.monitor);
+        assert!(self.control.recv::<Report>().unwrap().is_none());
+        engine.free();
+        Done { started: self.started, exit, stdout, stderr }
+    }
+}
+
+/// Runs another program: the connection, and the pidfd and output if it runs.
+pub fn exec(
+    engine: &Engine,
+    process: ProcessSpec,
+) -> (Connection, Result<(OwnedFd, OwnedFd, OwnedFd), Failure>) {
+    let connection = engine.connect();
+    let null = File::open("/dev/null").unwrap();
+    let ((stdout, out), (stderr, err)) = (pipe(), pipe());
+    connection.send(&Request::Exec(Box::new(process)), &[null.as_fd(), out.as_fd(), err.as_fd()]).unwrap();
+    drop((out, err));
+    let result = match connection.recv::<Response>().unwrap().expect("an answer") {
+        (Response::Running { .. }, mut fds) => Ok((fds.take_nth(0).unwrap(), stdout, stderr)),
+        (Response::Failed(failure), _) => Err(failure),
+        other => panic!("{other:?}"),
+    };
+    (connection, result)
+}
+
+/// Runs another program to its end.
+pub fn exec_done(engine: &Engine, process: ProcessSpec) -> (i32, String, String) {
+    let (connection, result) = exec(engine, process);
+    let (_, stdout, stderr) = result.unwrap();
+    let (stdout, stderr) = (text(stdout), text(stderr));
+    match connection.recv::<Response>().unwrap().expect("an exit") {
+        (Response::Exited(exit), _) => (exit.code, stdout, stderr),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until the process of the pidfd has ended.
+pub fn gone(pidfd: &OwnedFd) {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let time = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+    assert_eq!(poll(&mut fds, Some(&time)).unwrap(), 1, "the process is still there");
+}
+
+pub fn kill(pidfd: &OwnedFd) {
+    rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL).unwrap();
+}
+
+pub fn text(fd: OwnedFd) -> String {
+    let mut text = String::new();
+    File::from(fd).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Reads exactly one line.
+pub fn line(fd: &OwnedFd) -> String {
+    let mut line = String::new();
+    let mut byte = [0];
+    while rustix::io::read(fd, &mut byte).unwrap() == 1 && byte != *b"\n" {
+        line.push(char::from(byte[0]));
+    }
+    line
+}
+
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap()
+}
+
+fn null() -> std::process::Stdio {
+    std::process::Stdio::null()
+}

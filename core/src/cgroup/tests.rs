@@ -1,0 +1,288 @@
+//! Layouts of all kinds as text; and, as root, real cgroups of stores that exist for one test.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::detect::{Hierarchy, Layout};
+use super::*;
+
+const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:5 - cgroup cgroup rw,cpu,cpuacct
+34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices
+39 31 0:36 / /sys/fs/cgroup/pids\\040x rw,relatime - cgroup cgroup rw,pids
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+broken
+1 2 3
+";
+
+fn own(hierarchy: &Hierarchy) -> Option<&Path> {
+    hierarchy.own.as_deref()
+}
+
+#[test]
+fn a_hybrid_host_is_read() {
+    let membership =
+        "8:pids:/\n5:devices:/docker/a:b\n4:memory:/../outside\n1:cpu,cpuacct:/x\n0::/init.scope\n";
+    let layout = Layout::parse(HYBRID, membership);
+    let v1: Vec<_> = layout.v1.iter().map(|h| (h.controllers.join(","), h.top.clone(), own(h))).collect();
+    let top = |name: &str| Path::new("/sys/fs/cgroup").join(name);
+    assert_eq!(
+        v1,
+        [
+            ("cpu".to_owned(), top("cpu"), Some(top("cpu/x").as_path())),
+            ("memory".to_owned(), top("memory"), None),
+            ("devices".to_owned(), top("devices"), Some(top("devices/docker/a:b").as_path())),
+            ("pids".to_owned(), top("pids x"), Some(top("pids x").as_path())),
+        ]
+    );
+    assert_eq!(layout.v2.as_ref().and_then(own), Some(top("unified/init.scope").as_path()));
+    assert_eq!(Cgroups::of(&layout, false, "key").version(), "hybrid");
+}
+
+#[test]
+fn other_hosts_are_read() {
+    let v2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
+    let layout = Layout::parse(v2, "0::/user.slice/user-1000.slice/user@1000.service/app.slice/a.scope\n");
+    assert_eq!(Cgroups::of(&layout, true, "key").version(), "v2");
+    assert!(layout.v1.is_empty());
+    let v1: String =
+        HYBRID.lines().filter(|line| !line.contains("cgroup2")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(Cgroups::of(&Layout::parse(&v1, ""), false, "key").version(), "v1");
+    assert_eq!(Cgroups::of(&Layout::parse("", ""), false, "key").version(), "none");
+    // A container without a cgroup namespace sees its own cgroup as the root of the mount.
+    let inside = "9 8 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+    let layout = Layout::parse(inside, "0::/docker/abc/sub\n");
+    assert_eq!(layout.v2.as_ref().and_then(own), Some(Path::new("/sys/fs/cgroup/sub")));
+    assert_eq!(Layout::parse(inside, "0::/other\n").v2.and_then(|h| h.own), None);
+    // Of two mounts the one that shows this process counts.
+    let both = format!("{inside}9 8 0:26 / /mnt/cgroup rw - cgroup2 cgroup rw\n");
+    assert_eq!(Layout::parse(&both, "0::/other\n").v2.map(|h| h.top), Some(PathBuf::from("/mnt/cgroup")));
+}
+
+#[test]
+fn where_there_is_nothing_everything_asked_for_is_a_warning() {
+    let limits = Limits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), pids: Some(10) };
+    let gone =
+        Hierarchy { controllers: Vec::new(), top: "/nonexistent".into(), own: Some("/nonexistent/a".into()) };
+    for (layout, version) in [(Layout::default(), "none"), (Layout { v1: Vec::new(), v2: Some(gone) }, "v2")]
+    {
+        let cgroups = Cgroups::of(&layout, false, "key");
+        assert_eq!(cgroups.version(), version);
+        let created = cgroups.create("c1", &limits, true).unwrap();
+        assert!(created.procs.is_empty() && !created.devices_enforced);
+        assert_eq!(created.view, CgroupView::Hidden);
+        let codes: Vec<&str> = created.warnings.iter().map(|warning| warning.code.as_str()).collect();
+        assert_eq!(
+            codes,
+            [
+                "device-rules-not-applied",
+                "memory-limit-not-applied",
+                "cpu-limit-not-applied",
+                "pids-limit-not-applied"
+            ]
+        );
+        let applied: Vec<_> =
+            created.limits.iter().map(|limit| (limit.name.as_str(), limit.applied)).collect();
+        assert_eq!(applied, [("mem_limit", None), ("nano_cpus", None), ("pids_limit", None)]);
+        let nothing = cgroups.create("c1", &Limits::default(), false).unwrap();
+        assert!(nothing.warnings.is_empty() && nothing.limits.is_empty());
+        cgroups.remove("c1").unwrap();
+        assert_eq!(cgroups.oom_killed("c1"), None);
+        assert!(cgroups.leftovers().is_empty());
+    }
+}
+
+#[test]
+fn names_that_are_paths_are_refused() {
+    let cgroups = Cgroups::detect(false, &key());
+    for bad in ["", ".", "..", "a/b", "../x", ".hidden", "a\nb", &"x".repeat(129)] {
+        assert_eq!(
+            cgroups.create(bad, &Limits::default(), false).unwrap_err().kind(),
+            ErrorKind::InvalidArgument
+        );
+        assert_eq!(cgroups.remove(bad).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(Cgroups::detect(false, bad).version(), "none");
+    }
+}
+
+fn key() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The cgroups of this host, and on a hybrid host those of version 2 by themselves, with the places of their stores. Empty when they are not
+/// the test's to change.
+fn live() -> Vec<(Cgroups, Vec<PathBuf>)> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let layout = Layout::parse(&mountinfo, &membership);
+    let mut found = Vec::new();
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: cgroups can be made by root only");
+        return found;
+    }
+    let second = Layout { v1: Vec::new(), v2: layout.v2.clone() };
+    for layout in if layout.v1.is_empty() { vec![layout] } else { vec![layout, second] } {
+        let key = key();
+        let tops = layout.v1.iter().chain(&layout.v2).map(|h| h.top.join(PARENT).join(&key)).collect();
+        if layout.v1.iter().chain(&layout.v2).all(|h| detect::writable(&h.top)) && layout != Layout::default()
+        {
+            found.push((Cgroups::of(&layout, false, &key), tops));
+        }
+    }
+    found
+}
+
+/// A shell in the cgroups, by the descriptors that the engine hands out.
+fn shell(created: &Created, script: &str) -> Child {
+    let fd = |n: usize| -> Stdio {
+        match created.procs.get(n) {
+            Some(fd) => fd.as_fd().try_clone_to_owned().unwrap().into(),
+            None => Stdio::null(),
+        }
+    };
+    let null: OwnedFd = File::options().write(true).open("/dev/null").unwrap().into();
+    let stderr = created.procs.get(2).map_or(null, |fd| fd.as_fd().try_clone_to_owned().unwrap());
+    assert!(created.procs.len() <= 3);
+    Command::new("/bin/sh")
+        .arg("-c")
+        .arg(format!("echo 0 >&0; echo 0 >&1; echo 0 >&2; exec </dev/null >/dev/null 2>&1; {script}"))
+        .stdin(fd(0))
+        .stdout(fd(1))
+        .stderr(stderr)
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn limits_are_in_force_and_read_back() {
+    for (cgroups, places) in live() {
+        let limits = Limits { memory: Some((64 << 20) + 1), nano_cpus: Some(1_250_000_000), pids: Some(5) };
+        let created = cgroups.create("c1", &limits, false).unwrap();
+        if cgroups.version() == "v2" && created.warnings.len() == 3 {
+            // Version 2 without controllers: of a hybrid host.
+            assert!(created.limits.iter().all(|limit| limit.applied.is_none()));
+        } else {
+            assert!(
+                created.warnings.iter().all(|w| w.code == "swap-limit-not-applied"),
+                "{:?}",
+                created.warnings
+            );
+            let applied: Vec<_> = created.limits.iter().map(|limit| limit.applied).collect();
+            assert_eq!(applied, [Some(64 << 20), Some(1_250_000_000), Some(5)]);
+            assert_eq!(cgroups.oom_killed("c1"), Some(false));
+            // Six children are one process too many.
+            let status = shell(&created, "for i in 1 2 3 4 5 6; do sleep 60 & done; wait").wait().unwrap();
+            assert!(!status.success());
+            // What is left of them would be in the way of the next one.
+            drop(created);
+            let created = cgroups.create("c1", &limits, false).unwrap();
+            let status = shell(&created, "head -c 200000000 /dev/zero | tail > /dev/null").wait().unwrap();
+            assert!(!status.success(), "{status}");
+            assert_eq!(cgroups.oom_killed("c1"), Some(true));
+        }
+        assert_eq!(cgroups.leftovers(), ["c1"]);
+        cgroups.remove("c1").unwrap();
+        cgroups.remove("c1").unwrap();
+        assert!(cgroups.leftovers().is_empty());
+        assert!(places.iter().all(|place| !place.exists()), "{places:?}");
+    }
+}
+
+#[test]
+fn only_the_default_devices_can_be_opened() {
+    for (cgroups, _) in live() {
+        let created = cgroups.create("c1", &Limits::default(), true).unwrap();
+        assert!(created.devices_enforced, "{:?}", created.warnings);
+        let dir = tempfile::tempdir().unwrap();
+        let run = |script: &str| {
+            let script = format!("cd {} && {script}", dir.path().display());
+            shell(&created, &script).wait().unwrap().code()
+        };
+        assert_eq!(run("head -c 1 /dev/urandom && echo x > /dev/null && head -c 1 /dev/zero"), Some(0));
+        // Any node can be made, but not opened: this is the kernel's log, harmless to read.
+        assert_eq!(run("mknod log c 1 11 || exit 3; true < log || exit 4"), Some(4));
+        assert_eq!(run("mknod disk b 7 0 || exit 3; true < disk || exit 4"), Some(4));
+        assert!(File::open(dir.path().join("log")).is_ok(), "the test's own process is not restricted");
+        cgroups.remove("c1").unwrap();
+    }
+}
+
+#[test]
+fn removal_kills_what_is_left_whatever_it_does() {
+    for (cgroups, places) in live() {
+        let limits = Limits { pids: Some(100), ..Limits::default() };
+        let created = cgroups.create("c1", &limits, true).unwrap();
+        let nested =
+            places.iter().map(|place| place.join("c1")).find(|path| path.exists()).unwrap().join("a/b");
+        fs::create_dir_all(&nested).unwrap();
+        let script = format!(
+            "trap '' TERM INT HUP; (setsid sleep 600 &); (echo 0 > {}/cgroup.procs; exec sleep 600) & echo go > {}/ready; \
+             while :; do sleep 600; done",
+            nested.display(),
+            "$DIR"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let ready = dir.path().join("ready");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &ready,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let mut child = shell(&created, &script.replace("$DIR", &dir.path().display().to_string()));
+        assert_eq!(fs::read_to_string(&ready).unwrap(), "go\n");
+        // A new container of the same id starts empty.
+        let again = cgroups.create("c1", &limits, true).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let mut child = shell(&again, "sleep 600");
+        cgroups.remove("c1").unwrap();
+        // It was in the cgroup, or it had not yet joined and found it gone.
+        drop((again, created));
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(places.iter().all(|place| !place.exists()));
+    }
+}
+
+#[test]
+fn makers_and_removers_do_not_disturb_each_other() {
+    for (cgroups, places) in live() {
+        let limits = Limits { pids: Some(10), ..Limits::default() };
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (cgroups, limits) = (&cgroups, &limits);
+                scope.spawn(move || {
+                    for round in 0..25 {
+                        let id = format!("c{thread}-{round}");
+                        let created = cgroups.create(&id, limits, true).unwrap();
+                        assert!(created.devices_enforced);
+                        drop(created);
+                        cgroups.remove(&id).unwrap();
+                    }
+                });
+            }
+        });
+        assert!(cgroups.leftovers().is_empty());
+        assert!(places.iter().all(|place| !place.exists()));
+    }
+}
+
+#[test]
+fn the_survey_names_every_controller() {
+    let (version, controllers) = survey(false);
+    assert_eq!(version, Cgroups::detect(false, "key").version());
+    let names: Vec<&str> = controllers.iter().map(|controller| controller.name).collect();
+    assert_eq!(names, ["devices", "memory", "cpu", "pids"]);
+    assert!(survey(true).1.iter().all(|controller| controller.name != "devices"));
+}

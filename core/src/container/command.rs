@@ -1,0 +1,161 @@
+//! The program of a container: how options and image configuration become arguments, environment and the rest of a process.
+
+use coble_protocol::{Capabilities, ProcessSpec};
+
+use super::validate::SecurityOptions;
+use super::{ContainerSpec, ExecSpec};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::ImageConfig;
+use crate::isolation::{capabilities, seccomp};
+
+/// Docker's search path, for images that set none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The arguments. An entrypoint that the caller gives drops the image's command; an empty one (or one empty word) drops the image's entrypoint too.
+pub(crate) fn argv(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String>> {
+    let given = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
+    let (mut argv, command) = match &spec.entrypoint {
+        Some(entrypoint) => {
+            let empty = entrypoint.is_empty() || matches!(entrypoint.as_slice(), [word] if word.is_empty());
+            (if empty { Vec::new() } else { entrypoint.clone() }, given(&spec.command).unwrap_or_default())
+        }
+        None => (
+            image.entrypoint.clone().unwrap_or_default(),
+            given(&spec.command).unwrap_or_else(|| image.cmd.clone().unwrap_or_default()),
+        ),
+    };
+    argv.extend(command);
+    match argv.first() {
+        Some(program) if program.is_empty() => {
+            Err(Error::new(ErrorKind::InvalidArgument, "command: the program's name is empty").with_object("command"))
+        }
+        Some(_) => Ok(argv),
+        None => Err(Error::new(ErrorKind::InvalidArgument, "command: none was given and the image has none").with_object("command")),
+    }
+}
+
+/// Sets a variable, in its place if it is there.
+fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
+    match env.iter_mut().find(|(known, _)| known == name) {
+        Some((_, old)) => value.clone_into(old),
+        None => env.push((name.to_owned(), value.to_owned())),
+    }
+}
+
+/// The environment: `PATH` and `HOSTNAME`, then the image's, then the caller's.
+fn environment(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) -> Vec<(String, String)> {
+    let mut env = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
+    for (name, value) in &image.env {
+        set(&mut env, name, value);
+    }
+    for (name, value) in &spec.environment {
+        set(&mut env, name, value);
+    }
+    env
+}
+
+fn joined(env: &[(String, String)]) -> Vec<Vec<u8>> {
+    env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+}
+
+fn bytes(words: &[String]) -> Vec<Vec<u8>> {
+    words.iter().map(|word| word.clone().into_bytes()).collect()
+}
+
+/// The process of a container's own program. `bounding` is the set of capabilities that was decided for it.
+pub(crate) fn process(
+    spec: &ContainerSpec,
+    image: &ImageConfig,
+    security: SecurityOptions,
+    hostname: &str,
+    bounding: u64,
+) -> Result<ProcessSpec> {
+    let working_dir = spec.working_dir.clone().or_else(|| image.working_dir.clone());
+    let working_dir = working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".to_owned());
+    super::validate::working_dir(&working_dir)?;
+    Ok(ProcessSpec {
+        argv: bytes(&argv(spec, image)?),
+        env: joined(&environment(spec, image, hostname)),
+        cwd: working_dir.into_bytes(),
+        create_cwd: true,
+        user: spec.user.clone().or_else(|| image.user.clone()).unwrap_or_default(),
+        additional_groups: spec.group_add.clone(),
+        capabilities: Capabilities { bounding, ambient: 0 },
+        no_new_privileges: security.no_new_privileges,
+        seccomp: if security.seccomp { seccomp::default_filter(bounding)? } else { Vec::new() },
+        rlimits: Vec::new(),
+        umask: 0o022,
+    })
+}
+
+/// The process of another program in the container: as the container's own, with what the caller changes.
+pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec) -> ProcessSpec {
+    let mut env: Vec<(String, String)> = Vec::new();
+    for entry in &own.env {
+        let text = String::from_utf8_lossy(entry);
+        if let Some((name, value)) = text.split_once('=') {
+            set(&mut env, name, value);
+        }
+    }
+    for (name, value) in &exec.environment {
+        set(&mut env, name, value);
+    }
+    ProcessSpec {
+        argv: bytes(&exec.command),
+        env: joined(&env),
+        cwd: exec.working_dir.clone().map_or_else(|| own.cwd.clone(), String::into_bytes),
+        create_cwd: false,
+        user: exec.user.clone().unwrap_or_else(|| own.user.clone()),
+        ..own.clone()
+    }
+}
+
+/// The capabilities to ask for, as a bit mask.
+pub(crate) fn bounding(spec: &ContainerSpec) -> Result<u64> {
+    capabilities::from_lists(&spec.cap_add, &spec.cap_drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Option<Vec<String>> {
+        (text != "-").then(|| text.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// Docker's table: image entrypoint and command against the caller's.
+    #[test]
+    fn entrypoint_and_command() {
+        let table = [
+            // image entrypoint, image cmd, entrypoint, command, result
+            ("-", "c d", "-", "-", "c d"),
+            ("-", "c d", "-", "x y", "x y"),
+            ("e", "c d", "-", "-", "e c d"),
+            ("e", "c d", "-", "x y", "e x y"),
+            ("e", "c d", "n m", "-", "n m"),
+            ("e", "c d", "n m", "x y", "n m x y"),
+            ("e", "c d", "", "x y", "x y"),
+            ("e", "c d", "-", "", "e c d"),
+            ("e", "c d", "", "-", ""),
+            ("-", "-", "-", "-", ""),
+        ];
+        for (entrypoint, cmd, given_entrypoint, given_command, expected) in table {
+            let image = ImageConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..ImageConfig::default() };
+            let mut spec = ContainerSpec::new("i");
+            spec.entrypoint = words(given_entrypoint);
+            spec.command = words(given_command);
+            let got = argv(&spec, &image).map(|argv| argv.join(" ")).unwrap_or_default();
+            assert_eq!(got, expected, "{entrypoint} / {cmd} with {given_entrypoint} / {given_command}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_merged_by_name() {
+        let image = ImageConfig { env: vec![("PATH".into(), "/x".into()), ("A".into(), "1".into())], ..ImageConfig::default() };
+        let mut spec = ContainerSpec::new("i");
+        spec.environment = vec![("A".into(), "2".into()), ("B".into(), String::new())];
+        let env = environment(&spec, &image, "h");
+        let env: Vec<String> = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(env, ["PATH=/x", "HOSTNAME=h", "A=2", "B="]);
+    }
+}

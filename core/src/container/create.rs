@@ -1,0 +1,120 @@
+//! Making a container.
+
+use std::path::PathBuf;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::live::{Lock, RunDir};
+use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
+use crate::engine::Inner;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::image::{self, ResolvedImage};
+use crate::log::now_nanos;
+use crate::state::{ContainerRow, containers};
+
+/// A container that was just made, still under its lock.
+pub(super) struct Made {
+    pub(super) row: ContainerRow,
+    pub(super) image: ResolvedImage,
+    pub(super) run_dir: RunDir,
+    pub(super) lock: Lock,
+}
+
+impl Containers<'_> {
+    /// Makes a container. It does not run yet.
+    pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
+        let inner = self.engine.inner()?;
+        let made = make(inner, spec, State::Created)?;
+        Ok(Container::new(self.engine.clone(), &made.row))
+    }
+}
+
+/// The directory of a container's files: its writable layer, and its log.
+pub(crate) fn directory(inner: &Inner, id: &str) -> PathBuf {
+    inner.store.paths.data.join("containers").join(id)
+}
+
+/// Whether the container's directory is there.
+pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
+    directory(inner, id).join("upper").is_dir()
+}
+
+/// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
+/// holder of the lock is litter.
+pub(super) fn make(inner: &Inner, spec: ContainerSpec, state: State) -> Result<Made> {
+    let doing = || format!("creating a container of \"{}\"", spec.image);
+    validate::spec(&spec)?;
+    let image = image::resolve(&inner.store, &spec.image).context(doing)?;
+    let argv = command::argv(&spec, &image.config).context(doing)?;
+    command::bounding(&spec).context(doing)?;
+    let id = names::id()?;
+    let session = match spec.lifetime {
+        Lifetime::Session => Some(inner.session()?),
+        Lifetime::Detached => None,
+    };
+    let (run_dir, lock) = {
+        let _gate = inner.store.gate_shared()?;
+        let run_dir = RunDir::make(&inner.run_root, &id).context(doing)?;
+        let lock = run_dir.try_lock()?.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the new container \"{id}\" is locked by somebody else"))
+        })?;
+        (run_dir, lock)
+    };
+    let json = |value: serde_json::Result<String>| {
+        value.map_err(|error| Error::new(ErrorKind::Internal, format!("writing a container's options: {error}")))
+    };
+    let mut row = ContainerRow {
+        id: id.clone(),
+        name: String::new(),
+        image: spec.image.clone(),
+        image_id: image.id.clone(),
+        command: json(serde_json::to_string(&argv))?,
+        spec: json(serde_json::to_string(&spec))?,
+        state: state.name().to_owned(),
+        created_at: now_nanos(),
+        session,
+        auto_remove: spec.auto_remove,
+        ..ContainerRow::default()
+    };
+    let made = make_directory(inner, &id).and_then(|()| insert(inner, &mut row, spec.name.as_deref()));
+    match made.context(doing) {
+        Ok(()) => Ok(Made { row, image, run_dir, lock }),
+        Err(error) => {
+            // The error is what matters; what cannot be removed now is removed by the sweep.
+            let _ = std::fs::remove_dir_all(directory(inner, &id));
+            let _ = run_dir.remove(&lock);
+            Err(error)
+        }
+    }
+}
+
+fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>) -> Result<()> {
+    if let Some(name) = name {
+        name.clone_into(&mut row.name);
+        return containers::insert(&inner.store.db, row);
+    }
+    for attempt in 0.. {
+        row.name = names::suggestion(attempt)?;
+        match containers::insert(&inner.store.db, row) {
+            Err(error) if error.kind() == ErrorKind::NameInUse && attempt < 20 => {}
+            result => return result,
+        }
+    }
+    Ok(())
+}
+
+/// `upper` and `work` of the overlay. The root of a container has mode 0755 whatever the umask.
+fn make_directory(inner: &Inner, id: &str) -> Result<()> {
+    let directory = directory(inner, id);
+    make_dir(&directory, Mode::RWXU)?;
+    make_dir(&directory.join("work"), Mode::RWXU)?;
+    make_dir(&directory.join("upper"), Mode::from_raw_mode(0o755))
+}
+
+fn make_dir(path: &std::path::Path, mode: Mode) -> Result<()> {
+    match rustix::fs::mkdir(path, mode) {
+        Ok(()) | Err(Errno::EXIST) => rustix::fs::chmod(path, mode).call("chmod", path),
+        Err(errno) => Err(errno).call("mkdir", path),
+    }
+}

@@ -1,0 +1,68 @@
+//! What the monitor reported, in the words of the public interface.
+
+use std::time::Duration;
+
+use coble_protocol::Step;
+
+use super::{CapabilityInfo, Isolation, LimitInfo, NamespaceInfo, UserInfo};
+use crate::isolation::capabilities::names;
+
+/// The isolation that was read back.
+pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], rootless: bool) -> Isolation {
+    let root_readonly = read.root_mount.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "ro"));
+    Isolation {
+        namespaces: read
+            .namespaces
+            .iter()
+            .map(|(name, own, host)| NamespaceInfo { name: name.clone(), own: own != host, inode: *own })
+            .collect(),
+        capabilities: CapabilityInfo {
+            effective: names(read.effective),
+            permitted: names(read.permitted),
+            inheritable: names(read.inheritable),
+            ambient: names(read.ambient),
+            bounding: names(read.bounding),
+        },
+        no_new_privileges: read.no_new_privileges,
+        seccomp: if read.seccomp == 2 { "filter" } else { "none" }.to_owned(),
+        user: UserInfo {
+            uid: read.uid,
+            gid: read.gid,
+            groups: read.groups.clone(),
+            uid_map: read.uid_map.clone(),
+            gid_map: read.gid_map.clone(),
+        },
+        cgroup: read.cgroup.clone(),
+        limits: limits.to_vec(),
+        masked_paths: read.masked_paths.clone(),
+        readonly_paths: read.readonly_paths.clone(),
+        root_readonly,
+        rootless,
+    }
+}
+
+/// The monitor's steps as phases. Its times are points on a clock; what came before the first one is the rest of `total`.
+pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Duration)> {
+    let mut phases = Vec::with_capacity(steps.len() + 1);
+    let mut sum = Duration::ZERO;
+    for pair in steps.windows(2) {
+        if let [(_, from), (step, to)] = pair {
+            let length = Duration::from_nanos(to.saturating_sub(*from));
+            sum += length;
+            phases.push((name(*step).to_owned(), length));
+        }
+    }
+    phases.push(("exec".to_owned(), total.saturating_sub(sum)));
+    phases
+}
+
+fn name(step: Step) -> &'static str {
+    match step {
+        Step::Clone => "clone",
+        Step::RootMount => "mount-root",
+        Step::PivotRoot => "pivot-root",
+        Step::Mount => "mounts",
+        Step::Ready => "confine",
+        other => other.name(),
+    }
+}

@@ -1,0 +1,126 @@
+//! The whole life of a container in one call.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use coble_protocol::{Exit, Report};
+
+use super::start::{Running, start};
+use super::{ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, create, remove};
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::process::{self, Collector, Deadline, Ended};
+
+/// The most bytes of a stream that are collected when the caller sets no limit.
+pub(super) const CAPTURE_LIMIT: u64 = 1 << 30;
+
+/// Creates, starts, waits, collects and removes.
+pub(crate) fn run(inner: &Inner, mut spec: ContainerSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
+    let begin = Instant::now();
+    let RunOptions { input, timeout, check, capture_limit, stdin, stdout, stderr } = options;
+    let deadline = Deadline::after(timeout);
+    spec.lifetime = Lifetime::Session;
+    let image = spec.image.clone();
+    let doing = || format!("running \"{image}\"");
+    let made = create::make(inner, spec, State::Created)?;
+    let created = begin.elapsed();
+    let (mut row, id) = (made.row, made.lock);
+    let lock = id;
+
+    let started = (|| {
+        let (input_end, stdin) = match (stdin, input) {
+            (Some(fd), _) => (None, StdioMode::Fd(fd)),
+            (None, Some(data)) => {
+                let (read, write) = pipe()?;
+                (Some((write, data)), StdioMode::Fd(read))
+            }
+            (None, None) => (None, StdioMode::Null),
+        };
+        let (stdout_end, stdout) = output(stdout)?;
+        let (stderr_end, stderr) = output(stderr)?;
+        let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
+        let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
+        let running = start(inner, &mut row, &made.image, &made.run_dir, lock, Stdio { stdin, stdout, stderr }, cancel)?;
+        Ok((collector, running))
+    })();
+
+    let result = match started {
+        Ok((collector, running)) => {
+            let result = collector.collect(&running.control, || news(&running), true, deadline, cancel);
+            if result.is_err() {
+                // Timed out, cancelled, too much output: the program does not outlive the call.
+                let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
+            }
+            // The monitor goes right after its last word; what it held goes with it.
+            wait_for_end(&running);
+            result.map(|(exit, collected)| RunResult {
+                exit_code: exit.code,
+                stdout: collected.stdout,
+                stderr: collected.stderr,
+                timings: [vec![("create".to_owned(), created)], running.timings].concat(),
+                isolation: Some(running.isolation),
+                warnings: running.warnings,
+            })
+        }
+        Err(error) => Err(error),
+    };
+    let ran = begin.elapsed();
+    let removed = remove::by_id(inner, &row.id, &row.name, true);
+    let mut result = result.context(doing)?;
+    removed.context(doing)?;
+    let known: Duration = result.timings.iter().map(|(_, length)| *length).sum();
+    result.timings.push(("run".to_owned(), ran.saturating_sub(known)));
+    result.timings.push(("remove".to_owned(), begin.elapsed() - ran));
+    outcome(result, check).context(doing)
+}
+
+/// The result, or with `check` the error that a non-zero exit code is.
+pub(super) fn outcome(result: RunResult, check: bool) -> Result<RunResult> {
+    if !check || result.exit_code == 0 {
+        return Ok(result);
+    }
+    /// How much of the end of standard error the message shows; the error holds all of it.
+    const SHOWN: usize = 400;
+    let tail = result.stderr.get(result.stderr.len().saturating_sub(SHOWN)..).unwrap_or_default();
+    let tail = String::from_utf8_lossy(tail);
+    let tail = tail.trim();
+    let mut message = format!("the program ended with exit code {}", result.exit_code);
+    if !tail.is_empty() {
+        message.push_str(&format!(", after writing \"{}\"", tail.escape_debug()));
+    }
+    Err(Error::new(ErrorKind::ContainerExit, message).with_run_result(result))
+}
+
+fn news(running: &Running) -> Result<Ended<Exit>> {
+    match running.control.recv::<Report>() {
+        Ok(Some((Report::Exited(exit), _))) => Ok(Ended::Yes(exit)),
+        Ok(Some(_)) => Ok(Ended::NotYet),
+        // The monitor was killed, and the kernel killed the container with it.
+        Ok(None) | Err(_) => Err(Error::new(ErrorKind::MonitorLost, "the monitor ended without saying how the program did")
+            .with_hint("it was killed: the container was killed with it")),
+    }
+}
+
+fn wait_for_end(running: &Running) {
+    let limit = Deadline::after(Some(Duration::from_secs(60)));
+    // Not in time: then the removal, which waits too, says so.
+    let _ = process::readable(&running.monitor, limit, &CancelToken::never(), "the end of the monitor");
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).call("pipe2", "standard stream")
+}
+
+/// Our end of a collected stream, if it is collected, and what the program gets.
+fn output(given: Option<OwnedFd>) -> Result<(Option<OwnedFd>, StdioMode)> {
+    match given {
+        Some(fd) => Ok((None, StdioMode::Fd(fd))),
+        None => {
+            let (read, write) = pipe()?;
+            Ok((Some(read), StdioMode::Fd(write)))
+        }
+    }
+}

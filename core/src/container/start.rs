@@ -1,0 +1,316 @@
+//! Starting a container: from its options, its image and the host to a running program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use coble_protocol::{
+    Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs, Started,
+};
+
+use super::live::{Lock, RunDir};
+use super::{
+    Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command, create, report,
+    validate,
+};
+use crate::cancel::CancelToken;
+use crate::cgroup::{Created, Limits};
+use crate::engine::Inner;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::image::{self, ResolvedImage};
+use crate::isolation::{capabilities, defaults, files};
+use crate::log;
+use crate::process::{self, Deadline};
+use crate::snapshot;
+use crate::state::{ContainerRow, containers};
+
+/// A started container, as its starter holds it.
+pub(super) struct Running {
+    /// The control socket of the monitor: tells the end.
+    pub(super) control: Connection,
+    /// The monitor.
+    pub(super) monitor: OwnedFd,
+    /// The container's first process.
+    pub(super) init: OwnedFd,
+    pub(super) isolation: Isolation,
+    pub(super) warnings: Vec<Warning>,
+    pub(super) timings: Vec<(String, Duration)>,
+}
+
+impl Container {
+    /// Starts the program. Returns when it runs. A container that has run before is started again, on what it wrote.
+    pub fn start(&self, stdio: Stdio, cancel: &CancelToken) -> Result<()> {
+        let inner = self.engine.inner()?;
+        let doing = || format!("starting container \"{}\"", self.name());
+        let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
+        let lock = run_dir.try_lock()?.ok_or_else(|| {
+            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name())).with_object(self.name())
+        })?;
+        // Read under the lock: nobody else changes it now.
+        let mut row = self.row(inner)?;
+        let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
+        start(inner, &mut row, &image, &run_dir, lock, stdio, cancel).context(doing)?;
+        Ok(())
+    }
+}
+
+/// Starts the container of a row whose lock the caller holds. The row is updated, also when it fails.
+pub(super) fn start(
+    inner: &Inner,
+    row: &mut ContainerRow,
+    image: &ResolvedImage,
+    run_dir: &RunDir,
+    lock: Lock,
+    stdio: Stdio,
+    cancel: &CancelToken,
+) -> Result<Running> {
+    match try_start(inner, row, image, run_dir, lock, stdio, cancel) {
+        Ok(running) => Ok(running),
+        Err(error) => {
+            let _ = inner.cgroups.remove(&row.id);
+            let _ = run_dir.clear();
+            row.state = State::Exited.name().to_owned();
+            row.exit_code = Some(i32::from(error.kind().exit_status()));
+            row.error = Some(error.to_string());
+            row.finished_at = Some(log::now_nanos());
+            row.pid = None;
+            // The first error is the one that matters.
+            let _ = containers::update(&inner.store.db, row);
+            Err(error)
+        }
+    }
+}
+
+fn try_start(
+    inner: &Inner,
+    row: &mut ContainerRow,
+    image: &ResolvedImage,
+    run_dir: &RunDir,
+    lock: Lock,
+    stdio: Stdio,
+    cancel: &CancelToken,
+) -> Result<Running> {
+    let begin = Instant::now();
+    let spec: ContainerSpec = row.spec()?;
+    let security = validate::spec(&spec)?;
+    run_dir.clear()?;
+    let lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
+    let resolved = begin.elapsed();
+
+    let mut warnings: Vec<Warning> = inner.host_warnings.clone();
+    let limits = Limits { memory: spec.mem_limit, nano_cpus: spec.nano_cpus, pids: spec.pids_limit };
+    let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
+    warnings.extend(cgroup.warnings.iter().cloned());
+    let bounding = allowed_capabilities(&spec, &cgroup, inner.rootless(), &mut warnings)?;
+    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
+
+    let open_dir = |path: &std::path::Path| {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).call("open", path)
+    };
+    let layers = open_dir(&inner.store.paths.layers())?;
+    let directory = create::directory(inner, &row.id);
+    let container = open_dir(&directory)?;
+    let session = match spec.lifetime {
+        Lifetime::Session => Some(
+            pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).call("pidfd_open", "this process")?,
+        ),
+        Lifetime::Detached => None,
+    };
+    let streams = Streams::open(stdio, &directory)?;
+
+    let mut fds = FdList::default();
+    let monitor_spec = MonitorSpec {
+        id: row.id.clone(),
+        userns: inner.userns.clone(),
+        rootfs: Rootfs::Overlay {
+            layers: fds.push(layers.as_fd()),
+            lower,
+            container: fds.push(container.as_fd()),
+            userxattr: inner.rootless(),
+        },
+        hostname: hostname.clone(),
+        network: match spec.network {
+            NetworkMode::None => Network::None,
+            NetworkMode::Host => Network::Host,
+        },
+        files: provided_files(&spec, &hostname)?,
+        masked_paths: if security.system_paths { owned(defaults::MASKED_PATHS) } else { Vec::new() },
+        readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
+        devices: devices(),
+        shm_size: spec.shm_size.unwrap_or(64 << 20),
+        readonly_root: spec.read_only,
+        cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
+        cgroup_view: cgroup.view,
+        stdio: streams.describe(&mut fds),
+        lifetime: match &session {
+            Some(pidfd) => coble_protocol::Lifetime::Session(fds.push(pidfd.as_fd())),
+            None => coble_protocol::Lifetime::Detached,
+        },
+        run_dir: fds.push(run_dir.as_fd()),
+        lock: fds.push(lock.as_fd()),
+        process,
+    };
+    let prepared = begin.elapsed();
+
+    let control = inner.shim()?.start(cancel)?;
+    let launched = begin.elapsed();
+    control
+        .send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice())
+        .map_err(|error| Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}")))?;
+    let (started, monitor, init) = hear_start(&control, cancel)?;
+    let running = begin.elapsed();
+
+    warnings.extend(started.warnings.iter().map(process::warning_of));
+    let isolation = report::isolation(&started.isolation, &cgroup.limits, inner.rootless());
+    let mut timings = vec![
+        ("resolve".to_owned(), resolved),
+        ("prepare".to_owned(), prepared - resolved),
+        ("launch".to_owned(), launched - prepared),
+    ];
+    timings.extend(report::phases(&started.timings, running - launched));
+    row.state = State::Running.name().to_owned();
+    row.started_at = Some(log::now_nanos());
+    row.finished_at = None;
+    row.exit_code = None;
+    row.error = None;
+    row.pid = process::host_pid(&init);
+    row.set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })?;
+    containers::update(&inner.store.db, row)?;
+    // From here on the monitor alone holds the lock.
+    drop(lock);
+    Ok(Running { control, monitor, init, isolation, warnings, timings })
+}
+
+/// Waits for the monitor's word that the program runs.
+fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, OwnedFd, OwnedFd)> {
+    let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
+    // Cancelled or not, dropping the connection makes a monitor that has not started its program end.
+    process::readable(control, Deadline::never(), cancel, "the monitor's report")?;
+    match control.recv::<Report>() {
+        Ok(Some((Report::Started(started), mut fds))) => {
+            let mut take = |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
+            let (monitor, init) = (take(0)?, take(1)?);
+            Ok((*started, monitor, init))
+        }
+        Ok(Some((Report::Failed(failure), _))) => Err(process::error_of(&failure)),
+        Ok(Some(_)) => Err(lost("the monitor sent an unexpected report".into())),
+        Ok(None) => Err(lost("the monitor ended before the program ran".into())),
+        Err(error) => Err(lost(format!("the monitor's report: {error}"))),
+    }
+}
+
+/// The capabilities that were asked for, less those that the host cannot give safely.
+fn allowed_capabilities(
+    spec: &ContainerSpec,
+    cgroup: &Created,
+    rootless: bool,
+    warnings: &mut Vec<Warning>,
+) -> Result<u64> {
+    let (mut bounding, missing) = capabilities::available(command::bounding(spec)?, &spec.cap_add, rootless)?;
+    warnings.extend(missing);
+    let mknod = 1 << capabilities::MKNOD;
+    if !rootless && !cgroup.devices_enforced && bounding & mknod != 0 {
+        bounding &= !mknod;
+        warnings.push(Warning {
+            code: "mknod-dropped".into(),
+            message: "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open".into(),
+        });
+    }
+    Ok(bounding)
+}
+
+fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
+    let host_network = spec.network == NetworkMode::Host;
+    Ok(vec![
+        ProvidedFile { path: "/etc/hosts".into(), content: files::hosts(hostname, &spec.extra_hosts, host_network)? },
+        ProvidedFile { path: "/etc/resolv.conf".into(), content: files::resolv_conf(&spec.dns, host_network)? },
+        ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(hostname)? },
+    ])
+}
+
+fn devices() -> Vec<Device> {
+    defaults::default_devices()
+}
+
+fn owned(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
+
+/// The standard streams of a container's program, opened.
+struct Streams {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    log: Option<OwnedFd>,
+}
+
+impl Streams {
+    fn open(stdio: Stdio, directory: &std::path::Path) -> Result<Streams> {
+        let logged = matches!(stdio.stdout, StdioMode::Log) || matches!(stdio.stderr, StdioMode::Log);
+        if logged && !(matches!(stdio.stdout, StdioMode::Log) && matches!(stdio.stderr, StdioMode::Log)) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "standard output and error are kept in the log together or not at all"));
+        }
+        let log = if logged {
+            let path = directory.join(log::FILE);
+            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Some(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).call("open", &path)?)
+        } else {
+            None
+        };
+        Ok(Streams {
+            stdin: stream(stdio.stdin, rustix::stdio::stdin())?,
+            stdout: stream(stdio.stdout, rustix::stdio::stdout())?,
+            stderr: stream(stdio.stderr, rustix::stdio::stderr())?,
+            log,
+        })
+    }
+
+    fn describe<'a>(&'a self, fds: &mut FdList<'a>) -> coble_protocol::Stdio {
+        let mut push = |fd: &'a Option<OwnedFd>| fd.as_ref().map(|fd| fds.push(fd.as_fd()));
+        match &self.log {
+            Some(log) => {
+                let stdin = push(&self.stdin);
+                coble_protocol::Stdio::Log { file: fds.push(log.as_fd()), stdin }
+            }
+            None => coble_protocol::Stdio::Pass {
+                stdin: push(&self.stdin),
+                stdout: push(&self.stdout),
+                stderr: push(&self.stderr),
+            },
+        }
+    }
+}
+
+/// The descriptor of a stream; None for `/dev/null`, and for a log, which the monitor opens pipes for.
+pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    match mode {
+        StdioMode::Null | StdioMode::Log => Ok(None),
+        StdioMode::Fd(fd) => Ok(Some(fd)),
+        StdioMode::Inherit => {
+            let copy = rustix::io::fcntl_dupfd_cloexec(own, 3).call("fcntl", "standard stream of this process")?;
+            Ok(Some(copy))
+        }
+        StdioMode::Pipe => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "a container's own streams are files, the log or nothing; pipes are made by popen",
+        )),
+    }
+}
+
+/// What exec needs to know of a running container.
+pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpec> {
+    let spec: ContainerSpec = row.spec()?;
+    let security = validate::spec(&spec)?;
+    let image = image::resolve(&inner.store, &row.image_id)?;
+    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    // The same set as the container's program really has: what was not available then is not now.
+    let asked = command::bounding(&spec)?;
+    let bounding = match row.run()?.isolation {
+        Some(isolation) => asked & capabilities::mask(&isolation.capabilities.bounding),
+        None => asked,
+    };
+    command::process(&spec, &image.config, security, &hostname, bounding)
+}

@@ -1,0 +1,112 @@
+//! Waiting for a container's end, and noticing it.
+
+use std::time::Duration;
+
+use coble_protocol::{Connection, Exit, Request, Response};
+
+use super::live::RunDir;
+use super::{Container, State};
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::now_nanos;
+use crate::process::{self, Deadline};
+use crate::state::{ContainerRow, containers};
+
+/// The exit code of a container whose monitor was killed: its program was killed by the kernel with it.
+const KILLED: i32 = 137;
+
+impl Container {
+    /// Waits for the program's end and returns its exit code; that of a container that has ended is returned at once.
+    pub fn wait(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<i32> {
+        let inner = self.engine.inner()?;
+        let deadline = Deadline::after(timeout);
+        loop {
+            let row = refreshed(inner, self.row(inner)?)?;
+            match row.state()? {
+                State::Exited => return Ok(row.exit_code.unwrap_or(KILLED)),
+                State::Created => {
+                    return Err(Error::new(ErrorKind::InvalidState, format!("container \"{}\" was not started", self.name()))
+                        .with_object(self.name()));
+                }
+                State::Running => {}
+            }
+            // A lost connection is no end: whether the container has ended is what the lock and the state file say.
+            let told = match connect(inner, self.id())? {
+                Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
+                None => false,
+            };
+            if !told {
+                settle(deadline, cancel, self.name())?;
+            }
+        }
+    }
+}
+
+/// Waits until the monitor says that the program ended (true), or is gone (false).
+fn wait_on(monitor: &Connection, deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<bool> {
+    if monitor.send(&Request::Wait, &[]).is_err() {
+        return Ok(false);
+    }
+    process::readable(monitor, deadline, cancel, &format!("\"{name}\" is still running"))?;
+    Ok(matches!(monitor.recv::<Response>(), Ok(Some((Response::Exited(_), _)))))
+}
+
+/// Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells.
+fn settle(deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<()> {
+    cancel.check()?;
+    if deadline.is_over() {
+        return Err(Error::new(ErrorKind::Timeout, format!("\"{name}\" is still running")).with_object(name));
+    }
+    std::thread::sleep(Duration::from_millis(1));
+    Ok(())
+}
+
+/// The connection to a container's monitor, if there is one.
+pub(super) fn connect(inner: &Inner, id: &str) -> Result<Option<Connection>> {
+    match RunDir::open(&inner.run_root, id)? {
+        Some(run_dir) => run_dir.connect(),
+        None => Ok(None),
+    }
+}
+
+/// A row that says running is looked at again: if nobody holds the container's lock, it has ended, and the row is brought up to date.
+pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<ContainerRow> {
+    if row.state()? != State::Running {
+        return Ok(row);
+    }
+    let run_dir = RunDir::open(&inner.run_root, &row.id)?;
+    let record = match &run_dir {
+        Some(run_dir) => match run_dir.state() {
+            // The program's end is on record even while the monitor is finishing.
+            Some(record) if record.exit.is_some() => Some(record),
+            _ => match run_dir.try_lock()? {
+                // The lock is free, so what is in the file now is the last word.
+                Some(_lock) => run_dir.state(),
+                None => return Ok(row),
+            },
+        },
+        None => None,
+    };
+    let exit = record.and_then(|record| record.exit);
+    finish(&mut row, exit);
+    containers::update(&inner.store.db, &row)?;
+    Ok(row)
+}
+
+/// Records the end in the row.
+pub(super) fn finish(row: &mut ContainerRow, exit: Option<Exit>) {
+    row.state = State::Exited.name().to_owned();
+    row.pid = None;
+    match exit {
+        Some(exit) => {
+            row.exit_code = Some(exit.code);
+            row.finished_at = Some(exit.finished_at);
+        }
+        None => {
+            row.exit_code = Some(KILLED);
+            row.finished_at = Some(now_nanos());
+            row.error = Some("the monitor ended without a record, and its container with it".into());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The last steps of every way an image comes in.
+
+use super::remove::change;
+use super::{ImageSummary, ImportOptions};
+use crate::cancel::CancelToken;
+use crate::content::{Staged, stage_bytes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{
+    Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs, chain_ids, media_type,
+};
+use crate::snapshot::{Blob, Stack, Worker};
+use crate::state::images::{self, LayerRow, NewImage};
+use crate::state::{Session, Store};
+
+/// An image with everything in place but its rows.
+pub(super) struct Ready {
+    pub(super) image: NewImage,
+    pub(super) names: Vec<Reference>,
+}
+
+/// The pieces of an image whose layer blobs are in the store.
+pub(super) struct Pieces<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) manifest_bytes: Vec<u8>,
+    pub(super) manifest_digest: Digest,
+    pub(super) config_bytes: Vec<u8>,
+    pub(super) names: Vec<Reference>,
+}
+
+/// Checks an image's pieces against each other and unpacks its layers.
+pub(super) fn prepare(store: &Store, session: &Session, worker: &dyn Worker, pieces: Pieces<'_>, cancel: &CancelToken) -> Result<Ready> {
+    let Pieces { manifest, manifest_bytes, manifest_digest, config_bytes, names } = pieces;
+    let id = manifest.config.digest.clone();
+    let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
+    let layers = pair(manifest, &document, &id)?;
+    let mut stack = Stack::new(store, worker);
+    for layer in &layers {
+        stack.push(Blob { digest: &layer.digest, size: layer.size }, Some(&layer.diff_id), cancel)?;
+    }
+    stack.publish()?;
+    put(store, session, &config_bytes, &id)?;
+    put(store, session, &manifest_bytes, &manifest_digest)?;
+    let image = NewImage {
+        id,
+        manifest_digest,
+        manifest_type: manifest.media_type.clone(),
+        manifest: manifest_bytes,
+        config: config_bytes,
+        document,
+        layers,
+    };
+    Ok(Ready { image, names })
+}
+
+/// Puts layers of the manifest and diff ids of the configuration together.
+fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Vec<LayerRow>> {
+    let diff_ids = &document.rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return Err(Error::new(
+            ErrorKind::InvalidImage,
+            format!("image {id} has {} layers, but its configuration knows {}", manifest.layers.len(), diff_ids.len()),
+        )
+        .with_object(id.as_str()));
+    }
+    let chain = chain_ids(diff_ids);
+    let rows = manifest.layers.iter().zip(diff_ids).zip(chain).map(|((layer, diff_id), chain_id)| LayerRow {
+        diff_id: diff_id.clone(),
+        chain_id,
+        digest: layer.digest.clone(),
+        media_type: layer.media_type.clone(),
+        size: layer.size,
+    });
+    Ok(rows.collect())
+}
+
+fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
+    let staged = stage_bytes(session, bytes)?;
+    staged.check(session, digest)?;
+    store.publish(session, &staged, digest)
+}
+
+/// Records images and their names, all or none.
+pub(super) fn commit(store: &Store, session: &Session, ready: &[Ready]) -> Result<Vec<ImageSummary>> {
+    change(store, session, |tx| {
+        for Ready { image, names } in ready {
+            images::add(tx, image)?;
+            for name in names {
+                images::set_tag(tx, name, image.id.as_str())?;
+            }
+        }
+        let mut summaries: Vec<ImageSummary> = Vec::new();
+        for Ready { image, .. } in ready {
+            if !summaries.iter().any(|summary| summary.id == image.id.as_str()) {
+                summaries.extend(images::summaries(tx, Some(image.id.as_str()))?);
+            }
+        }
+        Ok(summaries)
+    })
+}
+
+/// An image of one layer that is made here.
+pub(super) struct Made<'a> {
+    pub(super) layer: &'a Staged,
+    pub(super) options: ImportOptions,
+    pub(super) created: String,
+    pub(super) created_by: &'a str,
+    pub(super) reference: Reference,
+}
+
+/// Makes an image of a staged layer.
+pub(super) fn make(store: &Store, session: &Session, worker: &dyn Worker, made: Made<'_>, cancel: &CancelToken) -> Result<ImageSummary> {
+    let Made { layer, options, created, created_by, reference } = made;
+    let compression = layer.compression();
+    let config = config(&options)?;
+    store.publish(session, layer, &layer.digest)?;
+    let mut stack = Stack::new(store, worker);
+    let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
+    stack.publish()?;
+    let platform = Platform::host();
+    let document = ImageDocument {
+        created: Some(created.clone()),
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        config,
+        rootfs: RootFs { kind: "layers".into(), diff_ids: vec![diff_id] },
+        history: vec![History {
+            created: Some(created),
+            created_by: created_by.into(),
+            comment: options.message.unwrap_or_default(),
+            empty_layer: false,
+        }],
+    };
+    let config_bytes = to_json(&document)?;
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: media_type::MANIFEST.into(),
+        config: Descriptor::new(media_type::CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64),
+        layers: vec![Descriptor::new(compression.layer_media_type(), layer.digest.clone(), layer.size)],
+    };
+    let manifest_bytes = to_json(&manifest)?;
+    let pieces = Pieces {
+        manifest: &manifest,
+        manifest_digest: Digest::of(&manifest_bytes),
+        manifest_bytes,
+        config_bytes,
+        names: vec![reference],
+    };
+    let ready = prepare(store, session, worker, pieces, cancel)?;
+    commit(store, session, &[ready])?.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
+}
+
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
+}
+
+/// The configuration that the options of an import ask for.
+pub(super) fn config(options: &ImportOptions) -> Result<ImageConfig> {
+    let invalid = |why: String| Error::new(ErrorKind::InvalidArgument, why);
+    let mut env = Vec::new();
+    for (name, value) in &options.environment {
+        if name.is_empty() || name.contains(['=', '\0', '\n']) || value.contains('\0') {
+            return Err(invalid(format!("\"{}\" is not a name and value of the environment", name.escape_debug())));
+        }
+        env.push(format!("{name}={value}"));
+    }
+    let working_dir = options.working_dir.clone().unwrap_or_default();
+    if !working_dir.is_empty() && !working_dir.starts_with('/') {
+        return Err(invalid(format!("working directory \"{}\" is not absolute", working_dir.escape_debug())));
+    }
+    let config = ImageConfig {
+        user: options.user.clone().unwrap_or_default(),
+        env,
+        entrypoint: options.entrypoint.clone().unwrap_or_default(),
+        cmd: options.command.clone().unwrap_or_default(),
+        working_dir,
+        labels: options.labels.clone(),
+        stop_signal: String::new(),
+    };
+    config.check().map_err(invalid)?;
+    Ok(config)
+}

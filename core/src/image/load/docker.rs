@@ -1,0 +1,110 @@
+//! Docker archives: a tar with `manifest.json`, image configurations and layer tars.
+
+use serde::Deserialize;
+
+use super::{Load, name};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::image::add::{Pieces, Ready, prepare, to_json};
+use crate::image::archive::Files;
+use crate::oci::{Descriptor, Digest, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Reference, media_type};
+
+/// An image of `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+fn items(load: Load<'_>, files: &Files) -> Result<Vec<Item>> {
+    let what = "manifest.json";
+    let staged = files.get(what).ok_or_else(|| missing(what))?;
+    let bytes = staged.read(load.session, MAX_DOCUMENT, what)?;
+    let items: Vec<Item> = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(ErrorKind::InvalidImage, format!("{what}: {error}")).with_object(what))?;
+    let count = items.iter().map(|item| 1 + item.layers.as_ref().map_or(0, Vec::len)).sum::<usize>();
+    if count > MAX_DESCRIPTORS {
+        return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} has more than {MAX_DESCRIPTORS} entries")).with_object(what));
+    }
+    Ok(items)
+}
+
+fn missing(path: &str) -> Error {
+    let shown: String = path.chars().take(300).collect();
+    Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is missing", shown.escape_debug())).with_object(shown)
+}
+
+/// The names of an item; what is not a name is an error, since a later reader would look for it in vain.
+fn names(item: &Item) -> Result<Vec<Reference>> {
+    item.repo_tags.iter().flatten().map(|text| Reference::parse_tag(text)).collect()
+}
+
+/// The names that `manifest.json` gives to images which an OCI layout describes.
+pub(super) fn names_by_config(load: Load<'_>, files: &Files) -> Result<Vec<(Digest, Vec<Reference>)>> {
+    let mut found = Vec::new();
+    for item in items(load, files)? {
+        if let Some(staged) = files.get(&item.config) {
+            let names = item.repo_tags.iter().flatten().filter_map(|text| name(text)).collect();
+            found.push((staged.digest.clone(), names));
+        }
+    }
+    Ok(found)
+}
+
+/// Reads the images of a docker archive.
+pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> {
+    let items = items(load, files)?;
+    if items.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidArchive, "there is no image in it"));
+    }
+    items.iter().map(|item| image(load, files, item).context(|| format!("image \"{}\"", item.config.escape_debug()))).collect()
+}
+
+fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {
+    let staged = files.get(&item.config).ok_or_else(|| missing(&item.config))?;
+    let config = staged.read(load.session, MAX_DOCUMENT, &item.config)?;
+    let id = Digest::of(&config);
+    check_claim(&item.config, &id)?;
+    let layers = item.layers.as_deref().unwrap_or_default();
+    if layers.len() > MAX_LAYERS {
+        return Err(Error::new(ErrorKind::LimitExceeded, format!("{} layers are more than {MAX_LAYERS}", layers.len())));
+    }
+    let mut descriptors = Vec::with_capacity(layers.len());
+    for path in layers {
+        load.cancel.check()?;
+        let layer = files.get(path).ok_or_else(|| missing(path))?;
+        check_claim(path, &layer.digest)?;
+        if !load.store.has_blob(&layer.digest, layer.size)? {
+            load.store.publish(load.session, layer, &layer.digest)?;
+        }
+        descriptors.push(Descriptor::new(layer.compression().layer_media_type(), layer.digest.clone(), layer.size));
+    }
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: media_type::MANIFEST.into(),
+        config: Descriptor::new(media_type::CONFIG, id, config.len() as u64),
+        layers: descriptors,
+    };
+    let bytes = to_json(&manifest)?;
+    let pieces = Pieces {
+        manifest: &manifest,
+        manifest_digest: Digest::of(&bytes),
+        manifest_bytes: bytes,
+        config_bytes: config,
+        names: names(item)?,
+    };
+    prepare(load.store, load.session, load.worker, pieces, load.cancel)
+}
+
+/// A file that is named after a digest has to have it: `<id>.json`, `<digest>.tar`, `blobs/sha256/<digest>`.
+fn check_claim(path: &str, found: &Digest) -> Result<()> {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let stem = file.strip_suffix(".json").or_else(|| file.strip_suffix(".tar")).unwrap_or(file);
+    match Digest::parse(&format!("sha256:{stem}")) {
+        Ok(claimed) if claimed != *found => Err(crate::content::mismatch(&claimed, found)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,303 @@
+//! OCI image layouts: a directory, or the files of an archive.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::Deserialize;
+
+use super::docker::names_by_config;
+use super::{Load, name};
+use crate::content::{Staged, mismatch, stage_from};
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::image::add::{Pieces, Ready, prepare};
+use crate::image::archive::Files;
+use crate::oci::{
+    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Reference, annotation,
+    parse_document,
+};
+
+/// The most images of one layout.
+const MAX_IMAGES: usize = 1000;
+
+/// Where the files of a layout are.
+trait Layout {
+    /// A whole small file; None if it is not there.
+    fn small(&self, path: &str) -> Result<Option<Vec<u8>>>;
+    /// Puts a blob into the store.
+    fn publish(&self, descriptor: &Descriptor) -> Result<()>;
+}
+
+/// Reads a layout directory. Every path is resolved beneath it, without following any link.
+pub(super) fn from_directory(load: Load<'_>, dir: &OwnedFd, what: &str) -> Result<Vec<Ready>> {
+    read(load, &Directory { load, dir, what }, Vec::new())
+}
+
+/// Reads a layout from an archive. Names can come from the docker manifest that newer versions of docker add.
+pub(super) fn from_archive(load: Load<'_>, files: &Files, what: &str) -> Result<Vec<Ready>> {
+    let names = if files.has("manifest.json") { names_by_config(load, files)? } else { Vec::new() };
+    read(load, &Archive { load, files, what }, names)
+}
+
+fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Reference>)>) -> Result<Vec<Ready>> {
+    check_version(layout)?;
+    let bytes = layout.small("index.json")?.ok_or_else(|| missing("index.json"))?;
+    let Document::Index(index) = parse_document(&bytes, None, "index.json")? else {
+        return Err(Error::new(ErrorKind::InvalidImage, "index.json is not an index").with_object("index.json"));
+    };
+    let chosen = choose(layout, &index)?;
+    let mut ready: Vec<Ready> = Vec::new();
+    for Chosen { descriptor, bytes, manifest, mut names } in chosen {
+        for (config, more) in &docker_names {
+            if *config == manifest.config.digest {
+                names.extend(more.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+            }
+        }
+        if let Some(same) = ready.iter_mut().find(|ready| ready.image.id == manifest.config.digest) {
+            same.names.extend(names);
+            continue;
+        }
+        let doing = || format!("image {}", manifest.config.digest);
+        let config = blob(layout, &manifest.config).context(doing)?;
+        for layer in &manifest.layers {
+            load.cancel.check()?;
+            layout.publish(layer).context(doing)?;
+        }
+        let pieces = Pieces {
+            manifest: &manifest,
+            manifest_bytes: bytes,
+            manifest_digest: descriptor.digest,
+            config_bytes: config,
+            names,
+        };
+        ready.push(prepare(load.store, load.session, load.worker, pieces, load.cancel).context(doing)?);
+    }
+    Ok(ready)
+}
+
+fn check_version(layout: &dyn Layout) -> Result<()> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Version {
+        image_layout_version: String,
+    }
+    let bytes = layout.small("oci-layout")?.ok_or_else(|| missing("oci-layout"))?;
+    let version: Version = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(ErrorKind::InvalidImage, format!("oci-layout: {error}")).with_object("oci-layout"))?;
+    if version.image_layout_version.starts_with("1.") {
+        return Ok(());
+    }
+    let shown = version.image_layout_version.escape_debug();
+    Err(Error::new(ErrorKind::InvalidImage, format!("image layouts of version \"{shown}\" are not supported")).with_object("oci-layout"))
+}
+
+/// A manifest that will be an image.
+struct Chosen {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    manifest: Manifest,
+    names: Vec<Reference>,
+}
+
+/// The manifests of the top index that this host can run: one for each nested index, and every plain one.
+fn choose(layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
+    let mut chosen = Vec::new();
+    let mut foreign = Vec::new();
+    for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
+        match find(layout, entry, 0, &mut foreign)? {
+            Some((descriptor, bytes, manifest)) => {
+                chosen.push(Chosen { descriptor, bytes, manifest, names: names(entry) });
+            }
+            None => continue,
+        }
+        if chosen.len() > MAX_IMAGES {
+            return Err(Error::new(ErrorKind::LimitExceeded, format!("more than {MAX_IMAGES} images")));
+        }
+    }
+    if chosen.is_empty() {
+        foreign.sort_unstable();
+        foreign.dedup();
+        let host = crate::oci::Platform::host();
+        return Err(if foreign.is_empty() {
+            Error::new(ErrorKind::InvalidImage, "there is no image in it")
+        } else {
+            Error::new(
+                ErrorKind::InvalidImage,
+                format!("there is no image for {host} in it, only for {}", foreign.join(", ")),
+            )
+        });
+    }
+    Ok(chosen)
+}
+
+/// Follows a descriptor to the manifest that the host runs best.
+fn find(layout: &dyn Layout, entry: &Descriptor, depth: usize, foreign: &mut Vec<String>) -> Result<Option<(Descriptor, Vec<u8>, Manifest)>> {
+    match MediaType::parse(&entry.media_type)? {
+        MediaType::Manifest | MediaType::Index => {}
+        _ => {
+            let shown = entry.media_type.escape_debug();
+            return Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\"")).with_object(entry.digest.as_str()));
+        }
+    }
+    if let Some(platform) = entry.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
+        if platform.rank().is_none() {
+            foreign.push(platform.to_string());
+            return Ok(None);
+        }
+    }
+    let bytes = blob(layout, entry)?;
+    let document = parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())?;
+    let index = match document {
+        Document::Manifest(manifest) => return Ok(Some((entry.clone(), bytes, manifest))),
+        Document::Index(index) => index,
+    };
+    if depth + 1 >= MAX_NESTING {
+        return Err(Error::new(ErrorKind::LimitExceeded, format!("indexes are nested more than {MAX_NESTING} deep"))
+            .with_object(entry.digest.as_str()));
+    }
+    let mut candidates: Vec<(usize, &Descriptor)> = Vec::new();
+    for candidate in index.manifests.iter().filter(|candidate| !candidate.is_attestation()) {
+        match candidate.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
+            // What does not say for what it is comes after everything that fits.
+            None => candidates.push((usize::MAX, candidate)),
+            Some(platform) => match platform.rank() {
+                Some(rank) => candidates.push((rank, candidate)),
+                None => foreign.push(platform.to_string()),
+            },
+        }
+    }
+    candidates.sort_by_key(|(rank, _)| *rank);
+    // Only one is read: an index of many indexes does not make us read all of them.
+    match candidates.first() {
+        Some((_, candidate)) => find(layout, candidate, depth + 1, foreign),
+        None => Ok(None),
+    }
+}
+
+/// The names that the annotations of an index entry give.
+fn names(entry: &Descriptor) -> Vec<Reference> {
+    let full = entry.annotations.get(annotation::IMAGE_NAME).and_then(|text| name(text));
+    // The other annotation holds a name or only a tag, depending on the tool. The tag that every image has by default is no name.
+    let short = || entry.annotations.get(annotation::REF_NAME).filter(|text| *text != "latest").and_then(|text| name(text));
+    full.or_else(short).into_iter().collect()
+}
+
+fn path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+fn missing(path: &str) -> Error {
+    Error::new(ErrorKind::InvalidArchive, format!("\"{path}\" is missing")).with_object(path)
+}
+
+/// A document, checked against its descriptor.
+fn blob(layout: &dyn Layout, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    let path = path(&descriptor.digest);
+    if descriptor.size > MAX_DOCUMENT {
+        return Err(Error::new(ErrorKind::LimitExceeded, format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes")).with_object(path));
+    }
+    let bytes = layout.small(&path)?.ok_or_else(|| missing(&path))?;
+    if bytes.len() as u64 != descriptor.size {
+        return Err(wrong_size(&descriptor.digest, bytes.len() as u64, descriptor.size));
+    }
+    let mut hasher = Hasher::new(descriptor.digest.algorithm());
+    hasher.update(&bytes);
+    let found = hasher.finish();
+    if found == descriptor.digest { Ok(bytes) } else { Err(mismatch(&descriptor.digest, &found)) }
+}
+
+fn wrong_size(digest: &Digest, found: u64, expected: u64) -> Error {
+    Error::new(ErrorKind::DigestMismatch, format!("{digest} has {found} bytes instead of {expected}")).with_object(digest.as_str())
+}
+
+struct Directory<'a> {
+    load: Load<'a>,
+    dir: &'a OwnedFd,
+    what: &'a str,
+}
+
+impl Directory<'_> {
+    fn open(&self, path: &str) -> Result<Option<File>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let shown = || format!("{}/{path}", self.what);
+        let irregular = || {
+            Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is not a regular file", shown())).with_object(shown())
+        };
+        let fd = match rustix::fs::openat2(self.dir, path, flags, Mode::empty(), resolve) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::XDEV | Errno::NXIO) => return Err(irregular()),
+            Err(errno) => return Err(Error::syscall("openat2", shown(), errno.raw_os_error())),
+        };
+        let stat = rustix::fs::fstat(&fd).call("fstat", shown())?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(irregular());
+        }
+        Ok(Some(File::from(fd)))
+    }
+}
+
+impl Layout for Directory<'_> {
+    fn small(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open(path)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).call("read", path)?;
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(Error::new(ErrorKind::LimitExceeded, format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes")).with_object(path));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn publish(&self, descriptor: &Descriptor) -> Result<()> {
+        let Load { store, session, cancel, .. } = self.load;
+        if store.has_blob(&descriptor.digest, descriptor.size)? {
+            return Ok(());
+        }
+        let path = path(&descriptor.digest);
+        let mut file = self.open(&path)?.ok_or_else(|| missing(&path))?;
+        let staged = stage_from(session, &mut file, &descriptor.digest, descriptor.size, &path, cancel)?;
+        store.publish(session, &staged, &descriptor.digest)
+    }
+}
+
+struct Archive<'a> {
+    load: Load<'a>,
+    files: &'a Files,
+    what: &'a str,
+}
+
+impl Archive<'_> {
+    fn checked(&self, descriptor: &Descriptor) -> Result<&Staged> {
+        let path = path(&descriptor.digest);
+        let staged = self.files.get(&path).ok_or_else(|| missing(&path))?;
+        if staged.size != descriptor.size {
+            return Err(wrong_size(&descriptor.digest, staged.size, descriptor.size));
+        }
+        staged.check(self.load.session, &descriptor.digest)?;
+        Ok(staged)
+    }
+}
+
+impl Layout for Archive<'_> {
+    fn small(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        match self.files.get(path) {
+            Some(staged) => staged
+                .read(self.load.session, MAX_DOCUMENT, path)
+                .map(Some)
+                .context(|| format!("reading \"{}\"", self.what)),
+            None => Ok(None),
+        }
+    }
+
+    fn publish(&self, descriptor: &Descriptor) -> Result<()> {
+        // Already moved away if another image of the archive has it, too.
+        if self.load.store.has_blob(&descriptor.digest, descriptor.size)? {
+            return Ok(());
+        }
+        let staged = self.checked(descriptor)?;
+        self.load.store.publish(self.load.session, staged, &descriptor.digest)
+    }
+}

@@ -1,0 +1,75 @@
+//! Loading images from archives and layouts that other tools wrote.
+
+mod docker;
+mod layout;
+
+use rustix::fs::AtFlags;
+
+use super::add::commit;
+use super::archive;
+use super::source::{Opened, open};
+use super::{ImageSummary, Source};
+use crate::cancel::CancelToken;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::oci::Reference;
+use crate::snapshot::Worker;
+use crate::state::{Session, Store};
+
+/// What every reader of a source needs.
+#[derive(Clone, Copy)]
+struct Load<'a> {
+    store: &'a Store,
+    session: &'a Session,
+    worker: &'a dyn Worker,
+    cancel: &'a CancelToken,
+}
+
+pub(super) fn load(store: &Store, worker: &dyn Worker, source: Source, cancel: &CancelToken) -> Result<Vec<ImageSummary>> {
+    let opened = open(source, cancel)?;
+    Session::run(store, worker, cancel, |session| {
+        let load = Load { store, session, worker, cancel };
+        let (what, ready) = match opened {
+            Opened::Directory { fd, path } => {
+                let what = path.to_string_lossy().into_owned();
+                if rustix::fs::statat(&fd, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                    return Err(unknown(&what));
+                }
+                let ready = layout::from_directory(load, &fd, &what);
+                (what, ready)
+            }
+            Opened::Stream { reader, what } => {
+                let ready = archive::read(session, reader, &what, cancel).and_then(|files| {
+                    if files.has("oci-layout") && files.has("index.json") {
+                        layout::from_archive(load, &files, &what)
+                    } else if files.has("manifest.json") {
+                        docker::from_archive(load, &files)
+                    } else if files.has("repositories") {
+                        Err(Error::new(
+                            ErrorKind::InvalidArchive,
+                            format!("\"{what}\" has the format that docker wrote before version 1.10, without manifest.json"),
+                        )
+                        .with_object(&what)
+                        .with_hint("save it again with a newer docker, or with skopeo"))
+                    } else {
+                        Err(unknown(&what))
+                    }
+                });
+                (what, ready)
+            }
+        };
+        let ready = ready.context(|| format!("loading \"{what}\""))?;
+        cancel.check()?;
+        commit(store, session, &ready)
+    })
+}
+
+fn unknown(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidArchive, format!("\"{what}\" is neither a docker archive nor an OCI image layout"))
+        .with_object(what)
+        .with_hint("a root file system is taken with `coble import`")
+}
+
+/// A name that an archive gives an image; None if it is not a name with a tag.
+fn name(text: &str) -> Option<Reference> {
+    Reference::parse_tag(text).ok()
+}

@@ -1,0 +1,73 @@
+//! Names, and removal.
+
+use rusqlite::Transaction;
+
+use super::Removed;
+use crate::cancel::CancelToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::Reference;
+use crate::snapshot::Worker;
+use crate::state::{Session, Store, images};
+
+/// Does a change of names in a session, with `index.json` as the last step of the transaction.
+pub(super) fn change<T>(store: &Store, session: &Session, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+    store.db.write_durably(|tx| {
+        let value = work(tx)?;
+        store.content.write_index(session, &images::index(tx)?)?;
+        Ok(value)
+    })
+}
+
+pub(super) fn tag(store: &Store, worker: &dyn Worker, image: &str, reference: &str) -> Result<()> {
+    let reference = Reference::parse_tag(reference)?;
+    Session::run(store, worker, &CancelToken::never(), |session| {
+        change(store, session, |tx| {
+            let found = images::find(tx, image)?;
+            images::set_tag(tx, &reference, &found.id)
+        })
+    })
+}
+
+pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Result<()> {
+    let name = Reference::parse_tag(reference)?.to_string();
+    Session::run(store, worker, &CancelToken::never(), |session| {
+        change(store, session, |tx| match images::delete_tag(tx, &name)? {
+            true => Ok(()),
+            false => Err(images::not_found(reference)),
+        })
+    })
+}
+
+pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: bool) -> Result<Removed> {
+    Session::run(store, worker, &CancelToken::never(), |session| {
+        change(store, session, |tx| {
+            let found = images::find(tx, image)?;
+            let tags = images::tags_of(tx, &found.id)?;
+            match found.reference {
+                // A name that is not the last one: only the name goes.
+                Some(name) if tags.len() > 1 => {
+                    images::delete_tag(tx, &name)?;
+                    Ok(Removed { untagged: vec![name], deleted: Vec::new() })
+                }
+                Some(_) => delete(tx, image, found.id, tags),
+                None if tags.len() > 1 && !force => Err(Error::new(
+                    ErrorKind::InUse,
+                    format!("image \"{image}\" has several names: {}", tags.join(", ")),
+                )
+                .with_object(image)
+                .with_hint("remove it by force, or one name at a time")),
+                None => delete(tx, image, found.id, tags),
+            }
+        })
+    })
+}
+
+fn delete(tx: &Transaction<'_>, image: &str, id: String, tags: Vec<String>) -> Result<Removed> {
+    if let Some(container) = images::user_of(tx, &id)? {
+        return Err(Error::new(ErrorKind::InUse, format!("image \"{image}\" is used by container \"{container}\""))
+            .with_object(image)
+            .with_hint("remove its containers first"));
+    }
+    images::delete(tx, &id)?;
+    Ok(Removed { untagged: tags, deleted: vec![id] })
+}

@@ -1,0 +1,68 @@
+//! From what a caller calls an image to what a container needs of it.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::oci::{Digest, ImageDocument, Platform, chain_ids};
+use crate::state::{Store, images};
+
+/// An image, ready to make a container of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ResolvedImage {
+    /// Digest of the configuration.
+    pub(crate) id: String,
+    /// The canonical reference, if the caller used a name.
+    pub(crate) reference: Option<String>,
+    /// What the image says about its containers.
+    pub(crate) config: ImageConfig,
+    pub(crate) platform: Platform,
+    /// Lowest first.
+    pub(crate) diff_ids: Vec<Digest>,
+    /// Lowest first.
+    pub(crate) chain_ids: Vec<Digest>,
+}
+
+/// What an image says about its containers. What it leaves empty is None.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ImageConfig {
+    pub(crate) user: Option<String>,
+    /// Well-formed variables only; a later one of the same name is the one that counts.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) cmd: Option<Vec<String>>,
+    pub(crate) working_dir: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) stop_signal: Option<String>,
+}
+
+/// The image with this reference, id, or unambiguous id prefix of at least four digits.
+pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
+    let (found, config) = store.db.read(|connection| {
+        let found = images::find(connection, text)?;
+        let config = images::config(connection, &found.id)?;
+        Ok((found, config))
+    })?;
+    let document = ImageDocument::parse(&config, &found.id)?;
+    let chain_ids = chain_ids(&document.rootfs.diff_ids);
+    let env = document.config.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let platform = document.platform();
+    let config = document.config;
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let words = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
+    Ok(ResolvedImage {
+        id: found.id,
+        reference: found.reference,
+        config: ImageConfig {
+            user: text(config.user),
+            env,
+            entrypoint: words(config.entrypoint),
+            cmd: words(config.cmd),
+            working_dir: text(config.working_dir),
+            labels: config.labels,
+            stop_signal: text(config.stop_signal),
+        },
+        platform,
+        diff_ids: document.rootfs.diff_ids,
+        chain_ids,
+    })
+}

@@ -1,0 +1,95 @@
+//! Reading from a file or pipe of the caller's, with cancelling.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Source;
+use crate::cancel::CancelToken;
+use crate::content::Wrapped;
+use crate::error::{Call, Error, ErrorKind, Result};
+
+/// An open source.
+pub(super) enum Opened {
+    Directory { fd: OwnedFd, path: PathBuf },
+    Stream { reader: Cancellable, what: String },
+}
+
+/// Opens a source. What is neither a directory nor a file nor a pipe is refused before it is read.
+pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
+    let (fd, path) = match source {
+        Source::Path(path) => {
+            // Without waiting, so that a pipe nobody writes to can be cancelled, and a device does nothing.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            (rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?, path)
+        }
+        Source::Fd(fd) => (fd, PathBuf::from("standard input or descriptor")),
+    };
+    let stat = rustix::fs::fstat(&fd).call("fstat", &path)?;
+    let what = path.to_string_lossy().into_owned();
+    let stream = |polled| Ok(Opened::Stream {
+        reader: Cancellable { file: File::from(fd.try_clone().call("dup", &path)?), polled, cancel: cancel.clone() },
+        what: what.clone(),
+    });
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Ok(Opened::Directory { fd, path }),
+        FileType::RegularFile => stream(false),
+        FileType::Fifo | FileType::Socket => stream(true),
+        _ => Err(Error::new(ErrorKind::InvalidArgument, format!("\"{what}\" is not a file, directory or pipe")).with_object(what)),
+    }
+}
+
+/// Opens a source that has to be a stream.
+pub(super) fn open_stream(source: Source, cancel: &CancelToken) -> Result<(Cancellable, String)> {
+    match open(source, cancel)? {
+        Opened::Stream { reader, what } => Ok((reader, what)),
+        Opened::Directory { path, .. } => Err(not_archive(&path)),
+    }
+}
+
+fn not_archive(path: &Path) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is a directory, not an archive", path.display()))
+        .with_object(path.to_string_lossy())
+}
+
+/// A file or pipe whose reads end when the token is cancelled.
+pub(super) struct Cancellable {
+    file: File,
+    polled: bool,
+    cancel: CancelToken,
+}
+
+impl Cancellable {
+    fn wait(&self) -> std::io::Result<()> {
+        let mut fds = vec![PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
+        if let Some(fd) = self.cancel.as_fd() {
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Read for Cancellable {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            self.cancel.check().map_err(Wrapped::io)?;
+            if self.polled {
+                self.wait()?;
+                self.cancel.check().map_err(Wrapped::io)?;
+            }
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && self.polled => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}

@@ -1,0 +1,593 @@
+//! Images from end to end, over a store in a temporary directory and a worker that applies archives in this process.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::error::{Error, ErrorKind};
+use crate::oci::{Digest, media_type};
+use crate::snapshot::tests::{FakeWorker, compressed, tar};
+use crate::snapshot::{self, Worker};
+use crate::state::tests::{assert_private, temporary};
+use crate::state::{ContainerRow, Session, Store, containers, verify};
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    store: Store,
+    worker: FakeWorker,
+}
+
+const NEVER: CancelToken = CancelToken::never();
+
+impl Fixture {
+    fn new() -> Fixture {
+        let (dir, store) = temporary();
+        Fixture { dir, store, worker: FakeWorker::default() }
+    }
+
+    fn load(&self, path: impl Into<PathBuf>) -> Result<Vec<ImageSummary>> {
+        load::load(&self.store, &self.worker, Source::Path(path.into()), &NEVER)
+    }
+
+    fn load_bytes(&self, bytes: &[u8]) -> Result<Vec<ImageSummary>> {
+        let path = self.dir.path().join("archive");
+        std::fs::write(&path, bytes).unwrap();
+        self.load(path)
+    }
+
+    fn import(&self, bytes: &[u8], reference: &str) -> Result<ImageSummary> {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                // The reader may have had enough.
+                let _ = std::fs::File::from(write).write_all(bytes);
+            });
+            import::import_rootfs(&self.store, &self.worker, Source::Fd(read), reference, ImportOptions::default(), &NEVER)
+        })
+    }
+
+    fn remove(&self, image: &str, force: bool) -> Result<Removed> {
+        remove::remove(&self.store, &self.worker, image, force)
+    }
+
+    /// The uppermost layer's tree.
+    fn tree(&self, image: &str) -> PathBuf {
+        let resolved = resolve(&self.store, image).unwrap();
+        let names = snapshot::ensure(&self.store, &self.worker, &resolved, &NEVER).unwrap();
+        self.store.paths.layers().join(&names[0])
+    }
+
+    /// Nothing is wrong, and nothing is there that should not be.
+    fn assert_clean(&self, images: usize) {
+        assert_eq!(verify(&self.store).unwrap(), Vec::<String>::new());
+        assert_eq!(inspect::list(&self.store).unwrap().len(), images);
+        let count = |path: &str| std::fs::read_dir(self.store.paths.data.join(path)).unwrap().count();
+        assert_eq!(count("content/ingest"), 0);
+        let rows: i64 = self.store.db.read(|c| Ok(c.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))?)).unwrap();
+        assert_eq!(count("content/blobs/sha256"), rows as usize);
+        let rows: i64 = self.store.db.read(|c| Ok(c.query_row("SELECT count(*) FROM layers", [], |row| row.get(0))?)).unwrap();
+        assert_eq!(count("layers"), rows as usize);
+        if images == 0 {
+            assert_eq!((count("content/blobs/sha256"), count("layers")), (0, 0));
+        }
+        assert_private(&self.store.paths.data);
+    }
+}
+
+/// An archive of these files, by the system's tar.
+fn archive(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    write_files(dir.path(), files);
+    let output = Command::new("tar").args(["-c", "--sort=name", "-C"]).arg(dir.path()).args(files.keys()).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+fn write_files(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for (path, bytes) in files {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+fn config(diff_ids: &[Digest], more: Value) -> Vec<u8> {
+    let mut config = json!({"architecture": crate::oci::Platform::host().architecture, "os": "linux", "created": "2020-01-02T03:04:05Z",
+        "config": {"Cmd": ["/bin/sh"], "Env": ["A=1", "*", "HOME"]},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    serde_json::to_vec(&config).unwrap()
+}
+
+/// A docker archive of one image with two layers.
+fn docker() -> BTreeMap<String, Vec<u8>> {
+    let layers = [tar(&[("etc/one", "1")]), tar(&[("etc/two", "2")])];
+    let config = config(&layers.clone().map(|layer| Digest::of(&layer)), json!({}));
+    let name = format!("{}.json", Digest::of(&config).hex());
+    let manifest = json!([{"Config": name, "RepoTags": ["demo:1", "localhost:5000/x/y:z"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
+    BTreeMap::from([
+        (name, config),
+        ("a/layer.tar".into(), layers[0].clone()),
+        ("a/VERSION".into(), b"1.0".to_vec()),
+        ("b/layer.tar".into(), layers[1].clone()),
+        ("manifest.json".into(), serde_json::to_vec(&manifest).unwrap()),
+    ])
+}
+
+fn blob(files: &mut BTreeMap<String, Vec<u8>>, bytes: Vec<u8>) -> (String, usize) {
+    let digest = Digest::of(&bytes);
+    let size = bytes.len();
+    files.insert(format!("blobs/sha256/{}", digest.hex()), bytes);
+    (digest.to_string(), size)
+}
+
+/// An OCI layout of one image with a plain, a gzip and a zstd layer. The function can change manifest and index.
+fn layout(change: impl Fn(&mut Value, &mut Value)) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
+    let plain = ["1", "2", "3"].map(|n| tar(&[(&format!("file{n}"), n)]));
+    let packed = [plain[0].clone(), compressed("gzip", &plain[1]), compressed("zstd", &plain[2])];
+    let types = [media_type::LAYER, media_type::LAYER_GZIP, "application/vnd.docker.image.rootfs.diff.tar.zstd"];
+    let layers: Vec<Value> = packed
+        .into_iter()
+        .zip(types)
+        .map(|(bytes, media_type)| {
+            let (digest, size) = blob(&mut files, bytes);
+            json!({"mediaType": media_type, "digest": digest, "size": size})
+        })
+        .collect();
+    let (digest, size) = blob(&mut files, config(&plain.map(|layer| Digest::of(&layer)), json!({})));
+    let mut manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST,
+        "config": {"mediaType": media_type::CONFIG, "digest": digest, "size": size}, "layers": layers});
+    let mut index = json!({"schemaVersion": 2, "manifests": [{"mediaType": media_type::MANIFEST,
+        "annotations": {"org.opencontainers.image.ref.name": "example.com/app:1"}}]});
+    change(&mut manifest, &mut index);
+    let (digest, size) = blob(&mut files, serde_json::to_vec(&manifest).unwrap());
+    for entry in index["manifests"].as_array_mut().unwrap() {
+        if entry.get("digest").is_none() {
+            entry["digest"] = json!(digest);
+            entry["size"] = json!(size);
+        }
+    }
+    files.insert("index.json".into(), serde_json::to_vec(&index).unwrap());
+    files
+}
+
+#[test]
+fn a_docker_archive_is_loaded_named_inspected_and_removed() {
+    let fixture = Fixture::new();
+    for bytes in [archive(&docker()), compressed("gzip", &archive(&docker())), compressed("zstd", &archive(&docker()))] {
+        let images = fixture.load_bytes(&bytes).unwrap();
+        assert_eq!(images.len(), 1);
+        assert_eq!(images[0].references, ["docker.io/library/demo:1", "localhost:5000/x/y:z"]);
+        assert_eq!(images[0].created.as_deref(), Some("2020-01-02T03:04:05Z"));
+        fixture.assert_clean(1);
+    }
+    assert_eq!(fixture.worker.applied.load(Ordering::SeqCst), 2, "each layer is unpacked once");
+    let details = inspect::inspect(&fixture.store, "demo:1").unwrap();
+    assert_eq!(details.layers.len(), 2);
+    assert_eq!(details.config["config"]["Cmd"][0], "/bin/sh");
+    assert!(fixture.tree("demo:1").join("etc/two").exists());
+    let resolved = resolve(&fixture.store, &details.summary.id[7..17]).unwrap();
+    assert_eq!((resolved.id.as_str(), resolved.reference), (details.summary.id.as_str(), None));
+    assert_eq!(resolved.config.env, [("A".to_owned(), "1".to_owned())]);
+    let history = inspect::history(&fixture.store, "demo:1").unwrap();
+    assert_eq!(history.iter().map(|entry| entry.layer.is_some()).collect::<Vec<_>>(), [true, true]);
+
+    remove::tag(&fixture.store, &fixture.worker, "demo:1", "other").unwrap();
+    assert_eq!(resolve(&fixture.store, "other").unwrap().reference.as_deref(), Some("docker.io/library/other:latest"));
+    assert_eq!(fixture.remove(&details.summary.id, false).unwrap_err().kind(), ErrorKind::InUse);
+    assert_eq!(fixture.remove("other", false).unwrap().deleted, Vec::<String>::new());
+    remove::untag(&fixture.store, &fixture.worker, "demo:1").unwrap();
+    assert_eq!(remove::untag(&fixture.store, &fixture.worker, "demo:1").unwrap_err().kind(), ErrorKind::ImageNotFound);
+    fixture.assert_clean(1);
+    let row = ContainerRow { id: "c".repeat(64), name: "web".into(), image_id: details.summary.id.clone(), ..Default::default() };
+    containers::insert(&fixture.store.db, &row).unwrap();
+    let error = fixture.remove("localhost:5000/x/y:z", true).unwrap_err();
+    assert!(error.kind() == ErrorKind::InUse && error.to_string().contains("web"), "{error}");
+    containers::delete(&fixture.store.db, &row.id).unwrap();
+    let removed = fixture.remove("localhost:5000/x/y:z", false).unwrap();
+    assert_eq!(removed.deleted, [details.summary.id]);
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn docker_archives_with_links_and_without_names() {
+    let fixture = Fixture::new();
+    let mut files = docker();
+    let dir = tempfile::tempdir().unwrap();
+    let layer = files.remove("a/layer.tar").unwrap();
+    let blob = format!("{}.tar", Digest::of(&layer).hex());
+    files.insert(blob.clone(), layer);
+    let manifest = String::from_utf8(files["manifest.json"].clone()).unwrap();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap();
+    let mut manifest = manifest.clone();
+    manifest[0]["RepoTags"] = Value::Null;
+    files.insert("manifest.json".into(), serde_json::to_vec(&manifest).unwrap());
+    write_files(dir.path(), &files);
+    std::os::unix::fs::symlink(format!("../{blob}"), dir.path().join("a/layer.tar")).unwrap();
+    let output = Command::new("tar").args(["-c", "-C"]).arg(dir.path()).arg(".").output().unwrap();
+    let images = fixture.load_bytes(&output.stdout).unwrap();
+    assert_eq!(images[0].references, Vec::<String>::new());
+    fixture.assert_clean(1);
+    fixture.remove(&images[0].id, false).unwrap();
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn bad_docker_archives_leave_nothing() {
+    let fixture = Fixture::new();
+    let changed = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+        let mut files = docker();
+        change(&mut files);
+        archive(&files)
+    };
+    let manifest = |value: Value| changed(&move |files| {
+        files.insert("manifest.json".into(), serde_json::to_vec(&value).unwrap());
+    });
+    let config_name = docker().keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
+    let whole = archive(&docker());
+    let cases: Vec<(&str, Vec<u8>, ErrorKind)> = vec![
+        ("empty", Vec::new(), ErrorKind::InvalidArchive),
+        ("truncated", whole[..whole.len() / 2].to_vec(), ErrorKind::InvalidArchive),
+        ("truncated gzip", compressed("gzip", &whole)[..500].to_vec(), ErrorKind::InvalidArchive),
+        ("text", b"hello\n".repeat(200), ErrorKind::InvalidArchive),
+        ("no manifest", changed(&|files| { files.remove("manifest.json"); }), ErrorKind::InvalidArchive),
+        ("legacy", changed(&|files| { let m = files.remove("manifest.json").unwrap(); files.insert("repositories".into(), m); }), ErrorKind::InvalidArchive),
+        ("no config", changed(&|files| { files.remove(&config_name); }), ErrorKind::InvalidArchive),
+        ("no layer", changed(&|files| { files.remove("b/layer.tar"); }), ErrorKind::InvalidArchive),
+        ("wrong layer", changed(&|files| { files.insert("b/layer.tar".into(), tar(&[("x", "y")])); }), ErrorKind::DigestMismatch),
+        ("wrong id", changed(&|files| { files.insert(config_name.clone(), config(&[], json!({}))); }), ErrorKind::DigestMismatch),
+        ("null", manifest(Value::Null), ErrorKind::InvalidImage),
+        ("nothing", manifest(json!([])), ErrorKind::InvalidArchive),
+        ("null item", manifest(json!([null])), ErrorKind::InvalidImage),
+        ("outside", manifest(json!([{"Config": "../../etc/passwd", "Layers": []}])), ErrorKind::InvalidArchive),
+        ("few layers", manifest(json!([{"Config": config_name, "Layers": ["a/layer.tar"]}])), ErrorKind::InvalidImage),
+        ("bad name", manifest(json!([{"Config": config_name, "RepoTags": ["UPPER"], "Layers": ["a/layer.tar", "b/layer.tar"]}])), ErrorKind::InvalidReference),
+        ("one of two", manifest(json!([
+            {"Config": config_name, "RepoTags": ["good"], "Layers": ["a/layer.tar", "b/layer.tar"]},
+            {"Config": "missing.json", "Layers": []}])), ErrorKind::InvalidArchive),
+    ];
+    for (what, bytes, kind) in cases {
+        let error = fixture.load_bytes(&bytes).unwrap_err();
+        assert_eq!(error.kind(), kind, "{what}: {error}");
+        fixture.assert_clean(0);
+    }
+    // Two contents of one name.
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = docker();
+    other.insert("a/layer.tar".into(), tar(&[("z", "z")]));
+    for (name, files) in [("x", docker()), ("y", other)] {
+        write_files(&dir.path().join(name), &files);
+    }
+    let output = Command::new("tar").args(["-c", "-C", "x", ".", "-C", "../y", "a/layer.tar"]).current_dir(dir.path()).output().unwrap();
+    assert_eq!(fixture.load_bytes(&output.stdout).unwrap_err().kind(), ErrorKind::InvalidArchive);
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn an_oci_layout_is_loaded_from_a_directory_and_from_a_tar() {
+    let fixture = Fixture::new();
+    let files = layout(|_, _| {});
+    let dir = fixture.dir.path().join("layout");
+    write_files(&dir, &files);
+    let from_dir = fixture.load(&dir).unwrap();
+    assert_eq!(from_dir[0].references, ["example.com/app:1"]);
+    assert_eq!(fixture.load_bytes(&archive(&files)).unwrap(), from_dir);
+    fixture.assert_clean(1);
+    assert_eq!(fixture.worker.applied.load(Ordering::SeqCst), 3);
+    let details = inspect::inspect(&fixture.store, "example.com/app:1").unwrap();
+    let resolved = resolve(&fixture.store, &format!("example.com/app@{}", details.summary.digest)).unwrap();
+    assert_eq!(resolved.id, details.summary.id);
+    assert_eq!(resolve(&fixture.store, &format!("app@{}", details.summary.digest)).unwrap_err().kind(), ErrorKind::ImageNotFound);
+    // What was stored is a layout that can be loaded again.
+    let other = Fixture::new();
+    let again = other.load(&fixture.store.content.path).unwrap();
+    assert_eq!((again[0].id.as_str(), again[0].digest.as_str()), (details.summary.id.as_str(), details.summary.digest.as_str()));
+    other.assert_clean(1);
+}
+
+#[test]
+fn the_platform_of_the_host_is_chosen_from_an_index() {
+    let host = crate::oci::Platform::host();
+    let nested = |platform: Value| {
+        let mut files = layout(|_, _| {});
+        let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+        let mut manifest = index["manifests"][0].clone();
+        manifest["platform"] = platform;
+        let foreign = json!({"mediaType": media_type::MANIFEST, "digest": format!("sha256:{}", "0".repeat(64)), "size": 2,
+            "platform": {"architecture": "mips128", "os": "linux"}});
+        let attestation = json!({"mediaType": media_type::MANIFEST, "digest": format!("sha256:{}", "1".repeat(64)), "size": 2,
+            "platform": {"architecture": "unknown", "os": "unknown"}});
+        let inner = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [foreign, attestation, manifest]});
+        let (digest, size) = blob(&mut files, serde_json::to_vec(&inner).unwrap());
+        let outer = json!({"schemaVersion": 2, "manifests": [{"mediaType": media_type::INDEX, "digest": digest, "size": size,
+            "annotations": {"io.containerd.image.name": "docker.io/library/multi:1", "org.opencontainers.image.ref.name": "1"}}]});
+        files.insert("index.json".into(), serde_json::to_vec(&outer).unwrap());
+        archive(&files)
+    };
+    let fixture = Fixture::new();
+    let images = fixture.load_bytes(&nested(json!({"architecture": host.architecture, "os": "linux"}))).unwrap();
+    assert_eq!(images[0].references, ["docker.io/library/multi:1"]);
+    fixture.assert_clean(1);
+    let fixture = Fixture::new();
+    let error = fixture.load_bytes(&nested(json!({"architecture": "sparc", "os": "solaris"}))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidImage);
+    assert!(error.to_string().contains("linux/mips128, solaris/sparc"), "{error}");
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn bad_layouts_leave_nothing() {
+    let fixture = Fixture::new();
+    type Change = fn(&mut Value, &mut Value);
+    let cases: [(&str, Change, ErrorKind); 9] = [
+        ("both kinds", |manifest, _| manifest["manifests"] = json!([]), ErrorKind::InvalidImage),
+        ("wrong type", |_, index| index["manifests"][0]["mediaType"] = json!(media_type::INDEX), ErrorKind::InvalidImage),
+        ("encrypted", |manifest, _| manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+encrypted"), ErrorKind::InvalidImage),
+        ("wrong size", |manifest, _| manifest["layers"][0]["size"] = json!(1), ErrorKind::DigestMismatch),
+        ("huge config", |manifest, _| manifest["config"]["size"] = json!(1u64 << 40), ErrorKind::LimitExceeded),
+        ("missing layer", |manifest, _| manifest["layers"][1]["digest"] = json!(format!("sha256:{}", "a".repeat(64))), ErrorKind::InvalidArchive),
+        ("path for a digest", |manifest, _| manifest["layers"][1]["digest"] = json!("sha256:../../../etc/passwd"), ErrorKind::InvalidImage),
+        ("one layer less", |manifest, _| { manifest["layers"].as_array_mut().unwrap().pop(); }, ErrorKind::InvalidImage),
+        ("swapped layers", |manifest, _| manifest["layers"].as_array_mut().unwrap().swap(0, 2), ErrorKind::DigestMismatch),
+    ];
+    for (what, change, kind) in cases {
+        let files = layout(change);
+        let dir = tempfile::tempdir().unwrap();
+        write_files(dir.path(), &files);
+        for result in [fixture.load(dir.path()), fixture.load_bytes(&archive(&files))] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), kind, "{what}: {error}");
+            fixture.assert_clean(0);
+        }
+    }
+    // A blob with other content than its name says, and a chain of indexes.
+    let mut files = layout(|_, _| {});
+    let path = files.keys().find(|path| path.starts_with("blobs/") && files[*path].starts_with(&[0x1f, 0x8b])).unwrap().clone();
+    files.get_mut(&path).unwrap()[30] ^= 1;
+    assert_eq!(fixture.load_bytes(&archive(&files)).unwrap_err().kind(), ErrorKind::DigestMismatch);
+    let mut files = layout(|_, _| {});
+    for _ in 0..10 {
+        let inner = files["index.json"].clone();
+        let inner = String::from_utf8(inner).unwrap().replacen('{', &format!("{{\"mediaType\":\"{}\",", media_type::INDEX), 1);
+        let (digest, size) = blob(&mut files, inner.into_bytes());
+        let outer = json!({"schemaVersion": 2, "manifests": [{"mediaType": media_type::INDEX, "digest": digest, "size": size}]});
+        files.insert("index.json".into(), serde_json::to_vec(&outer).unwrap());
+    }
+    assert_eq!(fixture.load_bytes(&archive(&files)).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn layouts_with_links_and_devices_read_nothing_of_the_host() {
+    let fixture = Fixture::new();
+    let files = layout(|_, _| {});
+    for victim in files.keys() {
+        let dir = tempfile::tempdir().unwrap();
+        write_files(&dir.path().join("real"), &files);
+        write_files(&dir.path().join("layout"), &files);
+        let path = dir.path().join("layout").join(victim);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("real").join(victim), &path).unwrap();
+        let error = fixture.load(dir.path().join("layout")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArchive, "{victim}: {error}");
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert_eq!(fixture.load(dir.path().join("layout")).unwrap_err().kind(), ErrorKind::InvalidArchive, "{victim}");
+        fixture.assert_clean(0);
+    }
+}
+
+#[test]
+fn odd_histories_are_shown() {
+    for (history, expected) in [
+        (json!({"history": null}), vec![(false, true); 2]),
+        (json!({"history": []}), vec![(false, true); 2]),
+        (json!({"history": [{"created_by": "a", "empty_layer": true}, {"created_by": "b"}]}), vec![(false, true), (false, true), (true, false)]),
+        (json!({"history": [{}, {}, {}, {"comment": null}]}), vec![(true, false), (true, false), (false, true), (false, true)]),
+    ] {
+        let fixture = Fixture::new();
+        let mut files = docker();
+        let old = files.keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
+        files.remove(&old);
+        let diff_ids = ["a/layer.tar", "b/layer.tar"].map(|path| Digest::of(&files[path]));
+        files.insert("config.json".into(), config(&diff_ids, history));
+        let manifest = json!([{"Config": "config.json", "RepoTags": ["odd"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
+        files.insert("manifest.json".into(), serde_json::to_vec(&manifest).unwrap());
+        fixture.load_bytes(&archive(&files)).unwrap();
+        let entries = inspect::history(&fixture.store, "odd").unwrap();
+        assert_eq!(entries.iter().map(|entry| (entry.empty_layer, entry.layer.is_some())).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
+    let fixture = Fixture::new();
+    let plain = tar(&[("etc/os-release", "ID=test"), ("bin/x", "x")]);
+    let diff_id = Digest::of(&plain).to_string();
+    for (program, media_type) in
+        [("cat", media_type::LAYER), ("gzip", media_type::LAYER_GZIP), ("zstd", media_type::LAYER_ZSTD), ("bzip2", media_type::LAYER), ("xz", media_type::LAYER)]
+    {
+        let bytes = if program == "cat" { plain.clone() } else { compressed(program, &plain) };
+        let summary = fixture.import(&bytes, "rootfs").unwrap();
+        assert_eq!(summary.references, ["docker.io/library/rootfs:latest"]);
+        let details = inspect::inspect(&fixture.store, "rootfs").unwrap();
+        assert_eq!((details.layers[0].diff_id.as_str(), details.layers[0].media_type.as_str()), (diff_id.as_str(), media_type), "{program}");
+        assert!(fixture.tree("rootfs").join("etc/os-release").exists());
+    }
+    assert_eq!(inspect::list(&fixture.store).unwrap().iter().filter(|image| !image.references.is_empty()).count(), 1);
+    for (bytes, kind) in [(Vec::new(), ErrorKind::InvalidArchive), (compressed("xz", &plain)[..60].to_vec(), ErrorKind::InvalidArchive)] {
+        let images = inspect::list(&fixture.store).unwrap().len();
+        let error = fixture.import(&bytes, "bad").unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        fixture.assert_clean(images);
+    }
+    assert_eq!(fixture.import(&plain, "BAD NAME").unwrap_err().kind(), ErrorKind::InvalidReference);
+    let error = import::import_rootfs(&fixture.store, &fixture.worker, Source::Path(fixture.dir.path().into()), "x", ImportOptions::default(), &NEVER);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let options = ImportOptions { environment: vec![("A=B".into(), "c".into())], ..ImportOptions::default() };
+    let error = import::import_rootfs(&fixture.store, &fixture.worker, Source::Path("/nowhere".into()), "x", options, &NEVER);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn cancelling_ends_a_wait_for_a_pipe_and_leaves_nothing() {
+    let fixture = Fixture::new();
+    let (read, _write) = rustix::pipe::pipe().unwrap();
+    let cancel = CancelToken::new();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            import::import_rootfs(&fixture.store, &fixture.worker, Source::Fd(read), "x", ImportOptions::default(), &cancel)
+        });
+        cancel.cancel();
+        assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+    });
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn a_failing_worker_leaves_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.worker.fail = Some(ErrorKind::StorageFull);
+    assert_eq!(fixture.load_bytes(&archive(&docker())).unwrap_err().kind(), ErrorKind::StorageFull);
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn another_id_map_gets_trees_of_its_own() {
+    let fixture = Fixture::new();
+    fixture.load_bytes(&archive(&docker())).unwrap();
+    let mapped = Store::open(&fixture.store.paths.data, "single:1000:1000".into()).unwrap();
+    let resolved = resolve(&mapped, "demo:1").unwrap();
+    let ours = snapshot::ensure(&fixture.store, &fixture.worker, &resolved, &NEVER).unwrap();
+    let theirs = snapshot::ensure(&mapped, &fixture.worker, &resolved, &NEVER).unwrap();
+    assert!(ours.iter().all(|name| !theirs.contains(name)));
+    assert_eq!(snapshot::ensure(&mapped, &fixture.worker, &resolved, &NEVER).unwrap(), theirs);
+    assert_eq!(fixture.worker.applied.load(Ordering::SeqCst), 4);
+    fixture.assert_clean(1);
+    fixture.remove("demo:1", false).unwrap();
+    fixture.remove("localhost:5000/x/y:z", false).unwrap();
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn many_threads_load_and_remove_the_same_image() {
+    let fixture = Fixture::new();
+    let bytes = archive(&docker());
+    let path = fixture.dir.path().join("same");
+    std::fs::write(&path, bytes).unwrap();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (fixture, path) = (&fixture, &path);
+            scope.spawn(move || {
+                for _ in 0..4 {
+                    if n % 2 == 0 {
+                        let images = fixture.load(path).unwrap();
+                        assert_eq!(images.len(), 1);
+                    } else {
+                        match fixture.remove("demo:1", true).map_err(|error| error.kind()) {
+                            Ok(_) | Err(ErrorKind::ImageNotFound) => {}
+                            Err(kind) => panic!("{kind:?}"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let images = inspect::list(&fixture.store).unwrap().len();
+    fixture.assert_clean(images);
+}
+
+#[test]
+fn a_session_without_its_end_is_cleaned_by_the_next_one() {
+    struct Broken;
+    impl Worker for Broken {
+        fn apply(
+            &self,
+            _: std::os::fd::BorrowedFd<'_>,
+            _: std::os::fd::BorrowedFd<'_>,
+            _: &[std::os::fd::BorrowedFd<'_>],
+            _: &CancelToken,
+        ) -> Result<coble_protocol::ArchiveDone> {
+            Err(Error::new(ErrorKind::MonitorLost, "gone"))
+        }
+        fn remove(&self, _: std::os::fd::BorrowedFd<'_>, _: &[&str]) -> Result<()> {
+            Err(Error::new(ErrorKind::MonitorLost, "gone"))
+        }
+    }
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("archive");
+    std::fs::write(&path, archive(&docker())).unwrap();
+    let error = load::load(&fixture.store, &Broken, Source::Path(path), &NEVER).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MonitorLost);
+    assert_ne!(std::fs::read_dir(fixture.store.paths.layers()).unwrap().count(), 0);
+    Session::run(&fixture.store, &fixture.worker, &NEVER, |_| Ok(())).unwrap();
+    fixture.assert_clean(0);
+}
+
+#[test]
+fn host_programs_run_in_the_image_made_of_them() {
+    let fixture = Fixture::new();
+    let make = |items: &[&str], name: &str| {
+        let items: Vec<HostItem> = items.iter().map(|item| HostItem::from(*item)).collect();
+        from_host::from_host(&fixture.store, &fixture.worker, &items, name, ImportOptions::default(), &NEVER)
+    };
+    let first = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "host").unwrap();
+    let second = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "again").unwrap();
+    assert_eq!(first.id, second.id, "the same files give the same image");
+    let root = fixture.tree("host");
+    assert_eq!(std::fs::read_link(root.join("usr/bin/sh")).ok(), std::fs::read_link("/usr/bin/sh").ok());
+    assert!(root.join("opt/tool/env").is_file() && root.join("etc/passwd").is_file());
+    if rustix::process::geteuid().is_root() {
+        let output = Command::new("chroot").arg(&root).args(["/bin/sh", "-c", "cat /etc/group; /opt/tool/env X=1 /usr/bin/sh -c 'echo $X'"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "root:x:0:\nnogroup:x:65534:\n1\n", "{output:?}");
+    }
+    for (items, kind) in [
+        (vec!["no-such-program-anywhere"], ErrorKind::PathNotFound),
+        (vec!["/no/such/file"], ErrorKind::PathNotFound),
+        (vec!["/dev/null"], ErrorKind::InvalidArgument),
+        (vec!["sh:relative"], ErrorKind::InvalidArgument),
+        (vec!["sh:/a/../b"], ErrorKind::InvalidArgument),
+        (vec![], ErrorKind::InvalidArgument),
+    ] {
+        let error = make(&items, "bad").unwrap_err();
+        assert_eq!(error.kind(), kind, "{items:?}: {error}");
+    }
+    fixture.assert_clean(1);
+}
+
+#[test]
+fn host_directories_scripts_and_modes() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let fixture = Fixture::new();
+    let host = tempfile::tempdir().unwrap();
+    let base = host.path().join("tree");
+    std::fs::create_dir_all(base.join("sub")).unwrap();
+    std::fs::write(base.join("script"), "#!/usr/bin/env -S cat\nhello\n").unwrap();
+    std::fs::set_permissions(base.join("script"), std::fs::Permissions::from_mode(0o4755)).unwrap();
+    std::fs::hard_link(base.join("script"), base.join("sub/twin")).unwrap();
+    symlink("script", base.join("link")).unwrap();
+    symlink("/nowhere/at/all", base.join("dangling")).unwrap();
+    std::fs::write(base.join("sub").join("n".repeat(200)), "long name").unwrap();
+    std::fs::write(base.join("broken.so"), b"\x7fELF\x02\x01 damaged and long enough for a header of the wide kind, really").unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, base.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    let items = [HostItem { source: base.clone(), target: Some("/app".into()) }];
+    from_host::from_host(&fixture.store, &fixture.worker, &items, "tree", ImportOptions::default(), &NEVER).unwrap();
+    let root = fixture.tree("tree");
+    let metadata = root.join("app/script").metadata().unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);
+    assert_eq!(std::os::unix::fs::MetadataExt::nlink(&metadata), 2);
+    assert_eq!(std::fs::read_link(root.join("app/dangling")).unwrap(), Path::new("/nowhere/at/all"));
+    assert!(!root.join("app/pipe").exists() && root.join("app/sub").join("n".repeat(200)).exists());
+    assert!(root.join("usr/bin/env").is_file(), "the interpreter came along");
+    if rustix::process::geteuid().is_root() {
+        let output = Command::new("chroot").arg(&root).arg("/app/script").output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "#!/usr/bin/env -S cat\nhello\n", "{output:?}");
+    }
+    fixture.assert_clean(1);
+}

@@ -1,0 +1,389 @@
+//! The user namespace of rootless containers: which ids it can have here. The shim makes it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use coble_protocol::{IdRange, UserNamespace};
+use rustix::fs::StatVfsMountFlags;
+use sha2::{Digest, Sha256};
+
+use crate::container::Warning;
+use crate::error::Result;
+
+/// The most that is read of a file of accounts.
+const MAX_FILE: u64 = 16 << 20;
+/// The most lines of a map: the kernel takes 340, and the first one is the caller's own id.
+const MAX_RANGES: usize = 339;
+
+/// Plans the user namespace: None if there is to be none. The text is the kind of id map, for names of unpacked layers, whose owners
+/// depend on it: `host`, `single:<uid>:<gid>` or `ranges:<hash>`. Where only the caller's own id can be had, the warning
+/// `single-id` says why.
+pub(crate) fn plan(rootless: bool) -> Result<(Option<UserNamespace>, String, Vec<Warning>)> {
+    if !rootless {
+        return Ok((None, "host".into(), Vec::new()));
+    }
+    let (namespace, reason) = Facts::of_this_process().plan();
+    let kind = kind(&namespace);
+    let warnings = reason.map(|reason| Warning {
+        code: "single-id".into(),
+        message: format!("containers have a single user and group id: {reason}"),
+    });
+    Ok((Some(namespace), kind, warnings.into_iter().collect()))
+}
+
+/// Why there is only one id, and what could be done; None if there are ranges. For the doctor.
+pub(crate) fn single_id_reason() -> Option<Single> {
+    Facts::of_this_process().plan().1
+}
+
+/// Why a user namespace gets only one id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Single {
+    /// The cause.
+    pub(crate) cause: String,
+    /// The way out.
+    pub(crate) fix: String,
+}
+
+impl std::fmt::Display for Single {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.cause, self.fix)
+    }
+}
+
+/// What the plan depends on.
+#[derive(Debug, Default)]
+struct Facts {
+    uid: u32,
+    gid: u32,
+    /// `/etc/passwd`.
+    passwd: String,
+    /// `/etc/subuid`.
+    subuid: String,
+    /// `/etc/subgid`.
+    subgid: String,
+    /// `/proc/self/uid_map`: the ids that exist here.
+    uid_map: String,
+    /// `/proc/self/gid_map`.
+    gid_map: String,
+    newuidmap: Option<PathBuf>,
+    newgidmap: Option<PathBuf>,
+    no_new_privileges: bool,
+}
+
+impl Facts {
+    fn of_this_process() -> Facts {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        Facts {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            passwd: read("/etc/passwd"),
+            subuid: read("/etc/subuid"),
+            subgid: read("/etc/subgid"),
+            uid_map: read("/proc/self/uid_map"),
+            gid_map: read("/proc/self/gid_map"),
+            newuidmap: helper("newuidmap"),
+            newgidmap: helper("newgidmap"),
+            no_new_privileges: status
+                .lines()
+                .any(|line| line.strip_prefix("NoNewPrivs:").is_some_and(|value| value.trim() != "0")),
+        }
+    }
+
+    fn plan(&self) -> (UserNamespace, Option<Single>) {
+        match self.ranges() {
+            Ok(namespace) => (namespace, None),
+            Err(reason) => (UserNamespace::Single { uid: self.uid, gid: self.gid }, Some(reason)),
+        }
+    }
+
+    fn ranges(&self) -> std::result::Result<UserNamespace, Single> {
+        let single = |cause: String, fix: String| Single { cause, fix };
+        let name = self.user_name().unwrap_or_else(|| self.uid.to_string());
+        let (Some(newuidmap), Some(newgidmap)) = (&self.newuidmap, &self.newgidmap) else {
+            let missing = if self.newuidmap.is_none() { "newuidmap" } else { "newgidmap" };
+            return Err(single(
+                format!(
+                    "there is no usable \"{missing}\": none is set-user-id root or has file capabilities"
+                ),
+                "install the package uidmap, or shadow-utils".into(),
+            ));
+        };
+        // A process that gains no privileges gains none from a set-user-id program; root needs none to gain.
+        if self.no_new_privileges && self.uid != 0 {
+            return Err(single(
+                "the caller has no_new_privs set, so newuidmap has no effect".into(),
+                "start the caller without no_new_privs, NoNewPrivileges= or a sandbox that sets it".into(),
+            ));
+        }
+        let fix = || format!("usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}");
+        let mut maps = [Vec::new(), Vec::new()];
+        for (map, file, text, known, own) in [
+            (0, "/etc/subuid", &self.subuid, &self.uid_map, self.uid),
+            (1, "/etc/subgid", &self.subgid, &self.gid_map, self.gid),
+        ] {
+            let listed = subordinate(text, &name, self.uid);
+            if listed.is_empty() {
+                return Err(single(format!("\"{file}\" has no range for user \"{name}\""), fix()));
+            }
+            let usable = usable(&listed, &existing(known), own);
+            if usable.is_empty() {
+                return Err(single(
+                    format!("no range of user \"{name}\" in \"{file}\" exists in this user namespace"),
+                    "give the surrounding container more ids, or other ranges to the user".into(),
+                ));
+            }
+            maps[map] = lines(own, &usable);
+        }
+        let [uids, gids] = maps;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Ok(UserNamespace::Ranges { uids, gids, newuidmap: text(newuidmap), newgidmap: text(newgidmap) })
+    }
+
+    /// The name of the user in the local accounts. Directory services are not asked: that would load their code into the host program.
+    fn user_name(&self) -> Option<String> {
+        self.passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let (name, _, uid) = (fields.next()?, fields.next()?, fields.next()?);
+            (uid.parse() == Ok(self.uid) && !name.is_empty()).then(|| name.to_owned())
+        })
+    }
+}
+
+/// The ranges of a user, by name or by number, in the order of the file.
+fn subordinate(text: &str, name: &str, uid: u32) -> Vec<(u32, u32)> {
+    let number = uid.to_string();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().split(':');
+            let (owner, first, count) = (fields.next()?, fields.next()?, fields.next()?);
+            if fields.next().is_some() || (owner != name && owner != number) {
+                return None;
+            }
+            Some((first.parse().ok()?, count.parse().ok()?))
+        })
+        .collect()
+}
+
+/// The ids of this user namespace: the first column of an id map with the third.
+fn existing(map: &str) -> Vec<(u32, u32)> {
+    map.lines()
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let (first, count) = (fields.next()?, fields.nth(1)?);
+            Some((first.parse().ok()?, count.parse().ok()?))
+        })
+        .collect()
+}
+
+/// The ranges that can be mapped: not empty, in order, existing, not overlapping each other and the caller's own id.
+fn usable(listed: &[(u32, u32)], existing: &[(u32, u32)], own: u32) -> Vec<(u32, u32)> {
+    let end = |(first, count): (u32, u32)| u64::from(first) + u64::from(count);
+    let overlap = |a: (u32, u32), b: (u32, u32)| u64::from(a.0) < end(b) && u64::from(b.0) < end(a);
+    let mut taken = vec![(own, 1)];
+    let mut inside = 1u64;
+    for range in listed.iter().copied().filter(|range| range.1 > 0) {
+        // 4294967295 is no id.
+        let fits = end(range) <= u64::from(u32::MAX) && inside + u64::from(range.1) <= u64::from(u32::MAX);
+        let exists = existing.iter().any(|have| have.0 <= range.0 && end(range) <= end(*have));
+        if fits && exists && !taken.iter().any(|other| overlap(*other, range)) && taken.len() <= MAX_RANGES {
+            taken.push(range);
+            inside += u64::from(range.1);
+        }
+    }
+    taken.split_off(1)
+}
+
+/// The map: 0 is the caller's own id, the ranges follow one another from 1.
+fn lines(own: u32, ranges: &[(u32, u32)]) -> Vec<IdRange> {
+    let mut map = vec![IdRange { inside: 0, outside: own, count: 1 }];
+    let mut inside = 1;
+    for (outside, count) in ranges.iter().copied() {
+        map.push(IdRange { inside, outside, count });
+        inside += count;
+    }
+    map
+}
+
+/// The name of an id map, for keys: the same for the same map only.
+fn kind(namespace: &UserNamespace) -> String {
+    match namespace {
+        UserNamespace::Single { uid, gid } => format!("single:{uid}:{gid}"),
+        UserNamespace::Ranges { uids, gids, .. } => {
+            let mut hash = Sha256::new();
+            for (tag, map) in [(b'u', uids), (b'g', gids)] {
+                for range in map {
+                    hash.update([tag]);
+                    for number in [range.inside, range.outside, range.count] {
+                        hash.update(number.to_le_bytes());
+                    }
+                }
+            }
+            let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            format!("ranges:{hex}")
+        }
+    }
+}
+
+/// A helper that can write maps: a root-owned program that is set-user-id or has file capabilities, on a file system where that counts. The
+/// system's directories come first.
+fn helper(name: &str) -> Option<PathBuf> {
+    let system = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = system.into_iter().map(PathBuf::from).chain(std::env::split_paths(&path));
+    directories.filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|file| is_privileged(file))
+}
+
+fn is_privileged(file: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(file) else { return false };
+    if !metadata.is_file()
+        || metadata.uid() != 0
+        || metadata.mode() & 0o111 == 0
+        || metadata.mode() & 0o022 != 0
+    {
+        return false;
+    }
+    if rustix::fs::statvfs(file).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOSUID)) {
+        return false;
+    }
+    let capabilities = || {
+        let mut value = [0u8; 64];
+        rustix::fs::getxattr(file, "security.capability", &mut value[..]).is_ok_and(|length| length > 0)
+    };
+    metadata.mode() & libc::S_ISUID != 0 || capabilities()
+}
+
+/// A text file; a missing, unreadable or oversized one is empty.
+fn read(path: &str) -> String {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)) {
+        Ok(length) if (length as u64) < MAX_FILE => String::from_utf8_lossy(&bytes).into_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYTHING: &str = "         0          0 4294967295\n";
+
+    fn facts() -> Facts {
+        Facts {
+            uid: 1000,
+            gid: 100,
+            passwd: "root:x:0:0::/root:/bin/sh\nalice:x:1000:100::/home/alice:/bin/sh\n".into(),
+            subuid: "root:1000000:65536\nalice:100000:65536\n".into(),
+            subgid: "alice:200000:65536\nalice:300000:10\n".into(),
+            uid_map: EVERYTHING.into(),
+            gid_map: EVERYTHING.into(),
+            newuidmap: Some("/usr/bin/newuidmap".into()),
+            newgidmap: Some("/usr/bin/newgidmap".into()),
+            no_new_privileges: false,
+        }
+    }
+
+    fn range(inside: u32, outside: u32, count: u32) -> IdRange {
+        IdRange { inside, outside, count }
+    }
+
+    fn maps(facts: &Facts) -> (Vec<IdRange>, Vec<IdRange>) {
+        match facts.plan() {
+            (UserNamespace::Ranges { uids, gids, .. }, None) => (uids, gids),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cause(facts: &Facts) -> String {
+        match facts.plan() {
+            (UserNamespace::Single { uid, gid }, Some(reason)) if (uid, gid) == (facts.uid, facts.gid) => {
+                reason.cause
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_own_id_is_root_and_the_ranges_follow() {
+        let (uids, gids) = maps(&facts());
+        assert_eq!(uids, [range(0, 1000, 1), range(1, 100_000, 65_536)]);
+        assert_eq!(gids, [range(0, 100, 1), range(1, 200_000, 65_536), range(65_537, 300_000, 10)]);
+    }
+
+    #[test]
+    fn ranges_go_by_name_and_by_number() {
+        let by_number = Facts { subuid: "1000:100000:5\n".into(), ..facts() };
+        assert_eq!(maps(&by_number).0[1], range(1, 100_000, 5));
+        let nameless = Facts {
+            passwd: String::new(),
+            subuid: "1000:100000:5\n".into(),
+            subgid: "1000:100000:5\n".into(),
+            ..facts()
+        };
+        assert_eq!(maps(&nameless).0[1], range(1, 100_000, 5));
+        // A group file is keyed by the user as well.
+        assert_eq!(maps(&nameless).1[1], range(1, 100_000, 5));
+    }
+
+    #[test]
+    fn damaged_and_overlapping_lines_are_left_out() {
+        let subuid = "alice:0:\nalice:x:1\nalice:100000:0\nalice:4294967290:100\nalice:500:1000\nalice:100000:10:1\n\
+                      alice:100000:10\n1000:100005:10\n  alice:100000:10\nalice:100010:10\n:1:1\n";
+        let map = maps(&Facts { subuid: subuid.into(), ..facts() }).0;
+        assert_eq!(map, [range(0, 1000, 1), range(1, 100_000, 10), range(11, 100_010, 10)]);
+        let many: String = (0..1000).map(|n| format!("alice:{}:1\n", 100_000 + 2 * n)).collect();
+        assert_eq!(maps(&Facts { subuid: many, ..facts() }).0.len(), 340);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(cause(&Facts { newgidmap: None, ..facts() }).contains("\"newgidmap\""));
+        assert!(
+            cause(&Facts { subuid: String::new(), ..facts() })
+                .contains("\"/etc/subuid\" has no range for user \"alice\"")
+        );
+        assert!(cause(&Facts { subgid: "bob:1:1".into(), ..facts() }).contains("/etc/subgid"));
+        assert!(cause(&Facts { no_new_privileges: true, ..facts() }).contains("no_new_privs"));
+        // Inside a container that has a few ids only.
+        let nested = Facts { uid_map: "0 100000 65536\n".into(), ..facts() };
+        assert!(cause(&nested).contains("exists in this user namespace"));
+        let (_, reason) = Facts { subuid: String::new(), ..facts() }.plan();
+        assert!(reason.unwrap().fix.ends_with(" alice"));
+    }
+
+    #[test]
+    fn root_in_rootless_mode_maps_its_own_id_too() {
+        let root =
+            Facts { uid: 0, gid: 0, no_new_privileges: true, subgid: "root:7000:3\n".into(), ..facts() };
+        let (uids, gids) = maps(&root);
+        assert_eq!(uids, [range(0, 0, 1), range(1, 1_000_000, 65_536)]);
+        assert_eq!(gids, [range(0, 0, 1), range(1, 7000, 3)]);
+    }
+
+    #[test]
+    fn kinds_tell_maps_apart() {
+        assert_eq!(plan(false).unwrap(), (None, "host".to_owned(), Vec::new()));
+        assert_eq!(kind(&UserNamespace::Single { uid: 5, gid: 6 }), "single:5:6");
+        let (namespace, _) = facts().plan();
+        let (other, _) = Facts { subuid: "alice:100000:65535\n".into(), ..facts() }.plan();
+        assert_eq!(kind(&namespace).len(), "ranges:".len() + 32);
+        assert_eq!(kind(&namespace), kind(&facts().plan().0));
+        assert_ne!(kind(&namespace), kind(&other));
+        let (namespace, kind, warnings) = plan(true).unwrap();
+        let single = matches!(namespace, Some(UserNamespace::Single { .. }));
+        assert_eq!(single, kind.starts_with("single:"));
+        assert_eq!(single, warnings.iter().any(|warning| warning.code == "single-id"));
+    }
+
+    #[test]
+    fn only_privileged_programs_are_helpers() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("newuidmap");
+        fs::write(&file, "#!/bin/sh\n").unwrap();
+        assert!(!is_privileged(&file));
+        assert!(!is_privileged(dir.path()));
+        assert!(!is_privileged(&dir.path().join("missing")));
+    }
+}

@@ -1,0 +1,297 @@
+//! Descriptors, manifests and indexes.
+//!
+//! A document is read as exactly one kind of thing: one that could be taken for a manifest by one reader and for an index by another is refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::platform::Platform;
+use super::{MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Media types that coble writes.
+pub(crate) mod media_type {
+    pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+    pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    pub(crate) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    pub(crate) const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+}
+
+/// Annotations that carry names.
+pub(crate) mod annotation {
+    pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+    pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+}
+
+/// How a layer blob is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// The media type of a layer that coble made itself.
+    pub(crate) const fn layer_media_type(self) -> &'static str {
+        match self {
+            Compression::None => media_type::LAYER,
+            Compression::Gzip => media_type::LAYER_GZIP,
+            Compression::Zstd => media_type::LAYER_ZSTD,
+        }
+    }
+}
+
+/// What a layer's media type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LayerFormat(pub(crate) Compression);
+
+/// The kinds of document that a descriptor can point to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MediaType {
+    Manifest,
+    Index,
+    Config,
+    Layer(LayerFormat),
+}
+
+impl MediaType {
+    /// The kind of a media type; what coble cannot use is an error that names it.
+    pub(crate) fn parse(text: &str) -> Result<MediaType> {
+        use Compression::{Gzip, None, Zstd};
+        let layer = |compression| Ok(MediaType::Layer(LayerFormat(compression)));
+        match text {
+            media_type::MANIFEST | media_type::DOCKER_MANIFEST => Ok(MediaType::Manifest),
+            media_type::INDEX | media_type::DOCKER_LIST => Ok(MediaType::Index),
+            media_type::CONFIG | media_type::DOCKER_CONFIG => Ok(MediaType::Config),
+            media_type::LAYER
+            | "application/vnd.docker.image.rootfs.diff.tar"
+            | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => layer(None),
+            media_type::LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => layer(Gzip),
+            media_type::LAYER_ZSTD | "application/vnd.docker.image.rootfs.diff.tar.zstd" => layer(Zstd),
+            _ => {
+                let shown: String = text.chars().take(120).collect();
+                let shown = shown.escape_debug();
+                let why = if text.contains("encrypted") {
+                    format!("layers of type \"{shown}\" are encrypted, which is not supported")
+                } else if text.contains("nondistributable") || text.contains("foreign") {
+                    format!("layers of type \"{shown}\" are kept elsewhere and not in the image, which is not supported")
+                } else {
+                    format!("media type \"{shown}\" is not supported")
+                };
+                Err(Error::new(ErrorKind::InvalidImage, why).with_object(text))
+            }
+        }
+    }
+}
+
+/// A pointer to content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Platform>,
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+        Descriptor { media_type: media_type.into(), digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// Whether the thing is an attestation about another manifest, which is not an image.
+    pub(crate) fn is_attestation(&self) -> bool {
+        self.annotations.contains_key("vnd.docker.reference.type")
+            || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
+    }
+}
+
+/// An image manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
+    pub(crate) media_type: String,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+}
+
+/// An image index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    pub(crate) media_type: String,
+    pub(crate) manifests: Vec<Descriptor>,
+}
+
+/// A manifest or an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Document {
+    Manifest(Manifest),
+    Index(Index),
+}
+
+/// Every field that tells the two kinds apart, as it stands in the JSON.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+    fs_layers: Option<serde::de::IgnoredAny>,
+}
+
+/// Reads a manifest or an index. `declared` is the media type of the descriptor that led here, which has to fit; for the
+/// `index.json` of a layout there is none.
+pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -> Result<Document> {
+    let invalid = |why: String| Error::new(ErrorKind::InvalidImage, format!("{what}: {why}")).with_object(what);
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} is larger than {MAX_DOCUMENT} bytes")).with_object(what));
+    }
+    let raw: Raw = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+    if raw.fs_layers.is_some() || raw.schema_version == Some(1) {
+        return Err(invalid("manifests of schema version 1 are not supported".into()));
+    }
+    if raw.schema_version != Some(2) {
+        return Err(invalid("the schema version is not 2".into()));
+    }
+    let is_index = raw.manifests.is_some();
+    if is_index && (raw.layers.is_some() || raw.config.is_some()) {
+        return Err(invalid("it claims to be a manifest and an index at once".into()));
+    }
+    let kind = if is_index { MediaType::Index } else { MediaType::Manifest };
+    for claimed in [declared, raw.media_type.as_deref()].into_iter().flatten() {
+        if MediaType::parse(claimed).map_err(|error| error.while_doing(what))? != kind {
+            return Err(invalid(format!("it is not what its media type \"{}\" says", claimed.escape_debug())));
+        }
+    }
+    if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref()) {
+        if declared != own {
+            return Err(invalid(format!("its media type is \"{}\", but \"{declared}\" was announced", own.escape_debug())));
+        }
+    }
+    let media_type = |default: &str| raw.media_type.as_deref().or(declared).unwrap_or(default).to_owned();
+    let too_many = |count: usize, most: usize, things: &str| {
+        (count > most).then(|| {
+            Error::new(ErrorKind::LimitExceeded, format!("{what} has {count} {things}, more than {most}")).with_object(what)
+        })
+    };
+    if let Some(manifests) = raw.manifests {
+        if let Some(error) = too_many(manifests.len(), MAX_DESCRIPTORS, "entries") {
+            return Err(error);
+        }
+        return Ok(Document::Index(Index { schema_version: 2, media_type: media_type(media_type::INDEX), manifests }));
+    }
+    let Some(config) = raw.config else { return Err(invalid("it has no configuration".into())) };
+    let layers = raw.layers.unwrap_or_default();
+    if let Some(error) = too_many(layers.len(), MAX_LAYERS, "layers") {
+        return Err(error);
+    }
+    if !matches!(MediaType::parse(&config.media_type), Ok(MediaType::Config)) {
+        return Err(invalid(format!("its configuration is \"{}\", so it is not an image", config.media_type.escape_debug())));
+    }
+    for layer in &layers {
+        match MediaType::parse(&layer.media_type).map_err(|error| error.while_doing(what))? {
+            MediaType::Layer(_) => {}
+            _ => return Err(invalid(format!("media type \"{}\" is not a layer", layer.media_type.escape_debug()))),
+        }
+    }
+    let media_type = media_type(media_type::MANIFEST);
+    Ok(Document::Manifest(Manifest { schema_version: 2, media_type, config, layers }))
+}
+
+/// `null` for "not there", which Go programs write for empty maps and slices.
+pub(super) fn null_is_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(media_type: &str) -> String {
+        format!(r#"{{"mediaType":"{media_type}","digest":"sha256:{}","size":3}}"#, "ab".repeat(32))
+    }
+
+    fn manifest(layers: &str) -> String {
+        format!(r#"{{"schemaVersion":2,"config":{},"layers":{layers}}}"#, descriptor(media_type::CONFIG))
+    }
+
+    fn kind(json: &str, declared: Option<&str>) -> std::result::Result<&'static str, ErrorKind> {
+        match parse_document(json.as_bytes(), declared, "doc") {
+            Ok(Document::Manifest(_)) => Ok("manifest"),
+            Ok(Document::Index(_)) => Ok("index"),
+            Err(error) => Err(error.kind()),
+        }
+    }
+
+    #[test]
+    fn each_document_is_one_kind_of_thing() {
+        assert_eq!(kind(&manifest("[]"), None), Ok("manifest"));
+        assert_eq!(kind(&manifest("null"), Some(media_type::MANIFEST)), Ok("manifest"));
+        assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#, None), Ok("index"));
+        let both = format!(r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}}"#, descriptor(media_type::CONFIG));
+        let layers_only = r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#;
+        for json in [both.as_str(), layers_only] {
+            assert_eq!(kind(json, None), Err(ErrorKind::InvalidImage));
+        }
+        assert_eq!(kind(&manifest("[]"), Some(media_type::INDEX)), Err(ErrorKind::InvalidImage));
+        assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#, Some(media_type::MANIFEST)), Err(ErrorKind::InvalidImage));
+        let own = manifest("[]").replace("{\"schemaVersion\"", &format!("{{\"mediaType\":\"{}\",\"schemaVersion\"", media_type::DOCKER_MANIFEST));
+        assert_eq!(kind(&own, Some(media_type::MANIFEST)), Err(ErrorKind::InvalidImage));
+        assert_eq!(kind(&own, Some(media_type::DOCKER_MANIFEST)), Ok("manifest"));
+    }
+
+    #[test]
+    fn malformed_documents_are_errors() {
+        for json in [
+            "", "null", "[]", "{}", "3", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            r#"{"schemaVersion":2,"config":null}"#, r#"{"schemaVersion":2,"manifests":[null]}"#,
+            r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#,
+            r#"{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:../../etc","size":1}]}"#,
+        ] {
+            assert_eq!(kind(json, None), Err(ErrorKind::InvalidImage), "{json}");
+        }
+        let negative = manifest(&format!("[{}]", descriptor(media_type::LAYER).replace(":3}", ":-3}")));
+        assert_eq!(kind(&negative, None), Err(ErrorKind::InvalidImage));
+        let deep = "[".repeat(100_000);
+        assert_eq!(kind(&deep, None), Err(ErrorKind::InvalidImage));
+        assert_eq!(kind(&" ".repeat(MAX_DOCUMENT as usize + 1), None), Err(ErrorKind::LimitExceeded));
+        let layers = vec![descriptor(media_type::LAYER); MAX_LAYERS + 1].join(",");
+        assert_eq!(kind(&manifest(&format!("[{layers}]")), None), Err(ErrorKind::LimitExceeded));
+    }
+
+    #[test]
+    fn layers_that_cannot_be_used_are_refused_by_name() {
+        for media_type in [
+            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "text/plain",
+        ] {
+            let error = parse_document(manifest(&format!("[{}]", descriptor(media_type))).as_bytes(), None, "doc").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidImage);
+            assert!(error.to_string().contains(media_type), "{error}");
+        }
+        let artifact = manifest("[]").replace(media_type::CONFIG, "application/vnd.oci.empty.v1+json");
+        assert_eq!(kind(&artifact, None), Err(ErrorKind::InvalidImage));
+    }
+}

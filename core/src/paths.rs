@@ -1,0 +1,103 @@
+//! Where an engine keeps its things.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::engine::EngineOptions;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+
+/// The two roots of an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Roots {
+    pub(crate) data: PathBuf,
+    pub(crate) run: PathBuf,
+}
+
+impl Roots {
+    /// The roots that the options and the user's environment give. Nothing is made.
+    pub(crate) fn of(options: &EngineOptions) -> Result<Roots> {
+        let uid = rustix::process::geteuid();
+        let data = match &options.data_root {
+            Some(path) => absolute(path)?,
+            None if uid.is_root() => PathBuf::from("/var/lib/coble"),
+            None => match env_dir("XDG_DATA_HOME") {
+                Some(dir) => dir.join("coble"),
+                None => env_dir("HOME")
+                    .ok_or_else(|| {
+                        Error::new(ErrorKind::InvalidArgument, "no place for the data root: HOME is not set")
+                            .with_hint("give a data root, or set HOME or XDG_DATA_HOME")
+                    })?
+                    .join(".local/share/coble"),
+            },
+        };
+        let run = match &options.run_root {
+            Some(path) => absolute(path)?,
+            None => {
+                let base = if uid.is_root() {
+                    PathBuf::from("/run/coble")
+                } else {
+                    match env_dir("XDG_RUNTIME_DIR").filter(|dir| dir.is_dir()) {
+                        Some(dir) => dir.join("coble"),
+                        None => PathBuf::from(format!("/tmp/coble-run-{}", uid.as_raw())),
+                    }
+                };
+                // The default data root has its run root at the base; every other one has its own beside it.
+                base.join(if options.data_root.is_none() { "default".to_owned() } else { key_of(&data) })
+            }
+        };
+        Ok(Roots { data, run })
+    }
+}
+
+/// Makes the run root and the directory of containers in it, mode 0700 whatever the umask, and refuses one that somebody else could change. Returns its path
+/// without symbolic links.
+pub(crate) fn make_run_root(path: &Path) -> Result<PathBuf> {
+    let doing = || format!("making the run root \"{}\"", path.display());
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).call("mkdir", parent).context(doing)?;
+    }
+    make_private_dir(path).context(doing)?;
+    make_private_dir(&path.join("containers")).context(doing)?;
+    std::fs::canonicalize(path).call("realpath", path)
+}
+
+/// Makes a directory of mode 0700, whatever the umask; one that is there has to be ours.
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Error::io("mkdir", path, &error)),
+    }
+    let metadata = std::fs::metadata(path).call("stat", path)?;
+    let uid = rustix::process::geteuid().as_raw();
+    if !metadata.is_dir() || metadata.uid() != uid {
+        let why = format!("\"{}\" is not a directory of user {uid}", path.display());
+        return Err(Error::new(ErrorKind::PermissionDenied, why)
+            .with_object(path.to_string_lossy())
+            .with_hint("give a data root and a run root of your own"));
+    }
+    if metadata.mode() & 0o7777 != 0o700 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).call("chmod", path)?;
+    }
+    Ok(())
+}
+
+/// A short name for a path, for places that several stores share.
+pub(crate) fn key_of(path: &Path) -> String {
+    let hash = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::new(ErrorKind::InvalidArgument, "an empty path is no root"));
+    }
+    std::path::absolute(path).call("getcwd", path)
+}
+
+/// A directory of the environment; relative values are ignored, as the XDG base directory specification asks.
+fn env_dir(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}

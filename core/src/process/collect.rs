@@ -1,0 +1,206 @@
+//! Feeding a program's input and collecting its output, while waiting for its end. One thread, one `poll`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::PollFlags;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use super::{Deadline, poll};
+use crate::cancel::CancelToken;
+use crate::error::{Call, Error, ErrorKind, Result};
+use crate::sys;
+
+/// The streams of a program, as far as the engine holds them.
+#[derive(Debug, Default)]
+pub(crate) struct Collector {
+    /// The write end of standard input and what goes there.
+    pub(crate) input: Option<(OwnedFd, Vec<u8>)>,
+    /// The read end of standard output.
+    pub(crate) stdout: Option<OwnedFd>,
+    /// The read end of standard error.
+    pub(crate) stderr: Option<OwnedFd>,
+    /// The most bytes of each stream.
+    pub(crate) limit: u64,
+}
+
+/// What was collected.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// What a look at the control socket told.
+#[derive(Debug)]
+pub(crate) enum Ended<T> {
+    /// The program ended.
+    Yes(T),
+    /// Something else arrived.
+    NotYet,
+}
+
+/// Bytes read at once. As much as a pipe holds.
+const CHUNK: usize = 64 * 1024;
+
+impl Collector {
+    /// Moves bytes until the program has ended. `control` is readable when there may be news of that, which `ended` then reads. After the end, output is read
+    /// until its own end if `to_the_end` (all writers are dead then), otherwise as far as it is there.
+    pub(crate) fn collect<T>(
+        mut self,
+        control: &impl AsFd,
+        mut ended: impl FnMut() -> Result<Ended<T>>,
+        to_the_end: bool,
+        deadline: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<(T, Collected)> {
+        for fd in [self.input.as_ref().map(|(fd, _)| fd), self.stdout.as_ref(), self.stderr.as_ref()] {
+            if let Some(fd) = fd {
+                nonblocking(fd)?;
+            }
+        }
+        if self.input.as_ref().is_some_and(|(_, data)| data.is_empty()) {
+            self.input = None;
+        }
+        let mut sent = 0;
+        let mut out = Collected::default();
+        let mut end = None;
+        let mut ready = Vec::new();
+        loop {
+            if end.is_some() && self.stdout.is_none() && self.stderr.is_none() {
+                break;
+            }
+            let mut wanted = Vec::with_capacity(4);
+            let mut sources = Vec::with_capacity(4);
+            if end.is_none() {
+                wanted.push((control.as_fd(), PollFlags::IN));
+                sources.push(0);
+                if let Some((fd, _)) = &self.input {
+                    wanted.push((fd.as_fd(), PollFlags::OUT));
+                    sources.push(1);
+                }
+            }
+            if let Some(fd) = &self.stdout {
+                wanted.push((fd.as_fd(), PollFlags::IN));
+                sources.push(2);
+            }
+            if let Some(fd) = &self.stderr {
+                wanted.push((fd.as_fd(), PollFlags::IN));
+                sources.push(3);
+            }
+            let wait = if end.is_some() && !to_the_end { Deadline::after(Some(Default::default())) } else { deadline };
+            if poll(&wanted, &mut ready, wait, cancel)? == 0 {
+                if end.is_some() && !to_the_end {
+                    break;
+                }
+                return Err(Error::new(ErrorKind::Timeout, "the program did not end in time"));
+            }
+            drop(wanted);
+            for (source, events) in sources.iter().zip(&ready) {
+                if events.is_empty() {
+                    continue;
+                }
+                match source {
+                    0 => {
+                        if let Ended::Yes(value) = ended()? {
+                            end = Some(value);
+                            self.input = None;
+                        }
+                    }
+                    1 => {
+                        if let Some((fd, data)) = &self.input {
+                            match sys::write_without_sigpipe(fd.as_fd(), data.get(sent..).unwrap_or_default()) {
+                                Ok(n) => sent += n,
+                                Err(Errno::AGAIN | Errno::INTR) => {}
+                                // The program does not want more.
+                                Err(Errno::PIPE) => sent = data.len(),
+                                Err(errno) => return Err(errno).call("write", "standard input"),
+                            }
+                            if sent >= data.len() {
+                                self.input = None;
+                            }
+                        }
+                    }
+                    2 => take(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?,
+                    _ => take(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?,
+                }
+            }
+        }
+        match end {
+            Some(end) => Ok((end, out)),
+            None => Err(Error::new(ErrorKind::Internal, "the program's end was not seen")),
+        }
+    }
+}
+
+/// Reads what is there; closes the stream at its end.
+fn take(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str) -> Result<()> {
+    let Some(fd) = stream else { return Ok(()) };
+    if into.capacity() - into.len() < CHUNK {
+        into.try_reserve(CHUNK.max(into.capacity())).map_err(|_| {
+            Error::new(ErrorKind::LimitExceeded, format!("no memory for more of {name}"))
+        })?;
+    }
+    let start = into.len();
+    match rustix::io::read(&*fd, rustix::buffer::spare_capacity(into)) {
+        Ok(0) => *stream = None,
+        Ok(_) if into.len() as u64 > limit => {
+            into.truncate(start);
+            return Err(Error::new(ErrorKind::LimitExceeded, format!("{name} is longer than {limit} bytes"))
+                .with_hint("give the run a file or pipe for its output, or a larger limit"));
+        }
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+        Err(errno) => return Err(errno).call("read", name),
+    }
+    Ok(())
+}
+
+fn nonblocking(fd: &OwnedFd) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(fd).call("fcntl", "standard stream")?;
+    rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).call("fcntl", "standard stream")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn input_goes_through_and_output_comes_back() {
+        let (stdin_read, stdin_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (stdout_read, stdout_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (control_read, control_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let data: Vec<u8> = (0..500_000u32).map(|i| i as u8).collect();
+        let echo = std::thread::spawn(move || {
+            std::io::copy(&mut std::fs::File::from(stdin_read), &mut std::fs::File::from(stdout_write)).unwrap();
+            drop(control_write);
+        });
+        let collector =
+            Collector { input: Some((stdin_write, data.clone())), stdout: Some(stdout_read), stderr: None, limit: 1 << 20 };
+        let (_, collected) = collector
+            .collect(&control_read, || Ok(Ended::Yes(())), true, Deadline::never(), &CancelToken::never())
+            .unwrap();
+        echo.join().unwrap();
+        assert_eq!(collected.stdout, data);
+    }
+
+    #[test]
+    fn limits_deadlines_and_cancelling_end_it() {
+        let run = |limit, deadline, cancel: &CancelToken| {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let (control, _keep) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            rustix::io::write(&write, &[0; 100]).unwrap();
+            let collector = Collector { stdout: Some(read), limit, ..Collector::default() };
+            collector
+                .collect(&control, || Ok(Ended::<()>::NotYet), true, deadline, cancel)
+                .unwrap_err()
+                .kind()
+        };
+        let soon = Deadline::after(Some(std::time::Duration::from_millis(20)));
+        assert_eq!(run(99, Deadline::never(), &CancelToken::never()), ErrorKind::LimitExceeded);
+        assert_eq!(run(100, soon, &CancelToken::never()), ErrorKind::Timeout);
+        let token = CancelToken::new();
+        token.cancel();
+        assert_eq!(run(100, Deadline::never(), &token), ErrorKind::Cancelled);
+    }
+}

@@ -1,0 +1,135 @@
+//! From the shim's (step, errno, object) to the engine's errors and warnings: the only place that does it.
+
+use coble_protocol::{Failure, Step};
+
+use crate::container::Warning;
+use crate::error::{Error, ErrorKind, errno_text, kind_of_errno};
+
+/// The error that a failure of the shim is.
+pub(crate) fn error_of(failure: &Failure) -> Error {
+    let object = printable(&failure.object);
+    let mut error = Error::new(kind_of(failure), sentence(failure, &object)).with_object(object);
+    if failure.errno != 0 {
+        error = error.with_errno(failure.errno);
+    }
+    match hint(failure) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The warning that a failure of something not essential is.
+pub(crate) fn warning_of(failure: &Failure) -> Warning {
+    Warning { code: code(failure.step), message: sentence(failure, &printable(&failure.object)) }
+}
+
+fn sentence(failure: &Failure, object: &str) -> String {
+    let mut text = format!("cannot {}", failure.step.text());
+    if !object.is_empty() {
+        text.push_str(&format!(" \"{object}\""));
+    }
+    let cause = match (failure.detail.as_str(), failure.errno) {
+        ("", 0) => String::new(),
+        ("", errno) => errno_text(errno),
+        (detail, 0) => detail.to_owned(),
+        (detail, errno) => format!("{detail}: {}", errno_text(errno)),
+    };
+    if !cause.is_empty() {
+        text.push_str(": ");
+        text.push_str(&cause);
+    }
+    text
+}
+
+fn kind_of(failure: &Failure) -> ErrorKind {
+    use ErrorKind as Kind;
+    let errno = failure.errno;
+    if matches!(errno, libc::ENOSPC | libc::EDQUOT) {
+        return Kind::StorageFull;
+    }
+    match failure.step {
+        Step::User | Step::Group => Kind::UserNotFound,
+        Step::FindProgram => Kind::CommandNotFound,
+        // The program was found, so what is missing is its interpreter.
+        Step::Exec if errno == libc::ENOENT => Kind::CommandNotFound,
+        Step::Exec => Kind::CommandNotExecutable,
+        Step::WorkingDirectory => Kind::InvalidArgument,
+        Step::InvalidArchive => Kind::InvalidArchive,
+        Step::ReadArchive if errno == 0 => Kind::InvalidArchive,
+        Step::ArchiveLimit => Kind::LimitExceeded,
+        Step::Mount | Step::ProvideFile if errno == 0 => Kind::InvalidImage,
+        Step::Protocol => Kind::MonitorLost,
+        Step::Internal => Kind::Internal,
+        Step::Signal if errno == libc::ESRCH => Kind::InvalidState,
+        Step::Join if errno == libc::ESRCH || errno == 0 => Kind::InvalidState,
+        Step::UserNamespace | Step::MonitorNamespace | Step::Clone | Step::RootMount
+            if matches!(errno, libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ENOSPC | libc::ENODEV) =>
+        {
+            Kind::Unsupported
+        }
+        _ if errno == 0 => Kind::Unsupported,
+        _ => match kind_of_errno(errno) {
+            // A path inside the container is not a path of the caller.
+            Kind::PathNotFound => Kind::Io,
+            kind => kind,
+        },
+    }
+}
+
+fn hint(failure: &Failure) -> Option<&'static str> {
+    match failure.step {
+        Step::UserNamespace
+        | Step::MonitorNamespace
+        | Step::Clone
+        | Step::RootMount
+        | Step::IdMap
+        | Step::Seccomp
+        | Step::Sandbox => Some("run `coble doctor` to see what this host does not allow"),
+        Step::Exec if failure.errno == libc::ENOENT => {
+            Some("the program is there, but the interpreter or dynamic loader that it names is not in the image")
+        }
+        Step::Exec if failure.errno == libc::ENOEXEC => Some("is it made for another architecture, or a script without \"#!\"?"),
+        _ => None,
+    }
+}
+
+/// `WorkingDirectory` becomes `working-directory`.
+fn code(step: Step) -> String {
+    let mut code = String::new();
+    for (i, c) in step.name().char_indices() {
+        if c.is_ascii_uppercase() && i > 0 {
+            code.push('-');
+        }
+        code.push(c.to_ascii_lowercase());
+    }
+    code
+}
+
+/// Bytes that a container or an archive chose, made harmless for a terminal.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_have_the_kinds_that_exit_statuses_come_from() {
+        let missing = error_of(&Failure::new(Step::FindProgram, libc::ENOENT, "nope"));
+        assert_eq!((missing.kind(), missing.kind().exit_status()), (ErrorKind::CommandNotFound, 127));
+        let denied = error_of(&Failure::new(Step::Exec, libc::EACCES, "/etc/passwd"));
+        assert_eq!((denied.kind(), denied.kind().exit_status()), (ErrorKind::CommandNotExecutable, 126));
+        assert_eq!(denied.message(), "cannot execute \"/etc/passwd\": permission denied");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        let error = error_of(&Failure::new(Step::WriteEntry, libc::EIO, b"a\x1b[2Jb\n"));
+        assert!(!error.to_string().contains('\x1b'), "{error}");
+        assert_eq!(warning_of(&Failure::rule(Step::Device, "null", "x")).code, "device");
+    }
+}

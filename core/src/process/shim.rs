@@ -1,0 +1,103 @@
+//! The embedded helper executable.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use coble_protocol::{Connection, Hello, VERSION};
+
+use super::{Deadline, readable};
+use crate::cancel::CancelToken;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::sys;
+
+static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/coble-shim"));
+
+/// How long a shim may take from exec to its first word. Far beyond what a loaded machine needs; a guard against a hang.
+const HELLO: Duration = Duration::from_secs(60);
+
+/// The shim as a file that can be executed by descriptor and by nobody be changed.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    program: OwnedFd,
+}
+
+impl Shim {
+    /// Makes the file: a sealed memfd, or where that cannot be, an unnamed file in the run root.
+    pub(crate) fn new(run_root: &Path) -> Result<Shim> {
+        if let Some(path) = std::env::var_os("COBLE_SHIM") {
+            let program = File::open(&path).call("open", &path).context(|| "COBLE_SHIM".into())?;
+            return Ok(Shim { program: program.into() });
+        }
+        match sealed_memfd() {
+            Ok(program) => Ok(Shim { program }),
+            Err(errno) => {
+                let program = unnamed_file(run_root).context(|| format!("memfd_create for the helper: {errno}"))?;
+                Ok(Shim { program })
+            }
+        }
+    }
+
+    /// Starts a shim and hears its [`Hello`].
+    pub(crate) fn start(&self, cancel: &CancelToken) -> Result<Connection> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .call("socketpair", "control socket")?;
+        sys::spawn_shim(self.program.as_fd(), theirs.as_fd()).map_err(|errno| {
+            Error::syscall("execveat", "coble-shim", errno.raw_os_error())
+                .while_doing("starting the helper")
+                .with_hint("run `coble doctor` to see what this host does not allow")
+        })?;
+        drop(theirs);
+        let connection = Connection::new(ours);
+        readable(&connection, Deadline::after(Some(HELLO)), cancel, "the helper's first message")?;
+        match connection.recv::<Hello>() {
+            Ok(Some((hello, _))) if hello.version == VERSION => Ok(connection),
+            Ok(Some((hello, _))) => Err(Error::new(
+                ErrorKind::Internal,
+                format!("the helper speaks version {} of the protocol, this library {VERSION}", hello.version),
+            )),
+            Ok(None) => Err(Error::new(ErrorKind::MonitorLost, "the helper ended before its first message")),
+            Err(error) => Err(Error::new(ErrorKind::MonitorLost, format!("the helper's first message: {error}"))),
+        }
+    }
+}
+
+fn sealed_memfd() -> Result<OwnedFd, Errno> {
+    /// `MFD_EXEC`, of Linux 6.3; older kernels refuse the flag.
+    const EXEC: MemfdFlags = MemfdFlags::from_bits_retain(0x10);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memfd = match rustix::fs::memfd_create(c"coble-shim", flags | EXEC) {
+        Err(Errno::INVAL) => rustix::fs::memfd_create(c"coble-shim", flags)?,
+        result => result?,
+    };
+    let mut rest = PROGRAM;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&memfd, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    rustix::fs::fcntl_add_seals(
+        &memfd,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
+    Ok(memfd)
+}
+
+/// A file without a name, reopened for reading, so that it can be executed while nobody can write to it.
+fn unnamed_file(run_root: &Path) -> Result<OwnedFd> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .mode(0o500)
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
+        .open(run_root)
+        .call("open(O_TMPFILE)", run_root)?;
+    file.write_all(PROGRAM).call("write", run_root)?;
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+    Ok(File::open(&path).call("open", &path)?.into())
+}

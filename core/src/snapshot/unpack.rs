@@ -1,0 +1,287 @@
+//! Unpacking a stack of layers, lowest first.
+//!
+//! Each layer is applied in a directory whose name follows from what it will be, and which its maker has locked: so the same layer is
+//! unpacked once, by whoever comes first, and the others wait. The whole stack is synced once, then renamed and recorded in one transaction.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rusqlite::{OptionalExtension, params};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{TEMPORARY, Worker, number};
+use crate::cancel::CancelToken;
+use crate::content::mismatch;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::oci::{Algorithm, Digest};
+use crate::state::{Locked, Store, images::signed, list_names, random_hex};
+
+/// The name of the tree in a layer's directory.
+const TREE: &str = "fs";
+
+/// A layer's blob in the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blob<'a> {
+    pub(crate) digest: &'a Digest,
+    pub(crate) size: u64,
+}
+
+/// Layers that are being stacked. Used within a session. What is not published is removed when the stack is dropped.
+pub(crate) struct Stack<'a> {
+    store: &'a Store,
+    worker: &'a dyn Worker,
+    /// Lowest first.
+    layers: Vec<Layer>,
+}
+
+struct Layer {
+    diff_id: Digest,
+    chain_id: Digest,
+    /// The tree.
+    tree: OwnedFd,
+    place: Place,
+}
+
+enum Place {
+    Published(i64),
+    /// In a temporary directory of ours.
+    Pending { name: String, lock: Locked, bytes: u64 },
+}
+
+impl<'a> Stack<'a> {
+    pub(crate) fn new(store: &'a Store, worker: &'a dyn Worker) -> Stack<'a> {
+        Stack { store, worker, layers: Vec::new() }
+    }
+
+    /// Puts a layer on top. Returns its diff id, which is checked if it is known.
+    pub(crate) fn push(&mut self, blob: Blob<'_>, expected: Option<&Digest>, cancel: &CancelToken) -> Result<Digest> {
+        if let Some(diff_id) = expected {
+            if diff_id.algorithm() != Algorithm::Sha256 {
+                return Err(Error::new(ErrorKind::InvalidImage, format!("diff id {diff_id} is not a sha256 digest"))
+                    .with_object(diff_id.as_str()));
+            }
+        }
+        let layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
+        let diff_id = layer.diff_id.clone();
+        self.layers.push(layer);
+        Ok(diff_id)
+    }
+
+    fn chain_id(&self, diff_id: &Digest) -> Digest {
+        match self.layers.last() {
+            None => diff_id.clone(),
+            Some(below) => Digest::of(format!("{} {diff_id}", below.chain_id).as_bytes()),
+        }
+    }
+
+    fn obtain(&self, blob: Blob<'_>, expected: Option<&Digest>, cancel: &CancelToken) -> Result<Layer> {
+        let store = self.store;
+        // What the directory will hold, as far as it is known beforehand.
+        let key = match expected {
+            Some(diff_id) => format!("{}\n{}", self.chain_id(diff_id), store.idmap),
+            None => format!("blob {}\n{}", blob.digest, store.idmap),
+        };
+        let name: String = TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
+        let mut pause = crate::state::Pause::default();
+        loop {
+            if let Some(diff_id) = expected {
+                if let Some(layer) = self.existing(diff_id)? {
+                    return Ok(layer);
+                }
+            }
+            let Some(lock) = self.lock(&name, cancel)? else {
+                pause.wait(cancel)?;
+                continue;
+            };
+            // The one who had the lock may have been done with it.
+            if let Some(diff_id) = expected {
+                if let Some(layer) = self.existing(diff_id)? {
+                    self.remove(&name, &lock)?;
+                    return Ok(layer);
+                }
+            }
+            return match self.apply(blob, expected, &name, &lock, cancel) {
+                Ok((diff_id, tree, bytes)) => {
+                    let chain_id = self.chain_id(&diff_id);
+                    Ok(Layer { diff_id, chain_id, tree, place: Place::Pending { name, lock, bytes } })
+                }
+                Err(error) => {
+                    // If this fails too, the sweep finds it.
+                    let _ = self.remove(&name, &lock);
+                    Err(error)
+                }
+            };
+        }
+    }
+
+    /// A layer that somebody has unpacked.
+    fn existing(&self, diff_id: &Digest) -> Result<Option<Layer>> {
+        let store = self.store;
+        let chain_id = self.chain_id(diff_id);
+        let Some(n) = store.db.read(|connection| number(connection, &chain_id, &store.idmap))? else { return Ok(None) };
+        let tree = open_tree(store, &n.to_string())?;
+        Ok(Some(Layer { diff_id: diff_id.clone(), chain_id, tree, place: Place::Published(n) }))
+    }
+
+    /// Makes and locks a temporary directory; None if somebody else has it.
+    fn lock(&self, name: &str, cancel: &CancelToken) -> Result<Option<Locked>> {
+        let store = self.store;
+        let path = store.paths.layers().join(name);
+        let _gate = store.gate.shared(cancel)?;
+        crate::state::make_dir(&store.layers, name, &store.paths.layers())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(&store.layers, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Error::syscall("open", path, errno.raw_os_error())),
+        };
+        let Some(lock) = Locked::try_exclusive(fd, &path)? else { return Ok(None) };
+        // Still the directory of this name? The one who had it may have moved it to its final place.
+        let ours = rustix::fs::fstat(lock.fd()).call("fstat", &path)?;
+        match rustix::fs::statat(&store.layers, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => Ok(Some(lock)),
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::syscall("stat", path, errno.raw_os_error())),
+        }
+    }
+
+    fn apply(
+        &self,
+        blob: Blob<'_>,
+        expected: Option<&Digest>,
+        name: &str,
+        lock: &Locked,
+        cancel: &CancelToken,
+    ) -> Result<(Digest, OwnedFd, u64)> {
+        let store = self.store;
+        let path = store.paths.layers().join(name);
+        // A process that died may have left a part of the tree.
+        let listing = crate::state::open_dir(&store.layers, name, &store.paths.layers())?;
+        if !list_names(&listing, &path)?.is_empty() {
+            self.worker.remove(lock.fd().as_fd(), &[TREE])?;
+        }
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdirat(lock.fd(), TREE, mode).call("mkdir", path.join(TREE))?;
+        rustix::fs::chmodat(lock.fd(), TREE, mode, AtFlags::empty()).call("chmod", path.join(TREE))?;
+        let tree = open_tree(store, name)?;
+        let input = store.content.open_blob(blob.digest, blob.size)?;
+        let lower: Vec<BorrowedFd<'_>> = self.layers.iter().rev().map(|layer| layer.tree.as_fd()).collect();
+        let done = self.worker.apply(tree.as_fd(), input.as_fd(), &lower, cancel)?;
+        let found = Digest::from_sha256(&done.diff_sha256);
+        match expected {
+            Some(expected) if *expected != found => Err(mismatch(expected, &found)),
+            _ => Ok((found, tree, done.content_bytes)),
+        }
+    }
+
+    /// Records everything that is pending. Returns the numbers of all layers, lowest first.
+    pub(crate) fn publish(mut self) -> Result<Vec<i64>> {
+        let store = self.store;
+        if self.layers.iter().any(|layer| matches!(layer.place, Place::Pending { .. })) {
+            rustix::fs::syncfs(&store.layers).call("syncfs", store.paths.layers())?;
+        }
+        let mut superfluous = Vec::new();
+        let layers = &mut self.layers;
+        let placed = store.db.write(|tx| {
+            let mut placed: Vec<i64> = Vec::with_capacity(layers.len());
+            for layer in layers.iter() {
+                let n = match &layer.place {
+                    Place::Published(n) => *n,
+                    Place::Pending { name, bytes, .. } => {
+                        let n: Option<i64> = tx
+                            .prepare_cached(
+                                "INSERT INTO layers (chain_id, idmap, parent, diff_id, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
+                                 ON CONFLICT (chain_id, idmap) DO NOTHING RETURNING n",
+                            )?
+                            .query_row(
+                                params![
+                                    layer.chain_id.as_str(),
+                                    store.idmap,
+                                    placed.last(),
+                                    layer.diff_id.as_str(),
+                                    signed(*bytes)
+                                ],
+                                |row| row.get(0),
+                            )
+                            .optional()?;
+                        match n {
+                            Some(n) => {
+                                place(store, name, n)?;
+                                n
+                            }
+                            None => {
+                                superfluous.push(name.clone());
+                                number(tx, &layer.chain_id, &store.idmap)?.ok_or_else(|| {
+                                    Error::new(ErrorKind::Internal, "a layer is there and is not there")
+                                })?
+                            }
+                        }
+                    }
+                };
+                placed.push(n);
+            }
+            rustix::fs::fsync(&store.layers).call("fsync", store.paths.layers())?;
+            Ok(placed)
+        })?;
+        if !superfluous.is_empty() {
+            let names: Vec<&str> = superfluous.iter().map(String::as_str).collect();
+            self.worker.remove(store.layers.as_fd(), &names)?;
+        }
+        for (layer, n) in self.layers.iter_mut().zip(&placed) {
+            layer.place = Place::Published(*n);
+        }
+        Ok(placed)
+    }
+
+    /// Removes a temporary directory of ours with everything in it.
+    fn remove(&self, name: &str, lock: &Locked) -> Result<()> {
+        self.worker.remove(lock.fd().as_fd(), &[TREE])?;
+        match rustix::fs::unlinkat(&self.store.layers, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::syscall("rmdir", self.store.paths.layers().join(name), errno.raw_os_error())),
+        }
+    }
+}
+
+impl Drop for Stack<'_> {
+    fn drop(&mut self) {
+        for layer in &self.layers {
+            if let Place::Pending { name, lock, .. } = &layer.place {
+                let _ = self.remove(name, lock);
+            }
+        }
+    }
+}
+
+/// Gives a directory its final name, within the transaction that made the number.
+fn place(store: &Store, name: &str, n: i64) -> Result<()> {
+    let path: PathBuf = store.paths.layers().join(n.to_string());
+    let rename = || {
+        rustix::fs::renameat_with(&store.layers, name, &store.layers, n.to_string(), RenameFlags::NOREPLACE)
+    };
+    match rename() {
+        Err(Errno::EXIST) => {
+            // The number is new, so this is what a process left that died between the rename and the commit.
+            let gone = format!("{TEMPORARY}gone-{n}-{}", random_hex(4)?);
+            rustix::fs::renameat(&store.layers, n.to_string(), &store.layers, gone).call("rename", &path)?;
+            rename().call("rename", &path)
+        }
+        Err(Errno::INVAL) => {
+            // A file system without RENAME_NOREPLACE.
+            rustix::fs::renameat(&store.layers, name, &store.layers, n.to_string()).call("rename", &path)
+        }
+        result => result.call("rename", &path),
+    }
+}
+
+fn open_tree(store: &Store, name: &str) -> Result<OwnedFd> {
+    let tree = format!("{name}/{TREE}");
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(&store.layers, &tree, flags | OFlags::RDONLY, Mode::empty()) {
+        // The image may have made its root unreadable for its owner.
+        Err(Errno::ACCESS) => rustix::fs::openat(&store.layers, &tree, flags | OFlags::PATH, Mode::empty()),
+        result => result,
+    }
+    .call("open", store.paths.layers().join(tree))
+}

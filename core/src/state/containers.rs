@@ -1,0 +1,305 @@
+//! Rows of containers.
+
+use rusqlite::{Connection, Params, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::Db;
+use super::images::signed;
+use crate::container::{ContainerSpec, Isolation, State, Warning};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A container, as the database has it. Times are nanoseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ContainerRow {
+    /// 64 hexadecimal digits.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The image as the caller named it.
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    /// What was asked for, as JSON.
+    pub(crate) spec: String,
+    /// Program and arguments, as JSON.
+    pub(crate) command: String,
+    /// The name of the state.
+    pub(crate) state: String,
+    pub(crate) created_at: u64,
+    pub(crate) started_at: Option<u64>,
+    pub(crate) finished_at: Option<u64>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) pid: Option<i32>,
+    pub(crate) error: Option<String>,
+    /// The session that it belongs to, if it is bound to one.
+    pub(crate) session: Option<String>,
+    pub(crate) auto_remove: bool,
+    /// What the last run got, as JSON.
+    pub(crate) run: Option<String>,
+}
+
+/// What the current or last run of a container got.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct RunInfo {
+    pub(crate) isolation: Option<Isolation>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl ContainerRow {
+    /// The state as this row has it.
+    pub(crate) fn state(&self) -> Result<State> {
+        [State::Created, State::Running, State::Exited].into_iter().find(|state| state.name() == self.state).ok_or_else(|| {
+            self.damaged(&format!("unknown state \"{}\"", self.state))
+        })
+    }
+
+    /// What was asked for.
+    pub(crate) fn spec(&self) -> Result<ContainerSpec> {
+        self.json(&self.spec)
+    }
+
+    /// Program and arguments.
+    pub(crate) fn command(&self) -> Result<Vec<String>> {
+        self.json(&self.command)
+    }
+
+    /// What the last run got; nothing if there was none.
+    pub(crate) fn run(&self) -> Result<RunInfo> {
+        self.run.as_deref().map_or_else(|| Ok(RunInfo::default()), |run| self.json(run))
+    }
+
+    /// Sets what the run got.
+    pub(crate) fn set_run(&mut self, run: &RunInfo) -> Result<()> {
+        let text = serde_json::to_string(run)
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the record of a run: {error}")))?;
+        self.run = Some(text);
+        Ok(())
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| self.damaged(&error.to_string()))
+    }
+
+    fn damaged(&self, why: &str) -> Error {
+        Error::new(ErrorKind::Database, format!("the row of container \"{}\": {why}", self.id)).with_object(&self.id)
+    }
+}
+
+const COLUMNS: &str = "id, name, image, image_id, spec, command, state, created_at, started_at, finished_at, exit_code, pid, error, \
+                       session, auto_remove, run";
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
+    let time = |value: i64| u64::try_from(value).unwrap_or(0);
+    Ok(ContainerRow {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        image: row.get(2)?,
+        image_id: row.get(3)?,
+        spec: row.get(4)?,
+        command: row.get(5)?,
+        state: row.get(6)?,
+        created_at: time(row.get(7)?),
+        started_at: row.get::<_, Option<i64>>(8)?.map(time),
+        finished_at: row.get::<_, Option<i64>>(9)?.map(time),
+        exit_code: row.get(10)?,
+        pid: row.get(11)?,
+        error: row.get(12)?,
+        session: row.get(13)?,
+        auto_remove: row.get(14)?,
+        run: row.get(15)?,
+    })
+}
+
+fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Vec<ContainerRow>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM containers {rest}"))?;
+    let rows = statement.query_map(params, from_row)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(rows)
+}
+
+/// Adds a container. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
+pub(crate) fn insert(db: &Db, row: &ContainerRow) -> Result<()> {
+    db.write(|tx| insert_in(tx, row))
+}
+
+fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    );
+    let result = tx.prepare_cached(&sql)?.execute(params![
+        row.id,
+        row.name,
+        row.image,
+        row.image_id,
+        row.spec,
+        row.command,
+        row.state,
+        signed(row.created_at),
+        row.started_at.map(signed),
+        row.finished_at.map(signed),
+        row.exit_code,
+        row.pid,
+        row.error,
+        row.session,
+        row.auto_remove,
+        row.run,
+    ]);
+    let Err(error) = result else { return Ok(()) };
+    Err(match error.sqlite_error().map(|error| error.extended_code) {
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => {
+            Error::new(ErrorKind::NameInUse, format!("the name \"{}\" is taken by another container", row.name))
+                .with_object(&row.name)
+                .with_hint("remove that container, or choose another name")
+        }
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
+            Error::new(ErrorKind::ImageNotFound, format!("image \"{}\" was removed in the meantime", row.image))
+                .with_object(&row.image)
+        }
+        _ => error.into(),
+    })
+}
+
+/// The container with this id.
+pub(crate) fn get(db: &Db, id: &str) -> Result<Option<ContainerRow>> {
+    db.read(|connection| Ok(select(connection, "WHERE id = ?1", [id])?.pop()))
+}
+
+/// The container with this id, this name, or this unambiguous prefix of an id of at least four digits, in this order.
+pub(crate) fn find(db: &Db, text: &str) -> Result<Option<ContainerRow>> {
+    db.read(|connection| {
+        for exact in ["WHERE id = ?1", "WHERE name = ?1"] {
+            if let Some(row) = select(connection, exact, [text])?.pop() {
+                return Ok(Some(row));
+            }
+        }
+        let is_prefix = (4..64).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_prefix {
+            return Ok(None);
+        }
+        // "g" is the first character behind the hexadecimal digits.
+        let mut rows = select(connection, "WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2", [text])?;
+        if rows.len() > 1 {
+            let why = format!("\"{text}\" is the beginning of several container ids");
+            return Err(Error::new(ErrorKind::InvalidArgument, why).with_object(text));
+        }
+        Ok(rows.pop())
+    })
+}
+
+/// The containers in a state, or all, newest first.
+pub(crate) fn list(db: &Db, state: Option<&str>) -> Result<Vec<ContainerRow>> {
+    db.read(|connection| match state {
+        Some(state) => select(connection, "WHERE state = ?1 ORDER BY created_at DESC, id", [state]),
+        None => select(connection, "ORDER BY created_at DESC, id", []),
+    })
+}
+
+/// The containers that may need something done when nobody is responsible for them: those that run as far as the database knows, those of a
+/// session, and those that ended and were to be removed then.
+pub(crate) fn unsettled(db: &Db) -> Result<Vec<ContainerRow>> {
+    db.read(|connection| {
+        let rest = "WHERE state = 'running' OR session IS NOT NULL OR (auto_remove AND state = 'exited')";
+        select(connection, rest, [])
+    })
+}
+
+/// The containers of a session.
+pub(crate) fn of_session(db: &Db, session: &str) -> Result<Vec<ContainerRow>> {
+    db.read(|connection| select(connection, "WHERE session = ?1", [session]))
+}
+
+/// The ids of all containers.
+pub(crate) fn ids(db: &Db) -> Result<Vec<String>> {
+    db.read(|connection| {
+        let mut statement = connection.prepare_cached("SELECT id FROM containers")?;
+        let ids = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+        Ok(ids)
+    })
+}
+
+/// Writes everything that can change of a container: state, times, exit code, pid, error, run. Fails with `ContainerNotFound` if it has gone.
+pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
+    let changed = db.write(|tx| {
+        let mut statement = tx.prepare_cached(
+            "UPDATE containers SET state = ?2, started_at = ?3, finished_at = ?4, exit_code = ?5, pid = ?6, error = ?7, run = ?8 WHERE id = ?1",
+        )?;
+        Ok(statement.execute(params![
+            row.id,
+            row.state,
+            row.started_at.map(signed),
+            row.finished_at.map(signed),
+            row.exit_code,
+            row.pid,
+            row.error,
+            row.run
+        ])?)
+    })?;
+    if changed == 0 {
+        return Err(Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", row.name)).with_object(&row.name));
+    }
+    Ok(())
+}
+
+/// Deletes a container's row; false if it was not there.
+pub(crate) fn delete(db: &Db, id: &str) -> Result<bool> {
+    db.write(|tx| Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::temporary;
+
+    fn row(id: &str, name: &str, image: &str) -> ContainerRow {
+        ContainerRow {
+            id: id.into(),
+            name: name.into(),
+            image: "demo".into(),
+            image_id: image.into(),
+            spec: serde_json::to_string(&ContainerSpec::new("demo")).unwrap(),
+            command: "[\"true\"]".into(),
+            state: "created".into(),
+            created_at: 5,
+            ..ContainerRow::default()
+        }
+    }
+
+    #[test]
+    fn containers_are_found_by_id_name_and_prefix() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        db.write(|tx| {
+            let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}')";
+            tx.execute(sql, [])?;
+            Ok(())
+        })
+        .unwrap();
+        let first = row(&"abcd".repeat(16), "web", "img");
+        insert(db, &first).unwrap();
+        let taken = insert(db, &row(&"abce".repeat(16), "web", "img")).unwrap_err();
+        assert_eq!((taken.kind(), taken.object()), (ErrorKind::NameInUse, Some("web")));
+        assert_eq!(insert(db, &row(&"abce".repeat(16), "db", "gone")).unwrap_err().kind(), ErrorKind::ImageNotFound);
+        insert(db, &row(&"abce".repeat(16), "abcd", "img")).unwrap();
+        let get = |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
+        let found = |name: &str| Ok(Some(name.to_owned()));
+        assert_eq!(get(&"abcd".repeat(16)), found("web"));
+        assert_eq!(get("abcd"), found("abcd"), "a name comes before a prefix");
+        assert_eq!(get("abcda"), found("web"));
+        assert_eq!(get("abc"), Ok(None));
+        assert_eq!(get("%"), Ok(None));
+        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img")).unwrap();
+        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img")).unwrap();
+        assert_eq!(get("abcf"), Err(ErrorKind::InvalidArgument));
+        let mut running = ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
+        running.set_run(&RunInfo::default()).unwrap();
+        update(db, &running).unwrap();
+        assert_eq!(super::get(db, &first.id).unwrap().unwrap(), running);
+        assert_eq!(list(db, Some("running")).unwrap(), [running.clone()]);
+        assert_eq!(unsettled(db).unwrap(), [running.clone()]);
+        assert_eq!((running.state().unwrap(), running.command().unwrap()), (State::Running, vec!["true".to_owned()]));
+        assert_eq!((running.spec().unwrap().image, running.run().unwrap()), ("demo".to_owned(), RunInfo::default()));
+        assert!(delete(db, &first.id).unwrap() && !delete(db, &first.id).unwrap());
+        assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
+        assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
+        let bound = ContainerRow { session: Some("s".into()), auto_remove: true, ..row(&"ef".repeat(32), "bound", "img") };
+        insert(db, &bound).unwrap();
+        assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
+    }
+}

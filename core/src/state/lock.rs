@@ -1,0 +1,124 @@
+//! Locks on files and directories (`flock`), which go when their last holder dies.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::cancel::CancelToken;
+use crate::error::{Call, Error, Result};
+
+/// A lock that is held as long as the value, and every copy of its descriptor, lives.
+#[derive(Debug)]
+pub(crate) struct Locked(OwnedFd);
+
+impl Locked {
+    /// Locks exclusively if nobody holds a lock. None if somebody does.
+    pub(crate) fn try_exclusive(fd: OwnedFd, object: &Path) -> Result<Option<Locked>> {
+        match retry(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(Some(Locked(fd))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(Error::syscall("flock", object, errno.raw_os_error())),
+        }
+    }
+
+    /// The locked file or directory.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.0
+    }
+
+    /// The descriptor, which keeps the lock.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+}
+
+/// The gate of a store. Whoever makes a temporary thing and locks it does both under a shared lock of the gate; the sweep
+/// holds it exclusively while it looks, so it never meets a thing between the two.
+pub(crate) struct Gate {
+    data: OwnedFd,
+    path: PathBuf,
+}
+
+const NAME: &str = "gate";
+
+impl Gate {
+    pub(super) fn open(data: &OwnedFd, data_path: &Path) -> Result<Gate> {
+        let gate = Gate { data: data.try_clone().call("dup", data_path)?, path: data_path.join(NAME) };
+        gate.file()?;
+        Ok(gate)
+    }
+
+    /// A lock that others may hold too.
+    pub(crate) fn shared(&self, cancel: &CancelToken) -> Result<Locked> {
+        self.lock(FlockOperation::NonBlockingLockShared, cancel)
+    }
+
+    /// A lock that nobody else holds.
+    pub(crate) fn exclusive(&self, cancel: &CancelToken) -> Result<Locked> {
+        self.lock(FlockOperation::NonBlockingLockExclusive, cancel)
+    }
+
+    fn lock(&self, operation: FlockOperation, cancel: &CancelToken) -> Result<Locked> {
+        // A new open file description for every holder, since the lock belongs to that.
+        let file = self.file()?;
+        let mut pause = Pause::default();
+        loop {
+            match retry(|| rustix::fs::flock(&file, operation)) {
+                Ok(()) => return Ok(Locked(file)),
+                Err(Errno::WOULDBLOCK) => pause.wait(cancel)?,
+                Err(errno) => return Err(Error::syscall("flock", &self.path, errno.raw_os_error())),
+            }
+        }
+    }
+
+    fn file(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.data, NAME, flags, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            result => return result.call("open", &self.path),
+        }
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
+        rustix::fs::fchmod(&file, mode).call("fchmod", &self.path)?;
+        Ok(file)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gate({})", self.path.display())
+    }
+}
+
+/// Growing pauses between attempts to get a lock: `flock` itself cannot be cancelled.
+#[derive(Debug)]
+pub(crate) struct Pause(Duration);
+
+impl Default for Pause {
+    fn default() -> Pause {
+        Pause(Duration::from_micros(100))
+    }
+}
+
+impl Pause {
+    pub(crate) fn wait(&mut self, cancel: &CancelToken) -> Result<()> {
+        cancel.check()?;
+        std::thread::sleep(self.0);
+        self.0 = (self.0 * 2).min(Duration::from_millis(20));
+        Ok(())
+    }
+}
+
+/// Repeats a call that a signal interrupted.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}

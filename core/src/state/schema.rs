@@ -1,0 +1,124 @@
+//! The tables, and the way from older versions of them to this one.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// "cobl", in the header of the database file.
+const APPLICATION: i32 = 0x636f_626c;
+
+/// Step n leads from version n to version n + 1. Steps are never changed once released.
+const STEPS: &[&str] = &[r"
+CREATE TABLE images (
+    id TEXT PRIMARY KEY NOT NULL,           -- digest of the configuration
+    manifest_digest TEXT NOT NULL,
+    manifest_type TEXT NOT NULL,
+    manifest BLOB NOT NULL,
+    config BLOB NOT NULL,
+    created TEXT,                           -- as the configuration says
+    created_us INTEGER NOT NULL,            -- the same, for ordering
+    size INTEGER NOT NULL,
+    architecture TEXT NOT NULL,
+    os TEXT NOT NULL,
+    variant TEXT,
+    labels TEXT NOT NULL                    -- JSON object
+) STRICT, WITHOUT ROWID;
+CREATE INDEX images_by_age ON images (created_us);
+CREATE INDEX images_by_manifest ON images (manifest_digest);
+
+CREATE TABLE tags (
+    reference TEXT PRIMARY KEY NOT NULL,    -- canonical, with a tag
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_by_image ON tags (image_id);
+
+CREATE TABLE blobs (
+    digest TEXT PRIMARY KEY NOT NULL,
+    size INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE image_blobs (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE RESTRICT,
+    PRIMARY KEY (image_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_blobs_by_digest ON image_blobs (digest);
+
+CREATE TABLE image_layers (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,              -- 0 is the lowest
+    diff_id TEXT NOT NULL,
+    chain_id TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    media_type TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (image_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_layers_by_chain ON image_layers (chain_id);
+
+-- Unpacked layers: directory layers/<n>.
+CREATE TABLE layers (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    chain_id TEXT NOT NULL,
+    idmap TEXT NOT NULL,
+    parent INTEGER REFERENCES layers (n) ON DELETE SET NULL,
+    diff_id TEXT NOT NULL,
+    bytes INTEGER NOT NULL,
+    UNIQUE (chain_id, idmap)
+) STRICT;
+CREATE INDEX layers_by_parent ON layers (parent);
+
+CREATE TABLE containers (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    image TEXT NOT NULL,                    -- as the caller named it
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE RESTRICT,
+    spec TEXT NOT NULL,                     -- JSON, as are command and run
+    command TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at INTEGER NOT NULL,            -- nanoseconds since the epoch, as are the other times
+    started_at INTEGER,
+    finished_at INTEGER,
+    exit_code INTEGER,
+    pid INTEGER,
+    error TEXT,
+    session TEXT,
+    auto_remove INTEGER NOT NULL,
+    run TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX containers_by_image ON containers (image_id);
+CREATE INDEX containers_by_age ON containers (created_at);
+CREATE INDEX containers_by_session ON containers (session) WHERE session IS NOT NULL;
+"];
+
+/// The version that this library reads and writes.
+pub(super) const VERSION: i32 = STEPS.len() as i32;
+
+/// The version of a database. 0 if it has no tables yet.
+pub(super) fn version(connection: &Connection) -> Result<i32> {
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    match (version, application) {
+        (0, 0) => Ok(0),
+        (_, APPLICATION) if (0..=VERSION).contains(&version) => Ok(version),
+        (_, APPLICATION) => Err(Error::new(
+            ErrorKind::StoreVersion,
+            format!("the store has version {version}, and this version of coble knows versions up to {VERSION}"),
+        )
+        .with_hint("use the newer coble that wrote it, or another data root")),
+        _ => Err(Error::new(ErrorKind::StoreVersion, "the database belongs to another program")),
+    }
+}
+
+/// Brings a database to this version, all or nothing.
+pub(super) fn migrate(connection: &Connection) -> Result<()> {
+    let transaction = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let from = version(&transaction)?;
+    for step in STEPS.iter().skip(usize::try_from(from).unwrap_or_default()) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}

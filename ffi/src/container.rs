@@ -1,0 +1,432 @@
+//! Containers.
+
+use std::ffi::{CString, c_char};
+
+use core::{Container, ContainerSummary, Signal, State, Stdio};
+
+use crate::boundary::Out;
+use crate::cancel::{coble_cancel_t, token};
+use crate::engine::coble_engine_t;
+use crate::error::coble_error_t;
+use crate::exec::coble_exec_spec_t;
+use crate::handle::{self, Handle, borrow};
+use crate::log::{coble_log_options_t, coble_log_stream_t};
+use crate::options::flag;
+use crate::process::coble_process_t;
+use crate::run::{coble_run_options_t, coble_run_result_t, optional_duration};
+use crate::spec::coble_container_spec_t;
+use crate::status::coble_status_t;
+use crate::stdio::{coble_stdio_t, streams};
+use crate::string::coble_string_t;
+use crate::strings::{c_string, text};
+
+/// A container. Deleting the handle does nothing to the container itself.
+pub struct coble_container_t {
+    container: Container,
+    id: CString,
+    name: CString,
+}
+
+impl Handle for coble_container_t {
+    const NAME: &'static str = "container";
+}
+
+impl coble_container_t {
+    fn new(container: Container) -> coble_container_t {
+        coble_container_t { id: c_string(container.id()), name: c_string(container.name()), container }
+    }
+}
+
+/// Made, never started.
+pub const COBLE_STATE_CREATED: i32 = 1;
+/// Its program runs.
+pub const COBLE_STATE_RUNNING: i32 = 2;
+/// Its program ended.
+pub const COBLE_STATE_EXITED: i32 = 3;
+/// A state that this version of the interface has no number for.
+pub const COBLE_STATE_OTHER: i32 = 0;
+
+fn state_number(state: State) -> i32 {
+    match state {
+        State::Created => COBLE_STATE_CREATED,
+        State::Running => COBLE_STATE_RUNNING,
+        State::Exited => COBLE_STATE_EXITED,
+        _ => COBLE_STATE_OTHER,
+    }
+}
+
+/// A container as it was when the list was made. Borrowed from the list.
+pub struct coble_container_summary_t {
+    summary: ContainerSummary,
+    id: CString,
+    name: CString,
+    image: CString,
+    image_id: CString,
+}
+
+impl Handle for coble_container_summary_t {
+    const NAME: &'static str = "summary";
+}
+
+/// Some containers. Those in it are borrowed from it.
+pub struct coble_container_list_t(Vec<coble_container_summary_t>);
+
+impl Handle for coble_container_list_t {
+    const NAME: &'static str = "list";
+}
+
+impl coble_container_summary_t {
+    fn new(summary: ContainerSummary) -> coble_container_summary_t {
+        coble_container_summary_t {
+            id: c_string(&summary.id),
+            name: c_string(&summary.name),
+            image: c_string(&summary.image),
+            image_id: c_string(&summary.image_id),
+            summary,
+        }
+    }
+}
+
+/// Makes a container. It does not run yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_create(
+    engine: *const coble_engine_t,
+    spec: *const coble_container_spec_t,
+    container: *mut *mut coble_container_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, spec, out) =
+            unsafe { (borrow(engine)?, borrow(spec)?, Out::new(container, "container")?) };
+        coble_container_t::new(engine.0.containers().create(spec.0.clone())?).give(out);
+    })
+}
+
+/// The container with this name, id, or unambiguous id prefix of at least four digits.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_get(
+    engine: *const coble_engine_t,
+    name: *const c_char,
+    container: *mut *mut coble_container_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, name, out) =
+            unsafe { (borrow(engine)?, text(name, "name")?, Out::new(container, "container")?) };
+        coble_container_t::new(engine.0.containers().get(name)?).give(out);
+    })
+}
+
+/// The running containers (`all` is 0), or all (1), newest first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_list(
+    engine: *const coble_engine_t,
+    all: i32,
+    containers: *mut *mut coble_container_list_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, all, out) =
+            unsafe { (borrow(engine)?, flag(all, "all")?, Out::new(containers, "containers")?) };
+        let listed = engine.0.containers().list(all)?;
+        coble_container_list_t(listed.into_iter().map(coble_container_summary_t::new).collect()).give(out);
+    })
+}
+
+/// The id: 64 hexadecimal digits. NULL if the container is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_id(container: *const coble_container_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(container) }.map_or(std::ptr::null(), |container| container.id.as_ptr())
+    })
+}
+
+/// The name. NULL if the container is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_name(container: *const coble_container_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(container) }.map_or(std::ptr::null(), |container| container.name.as_ptr())
+    })
+}
+
+/// The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_state(
+    container: *const coble_container_t,
+    state: *mut i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(state, "state")?) };
+        out.set(state_number(container.container.state()?));
+    })
+}
+
+/// Starts the program and returns when it runs. COBLE_STREAM_DEFAULT is /dev/null for standard input and COBLE_STREAM_LOG for the
+/// outputs; `stdio` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_start(
+    container: *const coble_container_t,
+    stdio: *const coble_stdio_t,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, stdio, cancel) =
+            unsafe { (borrow(container)?, streams(stdio, Stdio::log())?, token(cancel)) };
+        container.container.start(stdio, &cancel)?;
+    })
+}
+
+/// Waits for the program's end and gives its exit code, or 128 plus the signal that ended it. COBLE_ERR_TIMEOUT after `timeout_ms`
+/// milliseconds; a negative number waits for ever.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_wait(
+    container: *const coble_container_t,
+    timeout_ms: i64,
+    cancel: *const coble_cancel_t,
+    exit_code: *mut i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel, out) =
+            unsafe { (borrow(container)?, token(cancel), Out::new(exit_code, "exit_code")?) };
+        out.set(container.container.wait(optional_duration(timeout_ms), &cancel)?);
+    })
+}
+
+/// Sends the stop signal, and SIGKILL after `timeout_ms` milliseconds; a negative number is the container's own stop timeout. A
+/// container that does not run is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_stop(
+    container: *const coble_container_t,
+    timeout_ms: i64,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel) = unsafe { (borrow(container)?, token(cancel)) };
+        container.container.stop(optional_duration(timeout_ms), &cancel)?;
+    })
+}
+
+/// Sends a signal, such as SIGTERM, to the program.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_kill(
+    container: *const coble_container_t,
+    signal: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let container = unsafe { borrow(container)? };
+        container.container.kill(Signal::new(signal)?)?;
+    })
+}
+
+/// Removes the container and everything it wrote. A running one only with `force` (0 or 1), which kills it. The handle still has to be deleted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_remove(
+    container: *const coble_container_t,
+    force: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let container = unsafe { borrow(container)? };
+        container.container.remove(flag(force, "force")?)?;
+    })
+}
+
+/// Everything about the container, as a JSON object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_inspect(
+    container: *const coble_container_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.inspect()?)?.give(out);
+    })
+}
+
+/// What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_logs(
+    container: *const coble_container_t,
+    options: *const coble_log_options_t,
+    stream: *mut *mut coble_log_stream_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, options, out) =
+            unsafe { (borrow(container)?, coble_log_options_t::read(options)?, Out::new(stream, "stream")?) };
+        coble_log_stream_t::new(container.container.logs(options)?).give(out);
+    })
+}
+
+/// Runs another program in the running container and collects its output. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_exec(
+    container: *const coble_container_t,
+    spec: *const coble_exec_spec_t,
+    options: *const coble_run_options_t,
+    cancel: *const coble_cancel_t,
+    result: *mut *mut coble_run_result_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, spec, options, cancel, out) = unsafe {
+            let options = coble_run_options_t::read(options)?;
+            (borrow(container)?, borrow(spec)?, options, token(cancel), Out::new(result, "result")?)
+        };
+        coble_run_result_t::new(container.container.exec(spec.0.clone(), options, &cancel)?).give(out);
+    })
+}
+
+/// Starts another program in the running container. COBLE_STREAM_DEFAULT is /dev/null for all streams; `stdio` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_popen(
+    container: *const coble_container_t,
+    spec: *const coble_exec_spec_t,
+    stdio: *const coble_stdio_t,
+    process: *mut *mut coble_process_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, spec, stdio, out) = unsafe {
+            (borrow(container)?, borrow(spec)?, streams(stdio, Stdio::null())?, Out::new(process, "process")?)
+        };
+        coble_process_t::new(container.container.popen(spec.0.clone(), stdio)?).give(out);
+    })
+}
+
+/// Deletes the handle; the container stays. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_delete(container: *mut coble_container_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(container) }
+    })
+}
+
+/// How many containers the list has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_list_count(containers: *const coble_container_list_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(containers) }.map_or(0, |containers| containers.0.len())
+    })
+}
+
+/// A container of the list, borrowed from it. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_list_get(
+    containers: *const coble_container_list_t,
+    index: usize,
+) -> *const coble_container_summary_t {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let summary = unsafe { borrow(containers) }.ok().and_then(|containers| containers.0.get(index));
+        summary.map_or(std::ptr::null(), |summary| summary as *const _)
+    })
+}
+
+/// Deletes a list; the containers of the store stay. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_list_delete(containers: *mut coble_container_list_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(containers) }
+    })
+}
+
+/// The id. NULL if the summary is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_id(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| summary.id.as_ptr())
+    })
+}
+
+/// The name. NULL if the summary is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_name(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| summary.name.as_ptr())
+    })
+}
+
+/// The image as the creator named it. NULL if the summary is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_image(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| summary.image.as_ptr())
+    })
+}
+
+/// The id of the image. NULL if the summary is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_image_id(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| summary.image_id.as_ptr())
+    })
+}
+
+/// The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_state(summary: *const coble_container_summary_t) -> i32 {
+    boundary_value!(COBLE_STATE_OTHER, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(COBLE_STATE_OTHER, |summary| state_number(summary.summary.state))
+    })
+}
+
+/// The exit code of the last run, or -1 if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_exit_code(summary: *const coble_container_summary_t) -> i32 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.ok().and_then(|summary| summary.summary.exit_code).unwrap_or(-1)
+    })
+}
+
+/// The container as a JSON object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_json(
+    summary: *const coble_container_summary_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (summary, out) = unsafe { (borrow(summary)?, Out::new(json, "json")?) };
+        coble_string_t::json(&summary.summary)?.give(out);
+    })
+}

@@ -1,0 +1,193 @@
+//! The engine.
+
+use std::ffi::c_char;
+
+use core::{Engine, EngineOptions, Result};
+
+use crate::boundary::{Out, invalid};
+use crate::cancel::{coble_cancel_t, token};
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow};
+use crate::options::{self, Options};
+use crate::run::{coble_run_options_t, coble_run_result_t};
+use crate::spec::coble_container_spec_t;
+use crate::status::coble_status_t;
+use crate::string::coble_string_t;
+use crate::strings::optional_path;
+
+/// A container engine in this process, over a store that other processes may use at the same time.
+pub struct coble_engine_t(pub(crate) Engine);
+
+impl Handle for coble_engine_t {
+    const NAME: &'static str = "engine";
+}
+
+/// Rootless unless the caller is root with the needed capabilities.
+pub const COBLE_ROOTLESS_AUTO: i32 = 0;
+/// Containers run in a user namespace.
+pub const COBLE_ROOTLESS_YES: i32 = 1;
+/// Containers run without a user namespace.
+pub const COBLE_ROOTLESS_NO: i32 = 2;
+
+/// Where an engine keeps its things. Zero everything but the size for the defaults.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct coble_engine_options_t {
+    /// sizeof(coble_engine_options_t).
+    pub size: usize,
+    /// Directory of images, layers, containers and the database. NULL: the default of the user.
+    pub data_root: *const c_char,
+    /// Directory of sockets, locks and the state of running containers. NULL: the default of the user, or one for this data root.
+    pub run_root: *const c_char,
+    /// COBLE_ROOTLESS_AUTO, COBLE_ROOTLESS_YES or COBLE_ROOTLESS_NO.
+    pub rootless: i32,
+    /// Has to be 0.
+    pub reserved: i32,
+}
+
+const _: () = assert!(size_of::<coble_engine_options_t>() == 3 * size_of::<usize>() + 8, "padding");
+
+// SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
+unsafe impl Options for coble_engine_options_t {
+    const NAME: &'static str = "options";
+}
+
+/// # Safety
+/// As [`options::read`], and the strings as [`optional_path`].
+unsafe fn engine_options(options: *const coble_engine_options_t) -> Result<EngineOptions> {
+    // SAFETY: passed on.
+    let given = unsafe { options::read(options) }?;
+    options::reserved(given.reserved, "options.reserved")?;
+    let mut options = EngineOptions::default();
+    // SAFETY: passed on.
+    options.data_root = unsafe { optional_path(given.data_root) };
+    // SAFETY: passed on.
+    options.run_root = unsafe { optional_path(given.run_root) };
+    options.rootless = match given.rootless {
+        COBLE_ROOTLESS_AUTO => None,
+        COBLE_ROOTLESS_YES => Some(true),
+        COBLE_ROOTLESS_NO => Some(false),
+        other => return Err(invalid("options.rootless", format_args!("has the unknown value {other}"))),
+    };
+    Ok(options)
+}
+
+/// Opens the store, making it if it is not there, and sweeps what crashed processes left. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_open(
+    options: *const coble_engine_options_t,
+    engine: *mut *mut coble_engine_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, out) = unsafe { (engine_options(options)?, Out::new(engine, "engine")?) };
+        coble_engine_t(Engine::open(options)?).give(out);
+    })
+}
+
+/// Closes an engine. Later calls on it and on its containers fail with COBLE_ERR_CLOSED; closing it again does nothing. It still has to be
+/// deleted. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_close(engine: *const coble_engine_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        if let Ok(engine) = unsafe { borrow(engine) } {
+            engine.0.close();
+        }
+    })
+}
+
+/// Deletes an engine. Containers made with it stay usable. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_delete(engine: *mut coble_engine_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(engine) }
+    })
+}
+
+/// Creates a container, starts it, waits, collects its output and removes it. The container dies with this process, however that ends.
+/// Options may be NULL. A program that ends with a status other than 0 is not an error, unless the options say so.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_run(
+    engine: *const coble_engine_t,
+    spec: *const coble_container_spec_t,
+    options: *const coble_run_options_t,
+    cancel: *const coble_cancel_t,
+    result: *mut *mut coble_run_result_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, spec, options, cancel, out) = unsafe {
+            let options = coble_run_options_t::read(options)?;
+            (borrow(engine)?, borrow(spec)?, options, token(cancel), Out::new(result, "result")?)
+        };
+        coble_run_result_t::new(engine.0.run(spec.0.clone(), options, &cancel)?).give(out);
+    })
+}
+
+/// Facts about the engine and its host, as a JSON object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_info(
+    engine: *const coble_engine_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, out) = unsafe { (borrow(engine)?, Out::new(json, "json")?) };
+        coble_string_t::json(&engine.0.info()?)?.give(out);
+    })
+}
+
+/// Looks for damage in the store. Gives a JSON array of strings, which is empty when nothing is wrong.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_verify(
+    engine: *const coble_engine_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, out) = unsafe { (borrow(engine)?, Out::new(json, "json")?) };
+        coble_string_t::json(&engine.0.verify()?)?.give(out);
+    })
+}
+
+/// Looks at the host of an engine: as coble_doctor, with the engine's own options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_doctor(
+    engine: *const coble_engine_t,
+    ok: *mut i32,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, ok, out) = unsafe { (borrow(engine)?, Out::new(ok, "ok")?, Out::new(json, "json")?) };
+        let report = engine.0.doctor();
+        coble_string_t::json(&report)?.give(out);
+        ok.set(report.ok().into());
+    })
+}
+
+/// Looks at the host, also when no engine can be opened. `ok` becomes 1 if containers can run, or 0; the JSON object says what
+/// was found and how to mend it. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_doctor(
+    options: *const coble_engine_options_t,
+    ok: *mut i32,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, ok, out) =
+            unsafe { (engine_options(options)?, Out::new(ok, "ok")?, Out::new(json, "json")?) };
+        let report = core::doctor(&options);
+        coble_string_t::json(&report)?.give(out);
+        ok.set(report.ok().into());
+    })
+}

@@ -1,0 +1,140 @@
+//! The configuration of images that are made from files.
+
+use std::ffi::c_char;
+
+use core::ImportOptions;
+
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::status::coble_status_t;
+use crate::strings::{owned_text, text, texts};
+
+/// The configuration of an image that is made from files instead of from another image.
+pub struct coble_import_options_t(ImportOptions);
+
+impl Handle for coble_import_options_t {
+    const NAME: &'static str = "options";
+}
+
+/// The options of a call; NULL is all defaults.
+///
+/// # Safety
+/// As [`borrow`].
+pub(crate) unsafe fn import_options(options: *const coble_import_options_t) -> ImportOptions {
+    // SAFETY: passed on.
+    unsafe { borrow(options) }.map_or_else(|_| ImportOptions::default(), |options| options.0.clone())
+}
+
+/// A configuration with every default.
+#[unsafe(no_mangle)]
+pub extern "C" fn coble_import_options_new() -> *mut coble_import_options_t {
+    boundary_value!(std::ptr::null_mut(), { coble_import_options_t(ImportOptions::default()).into_raw() })
+}
+
+/// Sets the default command: `count` strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_command(
+    options: *mut coble_import_options_t,
+    command: *const *const c_char,
+    count: usize,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.command = Some(texts(command, count, "command")?) };
+    })
+}
+
+/// Sets the entrypoint: `count` strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_entrypoint(
+    options: *mut coble_import_options_t,
+    entrypoint: *const *const c_char,
+    count: usize,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.entrypoint = Some(texts(entrypoint, count, "entrypoint")?) };
+    })
+}
+
+/// Adds an environment variable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_add_environment(
+    options: *mut coble_import_options_t,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, name, value) =
+            unsafe { (borrow_mut(options)?, text(name, "name")?, text(value, "value")?) };
+        options.0.environment.push((name.to_owned(), value.to_owned()));
+    })
+}
+
+/// Sets the default working directory. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_working_dir(
+    options: *mut coble_import_options_t,
+    working_dir: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.working_dir = owned_text(working_dir, "working_dir")? };
+    })
+}
+
+/// Sets the default user. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_user(
+    options: *mut coble_import_options_t,
+    user: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.user = owned_text(user, "user")? };
+    })
+}
+
+/// Adds a label.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_add_label(
+    options: *mut coble_import_options_t,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, name, value) =
+            unsafe { (borrow_mut(options)?, text(name, "name")?, text(value, "value")?) };
+        options.0.labels.insert(name.to_owned(), value.to_owned());
+    })
+}
+
+/// Sets the comment for the history. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_message(
+    options: *mut coble_import_options_t,
+    message: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.message = owned_text(message, "message")? };
+    })
+}
+
+/// Deletes a configuration. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_delete(options: *mut coble_import_options_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(options) }
+    })
+}

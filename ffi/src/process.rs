@@ -1,0 +1,127 @@
+//! Programs started with coble_container_popen.
+
+use std::os::fd::IntoRawFd;
+
+use core::{Process, Signal};
+
+use crate::boundary::Out;
+use crate::cancel::{coble_cancel_t, token};
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::run::optional_duration;
+use crate::status::coble_status_t;
+
+/// A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
+pub struct coble_process_t(Process);
+
+impl Handle for coble_process_t {
+    const NAME: &'static str = "process";
+}
+
+impl coble_process_t {
+    pub(crate) fn new(process: Process) -> coble_process_t {
+        coble_process_t(process)
+    }
+}
+
+/// Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_take_stdin(process: *mut coble_process_t) -> i32 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(process) }
+            .ok()
+            .and_then(|process| process.0.take_stdin())
+            .map_or(-1, |fd| fd.into_raw_fd())
+    })
+}
+
+/// Gives the read end of standard output, which is the caller's to close; -1 if it is no pipe or was given before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_take_stdout(process: *mut coble_process_t) -> i32 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.0.take_stdout());
+        fd.map_or(-1, |fd| fd.into_raw_fd())
+    })
+}
+
+/// Gives the read end of standard error, which is the caller's to close; -1 if it is no pipe or was given before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_take_stderr(process: *mut coble_process_t) -> i32 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.0.take_stderr());
+        fd.map_or(-1, |fd| fd.into_raw_fd())
+    })
+}
+
+/// Its process id on the host, or -1 if the process is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_pid(process: *const coble_process_t) -> i32 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(process) }.map_or(-1, |process| process.0.pid())
+    })
+}
+
+/// Waits for the program's end and gives its exit code, or 128 plus the signal that ended it. COBLE_ERR_TIMEOUT after `timeout_ms`
+/// milliseconds; a negative number waits for ever.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_wait(
+    process: *const coble_process_t,
+    timeout_ms: i64,
+    cancel: *const coble_cancel_t,
+    exit_code: *mut i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (process, cancel, out) =
+            unsafe { (borrow(process)?, token(cancel), Out::new(exit_code, "exit_code")?) };
+        out.set(process.0.wait(optional_duration(timeout_ms), &cancel)?);
+    })
+}
+
+/// Looks whether the program ended: `exited` becomes 1 and `exit_code` its exit code, or `exited` becomes 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_poll(
+    process: *const coble_process_t,
+    exited: *mut i32,
+    exit_code: *mut i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (process, exited, exit_code) =
+            unsafe { (borrow(process)?, Out::new(exited, "exited")?, Out::new(exit_code, "exit_code")?) };
+        let code = process.0.poll()?;
+        exited.set(code.is_some().into());
+        if let Some(code) = code {
+            exit_code.set(code);
+        }
+    })
+}
+
+/// Sends a signal, such as SIGTERM, to the program.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_send_signal(
+    process: *const coble_process_t,
+    signal: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let process = unsafe { borrow(process)? };
+        process.0.send_signal(Signal::new(signal)?)?;
+    })
+}
+
+/// Deletes the handle, and closes the pipes that were not taken; the program goes on. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_delete(process: *mut coble_process_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(process) }
+    })
+}

@@ -1,0 +1,1453 @@
+/* Generated from ffi/src by "make header". Do not edit. */
+
+/**
+ * @file coble.h
+ * coble: an embeddable container engine. The C interface.
+ *
+ * Errors. Every function that can fail returns a coble_status_t: COBLE_OK, which is 0, or one of the negative COBLE_ERR_ codes. Results
+ * go through out parameters, which are not touched when the function fails. The last parameter is an optional place for a coble_error_t,
+ * which says more; pass NULL if the code is enough. It is only written when the function fails, and what is written belongs to the
+ * caller (coble_error_delete). Pass the address of a pointer that is NULL: an error that is already there is neither read nor deleted.
+ *
+ * Ownership. A non-const pointer that a function gives out is the caller's, and is deleted with the function of its type
+ * that ends in _delete; deleting NULL does nothing. A const pointer that a function gives out is borrowed: it is valid as long as the object
+ * that it came from, unless the function says otherwise, and is never deleted. What a function takes in it copies or duplicates; nothing
+ * has to outlive the call, and file descriptors that are passed in stay the caller's.
+ *
+ * Strings. Strings are NUL-terminated UTF-8 in both directions. File names of the host are bytes. What could contain a NUL
+ * (output of programs) comes with a length.
+ *
+ * Threads. Every object may be moved between threads. A function that takes a const pointer to an object may be called
+ * on the same object from many threads at once; one that takes a non-const pointer may not. Functions that can block take a coble_cancel_t,
+ * with which any thread can end them early; NULL means never.
+ *
+ * The host program. coble changes no signal handler, no working directory, no environment and no umask, starts no
+ * child that the host's wait would meet, prints nothing and never exits. After a fork without exec the child must not use coble's objects.
+ *
+ * Option structures begin with their size: set it to sizeof, zero the rest, and set what is wanted. Zero always means the default. A
+ * pointer to options may be NULL.
+ *
+ * JSON. What programs use every day has an accessor; the rest is JSON text with the field names of the Rust and Python interfaces.
+ */
+
+#ifndef COBLE_COBLE_H
+#define COBLE_COBLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** The version of this header, as text. */
+#define COBLE_VERSION "0.1.0"
+/** The version of this header: major. */
+#define COBLE_VERSION_MAJOR 0
+/** The version of this header: minor. */
+#define COBLE_VERSION_MINOR 1
+/** The version of this header: patch. */
+#define COBLE_VERSION_PATCH 0
+
+/**
+ * The version of the binary interface: the number in the file name libcoble.so.N. It changes when programs have to be built anew.
+ */
+#define COBLE_ABI_VERSION 0
+
+/**
+ * Rootless unless the caller is root with the needed capabilities.
+ */
+#define COBLE_ROOTLESS_AUTO 0
+
+/**
+ * Containers run in a user namespace.
+ */
+#define COBLE_ROOTLESS_YES 1
+
+/**
+ * Containers run without a user namespace.
+ */
+#define COBLE_ROOTLESS_NO 2
+
+/**
+ * No network but loopback.
+ */
+#define COBLE_NETWORK_NONE 0
+
+/**
+ * The network of the host.
+ */
+#define COBLE_NETWORK_HOST 1
+
+/**
+ * The container outlives its starter.
+ */
+#define COBLE_LIFETIME_DETACHED 0
+
+/**
+ * The container dies with the process that started it, however that process ends.
+ */
+#define COBLE_LIFETIME_SESSION 1
+
+/**
+ * What the function does when nobody asks: it says so.
+ */
+#define COBLE_STREAM_DEFAULT 0
+
+/**
+ * /dev/null.
+ */
+#define COBLE_STREAM_NULL 1
+
+/**
+ * Kept for coble_container_logs. Only for output of a container's own program.
+ */
+#define COBLE_STREAM_LOG 2
+
+/**
+ * A new pipe, whose other end the process object has. Only for coble_container_popen.
+ */
+#define COBLE_STREAM_PIPE 3
+
+/**
+ * The caller's own stream of the same number: 0, 1 or 2.
+ */
+#define COBLE_STREAM_INHERIT 4
+
+/**
+ * The descriptor `fd`, which is duplicated.
+ */
+#define COBLE_STREAM_FD 5
+
+/**
+ * Made, never started.
+ */
+#define COBLE_STATE_CREATED 1
+
+/**
+ * Its program runs.
+ */
+#define COBLE_STATE_RUNNING 2
+
+/**
+ * Its program ended.
+ */
+#define COBLE_STATE_EXITED 3
+
+/**
+ * A state that this version of the interface has no number for.
+ */
+#define COBLE_STATE_OTHER 0
+
+/**
+ * Standard output: a record's source, and a bit of coble_log_options_t.sources.
+ */
+#define COBLE_LOG_STDOUT 1
+
+/**
+ * Standard error: a record's source, and a bit of coble_log_options_t.sources.
+ */
+#define COBLE_LOG_STDERR 2
+
+/**
+ * A token that ends long calls early. A cancelled call fails with COBLE_ERR_CANCELLED and leaves nothing half done.
+ */
+typedef struct coble_cancel_t coble_cancel_t;
+
+/**
+ * Some containers. Those in it are borrowed from it.
+ */
+typedef struct coble_container_list_t coble_container_list_t;
+
+/**
+ * The options of a new container.
+ */
+typedef struct coble_container_spec_t coble_container_spec_t;
+
+/**
+ * A container as it was when the list was made. Borrowed from the list.
+ */
+typedef struct coble_container_summary_t coble_container_summary_t;
+
+/**
+ * A container. Deleting the handle does nothing to the container itself.
+ */
+typedef struct coble_container_t coble_container_t;
+
+/**
+ * A container engine in this process, over a store that other processes may use at the same time.
+ */
+typedef struct coble_engine_t coble_engine_t;
+
+/**
+ * What went wrong. Made by a function that failed; the caller's.
+ */
+typedef struct coble_error_t coble_error_t;
+
+/**
+ * The options of another program in a running container.
+ */
+typedef struct coble_exec_spec_t coble_exec_spec_t;
+
+/**
+ * Some images. Those in it are borrowed from it.
+ */
+typedef struct coble_image_list_t coble_image_list_t;
+
+/**
+ * An image of the store, as it was when it was looked up.
+ */
+typedef struct coble_image_t coble_image_t;
+
+/**
+ * The configuration of an image that is made from files instead of from another image.
+ */
+typedef struct coble_import_options_t coble_import_options_t;
+
+/**
+ * A piece of output, as it arrived. Borrowed from its stream until the next call on that.
+ */
+typedef struct coble_log_record_t coble_log_record_t;
+
+/**
+ * The output of a container, read piece by piece.
+ */
+typedef struct coble_log_stream_t coble_log_stream_t;
+
+/**
+ * A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
+ */
+typedef struct coble_process_t coble_process_t;
+
+/**
+ * What a program left.
+ */
+typedef struct coble_run_result_t coble_run_result_t;
+
+/**
+ * Text that is the caller's.
+ */
+typedef struct coble_string_t coble_string_t;
+
+/**
+ * The result of a function that can fail: COBLE_OK or a negative COBLE_ERR_ code. The codes are never changed and never reused.
+ */
+typedef int32_t coble_status_t;
+
+/**
+ * Where an engine keeps its things. Zero everything but the size for the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_engine_options_t).
+   */
+  size_t size;
+  /**
+   * Directory of images, layers, containers and the database. NULL: the default of the user.
+   */
+  const char *data_root;
+  /**
+   * Directory of sockets, locks and the state of running containers. NULL: the default of the user, or one for this data root.
+   */
+  const char *run_root;
+  /**
+   * COBLE_ROOTLESS_AUTO, COBLE_ROOTLESS_YES or COBLE_ROOTLESS_NO.
+   */
+  int32_t rootless;
+  /**
+   * Has to be 0.
+   */
+  int32_t reserved;
+} coble_engine_options_t;
+
+/**
+ * Where a standard stream goes.
+ */
+typedef struct {
+  /**
+   * One of COBLE_STREAM_DEFAULT, COBLE_STREAM_NULL, COBLE_STREAM_LOG, COBLE_STREAM_PIPE, COBLE_STREAM_INHERIT, COBLE_STREAM_FD.
+   */
+  int32_t mode;
+  /**
+   * The descriptor of COBLE_STREAM_FD.
+   */
+  int32_t fd;
+} coble_stream_t;
+
+/**
+ * How coble_engine_run and coble_container_exec treat the program. Zero everything but the size for the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_run_options_t).
+   */
+  size_t size;
+  /**
+   * Bytes for standard input, or NULL.
+   */
+  const void *input;
+  /**
+   * How many bytes `input` has.
+   */
+  size_t input_length;
+  /**
+   * Milliseconds after which the program is killed and the call fails with COBLE_ERR_TIMEOUT. 0: never.
+   */
+  int64_t timeout_ms;
+  /**
+   * The most bytes that are collected of each output; more fails with COBLE_ERR_LIMIT_EXCEEDED. 0: 1 GiB.
+   */
+  uint64_t capture_limit;
+  /**
+   * 1: fail with COBLE_ERR_CONTAINER_EXIT unless the exit code is 0. See coble_error_run_result.
+   */
+  int32_t check;
+  /**
+   * Has to be 0.
+   */
+  int32_t reserved;
+  /**
+   * Standard input. COBLE_STREAM_DEFAULT: `input`, or /dev/null.
+   */
+  coble_stream_t stdin_stream;
+  /**
+   * Standard output. COBLE_STREAM_DEFAULT: collected.
+   */
+  coble_stream_t stdout_stream;
+  /**
+   * Standard error. COBLE_STREAM_DEFAULT: collected.
+   */
+  coble_stream_t stderr_stream;
+} coble_run_options_t;
+
+/**
+ * The three standard streams of a program.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_stdio_t).
+   */
+  size_t size;
+  /**
+   * Standard input.
+   */
+  coble_stream_t stdin_stream;
+  /**
+   * Standard output.
+   */
+  coble_stream_t stdout_stream;
+  /**
+   * Standard error.
+   */
+  coble_stream_t stderr_stream;
+} coble_stdio_t;
+
+/**
+ * Which part of a log to read. Zero everything but the size for the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_log_options_t).
+   */
+  size_t size;
+  /**
+   * Only what came at or after this time, in nanoseconds since the epoch. 0: from the beginning.
+   */
+  int64_t since_ns;
+  /**
+   * Only what came before this time, in nanoseconds since the epoch. 0: to the end.
+   */
+  int64_t until_ns;
+  /**
+   * Only the last lines. 0: all.
+   */
+  uint64_t tail;
+  /**
+   * 1: wait for more until the container ends.
+   */
+  int32_t follow;
+  /**
+   * COBLE_LOG_STDOUT, COBLE_LOG_STDERR, or both together. 0: both.
+   */
+  int32_t sources;
+} coble_log_options_t;
+
+/**
+ * Success.
+ */
+#define COBLE_OK 0
+
+/**
+ * A defect of coble itself: a state that should not be possible.
+ */
+#define COBLE_ERR_INTERNAL -1
+
+/**
+ * An argument that no operation could accept, whatever the state of the store.
+ */
+#define COBLE_ERR_INVALID_ARGUMENT -2
+
+/**
+ * A system call failed for a reason that has no kind of its own; coble_error_errno tells which.
+ */
+#define COBLE_ERR_IO -3
+
+/**
+ * The caller may not do this on this host.
+ */
+#define COBLE_ERR_PERMISSION_DENIED -4
+
+/**
+ * The host lacks something that the operation needs.
+ */
+#define COBLE_ERR_UNSUPPORTED -5
+
+/**
+ * A file or directory of the host that the caller named is not there.
+ */
+#define COBLE_ERR_PATH_NOT_FOUND -6
+
+/**
+ * No image has this reference or id.
+ */
+#define COBLE_ERR_IMAGE_NOT_FOUND -7
+
+/**
+ * No container has this name or id.
+ */
+#define COBLE_ERR_CONTAINER_NOT_FOUND -8
+
+/**
+ * The name is taken.
+ */
+#define COBLE_ERR_NAME_IN_USE -9
+
+/**
+ * The object is in use by another one.
+ */
+#define COBLE_ERR_IN_USE -10
+
+/**
+ * The object is not in a state that allows the operation.
+ */
+#define COBLE_ERR_INVALID_STATE -11
+
+/**
+ * Not an image reference of the distribution grammar.
+ */
+#define COBLE_ERR_INVALID_REFERENCE -12
+
+/**
+ * Not a digest of the image specification.
+ */
+#define COBLE_ERR_INVALID_DIGEST -13
+
+/**
+ * Content does not have the digest or size that it was announced with.
+ */
+#define COBLE_ERR_DIGEST_MISMATCH -14
+
+/**
+ * An archive is truncated, malformed, or does what no archive may do.
+ */
+#define COBLE_ERR_INVALID_ARCHIVE -15
+
+/**
+ * An image's manifest, index or configuration is malformed.
+ */
+#define COBLE_ERR_INVALID_IMAGE -16
+
+/**
+ * Input is larger, deeper or longer than coble accepts.
+ */
+#define COBLE_ERR_LIMIT_EXCEEDED -17
+
+/**
+ * No space, quota or inode is left.
+ */
+#define COBLE_ERR_STORAGE_FULL -18
+
+/**
+ * The store's database failed or is damaged.
+ */
+#define COBLE_ERR_DATABASE -19
+
+/**
+ * The store was written by a version of coble that this one cannot work with.
+ */
+#define COBLE_ERR_STORE_VERSION -20
+
+/**
+ * The time the caller gave is over.
+ */
+#define COBLE_ERR_TIMEOUT -21
+
+/**
+ * The caller cancelled the operation.
+ */
+#define COBLE_ERR_CANCELLED -22
+
+/**
+ * The handle is closed, or belongs to another process (after a fork).
+ */
+#define COBLE_ERR_CLOSED -23
+
+/**
+ * The user or group is not known to the image, or its number is out of range.
+ */
+#define COBLE_ERR_USER_NOT_FOUND -24
+
+/**
+ * The program is not in the image.
+ */
+#define COBLE_ERR_COMMAND_NOT_FOUND -25
+
+/**
+ * The program is in the image and cannot be executed.
+ */
+#define COBLE_ERR_COMMAND_NOT_EXECUTABLE -26
+
+/**
+ * The container's monitor ended without saying how.
+ */
+#define COBLE_ERR_MONITOR_LOST -27
+
+/**
+ * A program ended with a status that is not zero, and the caller asked for an error in that case.
+ */
+#define COBLE_ERR_CONTAINER_EXIT -28
+
+/**
+ * A panic reached the edge of the library and was stopped there.
+ */
+#define COBLE_ERR_PANIC -29
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that runs, such as "0.1.0". Compare with COBLE_VERSION, that of the header. Valid for ever.
+ */
+const char *coble_version(void);
+
+/**
+ * COBLE_ABI_VERSION of the library that runs.
+ */
+uint32_t coble_abi_version(void);
+
+/**
+ * The name of a status code, such as "ImageNotFound"; "Ok" for COBLE_OK, and NULL for a number that is no status code. Valid for ever.
+ */
+const char *coble_status_name(coble_status_t status);
+
+/**
+ * The status code of an error, which the failed function returned too.
+ */
+coble_status_t coble_error_code(const coble_error_t *error);
+
+/**
+ * The name of an error's kind, such as "ImageNotFound". Valid for ever; NULL if the error is NULL.
+ */
+const char *coble_error_kind_name(const coble_error_t *error);
+
+/**
+ * The whole message for people: what was being done, what went wrong, and the way out on a line of its own. NULL if the error is NULL.
+ */
+const char *coble_error_message(const coble_error_t *error);
+
+/**
+ * The errno of the system call that failed, or 0.
+ */
+int32_t coble_error_errno(const coble_error_t *error);
+
+/**
+ * The name of the object that the error is about: a reference, an id, a path. NULL if there is none.
+ */
+const char *coble_error_object(const coble_error_t *error);
+
+/**
+ * A way out. NULL if there is none.
+ */
+const char *coble_error_hint(const coble_error_t *error);
+
+/**
+ * How many items the chain of context has: what the engine was doing, outermost first.
+ */
+size_t coble_error_context_count(const coble_error_t *error);
+
+/**
+ * An item of the chain of context. NULL if the index is too large.
+ */
+const char *coble_error_context_get(const coble_error_t *error, size_t index);
+
+/**
+ * For COBLE_ERR_CONTAINER_EXIT: everything that the run returned. NULL for other errors. Borrowed from the error.
+ */
+const coble_run_result_t *coble_error_run_result(const coble_error_t *error);
+
+/**
+ * Deletes an error. NULL is fine.
+ */
+void coble_error_delete(coble_error_t *error);
+
+/**
+ * The text, NUL-terminated. Borrowed; NULL if the string is NULL.
+ */
+const char *coble_string_data(const coble_string_t *string);
+
+/**
+ * The length of the text in bytes, without the NUL.
+ */
+size_t coble_string_length(const coble_string_t *string);
+
+/**
+ * Deletes text. NULL is fine.
+ */
+void coble_string_delete(coble_string_t *string);
+
+/**
+ * A new token.
+ */
+coble_cancel_t *coble_cancel_new(void);
+
+/**
+ * Cancels every call that uses the token, now and later. Any thread may do it; it is not for signal handlers.
+ */
+void coble_cancel_cancel(const coble_cancel_t *cancel);
+
+/**
+ * 1 if the token was cancelled, or 0.
+ */
+int32_t coble_cancel_is_cancelled(const coble_cancel_t *cancel);
+
+/**
+ * Deletes a token. Calls that use it go on. NULL is fine.
+ */
+void coble_cancel_delete(coble_cancel_t *cancel);
+
+/**
+ * Opens the store, making it if it is not there, and sweeps what crashed processes left. Options may be NULL.
+ */
+coble_status_t coble_engine_open(const coble_engine_options_t *options,
+                                 coble_engine_t **engine,
+                                 coble_error_t **error);
+
+/**
+ * Closes an engine. Later calls on it and on its containers fail with COBLE_ERR_CLOSED; closing it again does nothing. It still has to be
+ * deleted. NULL is fine.
+ */
+void coble_engine_close(const coble_engine_t *engine);
+
+/**
+ * Deletes an engine. Containers made with it stay usable. NULL is fine.
+ */
+void coble_engine_delete(coble_engine_t *engine);
+
+/**
+ * Creates a container, starts it, waits, collects its output and removes it. The container dies with this process, however that ends.
+ * Options may be NULL. A program that ends with a status other than 0 is not an error, unless the options say so.
+ */
+coble_status_t coble_engine_run(const coble_engine_t *engine,
+                                const coble_container_spec_t *spec,
+                                const coble_run_options_t *options,
+                                const coble_cancel_t *cancel,
+                                coble_run_result_t **result,
+                                coble_error_t **error);
+
+/**
+ * Facts about the engine and its host, as a JSON object.
+ */
+coble_status_t coble_engine_info(const coble_engine_t *engine, coble_string_t **json, coble_error_t **error);
+
+/**
+ * Looks for damage in the store. Gives a JSON array of strings, which is empty when nothing is wrong.
+ */
+coble_status_t coble_engine_verify(const coble_engine_t *engine,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * Looks at the host of an engine: as coble_doctor, with the engine's own options.
+ */
+coble_status_t coble_engine_doctor(const coble_engine_t *engine,
+                                   int32_t *ok,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * Looks at the host, also when no engine can be opened. `ok` becomes 1 if containers can run, or 0; the JSON object says what
+ * was found and how to mend it. Options may be NULL.
+ */
+coble_status_t coble_doctor(const coble_engine_options_t *options,
+                            int32_t *ok,
+                            coble_string_t **json,
+                            coble_error_t **error);
+
+/**
+ * A configuration with every default.
+ */
+coble_import_options_t *coble_import_options_new(void);
+
+/**
+ * Sets the default command: `count` strings.
+ */
+coble_status_t coble_import_options_set_command(coble_import_options_t *options,
+                                                const char *const *command,
+                                                size_t count,
+                                                coble_error_t **error);
+
+/**
+ * Sets the entrypoint: `count` strings.
+ */
+coble_status_t coble_import_options_set_entrypoint(coble_import_options_t *options,
+                                                   const char *const *entrypoint,
+                                                   size_t count,
+                                                   coble_error_t **error);
+
+/**
+ * Adds an environment variable.
+ */
+coble_status_t coble_import_options_add_environment(coble_import_options_t *options,
+                                                    const char *name,
+                                                    const char *value,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the default working directory. NULL: none.
+ */
+coble_status_t coble_import_options_set_working_dir(coble_import_options_t *options,
+                                                    const char *working_dir,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the default user. NULL: none.
+ */
+coble_status_t coble_import_options_set_user(coble_import_options_t *options,
+                                             const char *user,
+                                             coble_error_t **error);
+
+/**
+ * Adds a label.
+ */
+coble_status_t coble_import_options_add_label(coble_import_options_t *options,
+                                              const char *name,
+                                              const char *value,
+                                              coble_error_t **error);
+
+/**
+ * Sets the comment for the history. NULL: none.
+ */
+coble_status_t coble_import_options_set_message(coble_import_options_t *options,
+                                                const char *message,
+                                                coble_error_t **error);
+
+/**
+ * Deletes a configuration. NULL is fine.
+ */
+void coble_import_options_delete(coble_import_options_t *options);
+
+/**
+ * Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed.
+ */
+coble_status_t coble_image_load(const coble_engine_t *engine,
+                                const char *archive,
+                                const coble_cancel_t *cancel,
+                                coble_image_list_t **images,
+                                coble_error_t **error);
+
+/**
+ * As coble_image_load, from an open file or pipe, which is read to its end and stays open.
+ */
+coble_status_t coble_image_load_fd(const coble_engine_t *engine,
+                                   int32_t fd,
+                                   const coble_cancel_t *cancel,
+                                   coble_image_list_t **images,
+                                   coble_error_t **error);
+
+/**
+ * Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. Options may be NULL.
+ */
+coble_status_t coble_image_import_rootfs(const coble_engine_t *engine,
+                                         const char *archive,
+                                         const char *reference,
+                                         const coble_import_options_t *options,
+                                         const coble_cancel_t *cancel,
+                                         coble_image_t **image,
+                                         coble_error_t **error);
+
+/**
+ * As coble_image_import_rootfs, from an open file or pipe, which is read to its end and stays open.
+ */
+coble_status_t coble_image_import_rootfs_fd(const coble_engine_t *engine,
+                                            int32_t fd,
+                                            const char *reference,
+                                            const coble_import_options_t *options,
+                                            const coble_cancel_t *cancel,
+                                            coble_image_t **image,
+                                            coble_error_t **error);
+
+/**
+ * Makes an image of `count` files of the host, with the interpreters and shared libraries that its programs need. An item is a path, or
+ * the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. Options may be NULL.
+ */
+coble_status_t coble_image_from_host(const coble_engine_t *engine,
+                                     const char *const *items,
+                                     size_t count,
+                                     const char *reference,
+                                     const coble_import_options_t *options,
+                                     const coble_cancel_t *cancel,
+                                     coble_image_t **image,
+                                     coble_error_t **error);
+
+/**
+ * All images, newest first.
+ */
+coble_status_t coble_image_list(const coble_engine_t *engine,
+                                coble_image_list_t **images,
+                                coble_error_t **error);
+
+/**
+ * The image with this reference, id, or unambiguous id prefix of at least four digits.
+ */
+coble_status_t coble_image_get(const coble_engine_t *engine,
+                               const char *name,
+                               coble_image_t **image,
+                               coble_error_t **error);
+
+/**
+ * Everything about an image, as a JSON object.
+ */
+coble_status_t coble_image_inspect(const coble_engine_t *engine,
+                                   const char *name,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * How an image was made, newest step first, as a JSON array of objects.
+ */
+coble_status_t coble_image_history(const coble_engine_t *engine,
+                                   const char *name,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * Gives an image one more name.
+ */
+coble_status_t coble_image_tag(const coble_engine_t *engine,
+                               const char *name,
+                               const char *reference,
+                               coble_error_t **error);
+
+/**
+ * Takes a name away. The image stays, also without a name.
+ */
+coble_status_t coble_image_untag(const coble_engine_t *engine, const char *reference, coble_error_t **error);
+
+/**
+ * Removes an image. By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several
+ * names only with `force`, which is 0 or 1. An image that a container uses is refused with COBLE_ERR_IN_USE. `json`, which may be NULL, gets an
+ * object with the arrays "untagged" and "deleted".
+ */
+coble_status_t coble_image_remove(const coble_engine_t *engine,
+                                  const char *name,
+                                  int32_t force,
+                                  coble_string_t **json,
+                                  coble_error_t **error);
+
+/**
+ * The id: the digest of the image's configuration. NULL if the image is NULL.
+ */
+const char *coble_image_id(const coble_image_t *image);
+
+/**
+ * The digest of the image's manifest. NULL if the image is NULL.
+ */
+const char *coble_image_digest(const coble_image_t *image);
+
+/**
+ * How many names the image has.
+ */
+size_t coble_image_reference_count(const coble_image_t *image);
+
+/**
+ * A name of the image, in canonical form. NULL if the index is too large.
+ */
+const char *coble_image_reference(const coble_image_t *image, size_t index);
+
+/**
+ * When the image was made, as it says itself, in RFC 3339. NULL if it does not say.
+ */
+const char *coble_image_created(const coble_image_t *image);
+
+/**
+ * The bytes of the image's blobs: manifest, configuration and compressed layers.
+ */
+uint64_t coble_image_size(const coble_image_t *image);
+
+/**
+ * The CPU architecture, such as "amd64". NULL if the image is NULL.
+ */
+const char *coble_image_architecture(const coble_image_t *image);
+
+/**
+ * The operating system, such as "linux". NULL if the image is NULL.
+ */
+const char *coble_image_os(const coble_image_t *image);
+
+/**
+ * The image as a JSON object, with its labels.
+ */
+coble_status_t coble_image_json(const coble_image_t *image, coble_string_t **json, coble_error_t **error);
+
+/**
+ * Deletes the handle; the image stays in the store. NULL is fine.
+ */
+void coble_image_delete(coble_image_t *image);
+
+/**
+ * How many images the list has.
+ */
+size_t coble_image_list_count(const coble_image_list_t *images);
+
+/**
+ * An image of the list, borrowed from it. NULL if the index is too large.
+ */
+const coble_image_t *coble_image_list_get(const coble_image_list_t *images, size_t index);
+
+/**
+ * Deletes a list and the images in it; those of the store stay. NULL is fine.
+ */
+void coble_image_list_delete(coble_image_list_t *images);
+
+/**
+ * A container of an image, with every default. The image is a reference, an id, or an unambiguous id prefix of at least four digits.
+ */
+coble_status_t coble_container_spec_new(const char *image,
+                                        coble_container_spec_t **spec,
+                                        coble_error_t **error);
+
+/**
+ * Deletes a specification; containers made from it stay. NULL is fine.
+ */
+void coble_container_spec_delete(coble_container_spec_t *spec);
+
+/**
+ * Sets the command: `count` strings. Not set: the image's.
+ */
+coble_status_t coble_container_spec_set_command(coble_container_spec_t *spec,
+                                                const char *const *command,
+                                                size_t count,
+                                                coble_error_t **error);
+
+/**
+ * Sets the entrypoint: `count` strings, and drops the image's command. None removes the image's entrypoint. Not set: the image's.
+ */
+coble_status_t coble_container_spec_set_entrypoint(coble_container_spec_t *spec,
+                                                   const char *const *entrypoint,
+                                                   size_t count,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters. NULL: one is made up.
+ */
+coble_status_t coble_container_spec_set_name(coble_container_spec_t *spec,
+                                             const char *name,
+                                             coble_error_t **error);
+
+/**
+ * Adds an environment variable, over the image's.
+ */
+coble_status_t coble_container_spec_add_environment(coble_container_spec_t *spec,
+                                                    const char *name,
+                                                    const char *value,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the working directory, which is absolute and made when missing. NULL: the image's, or /.
+ */
+coble_status_t coble_container_spec_set_working_dir(coble_container_spec_t *spec,
+                                                    const char *working_dir,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the user: name, uid, name:group or uid:gid. NULL: the image's, or 0:0.
+ */
+coble_status_t coble_container_spec_set_user(coble_container_spec_t *spec,
+                                             const char *user,
+                                             coble_error_t **error);
+
+/**
+ * Adds one more group, by id or name.
+ */
+coble_status_t coble_container_spec_add_group(coble_container_spec_t *spec,
+                                              const char *group,
+                                              coble_error_t **error);
+
+/**
+ * Sets the host name. NULL: the first 12 characters of the id.
+ */
+coble_status_t coble_container_spec_set_hostname(coble_container_spec_t *spec,
+                                                 const char *hostname,
+                                                 coble_error_t **error);
+
+/**
+ * Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
+ */
+coble_status_t coble_container_spec_set_network(coble_container_spec_t *spec,
+                                                int32_t network,
+                                                coble_error_t **error);
+
+/**
+ * Sets the memory limit in bytes. 0: none.
+ */
+coble_status_t coble_container_spec_set_mem_limit(coble_container_spec_t *spec,
+                                                  uint64_t mem_limit,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the CPU limit in billionths of a CPU. 0: none.
+ */
+coble_status_t coble_container_spec_set_nano_cpus(coble_container_spec_t *spec,
+                                                  uint64_t nano_cpus,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the limit on the number of processes and threads. 0: none.
+ */
+coble_status_t coble_container_spec_set_pids_limit(coble_container_spec_t *spec,
+                                                   uint64_t pids_limit,
+                                                   coble_error_t **error);
+
+/**
+ * Adds a capability to the default set: a name with or without CAP_, or ALL.
+ */
+coble_status_t coble_container_spec_add_capability(coble_container_spec_t *spec,
+                                                   const char *capability,
+                                                   coble_error_t **error);
+
+/**
+ * Takes a capability from the default set: a name with or without CAP_, or ALL.
+ */
+coble_status_t coble_container_spec_drop_capability(coble_container_spec_t *spec,
+                                                    const char *capability,
+                                                    coble_error_t **error);
+
+/**
+ * Sets whether the root file system is mounted read-only: 0 or 1.
+ */
+coble_status_t coble_container_spec_set_read_only(coble_container_spec_t *spec,
+                                                  int32_t read_only,
+                                                  coble_error_t **error);
+
+/**
+ * Adds a security option: seccomp=unconfined, no-new-privileges, no-new-privileges=false or systempaths=unconfined.
+ */
+coble_status_t coble_container_spec_add_security_opt(coble_container_spec_t *spec,
+                                                     const char *option,
+                                                     coble_error_t **error);
+
+/**
+ * Adds a label.
+ */
+coble_status_t coble_container_spec_add_label(coble_container_spec_t *spec,
+                                              const char *name,
+                                              const char *value,
+                                              coble_error_t **error);
+
+/**
+ * Sets the signal that stops the container: a name or a number. NULL: the image's, or SIGTERM.
+ */
+coble_status_t coble_container_spec_set_stop_signal(coble_container_spec_t *spec,
+                                                    const char *stop_signal,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the seconds that stop waits before it kills. Not set: 10.
+ */
+coble_status_t coble_container_spec_set_stop_timeout(coble_container_spec_t *spec,
+                                                     uint32_t stop_timeout,
+                                                     coble_error_t **error);
+
+/**
+ * Sets the size of /dev/shm in bytes. 0: 64 MiB.
+ */
+coble_status_t coble_container_spec_set_shm_size(coble_container_spec_t *spec,
+                                                 uint64_t shm_size,
+                                                 coble_error_t **error);
+
+/**
+ * Adds a line to /etc/hosts.
+ */
+coble_status_t coble_container_spec_add_host(coble_container_spec_t *spec,
+                                             const char *name,
+                                             const char *address,
+                                             coble_error_t **error);
+
+/**
+ * Adds a name server for /etc/resolv.conf. None: the host's.
+ */
+coble_status_t coble_container_spec_add_dns(coble_container_spec_t *spec,
+                                            const char *address,
+                                            coble_error_t **error);
+
+/**
+ * Sets whether the container is removed when it ends: 0 or 1.
+ */
+coble_status_t coble_container_spec_set_auto_remove(coble_container_spec_t *spec,
+                                                    int32_t auto_remove,
+                                                    coble_error_t **error);
+
+/**
+ * Sets how long the container may live: COBLE_LIFETIME_DETACHED, which is the default, or COBLE_LIFETIME_SESSION.
+ */
+coble_status_t coble_container_spec_set_lifetime(coble_container_spec_t *spec,
+                                                 int32_t lifetime,
+                                                 coble_error_t **error);
+
+/**
+ * The program's exit code, or 128 plus the signal that ended it; -1 if the result is NULL.
+ */
+int32_t coble_run_result_exit_code(const coble_run_result_t *result);
+
+/**
+ * Standard output, if it was collected, and its length. Borrowed; `length` may be NULL. There is no NUL at the end.
+ */
+const uint8_t *coble_run_result_stdout(const coble_run_result_t *result,
+                                       size_t *length);
+
+/**
+ * Standard error, if it was collected, and its length. Borrowed; `length` may be NULL. There is no NUL at the end.
+ */
+const uint8_t *coble_run_result_stderr(const coble_run_result_t *result,
+                                       size_t *length);
+
+/**
+ * How many phases were timed.
+ */
+size_t coble_run_result_timing_count(const coble_run_result_t *result);
+
+/**
+ * The name of a phase, in order. NULL if the index is too large.
+ */
+const char *coble_run_result_timing_name(const coble_run_result_t *result, size_t index);
+
+/**
+ * How long a phase took, in nanoseconds. 0 if the index is too large.
+ */
+uint64_t coble_run_result_timing_ns(const coble_run_result_t *result, size_t index);
+
+/**
+ * How many things could not be given and were not essential.
+ */
+size_t coble_run_result_warning_count(const coble_run_result_t *result);
+
+/**
+ * The stable code of a warning, such as "memory-limit-not-applied". NULL if the index is too large.
+ */
+const char *coble_run_result_warning_code(const coble_run_result_t *result, size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_run_result_warning_message(const coble_run_result_t *result, size_t index);
+
+/**
+ * The isolation that the program really had, as a JSON object; null for exec.
+ */
+coble_status_t coble_run_result_isolation(const coble_run_result_t *result,
+                                          coble_string_t **json,
+                                          coble_error_t **error);
+
+/**
+ * Deletes a result, which is not one borrowed from an error. NULL is fine.
+ */
+void coble_run_result_delete(coble_run_result_t *result);
+
+/**
+ * A program and its arguments, `count` strings, with every default.
+ */
+coble_status_t coble_exec_spec_new(const char *const *command,
+                                   size_t count,
+                                   coble_exec_spec_t **spec,
+                                   coble_error_t **error);
+
+/**
+ * Adds an environment variable, over the container's.
+ */
+coble_status_t coble_exec_spec_add_environment(coble_exec_spec_t *spec,
+                                               const char *name,
+                                               const char *value,
+                                               coble_error_t **error);
+
+/**
+ * Sets the working directory. NULL: the container's.
+ */
+coble_status_t coble_exec_spec_set_working_dir(coble_exec_spec_t *spec,
+                                               const char *working_dir,
+                                               coble_error_t **error);
+
+/**
+ * Sets the user. NULL: the container's.
+ */
+coble_status_t coble_exec_spec_set_user(coble_exec_spec_t *spec, const char *user, coble_error_t **error);
+
+/**
+ * Deletes a specification; programs made from it go on. NULL is fine.
+ */
+void coble_exec_spec_delete(coble_exec_spec_t *spec);
+
+/**
+ * Makes a container. It does not run yet.
+ */
+coble_status_t coble_container_create(const coble_engine_t *engine,
+                                      const coble_container_spec_t *spec,
+                                      coble_container_t **container,
+                                      coble_error_t **error);
+
+/**
+ * The container with this name, id, or unambiguous id prefix of at least four digits.
+ */
+coble_status_t coble_container_get(const coble_engine_t *engine,
+                                   const char *name,
+                                   coble_container_t **container,
+                                   coble_error_t **error);
+
+/**
+ * The running containers (`all` is 0), or all (1), newest first.
+ */
+coble_status_t coble_container_list(const coble_engine_t *engine,
+                                    int32_t all,
+                                    coble_container_list_t **containers,
+                                    coble_error_t **error);
+
+/**
+ * The id: 64 hexadecimal digits. NULL if the container is NULL.
+ */
+const char *coble_container_id(const coble_container_t *container);
+
+/**
+ * The name. NULL if the container is NULL.
+ */
+const char *coble_container_name(const coble_container_t *container);
+
+/**
+ * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ */
+coble_status_t coble_container_state(const coble_container_t *container,
+                                     int32_t *state,
+                                     coble_error_t **error);
+
+/**
+ * Starts the program and returns when it runs. COBLE_STREAM_DEFAULT is /dev/null for standard input and COBLE_STREAM_LOG for the
+ * outputs; `stdio` may be NULL.
+ */
+coble_status_t coble_container_start(const coble_container_t *container,
+                                     const coble_stdio_t *stdio,
+                                     const coble_cancel_t *cancel,
+                                     coble_error_t **error);
+
+/**
+ * Waits for the program's end and gives its exit code, or 128 plus the signal that ended it. COBLE_ERR_TIMEOUT after `timeout_ms`
+ * milliseconds; a negative number waits for ever.
+ */
+coble_status_t coble_container_wait(const coble_container_t *container,
+                                    int64_t timeout_ms,
+                                    const coble_cancel_t *cancel,
+                                    int32_t *exit_code,
+                                    coble_error_t **error);
+
+/**
+ * Sends the stop signal, and SIGKILL after `timeout_ms` milliseconds; a negative number is the container's own stop timeout. A
+ * container that does not run is fine.
+ */
+coble_status_t coble_container_stop(const coble_container_t *container,
+                                    int64_t timeout_ms,
+                                    const coble_cancel_t *cancel,
+                                    coble_error_t **error);
+
+/**
+ * Sends a signal, such as SIGTERM, to the program.
+ */
+coble_status_t coble_container_kill(const coble_container_t *container,
+                                    int32_t signal,
+                                    coble_error_t **error);
+
+/**
+ * Removes the container and everything it wrote. A running one only with `force` (0 or 1), which kills it. The handle still has to be deleted.
+ */
+coble_status_t coble_container_remove(const coble_container_t *container,
+                                      int32_t force,
+                                      coble_error_t **error);
+
+/**
+ * Everything about the container, as a JSON object.
+ */
+coble_status_t coble_container_inspect(const coble_container_t *container,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
+ */
+coble_status_t coble_container_logs(const coble_container_t *container,
+                                    const coble_log_options_t *options,
+                                    coble_log_stream_t **stream,
+                                    coble_error_t **error);
+
+/**
+ * Runs another program in the running container and collects its output. Options may be NULL.
+ */
+coble_status_t coble_container_exec(const coble_container_t *container,
+                                    const coble_exec_spec_t *spec,
+                                    const coble_run_options_t *options,
+                                    const coble_cancel_t *cancel,
+                                    coble_run_result_t **result,
+                                    coble_error_t **error);
+
+/**
+ * Starts another program in the running container. COBLE_STREAM_DEFAULT is /dev/null for all streams; `stdio` may be NULL.
+ */
+coble_status_t coble_container_popen(const coble_container_t *container,
+                                     const coble_exec_spec_t *spec,
+                                     const coble_stdio_t *stdio,
+                                     coble_process_t **process,
+                                     coble_error_t **error);
+
+/**
+ * Deletes the handle; the container stays. NULL is fine.
+ */
+void coble_container_delete(coble_container_t *container);
+
+/**
+ * How many containers the list has.
+ */
+size_t coble_container_list_count(const coble_container_list_t *containers);
+
+/**
+ * A container of the list, borrowed from it. NULL if the index is too large.
+ */
+const coble_container_summary_t *coble_container_list_get(const coble_container_list_t *containers,
+                                                          size_t index);
+
+/**
+ * Deletes a list; the containers of the store stay. NULL is fine.
+ */
+void coble_container_list_delete(coble_container_list_t *containers);
+
+/**
+ * The id. NULL if the summary is NULL.
+ */
+const char *coble_container_summary_id(const coble_container_summary_t *summary);
+
+/**
+ * The name. NULL if the summary is NULL.
+ */
+const char *coble_container_summary_name(const coble_container_summary_t *summary);
+
+/**
+ * The image as the creator named it. NULL if the summary is NULL.
+ */
+const char *coble_container_summary_image(const coble_container_summary_t *summary);
+
+/**
+ * The id of the image. NULL if the summary is NULL.
+ */
+const char *coble_container_summary_image_id(const coble_container_summary_t *summary);
+
+/**
+ * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ */
+int32_t coble_container_summary_state(const coble_container_summary_t *summary);
+
+/**
+ * The exit code of the last run, or -1 if there is none.
+ */
+int32_t coble_container_summary_exit_code(const coble_container_summary_t *summary);
+
+/**
+ * The container as a JSON object.
+ */
+coble_status_t coble_container_summary_json(const coble_container_summary_t *summary,
+                                            coble_string_t **json,
+                                            coble_error_t **error);
+
+/**
+ * Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.
+ */
+int32_t coble_process_take_stdin(coble_process_t *process);
+
+/**
+ * Gives the read end of standard output, which is the caller's to close; -1 if it is no pipe or was given before.
+ */
+int32_t coble_process_take_stdout(coble_process_t *process);
+
+/**
+ * Gives the read end of standard error, which is the caller's to close; -1 if it is no pipe or was given before.
+ */
+int32_t coble_process_take_stderr(coble_process_t *process);
+
+/**
+ * Its process id on the host, or -1 if the process is NULL.
+ */
+int32_t coble_process_pid(const coble_process_t *process);
+
+/**
+ * Waits for the program's end and gives its exit code, or 128 plus the signal that ended it. COBLE_ERR_TIMEOUT after `timeout_ms`
+ * milliseconds; a negative number waits for ever.
+ */
+coble_status_t coble_process_wait(const coble_process_t *process,
+                                  int64_t timeout_ms,
+                                  const coble_cancel_t *cancel,
+                                  int32_t *exit_code,
+                                  coble_error_t **error);
+
+/**
+ * Looks whether the program ended: `exited` becomes 1 and `exit_code` its exit code, or `exited` becomes 0.
+ */
+coble_status_t coble_process_poll(const coble_process_t *process,
+                                  int32_t *exited,
+                                  int32_t *exit_code,
+                                  coble_error_t **error);
+
+/**
+ * Sends a signal, such as SIGTERM, to the program.
+ */
+coble_status_t coble_process_send_signal(const coble_process_t *process,
+                                         int32_t signal,
+                                         coble_error_t **error);
+
+/**
+ * Deletes the handle, and closes the pipes that were not taken; the program goes on. NULL is fine.
+ */
+void coble_process_delete(coble_process_t *process);
+
+/**
+ * Gives the next piece, or NULL at the end. Blocks only when the options say to follow. The piece is valid until the next call on the stream.
+ */
+coble_status_t coble_log_stream_next(coble_log_stream_t *stream,
+                                     const coble_cancel_t *cancel,
+                                     const coble_log_record_t **record,
+                                     coble_error_t **error);
+
+/**
+ * When a piece arrived, in nanoseconds since the epoch.
+ */
+int64_t coble_log_record_time_ns(const coble_log_record_t *record);
+
+/**
+ * Where a piece was written: COBLE_LOG_STDOUT or COBLE_LOG_STDERR; 0 if the record is NULL.
+ */
+int32_t coble_log_record_source(const coble_log_record_t *record);
+
+/**
+ * The bytes of a piece, and their number. `length` may be NULL. There is no NUL at the end.
+ */
+const uint8_t *coble_log_record_data(const coble_log_record_t *record, size_t *length);
+
+/**
+ * Deletes a stream. NULL is fine.
+ */
+void coble_log_stream_delete(coble_log_stream_t *stream);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* COBLE_COBLE_H */

@@ -1,0 +1,72 @@
+"""Short words for what many tests do."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coble
+
+
+def sh(engine: coble.Engine, script: str, **options: Any) -> str:
+    """The output of a shell script in a new container of `box`; the script must succeed."""
+    return engine.run("box", ["sh", "-c", script], check=True, **options).stdout.decode()
+
+
+def output(engine: coble.Engine, *command: str, **options: Any) -> str:
+    """The output of a program in a new container of `box`; it must succeed."""
+    return engine.run("box", list(command), check=True, **options).stdout.decode()
+
+
+def status_fields(text: str) -> dict[str, str]:
+    """/proc/PID/status as a dictionary."""
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
+
+def log_bytes(container: coble.Container, **options: Any) -> bytes:
+    with container.logs(**options) as stream:
+        return b"".join(record.data for record in stream)
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    """Waits for something that has no event of its own (a line in a log, a file of another process)."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.01)
+
+
+def wait_for_output(container: coble.Container, text: bytes, seconds: float = 10.0) -> None:
+    eventually(lambda: text in log_bytes(container), f"{text!r} in the log", seconds)
+
+
+def wait_for_exit(pid: int, seconds: float = 10.0) -> bool:
+    """Waits for the end of any process, by pidfd."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], seconds)[0])
+    finally:
+        os.close(fd)
+
+
+def monitor_of(container: coble.Container) -> int:
+    """The host pid of a running container's monitor: the parent of its program."""
+    pid = container.inspect().pid
+    assert pid is not None
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def resident(pid: int) -> int:
+    """Resident bytes of a process."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

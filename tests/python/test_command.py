@@ -1,0 +1,165 @@
+"""The `coble` command: exit statuses as docker's, data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import coble
+import pytest
+from conftest import Assets, Store
+from helpers import eventually
+
+
+def find_command() -> list[str]:
+    for candidate in (os.environ.get("COBLE_TEST_COMMAND"), Path(sys.executable).parent / "coble", shutil.which("coble")):
+        if candidate and os.access(candidate, os.X_OK):
+            return [str(candidate)]
+    return [sys.executable, "-m", "coble"]
+
+
+COMMAND = find_command()
+
+
+class Command:
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def popen(self, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
+        where = ["--data-root", str(self.store.data_root), "--run-root", str(self.store.run_root)]
+        options.setdefault("stdin", subprocess.DEVNULL)
+        return subprocess.Popen([*COMMAND, *where, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload, no-any-return]
+
+    def __call__(self, *arguments: str, data: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+        process = self.popen(*arguments, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE)
+        out, err = process.communicate(data, timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def good(self, *arguments: str) -> str:
+        done = self(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+
+@pytest.fixture
+def command(shared_store: Store, shared: coble.Engine) -> Command:
+    return Command(shared_store)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["box", "true"], 0),
+        (["box", "sh", "-c", "exit 3"], 3),
+        (["box", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"], 137),
+        (["box", "no-such-program"], 127),
+        (["box", "/etc/not-executable"], 126),
+        (["box", "/etc"], 126),
+        (["no-such-image", "true"], 125),
+        (["--user", "nobody-here", "box", "true"], 125),
+        (["--no-such-option", "box", "true"], 125),
+    ],
+)
+def test_statuses_of_run(command: Command, arguments: list[str], status: int) -> None:
+    done = command("run", "--rm", *arguments)
+    assert done.returncode == status, done.stderr
+    if status in (125, 126, 127):
+        assert done.stdout == b"" and done.stderr.strip()
+
+
+def test_streams(command: Command) -> None:
+    done = command("run", "--rm", "-i", "box", "sh", "-c", "cat; echo err >&2", data=b"in\xff")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"in\xff", b"err\n")
+    assert command("run", "--rm", "box", "cat", data=b"not passed on").stdout == b""
+
+
+def test_options_of_run(command: Command) -> None:
+    out = command.good("run", "--rm", "-e", "A=b", "-w", "/tmp", "-h", "me", "--entrypoint", "sh", "box", "-c", "echo $A $(pwd) $(hostname)")
+    assert out == "b /tmp me\n"
+
+
+@pytest.mark.vm
+def test_a_life(command: Command) -> None:
+    identity = command.good("run", "-d", "--name", "of-command", "box", "sh", "-c", "echo hello; exec sleep 1000").strip()
+    assert len(identity) == 64
+    assert "of-command" in command.good("ps")
+    assert command.good("exec", "of-command", "echo", "x") == "x\n"
+    assert command("exec", "of-command", "sh", "-c", "exit 4").returncode == 4
+    assert command("exec", "of-command", "no-such-program").returncode == 127
+    eventually(lambda: command.good("logs", "of-command") == "hello\n", "the log")
+    (details,) = json.loads(command.good("inspect", "of-command"))
+    assert details["id"] == identity and details["state"] == "running"
+    assert command("rm", "of-command").returncode != 0
+    command.good("stop", "-t", "0", "of-command")
+    assert command.good("wait", "of-command") == "137\n"
+    assert "of-command" not in command.good("ps")
+    assert "of-command" in command.good("ps", "-a")
+    command.good("rm", "of-command")
+    assert command("inspect", "of-command").returncode != 0
+
+
+def test_json(command: Command) -> None:
+    (image,) = json.loads(command.good("images", "--format", "json"))
+    assert image["id"].startswith("sha256:")
+    assert json.loads(command.good("ps", "-a", "--format", "json")) == []
+    assert json.loads(command.good("info", "--format", "json"))["images"] == 1
+    assert json.loads(command.good("doctor", "--format", "json"))["checks"]
+
+
+def test_a_broken_pipe_is_quiet(command: Command) -> None:
+    process = command.popen("run", "--rm", "box", "sh", "-c", "while :; do echo xxxxxxxxxxxxxxxxx || exit 9; done")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.wait(30) != 0
+    assert b"panic" not in process.stderr.read()
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_reach_the_program(command: Command, shared: coble.Engine, number: signal.Signals) -> None:
+    process = command.popen("run", "--rm", "--name", "signalled", "box", "sh", "-c", "trap 'echo got; exit 7' INT TERM; echo ready; while :; do sleep 0.05; done")
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(number)
+    assert process.wait(20) == 7
+    assert process.stdout.read() == b"got\n"
+    process.stdout.close()
+    process.stderr.close()
+    assert shared.containers.list(all=True) == []
+
+
+def test_a_killed_command_leaves_nothing_that_runs(command: Command, shared: coble.Engine) -> None:
+    process = command.popen("run", "--rm", "--name", "killed", "box", "sh", "-c", "trap '' TERM HUP; echo ready; while :; do sleep 0.05; done")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    process.stderr.close()
+    begin = time.monotonic()
+    eventually(lambda: shared.containers.list() == [], "the container dies with its command", 5)
+    assert time.monotonic() - begin < 5
+    for one in shared.containers.list(all=True):
+        shared.containers.get(one.id).remove(force=True)
+
+
+def test_images(store: Store, assets: Assets) -> None:
+    command = Command(store)
+    command.good("import", str(assets.busybox), "mine:1")
+    command.good("tag", "mine:1", "mine:2")
+    assert command.good("images").count("mine") == 2
+    assert command.good("run", "--rm", "mine:2", "echo", "x") == "x\n"
+    assert command.good("history", "mine:1")
+    command.good("rmi", "mine:1")
+    command.good("rmi", "mine:2")
+    assert command("run", "--rm", "mine:1", "true").returncode == 125
+    command.good("image", "from-host", "--tag", "host:1", "sh", "cat")
+    assert command.good("run", "--rm", "host:1", "sh", "-c", "echo x | cat") == "x\n"
+    command.good("rmi", "host:1")
