@@ -14,6 +14,7 @@ Any call may raise `ClosedError` (the engine is closed, or belongs to the proces
 """
 
 from builtins import TimeoutError as _TimeoutError
+from builtins import list as _list
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -149,7 +150,7 @@ class Engine:
 class Images:
     """The images of an engine: `engine.images`."""
 
-    def load(self, source: _Path | _Stream) -> list[Image]:
+    def load(self, source: _Path | _Stream) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
         `source` is a path, a file descriptor or an open file, which is read to its end.
@@ -200,7 +201,7 @@ class Images:
         Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
         """
 
-    def list(self) -> list[Image]:
+    def list(self) -> _list[Image]:
         """All images, newest first."""
 
     def get(self, image: _Image) -> Image:
@@ -209,7 +210,7 @@ class Images:
     def inspect(self, image: _Image) -> ImageDetails:
         """Everything about an image. Raises `ImageNotFoundError`."""
 
-    def history(self, image: _Image) -> list[HistoryEntry]:
+    def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
 
     def tag(self, image: _Image, reference: str) -> None:
@@ -380,7 +381,7 @@ class Containers:
         Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
         """
 
-    def list(self, *, all: bool = False) -> list[Container]:
+    def list(self, *, all: bool = False) -> _list[Container]:
         """The running containers, or all, newest first."""
 
     def get(self, name_or_id: str) -> Container:
@@ -605,6 +606,7 @@ class LogStream:
     def next(self, timeout: float | None = None) -> LogRecord | None:
         """The next record; None at the end. Waits only when following; raises `TimeoutError`, and can be cancelled. Nothing is lost then."""
 
+    def _ahead(self) -> LogRecord | None: ...
     def read(self) -> bytes:
         """All the bytes until the end, of both streams as they arrived. The same as `bytes(stream)`."""
 
@@ -628,6 +630,7 @@ class LogStream:
 class LogLines(Iterator[bytes]):
     """The lines of a `LogStream`."""
 
+    def _ahead(self) -> bytes | None: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> bytes: ...
 
@@ -672,8 +675,566 @@ class CancelToken:
 # What operations return. All of it is frozen.
 
 @final
+class Warning:
+    """Something the container did not get, which was not essential."""
+
+    @property
+    def code(self) -> str:
+        """A stable code, such as memory-limit-not-applied."""
+
+    @property
+    def message(self) -> str:
+        """The explanation."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class NamespaceInfo:
+    """A namespace of a container."""
+
+    @property
+    def name(self) -> str:
+        """The name as in /proc/self/ns."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the container's own, not the host's."""
+
+    @property
+    def inode(self) -> int:
+        """Its inode."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class CapabilityInfo:
+    """Capability sets, as names with CAP_."""
+
+    @property
+    def effective(self) -> list[str]:
+        """The effective set."""
+
+    @property
+    def permitted(self) -> list[str]:
+        """The permitted set."""
+
+    @property
+    def inheritable(self) -> list[str]:
+        """The inheritable set."""
+
+    @property
+    def ambient(self) -> list[str]:
+        """The ambient set."""
+
+    @property
+    def bounding(self) -> list[str]:
+        """The bounding set."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class UserInfo:
+    """The user of a container's program."""
+
+    @property
+    def uid(self) -> int:
+        """User id inside."""
+
+    @property
+    def gid(self) -> int:
+        """Group id inside."""
+
+    @property
+    def groups(self) -> list[int]:
+        """Supplementary groups inside."""
+
+    @property
+    def uid_map(self) -> str:
+        """/proc/self/uid_map."""
+
+    @property
+    def gid_map(self) -> str:
+        """/proc/self/gid_map."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class LimitInfo:
+    """A limit that was asked for."""
+
+    @property
+    def name(self) -> str:
+        """The name of the option, such as mem_limit."""
+
+    @property
+    def requested(self) -> int:
+        """What was asked for."""
+
+    @property
+    def applied(self) -> int | None:
+        """What the kernel says is in force. None: not applied, and a warning says why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Isolation:
+    """The isolation that a program really got, read back from its process."""
+
+    @property
+    def namespaces(self) -> list[NamespaceInfo]:
+        """The namespaces."""
+
+    @property
+    def capabilities(self) -> CapabilityInfo:
+        """Capability sets."""
+
+    @property
+    def no_new_privileges(self) -> bool:
+        """Whether no_new_privs is set."""
+
+    @property
+    def seccomp(self) -> Literal["filter", "none"]:
+        """"filter" or "none"."""
+
+    @property
+    def user(self) -> UserInfo:
+        """The user."""
+
+    @property
+    def cgroup(self) -> str:
+        """The lines of /proc/self/cgroup."""
+
+    @property
+    def limits(self) -> list[LimitInfo]:
+        """The limits, one by one."""
+
+    @property
+    def masked_paths(self) -> list[str]:
+        """Masked paths that exist."""
+
+    @property
+    def readonly_paths(self) -> list[str]:
+        """Read-only paths that exist."""
+
+    @property
+    def root_readonly(self) -> bool:
+        """Whether the root is mounted read-only."""
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the container runs in a user namespace of the caller."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerSpec:
+    """What was asked of a container. Sizes are bytes; None is the image's or the engine's default."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def command(self) -> list[str] | None:
+        """The command."""
+
+    @property
+    def entrypoint(self) -> list[str] | None:
+        """The entrypoint."""
+
+    @property
+    def name(self) -> str | None:
+        """The name."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment, merged over the image's."""
+
+    @property
+    def working_dir(self) -> str | None:
+        """Working directory."""
+
+    @property
+    def user(self) -> str | None:
+        """User."""
+
+    @property
+    def group_add(self) -> list[str]:
+        """More group ids or names."""
+
+    @property
+    def hostname(self) -> str | None:
+        """Host name."""
+
+    @property
+    def network(self) -> _Network:
+        """"none" or "host"."""
+
+    @property
+    def mem_limit(self) -> int | None:
+        """Memory limit in bytes."""
+
+    @property
+    def nano_cpus(self) -> int | None:
+        """CPU limit in billionths of a CPU."""
+
+    @property
+    def pids_limit(self) -> int | None:
+        """Limit on the number of processes and threads."""
+
+    @property
+    def cap_add(self) -> list[str]:
+        """Capabilities added to the default set."""
+
+    @property
+    def cap_drop(self) -> list[str]:
+        """Capabilities taken from the default set."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the root file system is mounted read-only."""
+
+    @property
+    def security_opt(self) -> list[str]:
+        """Security options."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def stop_signal(self) -> str | None:
+        """The signal that stop sends."""
+
+    @property
+    def stop_timeout(self) -> int | None:
+        """Seconds stop waits before it kills."""
+
+    @property
+    def shm_size(self) -> int | None:
+        """Size of /dev/shm in bytes."""
+
+    @property
+    def extra_hosts(self) -> dict[str, str]:
+        """Lines of /etc/hosts: host name to address."""
+
+    @property
+    def dns(self) -> list[str]:
+        """Name servers."""
+
+    @property
+    def auto_remove(self) -> bool:
+        """Whether the container is removed when it ends."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """"session" or "detached"."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerDetails:
+    """Everything about a container."""
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+
+    @property
+    def command(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def state(self) -> _State:
+        """"created", "running" or "exited"."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run."""
+
+    @property
+    def started_at(self) -> str | None:
+        """When it was last started, RFC 3339."""
+
+    @property
+    def finished_at(self) -> str | None:
+        """When it last ended, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels, the image's included."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """"session" or "detached"."""
+
+    @property
+    def spec(self) -> ContainerSpec:
+        """What was asked for."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of its program on the host, while it runs."""
+
+    @property
+    def error(self) -> str | None:
+        """Why the last start failed."""
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The isolation of the current or last run."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What the last run did not get."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class LayerInfo:
+    """A layer of an image."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the blob."""
+
+    @property
+    def diff_id(self) -> str:
+        """Digest of the uncompressed layer."""
+
+    @property
+    def chain_id(self) -> str:
+        """Digest of this layer and all below."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of the blob."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageDetails:
+    """Everything about an image."""
+
+    @property
+    def id(self) -> str:
+        """Digest of the configuration."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def references(self) -> list[str]:
+        """Canonical references that name it."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs."""
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture, in GOARCH words."""
+
+    @property
+    def os(self) -> str:
+        """Operating system, in GOOS words."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the configuration."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole image configuration."""
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The whole manifest."""
+
+    @property
+    def layers(self) -> list[LayerInfo]:
+        """The layers, lowest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class HistoryEntry:
+    """A step of an image's history."""
+
+    @property
+    def created(self) -> str | None:
+        """When, RFC 3339."""
+
+    @property
+    def created_by(self) -> str:
+        """The command."""
+
+    @property
+    def comment(self) -> str | None:
+        """The comment."""
+
+    @property
+    def empty_layer(self) -> bool:
+        """Whether the step made no layer."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob; 0 for an empty layer."""
+
+    @property
+    def layer(self) -> str | None:
+        """Diff id of the layer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Removed:
+    """What the removal of an image did."""
+
+    @property
+    def untagged(self) -> list[str]:
+        """References that were taken away."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Image ids that were deleted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Info:
+    """Facts about an engine and its host."""
+
+    @property
+    def version(self) -> str:
+        """Version of coble."""
+
+    @property
+    def data_root(self) -> Path:
+        """The data root."""
+
+    @property
+    def run_root(self) -> Path:
+        """The run root."""
+
+    @property
+    def rootless(self) -> bool:
+        """Whether containers run in a user namespace."""
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+
+    @property
+    def containers(self) -> int:
+        """Number of containers."""
+
+    @property
+    def running(self) -> int:
+        """Number of running containers."""
+
+    @property
+    def cgroup_version(self) -> Literal["v1", "hybrid", "v2", "none"]:
+        """"v1", "hybrid", "v2" or "none"."""
+
+    @property
+    def kernel(self) -> str:
+        """Release of the kernel."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Check:
+    """One thing of the host that was looked at."""
+
+    @property
+    def name(self) -> str:
+        """A stable name, such as overlay."""
+
+    @property
+    def status(self) -> Literal["ok", "warning", "fail"]:
+        """"ok", "warning" or "fail"."""
+
+    @property
+    def summary(self) -> str:
+        """What was found."""
+
+    @property
+    def fix(self) -> str | None:
+        """What to do about it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Report:
-    """Something the container did not get, which was not essential. ing(coble::Warning) { A stable code, such as memory-limit-not-applied. : String = |w| w.code.clone(); The explanation. age: String = |w| w.message.clone();   A namespace of a container. spaceInfo(coble::NamespaceInfo) { The name as in /proc/self/ns. : String = |n| n.name.clone(); Whether it is the container's own, not the host's.  bool = |n| n.own; Its inode. e: u64 = |n| n.inode;   Capability sets, as names with CAP_. bilityInfo(coble::CapabilityInfo) { The effective set. ctive: Vec<String> = |c| c.effective.clone(); The permitted set. itted: Vec<String> = |c| c.permitted.clone(); The inheritable set. ritable: Vec<String> = |c| c.inheritable.clone(); The ambient set. ent: Vec<String> = |c| c.ambient.clone(); The bounding set. ding: Vec<String> = |c| c.bounding.clone();   The user of a container's program. Info(coble::UserInfo) { User id inside.  u32 = |u| u.uid; Group id inside.  u32 = |u| u.gid; Supplementary groups inside. ps: Vec<u32> = |u| u.groups.clone(); /proc/self/uid_map. map: String = |u| u.uid_map.clone(); /proc/self/gid_map. map: String = |u| u.gid_map.clone();   A limit that was asked for. tInfo(coble::LimitInfo) { The name of the option, such as mem_limit. : String = |l| l.name.clone(); What was asked for. ested: u64 = |l| l.requested; What the kernel says is in force. None: not applied, and a warning says why. ied: Option<u64> = |l| l.applied;   The isolation that a program really got, read back from its process. ation(coble::Isolation) { The namespaces. spaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect(); Capability sets. bilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone()); Whether no_new_privs is set. ew_privileges: bool = |i| i.no_new_privileges; "filter" or "none". omp: String = |i| i.seccomp.clone(); The user. : UserInfo = |i| UserInfo(i.user.clone()); The lines of /proc/self/cgroup. up: String = |i| i.cgroup.clone(); The limits, one by one. ts: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect(); Masked paths that exist. ed_paths: Vec<String> = |i| i.masked_paths.clone(); Read-only paths that exist. only_paths: Vec<String> = |i| i.readonly_paths.clone(); Whether the root is mounted read-only. _readonly: bool = |i| i.root_readonly; Whether the container runs in a user namespace of the caller. less: bool = |i| i.rootless;   What was asked of a container. Sizes are bytes; None is the image's or the engine's default. ainerSpec(coble::ContainerSpec) { The image as the caller named it. e: String = |s| s.image.clone(); The command. and: Option<Vec<String>> = |s| s.command.clone(); The entrypoint. ypoint: Option<Vec<String>> = |s| s.entrypoint.clone(); The name. : Option<String> = |s| s.name.clone(); Environment, merged over the image's. ronment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect(); Working directory. ing_dir: Option<String> = |s| s.working_dir.clone(); User. : Option<String> = |s| s.user.clone(); More group ids or names. p_add: Vec<String> = |s| s.group_add.clone(); Host name. name: Option<String> = |s| s.hostname.clone(); "none" or "host". ork: String = |s| word(&s.network); Memory limit in bytes. limit: Option<u64> = |s| s.mem_limit; CPU limit in billionths of a CPU. _cpus: Option<u64> = |s| s.nano_cpus; Limit on the number of processes and threads. _limit: Option<u64> = |s| s.pids_limit; Capabilities added to the default set. add: Vec<String> = |s| s.cap_add.clone(); Capabilities taken from the default set. drop: Vec<String> = |s| s.cap_drop.clone(); Whether the root file system is mounted read-only. _only: bool = |s| s.read_only; Security options. rity_opt: Vec<String> = |s| s.security_opt.clone(); Labels. ls: BTreeMap<String, String> = |s| s.labels.clone(); The signal that stop sends. _signal: Option<String> = |s| s.stop_signal.clone(); Seconds stop waits before it kills. _timeout: Option<u32> = |s| s.stop_timeout; Size of /dev/shm in bytes. size: Option<u64> = |s| s.shm_size; Lines of /etc/hosts: host name to address. a_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect(); Name servers.  Vec<String> = |s| s.dns.clone(); Whether the container is removed when it ends. _remove: bool = |s| s.auto_remove; "session" or "detached". time: String = |s| word(&s.lifetime);   Everything about a container. ainerDetails(coble::ContainerDetails) { 64 hexadecimal digits. String = |d| d.summary.id.clone(); The name. : String = |d| d.summary.name.clone(); The image as the caller named it. e: String = |d| d.summary.image.clone(); The image's id. e_id: String = |d| d.summary.image_id.clone(); Program and arguments. and: Vec<String> = |d| d.summary.command.clone(); When it was made, RFC 3339. ted: String = |d| d.summary.created.clone(); "created", "running" or "exited". e: &'static str = |d| d.summary.state.name(); The exit code of the last run. _code: Option<i32> = |d| d.summary.exit_code; When it was last started, RFC 3339. ted_at: Option<String> = |d| d.summary.started_at.clone(); When it last ended, RFC 3339. shed_at: Option<String> = |d| d.summary.finished_at.clone(); Labels, the image's included. ls: BTreeMap<String, String> = |d| d.summary.labels.clone(); "session" or "detached". time: String = |d| word(&d.summary.lifetime); What was asked for. : ContainerSpec = |d| ContainerSpec(d.spec.clone()); The process id of its program on the host, while it runs.  Option<i32> = |d| d.pid; Why the last start failed. r: Option<String> = |d| d.error.clone(); The isolation of the current or last run. ation: Option<Isolation> = |d| d.isolation.clone().map(Isolation); What the last run did not get. ings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();   A layer of an image. rInfo(coble::LayerInfo) { Digest of the blob. st: String = |l| l.digest.clone(); Digest of the uncompressed layer. _id: String = |l| l.diff_id.clone(); Digest of this layer and all below. n_id: String = |l| l.chain_id.clone(); Media type of the blob. a_type: String = |l| l.media_type.clone(); Bytes of the blob. : u64 = |l| l.size;   Everything about an image. eDetails(coble::ImageDetails) { Digest of the configuration. String = |d| d.summary.id.clone(); Digest of the manifest. st: String = |d| d.summary.digest.clone(); Canonical references that name it. rences: Vec<String> = |d| d.summary.references.clone(); When it was made, RFC 3339, as the image says. ted: Option<String> = |d| d.summary.created.clone(); Bytes of its blobs. : u64 = |d| d.summary.size; CPU architecture, in GOARCH words. itecture: String = |d| d.summary.architecture.clone(); Operating system, in GOOS words. String = |d| d.summary.os.clone(); Labels of the configuration. ls: BTreeMap<String, String> = |d| d.summary.labels.clone(); The whole image configuration. ig: Json = |d| Json(d.config.clone()); The whole manifest. fest: Json = |d| Json(d.manifest.clone()); The layers, lowest first. rs: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();   A step of an image's history. oryEntry(coble::HistoryEntry) { When, RFC 3339. ted: Option<String> = |h| h.created.clone(); The command. ted_by: String = |h| h.created_by.clone(); The comment. ent: Option<String> = |h| h.comment.clone(); Whether the step made no layer. y_layer: bool = |h| h.empty_layer; Bytes of the blob; 0 for an empty layer. : u64 = |h| h.size; Diff id of the layer. r: Option<String> = |h| h.layer.clone();   What the removal of an image did. ved(coble::Removed) { References that were taken away. gged: Vec<String> = |r| r.untagged.clone(); Image ids that were deleted. ted: Vec<String> = |r| r.deleted.clone();   Facts about an engine and its host. (coble::Info) { Version of coble. ion: String = |i| i.version.clone(); The data root. _root: PathBuf = |i| i.data_root.clone(); The run root. root: PathBuf = |i| i.run_root.clone(); Whether containers run in a user namespace. less: bool = |i| i.rootless; Number of images. es: u64 = |i| i.images; Number of containers. ainers: u64 = |i| i.containers; Number of running containers. ing: u64 = |i| i.running; "v1", "hybrid", "v2" or "none". up_version: String = |i| i.cgroup_version.clone(); Release of the kernel. el: String = |i| i.kernel.clone();   One thing of the host that was looked at. k(coble::Check) { A stable name, such as overlay. : String = |c| c.name.clone(); "ok", "warning" or "fail". us: String = |c| word(&c.status); What was found. ary: String = |c| c.summary.clone(); What to do about it.  Option<String> = |c| c.fix.clone();   The result of a look at the host."""
+    """The result of a look at the host."""
 
     @property
     def checks(self) -> list[Check]:

@@ -25,8 +25,8 @@ _SLICE = 0.1
 _INTERVAL = 0.05
 #: How much of the end of a log an error shows.
 _SHOWN_LINES = 20
-#: How much output `log` keeps for a match that spans several pieces.
-_WINDOW = 1 << 20
+#: How much output before the newest `log` searches again, for a match that began there.
+_WINDOW = 1 << 14
 
 
 class Waiter(Protocol):
@@ -109,11 +109,19 @@ class _Log:
         return f"log({self.pattern.pattern!r})" if self.times == 1 else f"log({self.pattern.pattern!r}, times={self.times})"
 
 
+class _Searched:
+    """The output of one stream, as far as a match may still begin in it."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.position = 0
+
+
 class _LogWaiter:
     def __init__(self, strategy: _Log, container: Container) -> None:
         self.strategy = strategy
         self.stream = container.logs(follow=True, stdout=strategy.stdout, stderr=strategy.stderr)
-        self.text = {"stdout": bytearray(), "stderr": bytearray()}
+        self.searched = {"stdout": _Searched(), "stderr": _Searched()}
         self.found = 0
 
     def ready(self, seconds: float) -> bool:
@@ -125,21 +133,22 @@ class _LogWaiter:
                 return False
             if record is None:
                 return False
-            text = self.text[record.stream]
-            text += record.data
-            self.search(text)
+            self.search(self.searched[record.stream], record.data)
         return True
 
-    def search(self, text: bytearray) -> None:
+    def search(self, searched: _Searched, data: bytes) -> None:
+        searched.text += data
         while self.found < self.strategy.times:
-            match = self.strategy.pattern.search(text)
+            match = self.strategy.pattern.search(searched.text, searched.position)
             if match is None:
-                # The lines that are complete can match no more, unless the pattern spans lines; so a good part of them stays.
-                del text[: max(0, len(text) - _WINDOW)]
-                return
+                break
             self.found += 1
             # An empty match must not be found for ever.
-            del text[: max(match.end(), 1)]
+            searched.position = max(match.end(), match.start() + 1)
+        # Whole lines go, so that `^` still means the start of one.
+        keep = searched.text.rfind(b"\n", 0, max(0, len(searched.text) - _WINDOW)) + 1
+        del searched.text[:keep]
+        searched.position = max(0, searched.position - keep)
 
     def close(self) -> None:
         self.stream.close()
@@ -148,19 +157,16 @@ class _LogWaiter:
 def log(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes], *, times: int = 1, stdout: bool = True, stderr: bool = True) -> Strategy:
     """Until a regular expression has matched the container's output `times` times.
 
-    Standard output and standard error are searched separately, from the start of the container. The pattern may match in the middle of
-    a line, and before the line is complete; `^` and `$` match at lines with `(?m)`. A text pattern is encoded as UTF-8.
+    Standard output and standard error are searched separately, from the start of the container. `^` and `$` match at every line; a line may
+    match before it is complete. A text pattern is encoded as UTF-8.
     """
-    if isinstance(pattern, re.Pattern):
-        source = pattern.pattern
-        flags = pattern.flags & ~re.UNICODE
-    else:
-        source, flags = pattern, 0
-    if isinstance(source, str):
-        source = source.encode()
+    compiled = pattern if isinstance(pattern, re.Pattern) else re.compile(pattern)
+    source = compiled.pattern
+    # A pattern of bytes has no UNICODE.
+    flags = compiled.flags & ~re.UNICODE.value | re.MULTILINE.value
     if times < 1:
         raise ValueError("times is at least 1")
-    return _Log(re.compile(source, flags), times, stdout, stderr)
+    return _Log(re.compile(source.encode() if isinstance(source, str) else source, flags), times, stdout, stderr)
 
 
 class _File:

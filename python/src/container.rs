@@ -59,10 +59,12 @@ impl PyContainers {
 impl PyContainers {
     /// Makes a container. It does not run yet.
     #[pyo3(signature = (image, command=None, **options))]
-    #[pyo3(text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
-                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)")]
+                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
+    )]
     fn create(
         &self,
         py: Python<'_>,
@@ -77,11 +79,13 @@ impl PyContainers {
 
     /// Makes a container, starts it and waits until it is ready.
     #[pyo3(signature = (image, command=None, **options))]
-    #[pyo3(text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \
-                             stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)")]
+                             stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
+    )]
     fn run<'py>(
         &self,
         py: Python<'py>,
@@ -172,13 +176,25 @@ impl PyContainer {
     fn made(engine: &Engine, container: Container, owned: bool) -> PyContainer {
         let (id, name) = (container.id().to_owned(), container.name().to_owned());
         let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::from(container) };
-        PyContainer { handle: Own::new(handle), id, name, facts: OnceLock::new(), owned: AtomicBool::new(owned) }
+        PyContainer {
+            handle: Own::new(handle),
+            id,
+            name,
+            facts: OnceLock::new(),
+            owned: AtomicBool::new(owned),
+        }
     }
 
     fn listed(engine: &Engine, summary: ContainerSummary) -> PyContainer {
         let (id, name) = (summary.id.clone(), summary.name.clone());
         let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::new() };
-        PyContainer { handle: Own::new(handle), id, name, facts: OnceLock::from(summary), owned: AtomicBool::new(false) }
+        PyContainer {
+            handle: Own::new(handle),
+            id,
+            name,
+            facts: OnceLock::from(summary),
+            owned: AtomicBool::new(false),
+        }
     }
 
     fn handle(&self, py: Python<'_>) -> PyResult<&Handle> {
@@ -216,7 +232,9 @@ impl PyContainer {
             match remove() {
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(()),
                 // The engine removed it when it was closed.
-                Err(error) if error.kind() == ErrorKind::Closed && self.owned.load(Ordering::SeqCst) => Ok(()),
+                Err(error) if error.kind() == ErrorKind::Closed && self.owned.load(Ordering::SeqCst) => {
+                    Ok(())
+                }
                 result => result,
             }
         });
@@ -246,7 +264,11 @@ impl Drop for PyContainer {
                 container.remove(true).map(|()| true)
             });
             if !matches!(removed, Ok(false)) {
-                let text = format!("container \"{}\" ({}) was not removed: use it in a with block", self.name, short(&self.id));
+                let text = format!(
+                    "container \"{}\" ({}) was not removed: use it in a with block",
+                    self.name,
+                    short(&self.id)
+                );
                 let text = CString::new(text).unwrap_or_default();
                 if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {
                     error.write_unraisable(py, None);
@@ -387,8 +409,10 @@ impl PyContainer {
 
     /// Runs another program in the running container and collects its output.
     #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
-    #[pyo3(text_signature = "($self, command, *, environment=None, working_dir=None, user=None, input=None, stdin=None, stdout=None, \
-                             stderr=None, check=False, timeout=None, capture_limit=None)")]
+    #[pyo3(
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, input=None, stdin=None, stdout=None, \
+                             stderr=None, check=False, timeout=None, capture_limit=None)"
+    )]
     fn exec(
         &self,
         py: Python<'_>,
@@ -409,7 +433,9 @@ impl PyContainer {
 
     /// Starts another program in the running container.
     #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
-    #[pyo3(text_signature = "($self, command, *, environment=None, working_dir=None, user=None, stdin=None, stdout=None, stderr=None)")]
+    #[pyo3(
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, stdin=None, stdout=None, stderr=None)"
+    )]
     fn popen(
         &self,
         py: Python<'_>,
@@ -515,8 +541,16 @@ fn has_path(container: &Container, path: &str) -> coble::Result<bool> {
     let Some(pid) = container.inspect()?.pid else { return Ok(false) };
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = format!("/proc/{pid}/root");
-    let found = rustix::fs::openat(CWD, root.as_str(), flags | OFlags::DIRECTORY, Mode::empty())
-        .and_then(|root| rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS));
+    let found =
+        rustix::fs::openat(CWD, root.as_str(), flags | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
+            rustix::fs::openat2(
+                root,
+                path,
+                flags,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            )
+        });
     let found = match found {
         Ok(_) => true,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => false,

@@ -65,7 +65,11 @@ impl<'py> FromPyObject<'_, 'py> for Size {
             let text = text.extract::<String>()?;
             return parse::size(&text).map(Size).map_err(|error| to_py(given.py(), error));
         }
-        if given.is_instance_of::<PyInt>() { given.extract().map(|Natural(n)| Size(n)) } else { Err(expected("an int or a str", given)) }
+        if given.is_instance_of::<PyInt>() {
+            given.extract().map(|Natural(n)| Size(n))
+        } else {
+            Err(expected("an int or a str", given))
+        }
     }
 }
 
@@ -111,7 +115,8 @@ impl<'py> FromPyObject<'_, 'py> for Time {
             let micros: i64 = epoch.sub(zero)?.floor_div(unit)?.extract()?;
             i128::from(micros) * 1000
         } else {
-            let seconds: f64 = given.extract().map_err(|_| expected("a datetime or seconds since the epoch", given))?;
+            let seconds: f64 =
+                given.extract().map_err(|_| expected("a datetime or seconds since the epoch", given))?;
             if !seconds.is_finite() {
                 return Err(invalid());
             }
@@ -155,7 +160,10 @@ impl<'py> FromPyObject<'_, 'py> for Environment {
             .into_iter()
             .map(|(name, value)| match value {
                 Some(value) => Ok((name, value)),
-                None => Err(invalid(py, format!("the environment variable \"{}\" has no value", name.escape_default()))),
+                None => Err(invalid(
+                    py,
+                    format!("the environment variable \"{}\" has no value", name.escape_default()),
+                )),
             })
             .collect::<PyResult<_>>()
             .map(Environment)
@@ -267,7 +275,8 @@ impl<'py> FromPyObject<'_, 'py> for Archive {
         if given.is_instance_of::<PyInt>() || given.hasattr("fileno")? {
             return Ok(Archive(Source::Fd(descriptor(given)?)));
         }
-        let path = given.extract().map_err(|_| expected("a path, a file descriptor or an open file", given))?;
+        let path =
+            given.extract().map_err(|_| expected("a path, a file descriptor or an open file", given))?;
         Ok(Archive(Source::Path(path)))
     }
 }

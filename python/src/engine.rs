@@ -75,11 +75,13 @@ impl PyEngine {
 
     /// Runs a program in a new container, collects its output and removes the container.
     #[pyo3(signature = (image, command=None, **options))]
-    #[pyo3(text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
-                             stderr=None, check=False, timeout=None, capture_limit=None)")]
+                             stderr=None, check=False, timeout=None, capture_limit=None)"
+    )]
     fn run(
         &self,
         py: Python<'_>,
@@ -87,7 +89,8 @@ impl PyEngine {
         command: Option<Command>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
-        let (mut create, mut collect, mut streams) = (Create::default(), Collect::default(), Streams::default());
+        let (mut create, mut collect, mut streams) =
+            (Create::default(), Collect::default(), Streams::default());
         read("Engine.run", options, &mut [&mut create, &mut collect, &mut streams])?;
         let spec = create.spec(py, image.0, command)?;
         let options = collect.options(py, streams)?;

@@ -53,11 +53,6 @@ impl Call {
         Ok(Call { token, main, _registrations: registrations })
     }
 
-    /// The token that the call will be given.
-    pub(crate) fn token(&self) -> &CancelToken {
-        &self.token
-    }
-
     /// Makes the call. When the time of `limit` is over, it is cancelled and fails with [`ErrorKind::Timeout`] and the text. With a limit, even an endless
     /// one, the call has a thread of its own that gets no signals.
     pub(crate) fn run<T: Send>(
@@ -118,7 +113,12 @@ fn supervised<T: Send>(
 }
 
 /// Waits until the call is over, handles signals meanwhile, and cancels it when one raises or the time is over.
-fn watch(done: &OwnedFd, token: &CancelToken, signals: bool, limit: Option<Duration>) -> (Option<PyErr>, bool) {
+fn watch(
+    done: &OwnedFd,
+    token: &CancelToken,
+    signals: bool,
+    limit: Option<Duration>,
+) -> (Option<PyErr>, bool) {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let (mut raised, mut expired) = (None, false);
     loop {
@@ -195,7 +195,9 @@ impl Deaf {
         // SAFETY: both sets are locals, and written by the calls before they are read; the calls cannot fail with these arguments.
         unsafe {
             libc::sigfillset(set.as_mut_ptr());
-            for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT] {
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
+            {
                 libc::sigdelset(set.as_mut_ptr(), fault);
             }
             libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
@@ -228,8 +230,11 @@ impl<T: Send> Own<T> {
         if self.is_ours() {
             Ok(&self.value)
         } else {
-            Err(Error::new(ErrorKind::Closed, "the engine belongs to the process that opened it, and this one was forked from it")
-                .with_hint("open an engine in this process"))
+            Err(Error::new(
+                ErrorKind::Closed,
+                "the engine belongs to the process that opened it, and this one was forked from it",
+            )
+            .with_hint("open an engine in this process"))
         }
     }
 

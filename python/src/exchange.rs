@@ -35,7 +35,8 @@ impl Exchange {
         stdout: Option<(OwnedFd, Vec<u8>)>,
         stderr: Option<(OwnedFd, Vec<u8>)>,
     ) -> Exchange {
-        let output = |given: Option<(OwnedFd, Vec<u8>)>| given.map(|(fd, data)| Output { fd: Some(fd), data });
+        let output =
+            |given: Option<(OwnedFd, Vec<u8>)>| given.map(|(fd, data)| Output { fd: Some(fd), data });
         // Without input, the program sees its end at once.
         let stdin = stdin.filter(|_| !input.is_empty());
         Exchange { input, sent: 0, stdin, stdout: output(stdout), stderr: output(stderr) }
@@ -87,7 +88,8 @@ impl Exchange {
 
     /// What was collected.
     pub(crate) fn take(&mut self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-        let data = |output: &mut Option<Output>| output.as_mut().map(|output| std::mem::take(&mut output.data));
+        let data =
+            |output: &mut Option<Output>| output.as_mut().map(|output| std::mem::take(&mut output.data));
         (data(&mut self.stdout), data(&mut self.stderr))
     }
 }

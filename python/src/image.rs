@@ -36,8 +36,10 @@ impl PyImages {
 
     /// Makes an image of one layer from a root file system tar.
     #[pyo3(signature = (tar, reference, **options))]
-    #[pyo3(text_signature = "($self, tar, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None)")]
+    #[pyo3(
+        text_signature = "($self, tar, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None)"
+    )]
     fn import_rootfs(
         &self,
         py: Python<'_>,
@@ -49,14 +51,17 @@ impl PyImages {
         read("Images.import_rootfs", options, &mut [&mut import])?;
         let engine = self.engine(py)?;
         let options = import.options();
-        let summary = blocking(py, |cancel| engine.images().import_rootfs(tar.0, reference, options, cancel))?;
+        let summary =
+            blocking(py, |cancel| engine.images().import_rootfs(tar.0, reference, options, cancel))?;
         Ok(PyImage::new(engine, summary))
     }
 
     /// Makes an image of programs and files of the host, with the libraries that the programs need.
     #[pyo3(signature = (items, reference, **options))]
-    #[pyo3(text_signature = "($self, items, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None)")]
+    #[pyo3(
+        text_signature = "($self, items, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None)"
+    )]
     fn from_host(
         &self,
         py: Python<'_>,

@@ -65,8 +65,8 @@ impl Shared {
             result => result?,
         };
         let mut bytes = 0;
-        while first.is_some() && !self.follow && ahead.len() < AHEAD_RECORDS && bytes < AHEAD_BYTES {
-            let Some(record) = stream.next(&CancelToken::never())? else { break };
+        while first.is_some() && ahead.len() < AHEAD_RECORDS && bytes < AHEAD_BYTES {
+            let Some(record) = stream.try_next()? else { break };
             bytes += record.data.len();
             ahead.push_back(record);
         }
@@ -111,6 +111,13 @@ impl PyLogStream {
     #[pyo3(signature = (timeout=None))]
     fn next(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<Option<LogRecord>> {
         Ok(self.advance(py, timeout)?.map(|record| LogRecord::new(py, record)))
+    }
+
+    /// The next record if it was read ahead, for coble.aio.
+    fn _ahead(&self, py: Python<'_>) -> PyResult<Option<LogRecord>> {
+        let shared = self.shared.get().map_err(|error| to_py(py, error))?;
+        let Ok(mut reader) = shared.reader() else { return Ok(None) };
+        Ok(reader.ahead.pop_front().map(|record| LogRecord::new(py, record)))
     }
 
     /// All the bytes until the end.
@@ -205,6 +212,11 @@ impl Lines {
 
 #[pymethods]
 impl LogLines {
+    /// The next line if it is complete already, for coble.aio.
+    fn _ahead<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        lock(&self.state).ready.pop_front().map(|line| PyBytes::new(py, &line))
+    }
+
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }

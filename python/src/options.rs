@@ -4,12 +4,18 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use coble::{ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, RunOptions, Stdio, StdioMode, parse};
+use coble::{
+    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, RunOptions, Stdio, StdioMode,
+    parse,
+};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null, seconds};
+use crate::convert::{
+    Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null,
+    seconds,
+};
 use crate::errors::{invalid, to_py};
 
 /// A group of keyword arguments.
@@ -19,7 +25,11 @@ pub(crate) trait Keywords {
 }
 
 /// Gives every keyword to the first group that knows it.
-pub(crate) fn read(function: &str, given: Option<&Bound<'_, PyDict>>, groups: &mut [&mut dyn Keywords]) -> PyResult<()> {
+pub(crate) fn read(
+    function: &str,
+    given: Option<&Bound<'_, PyDict>>,
+    groups: &mut [&mut dyn Keywords],
+) -> PyResult<()> {
     'next: for (name, value) in given.into_iter().flatten() {
         let name: String = name.extract()?;
         for group in groups.iter_mut() {
@@ -27,7 +37,9 @@ pub(crate) fn read(function: &str, given: Option<&Bound<'_, PyDict>>, groups: &m
                 continue 'next;
             }
         }
-        return Err(PyTypeError::new_err(format!("{function}() got an unexpected keyword argument '{name}'")));
+        return Err(PyTypeError::new_err(format!(
+            "{function}() got an unexpected keyword argument '{name}'"
+        )));
     }
     Ok(())
 }
@@ -127,7 +139,12 @@ keywords! {
 
 impl Create {
     /// The specification of the container.
-    pub(crate) fn spec(self, py: Python<'_>, image: String, command: Option<Command>) -> PyResult<ContainerSpec> {
+    pub(crate) fn spec(
+        self,
+        py: Python<'_>,
+        image: String,
+        command: Option<Command>,
+    ) -> PyResult<ContainerSpec> {
         let engine = |error: Error| to_py(py, error);
         let mut spec = ContainerSpec::new(image);
         spec.command = command.map(|Command(words)| words);
@@ -155,7 +172,8 @@ impl Create {
         spec.labels = self.labels.unwrap_or_default().0;
         spec.stop_signal = self.stop_signal.map(|Text(text)| text);
         if let Some(Natural(seconds)) = self.stop_timeout {
-            let seconds = u32::try_from(seconds).map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;
+            let seconds = u32::try_from(seconds)
+                .map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;
             spec.stop_timeout = Some(seconds);
         }
         spec.shm_size = self.shm_size.map(|Size(bytes)| bytes);
@@ -273,7 +291,8 @@ impl Streams {
         };
         match stdout {
             StdioMode::Pipe => {
-                let (read, write) = std::io::pipe().map_err(|error| engine(Error::io("pipe2", "standard stream", &error)))?;
+                let (read, write) =
+                    std::io::pipe().map_err(|error| engine(Error::io("pipe2", "standard stream", &error)))?;
                 let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
                 let second = copy(&write).map_err(engine)?;
                 Ok((Stdio { stdin, stdout: StdioMode::Fd(write), stderr: StdioMode::Fd(second) }, Some(read)))
@@ -302,6 +321,8 @@ fn copy(fd: &OwnedFd) -> coble::Result<OwnedFd> {
 impl Wait {
     /// Seconds to wait for the start to be complete.
     pub(crate) fn limit(&self) -> Duration {
-        self.wait_timeout.and_then(|limit| Duration::try_from_secs_f64(limit.max(0.0)).ok()).unwrap_or(Duration::from_secs(60))
+        self.wait_timeout
+            .and_then(|limit| Duration::try_from_secs_f64(limit.max(0.0)).ok())
+            .unwrap_or(Duration::from_secs(60))
     }
 }

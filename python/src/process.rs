@@ -26,8 +26,18 @@ pub(crate) struct PyProcess {
 }
 
 impl PyProcess {
-    pub(crate) fn new(process: coble::Process, args: Vec<String>, streams: [Option<Py<PyAny>>; 3]) -> PyProcess {
-        PyProcess { process: Own::new(process), args, streams, returncode: OnceLock::new(), exchange: Mutex::new(None) }
+    pub(crate) fn new(
+        process: coble::Process,
+        args: Vec<String>,
+        streams: [Option<Py<PyAny>>; 3],
+    ) -> PyProcess {
+        PyProcess {
+            process: Own::new(process),
+            args,
+            streams,
+            returncode: OnceLock::new(),
+            exchange: Mutex::new(None),
+        }
     }
 
     fn process(&self, py: Python<'_>) -> PyResult<&coble::Process> {

@@ -428,7 +428,9 @@ impl LogRecord {
     /// When it arrived, in nanoseconds since the epoch.
     #[getter]
     fn time_ns(&self) -> u64 {
-        self.time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
+        self.time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
@@ -451,7 +453,10 @@ impl<'py> IntoPyObject<'py> for Json {
 
 fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
     let value = serde_json::to_value(value).map_err(|error| {
-        crate::errors::to_py(py, coble::Error::new(coble::ErrorKind::Internal, format!("a result as JSON: {error}")))
+        crate::errors::to_py(
+            py,
+            coble::Error::new(coble::ErrorKind::Internal, format!("a result as JSON: {error}")),
+        )
     })?;
     json(py, &value).map(Bound::unbind)
 }
