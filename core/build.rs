@@ -36,7 +36,8 @@ fn build(manifest_dir: &Path) -> Outcome<PathBuf> {
     // What cargo sets for the outer build must not reach the inner one: flags, wrappers such as clippy's, and features.
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        let inherited = ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC", "CLIPPY_ARGS"];
+        let inherited =
+            ["CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTC", "CLIPPY_ARGS"];
         if inherited.contains(&name.as_str())
             || name.starts_with("CARGO_FEATURE_")
             || name.starts_with("CARGO_CFG_")

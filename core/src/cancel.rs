@@ -21,7 +21,10 @@ struct State {
 impl CancelToken {
     /// A token that can be cancelled.
     pub fn new() -> CancelToken {
-        let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK);
+        let event = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        );
         CancelToken(Some(Arc::new(State { cancelled: AtomicBool::new(false), event: event.ok() })))
     }
 
@@ -48,7 +51,11 @@ impl CancelToken {
 
     /// Fails with [`ErrorKind::Cancelled`] if the token was cancelled.
     pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller")) } else { Ok(()) }
+        if self.is_cancelled() {
+            Err(Error::new(ErrorKind::Cancelled, "cancelled by the caller"))
+        } else {
+            Ok(())
+        }
     }
 
     /// A descriptor that becomes readable when the token is cancelled, for `poll`. None for [`CancelToken::never`], and

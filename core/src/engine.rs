@@ -192,13 +192,16 @@ impl Engine {
         self.0.check()?;
         Ok(&self.0)
     }
-
 }
 
 /// Whether the caller can make a container's namespaces and mounts without a user namespace.
 fn is_privileged() -> bool {
     use rustix::thread::CapabilitySet;
-    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::CHOWN | CapabilitySet::SETPCAP;
+    let needed = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::CHOWN
+        | CapabilitySet::SETPCAP;
     rustix::process::geteuid().is_root()
         && rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed))
 }
@@ -206,8 +209,11 @@ fn is_privileged() -> bool {
 impl Inner {
     fn check(&self) -> Result<()> {
         if self.pid != std::process::id() {
-            return Err(Error::new(ErrorKind::Closed, "the engine belongs to the process that opened it, and this one was forked from it")
-                .with_hint("open an engine in this process"));
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the engine belongs to the process that opened it, and this one was forked from it",
+            )
+            .with_hint("open an engine in this process"));
         }
         if self.closed.load(Ordering::SeqCst) {
             return Err(Error::new(ErrorKind::Closed, "the engine is closed"));

@@ -336,9 +336,6 @@ mod tests {
         let error = Error::syscall("openat2", "/a/b", libc::ENOENT).while_doing("starting \"web\"");
         assert_eq!(error.kind(), ErrorKind::PathNotFound);
         assert_eq!(error.errno(), Some(libc::ENOENT));
-        assert_eq!(
-            error.to_string(),
-            "starting \"web\": openat2 \"/a/b\": no such file or directory"
-        );
+        assert_eq!(error.to_string(), "starting \"web\": openat2 \"/a/b\": no such file or directory");
     }
 }

@@ -38,9 +38,9 @@ mod sys;
 
 pub use cancel::CancelToken;
 pub use container::{
-    CapabilityInfo, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers, ExecSpec, Isolation,
-    Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream, NamespaceInfo, NetworkMode, Process, RunOptions,
-    RunResult, Signal, State, Stdio, StdioMode, UserInfo, Warning, parse,
+    CapabilityInfo, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers, ExecSpec,
+    Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream, NamespaceInfo, NetworkMode,
+    Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo, Warning, parse,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};

@@ -52,8 +52,14 @@ impl Session {
 
     /// Whether a session lives.
     pub(crate) fn lives(run_root: &Path, name: &str) -> bool {
-        match rustix::fs::open(directory(run_root).join(name), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK),
+        match rustix::fs::open(
+            directory(run_root).join(name),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Ok(file) => {
+                rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+            }
             Err(_) => false,
         }
     }
@@ -70,7 +76,9 @@ pub(crate) fn sweep(run_root: &Path) -> Result<()> {
     let directory = directory(run_root);
     for name in names_in(&directory)? {
         let path = directory.join(&name);
-        let Ok(file) = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { continue };
+        let Ok(file) = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
+            continue;
+        };
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = std::fs::remove_file(&path);
         }

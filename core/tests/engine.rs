@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use coble::{
-    CancelToken, ContainerSpec, Engine, EngineOptions, ErrorKind, ExecSpec, ImportOptions, LogOptions, LogSource, RunOptions,
-    Signal, State, Stdio,
+    CancelToken, ContainerSpec, Engine, EngineOptions, ErrorKind, ExecSpec, ImportOptions, LogOptions,
+    LogSource, RunOptions, Signal, State, Stdio,
 };
 
 struct Fixture {
@@ -18,7 +18,8 @@ struct Fixture {
 
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let options = EngineOptions::default().data_root(dir.path().join("data")).run_root(dir.path().join("run"));
+    let options =
+        EngineOptions::default().data_root(dir.path().join("data")).run_root(dir.path().join("run"));
     let engine = Engine::open(options).unwrap();
     let never = CancelToken::never();
     let items = ["sh", "cat", "echo", "sleep", "true", "false", "id", "env"].map(Into::into);
@@ -34,11 +35,14 @@ fn shell(script: &str) -> ContainerSpec {
 fn a_run_gives_output_and_exit_code_and_leaves_nothing() {
     let Fixture { engine, never, _dir } = fixture();
     let done = engine.run(shell("echo out; echo err >&2; cat; exit 7"), with_input(b"in"), &never).unwrap();
-    assert_eq!((done.exit_code, done.stdout.as_slice(), done.stderr.as_slice()), (7, &b"out\nin"[..], &b"err\n"[..]));
+    assert_eq!(
+        (done.exit_code, done.stdout.as_slice(), done.stderr.as_slice()),
+        (7, &b"out\nin"[..], &b"err\n"[..])
+    );
     let isolation = done.isolation.unwrap();
     assert!(isolation.no_new_privileges && isolation.seccomp == "filter");
     assert!(isolation.namespaces.iter().filter(|namespace| namespace.own).count() >= 6);
-    let killed = engine.run(shell("kill -9 $$"), RunOptions::default(), &never).unwrap();
+    let killed = engine.run(shell("sh -c 'kill -9 $$'"), RunOptions::default(), &never).unwrap();
     assert_eq!(killed.exit_code, 137);
     assert!(engine.containers().list(true).unwrap().is_empty());
     assert_eq!(engine.verify().unwrap(), Vec::<String>::new());
@@ -76,11 +80,23 @@ fn what_cannot_run_says_why() {
 #[test]
 fn a_container_lives_its_life() {
     let Fixture { engine, never, _dir } = fixture();
-    let mut spec = shell("trap 'echo bye; exit 5' TERM; echo ready; echo warn >&2; while :; do sleep 0.05; done");
+    let mut spec =
+        shell("trap 'echo bye; exit 5' TERM; echo ready; echo warn >&2; while :; do sleep 0.05; done");
     spec.name = Some("web".into());
     let container = engine.containers().create(spec).unwrap();
     assert_eq!(container.state().unwrap(), State::Created);
-    assert_eq!(engine.containers().create({ let mut s = shell("true"); s.name = Some("web".into()); s }).unwrap_err().kind(), ErrorKind::NameInUse);
+    assert_eq!(
+        engine
+            .containers()
+            .create({
+                let mut s = shell("true");
+                s.name = Some("web".into());
+                s
+            })
+            .unwrap_err()
+            .kind(),
+        ErrorKind::NameInUse
+    );
     container.start(Stdio::log(), &never).unwrap();
     assert_eq!(container.state().unwrap(), State::Running);
     assert_eq!(container.start(Stdio::log(), &never).unwrap_err().kind(), ErrorKind::InvalidState);
@@ -108,7 +124,10 @@ fn a_container_lives_its_life() {
             seen.extend(record.data);
         }
     }
-    assert_eq!(container.wait(Some(Duration::from_millis(50)), &never).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(
+        container.wait(Some(Duration::from_millis(50)), &never).unwrap_err().kind(),
+        ErrorKind::Timeout
+    );
     container.stop(Some(Duration::from_secs(20)), &never).unwrap();
     assert_eq!(container.wait(None, &never).unwrap(), 5);
     while let Some(record) = log.next(&never).unwrap() {
@@ -133,7 +152,8 @@ fn a_closed_engine_takes_its_session_along() {
     container.start(Stdio::null(), &never).unwrap();
     engine.close();
     assert_eq!(container.state().unwrap_err().kind(), ErrorKind::Closed);
-    let options = EngineOptions::default().data_root(_dir.path().join("data")).run_root(_dir.path().join("run"));
+    let options =
+        EngineOptions::default().data_root(_dir.path().join("data")).run_root(_dir.path().join("run"));
     let again = Engine::open(options).unwrap();
     assert!(again.containers().list(true).unwrap().is_empty());
 }

@@ -256,7 +256,16 @@ pub(crate) fn trim_memory() {
 
 /// The user id of the process at the other end of a connected socket, as seen in this user namespace.
 pub(crate) fn peer_uid(socket: impl AsFd) -> Result<u32> {
-    rustix::net::sockopt::socket_peercred(socket).map(|peer| peer.uid.as_raw())
+    // Not with rustix: its type has no room for process 0, which is what a peer outside this pid namespace has.
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the structure and its length outlive the call; the descriptor is open for it.
+    let result = unsafe {
+        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
+    };
+    check(i64::from(result))?;
+    Ok(peer.uid)
 }
 
 /// Reads and, if asked, replaces a resource limit (soft, hard); returns the old one.

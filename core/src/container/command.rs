@@ -27,10 +27,12 @@ pub(crate) fn argv(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Stri
     argv.extend(command);
     match argv.first() {
         Some(program) if program.is_empty() => {
-            Err(Error::new(ErrorKind::InvalidArgument, "command: the program's name is empty").with_object("command"))
+            Err(Error::new(ErrorKind::InvalidArgument, "command: the program's name is empty")
+                .with_object("command"))
         }
         Some(_) => Ok(argv),
-        None => Err(Error::new(ErrorKind::InvalidArgument, "command: none was given and the image has none").with_object("command")),
+        None => Err(Error::new(ErrorKind::InvalidArgument, "command: none was given and the image has none")
+            .with_object("command")),
     }
 }
 
@@ -44,7 +46,8 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
 
 /// The environment: `PATH` and `HOSTNAME`, then the image's, then the caller's.
 fn environment(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) -> Vec<(String, String)> {
-    let mut env = vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
+    let mut env =
+        vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
     for (name, value) in &image.env {
         set(&mut env, name, value);
     }
@@ -140,7 +143,8 @@ mod tests {
             ("-", "-", "-", "-", ""),
         ];
         for (entrypoint, cmd, given_entrypoint, given_command, expected) in table {
-            let image = ImageConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..ImageConfig::default() };
+            let image =
+                ImageConfig { entrypoint: words(entrypoint), cmd: words(cmd), ..ImageConfig::default() };
             let mut spec = ContainerSpec::new("i");
             spec.entrypoint = words(given_entrypoint);
             spec.command = words(given_command);
@@ -151,7 +155,10 @@ mod tests {
 
     #[test]
     fn the_environment_is_merged_by_name() {
-        let image = ImageConfig { env: vec![("PATH".into(), "/x".into()), ("A".into(), "1".into())], ..ImageConfig::default() };
+        let image = ImageConfig {
+            env: vec![("PATH".into(), "/x".into()), ("A".into(), "1".into())],
+            ..ImageConfig::default()
+        };
         let mut spec = ContainerSpec::new("i");
         spec.environment = vec![("A".into(), "2".into()), ("B".into(), String::new())];
         let env = environment(&spec, &image, "h");

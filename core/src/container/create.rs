@@ -62,7 +62,9 @@ pub(super) fn make(inner: &Inner, spec: ContainerSpec, state: State) -> Result<M
         (run_dir, lock)
     };
     let json = |value: serde_json::Result<String>| {
-        value.map_err(|error| Error::new(ErrorKind::Internal, format!("writing a container's options: {error}")))
+        value.map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("writing a container's options: {error}"))
+        })
     };
     let mut row = ContainerRow {
         id: id.clone(),

@@ -12,7 +12,9 @@ use coble_protocol::{Connection, Request, Response};
 use super::run::outcome;
 use super::start::{process_of, stream};
 use super::wait::connect;
-use super::{Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate};
+use super::{
+    Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate,
+};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::{self, Collector, Deadline, Ended};
@@ -88,16 +90,23 @@ impl Container {
         let doing = || format!("executing in \"{}\"", self.name());
         validate::exec(&spec)?;
         let row = self.row(inner)?;
-        let stopped =
-            || Error::new(ErrorKind::InvalidState, format!("container \"{}\" is not running", self.name())).with_object(self.name());
+        let stopped = || {
+            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is not running", self.name()))
+                .with_object(self.name())
+        };
         let monitor = connect(inner, self.id())?.ok_or_else(stopped).context(doing)?;
         let request = Request::Exec(Box::new(command::exec_process(&process_of(inner, &row)?, &spec)));
         let (stdin, theirs0) = ends(stdio.stdin, rustix::stdio::stdin(), true)?;
         let (stdout, theirs1) = ends(stdio.stdout, rustix::stdio::stdout(), false)?;
         let (stderr, theirs2) = ends(stdio.stderr, rustix::stdio::stderr(), false)?;
-        monitor.send(&request, &[theirs0.as_fd(), theirs1.as_fd(), theirs2.as_fd()]).map_err(|_| stopped()).context(doing)?;
+        monitor
+            .send(&request, &[theirs0.as_fd(), theirs1.as_fd(), theirs2.as_fd()])
+            .map_err(|_| stopped())
+            .context(doing)?;
         drop((theirs0, theirs1, theirs2));
-        let lost = |why: String| Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {why}", self.name()));
+        let lost = |why: String| {
+            Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {why}", self.name()))
+        };
         match monitor.recv::<Response>().map_err(|error| lost(error.to_string()))? {
             Some((Response::Running { warnings }, mut fds)) => {
                 let pidfd = fds.take_nth(0).map_err(|error| lost(error.to_string()))?;
@@ -121,17 +130,25 @@ impl Container {
 }
 
 /// Our end (for a pipe) and the program's end of a stream.
-fn ends(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>, input: bool) -> Result<(Option<OwnedFd>, OwnedFd)> {
+fn ends(
+    mode: StdioMode,
+    own: std::os::fd::BorrowedFd<'_>,
+    input: bool,
+) -> Result<(Option<OwnedFd>, OwnedFd)> {
     match mode {
         StdioMode::Pipe => {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC).call("pipe2", "standard stream")?;
             Ok(if input { (Some(write), read) } else { (Some(read), write) })
         }
-        StdioMode::Log => Err(Error::new(ErrorKind::InvalidArgument, "the log keeps the output of a container's own program only")),
+        StdioMode::Log => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "the log keeps the output of a container's own program only",
+        )),
         mode => match stream(mode, own)? {
             Some(fd) => Ok((None, fd)),
             None => {
-                let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).call("open", "/dev/null")?;
+                let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+                    .call("open", "/dev/null")?;
                 Ok((None, null))
             }
         },
@@ -171,7 +188,12 @@ impl Process {
             if let Some(code) = *self.lock() {
                 return Ok(code);
             }
-            process::readable(&self.monitor, deadline, cancel, &format!("a program in \"{}\" is still running", self.name))?;
+            process::readable(
+                &self.monitor,
+                deadline,
+                cancel,
+                &format!("a program in \"{}\" is still running", self.name),
+            )?;
             self.poll()?;
         }
     }
@@ -203,7 +225,9 @@ impl Process {
             // The container ended, and every program in it was killed.
             Ok(None) | Err(coble_protocol::ProtocolError::Socket(rustix::io::Errno::CONNRESET)) => Ok(137),
             Ok(Some(_)) => Err(Error::new(ErrorKind::MonitorLost, "the monitor sent an unexpected answer")),
-            Err(error) => Err(Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {error}", self.name))),
+            Err(error) => {
+                Err(Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {error}", self.name)))
+            }
         }
     }
 

@@ -15,20 +15,31 @@ const ANSWER: std::time::Duration = std::time::Duration::from_secs(60);
 impl Container {
     /// Sends a signal to the program.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        send(self.engine.inner()?, self.id(), self.name(), signal).context(|| format!("sending {signal} to \"{}\"", self.name()))
+        send(self.engine.inner()?, self.id(), self.name(), signal)
+            .context(|| format!("sending {signal} to \"{}\"", self.name()))
     }
 }
 
 pub(super) fn send(inner: &Inner, id: &str, name: &str, signal: Signal) -> Result<()> {
-    let stopped = || Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is not running")).with_object(name);
+    let stopped = || {
+        Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is not running")).with_object(name)
+    };
     let monitor = connect(inner, id)?.ok_or_else(stopped)?;
     let lost = |error| Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{name}\": {error}"));
     monitor.send(&Request::Signal(signal.number()), &[]).map_err(|_| stopped())?;
-    process::readable(&monitor, Deadline::after(Some(ANSWER)), &CancelToken::never(), "the monitor's answer")?;
+    process::readable(
+        &monitor,
+        Deadline::after(Some(ANSWER)),
+        &CancelToken::never(),
+        "the monitor's answer",
+    )?;
     match monitor.recv::<Response>().map_err(lost)? {
         Some((Response::Ok, _)) => Ok(()),
         Some((Response::Failed(failure), _)) => Err(process::error_of(&failure)),
-        Some(_) => Err(Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{name}\" sent an unexpected answer"))),
+        Some(_) => Err(Error::new(
+            ErrorKind::MonitorLost,
+            format!("the monitor of \"{name}\" sent an unexpected answer"),
+        )),
         None => Err(stopped()),
     }
 }

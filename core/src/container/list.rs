@@ -60,7 +60,8 @@ impl Container {
 }
 
 pub(super) fn not_found(name: &str) -> Error {
-    Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", name.escape_default())).with_object(name)
+    Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", name.escape_default()))
+        .with_object(name)
 }
 
 fn summary(row: &ContainerRow) -> Result<ContainerSummary> {

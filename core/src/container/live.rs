@@ -56,8 +56,10 @@ impl RunDir {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).call("mkdir", &path),
         }
-        RunDir::open(run_root, id)?
-            .ok_or_else(|| Error::new(ErrorKind::ContainerNotFound, format!("container \"{id}\" was removed")).with_object(id))
+        RunDir::open(run_root, id)?.ok_or_else(|| {
+            Error::new(ErrorKind::ContainerNotFound, format!("container \"{id}\" was removed"))
+                .with_object(id)
+        })
     }
 
     /// Takes the lock, if nobody has it. None: somebody is responsible for the container, or just removed it.
@@ -84,7 +86,11 @@ impl RunDir {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(&self.dir, STATE_FILE, flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), MAX_STATE), &mut bytes).ok()?;
+        std::io::Read::read_to_end(
+            &mut std::io::Read::take(std::fs::File::from(file), MAX_STATE),
+            &mut bytes,
+        )
+        .ok()?;
         StateRecord::decode(&bytes).ok().filter(|record| record.version == VERSION)
     }
 
@@ -93,8 +99,9 @@ impl RunDir {
         // The name of a socket has 107 bytes at most, and the run root may be longer, so the way is over the open directory.
         let name = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.dir.as_raw_fd());
         let address = SocketAddrUnix::new(name.as_str()).call("sockaddr", &self.path)?;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .call("socket", "control socket")?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .call("socket", "control socket")?;
         match rustix::net::connect(&socket, &address) {
             Ok(()) => Ok(Some(Connection::new(socket))),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),

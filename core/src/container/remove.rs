@@ -56,7 +56,12 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
 fn wait_for_monitor(inner: &Inner, id: &str, deadline: Deadline, name: &str) -> Result<()> {
     if let Some(monitor) = connect(inner, id)? {
         loop {
-            process::readable(&monitor, deadline, &CancelToken::never(), &format!("\"{name}\" does not end"))?;
+            process::readable(
+                &monitor,
+                deadline,
+                &CancelToken::never(),
+                &format!("\"{name}\" does not end"),
+            )?;
             match monitor.recv::<coble_protocol::Response>() {
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => break,

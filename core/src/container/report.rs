@@ -9,7 +9,8 @@ use crate::isolation::capabilities::names;
 
 /// The isolation that was read back.
 pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], rootless: bool) -> Isolation {
-    let root_readonly = read.root_mount.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "ro"));
+    let root_readonly =
+        read.root_mount.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "ro"));
     Isolation {
         namespaces: read
             .namespaces

@@ -8,7 +8,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use coble_protocol::{Exit, Report};
 
 use super::start::{Running, start};
-use super::{ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, create, remove};
+use super::{
+    ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, create, remove,
+};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -18,7 +20,12 @@ use crate::process::{self, Collector, Deadline, Ended};
 pub(super) const CAPTURE_LIMIT: u64 = 1 << 30;
 
 /// Creates, starts, waits, collects and removes.
-pub(crate) fn run(inner: &Inner, mut spec: ContainerSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
+pub(crate) fn run(
+    inner: &Inner,
+    mut spec: ContainerSpec,
+    options: RunOptions,
+    cancel: &CancelToken,
+) -> Result<RunResult> {
     let begin = Instant::now();
     let RunOptions { input, timeout, check, capture_limit, stdin, stdout, stderr } = options;
     let deadline = Deadline::after(timeout);
@@ -43,7 +50,15 @@ pub(crate) fn run(inner: &Inner, mut spec: ContainerSpec, options: RunOptions, c
         let (stderr_end, stderr) = output(stderr)?;
         let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
         let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
-        let running = start(inner, &mut row, &made.image, &made.run_dir, lock, Stdio { stdin, stdout, stderr }, cancel)?;
+        let running = start(
+            inner,
+            &mut row,
+            &made.image,
+            &made.run_dir,
+            lock,
+            Stdio { stdin, stdout, stderr },
+            cancel,
+        )?;
         Ok((collector, running))
     })();
 
@@ -99,8 +114,10 @@ fn news(running: &Running) -> Result<Ended<Exit>> {
         Ok(Some((Report::Exited(exit), _))) => Ok(Ended::Yes(exit)),
         Ok(Some(_)) => Ok(Ended::NotYet),
         // The monitor was killed, and the kernel killed the container with it.
-        Ok(None) | Err(_) => Err(Error::new(ErrorKind::MonitorLost, "the monitor ended without saying how the program did")
-            .with_hint("it was killed: the container was killed with it")),
+        Ok(None) | Err(_) => {
+            Err(Error::new(ErrorKind::MonitorLost, "the monitor ended without saying how the program did")
+                .with_hint("it was killed: the container was killed with it"))
+        }
     }
 }
 

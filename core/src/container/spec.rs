@@ -81,9 +81,12 @@ impl NetworkMode {
         match text {
             "none" => Ok(NetworkMode::None),
             "host" => Ok(NetworkMode::Host),
-            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("unknown network \"{}\"", text.escape_default()))
-                .with_object(text)
-                .with_hint("use none or host")),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown network \"{}\"", text.escape_default()),
+            )
+            .with_object(text)
+            .with_hint("use none or host")),
         }
     }
 }
@@ -106,9 +109,12 @@ impl Lifetime {
         match text {
             "detached" => Ok(Lifetime::Detached),
             "session" => Ok(Lifetime::Session),
-            _ => Err(Error::new(ErrorKind::InvalidArgument, format!("unknown lifetime \"{}\"", text.escape_default()))
-                .with_object(text)
-                .with_hint("use detached or session")),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown lifetime \"{}\"", text.escape_default()),
+            )
+            .with_object(text)
+            .with_hint("use detached or session")),
         }
     }
 }

@@ -7,13 +7,14 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use coble_protocol::{
-    Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs, Started,
+    Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs,
+    Started,
 };
 
 use super::live::{Lock, RunDir};
 use super::{
-    Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command, create, report,
-    validate,
+    Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
+    create, report, validate,
 };
 use crate::cancel::CancelToken;
 use crate::cgroup::{Created, Limits};
@@ -46,7 +47,8 @@ impl Container {
         let doing = || format!("starting container \"{}\"", self.name());
         let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
         let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name())).with_object(self.name())
+            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name()))
+                .with_object(self.name())
         })?;
         // Read under the lock: nobody else changes it now.
         let mut row = self.row(inner)?;
@@ -108,7 +110,8 @@ fn try_start(
     let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
 
     let open_dir = |path: &std::path::Path| {
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).call("open", path)
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .call("open", path)
     };
     let layers = open_dir(&inner.store.paths.layers())?;
     let directory = create::directory(inner, &row.id);
@@ -137,7 +140,7 @@ fn try_start(
             NetworkMode::Host => Network::Host,
         },
         files: provided_files(&spec, &hostname)?,
-        masked_paths: if security.system_paths { owned(defaults::MASKED_PATHS) } else { Vec::new() },
+        masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
         readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
         devices: devices(),
         shm_size: spec.shm_size.unwrap_or(64 << 20),
@@ -157,9 +160,9 @@ fn try_start(
 
     let control = inner.shim()?.start(cancel)?;
     let launched = begin.elapsed();
-    control
-        .send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice())
-        .map_err(|error| Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}")))?;
+    control.send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice()).map_err(|error| {
+        Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
+    })?;
     let (started, monitor, init) = hear_start(&control, cancel)?;
     let running = begin.elapsed();
 
@@ -191,7 +194,8 @@ fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, Ow
     process::readable(control, Deadline::never(), cancel, "the monitor's report")?;
     match control.recv::<Report>() {
         Ok(Some((Report::Started(started), mut fds))) => {
-            let mut take = |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
+            let mut take =
+                |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
             let (monitor, init) = (take(0)?, take(1)?);
             Ok((*started, monitor, init))
         }
@@ -216,7 +220,9 @@ fn allowed_capabilities(
         bounding &= !mknod;
         warnings.push(Warning {
             code: "mknod-dropped".into(),
-            message: "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open".into(),
+            message:
+                "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
+                    .into(),
         });
     }
     Ok(bounding)
@@ -225,8 +231,14 @@ fn allowed_capabilities(
 fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
     let host_network = spec.network == NetworkMode::Host;
     Ok(vec![
-        ProvidedFile { path: "/etc/hosts".into(), content: files::hosts(hostname, &spec.extra_hosts, host_network)? },
-        ProvidedFile { path: "/etc/resolv.conf".into(), content: files::resolv_conf(&spec.dns, host_network)? },
+        ProvidedFile {
+            path: "/etc/hosts".into(),
+            content: files::hosts(hostname, &spec.extra_hosts, host_network)?,
+        },
+        ProvidedFile {
+            path: "/etc/resolv.conf".into(),
+            content: files::resolv_conf(&spec.dns, host_network)?,
+        },
         ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(hostname)? },
     ])
 }
@@ -251,7 +263,10 @@ impl Streams {
     fn open(stdio: Stdio, directory: &std::path::Path) -> Result<Streams> {
         let logged = matches!(stdio.stdout, StdioMode::Log) || matches!(stdio.stderr, StdioMode::Log);
         if logged && !(matches!(stdio.stdout, StdioMode::Log) && matches!(stdio.stderr, StdioMode::Log)) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "standard output and error are kept in the log together or not at all"));
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "standard output and error are kept in the log together or not at all",
+            ));
         }
         let log = if logged {
             let path = directory.join(log::FILE);
@@ -290,7 +305,8 @@ pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Resul
         StdioMode::Null | StdioMode::Log => Ok(None),
         StdioMode::Fd(fd) => Ok(Some(fd)),
         StdioMode::Inherit => {
-            let copy = rustix::io::fcntl_dupfd_cloexec(own, 3).call("fcntl", "standard stream of this process")?;
+            let copy =
+                rustix::io::fcntl_dupfd_cloexec(own, 3).call("fcntl", "standard stream of this process")?;
             Ok(Some(copy))
         }
         StdioMode::Pipe => Err(Error::new(

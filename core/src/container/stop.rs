@@ -27,8 +27,8 @@ impl Container {
                 None => Signal::TERM,
             },
         };
-        let timeout =
-            timeout.unwrap_or_else(|| Duration::from_secs(u64::from(spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT))));
+        let timeout = timeout
+            .unwrap_or_else(|| Duration::from_secs(u64::from(spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT))));
         let doing = || format!("stopping \"{}\"", self.name());
         for (signal, timeout) in [(signal, Some(timeout)), (Signal::KILL, None)] {
             match self.kill(signal) {

@@ -18,7 +18,9 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
     let known: BTreeSet<String> = containers::ids(&inner.store.db)?.into_iter().collect();
     let on_disk = names_in(&inner.store.paths.data.join("containers"))?;
     let at_run = names_in(&inner.run_root.join("containers"))?;
-    candidates.extend(on_disk.into_iter().chain(at_run).chain(inner.cgroups.leftovers()).filter(|id| !known.contains(id)));
+    candidates.extend(
+        on_disk.into_iter().chain(at_run).chain(inner.cgroups.leftovers()).filter(|id| !known.contains(id)),
+    );
     for id in candidates {
         if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) || id.len() != 64 {
             continue;

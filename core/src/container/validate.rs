@@ -77,7 +77,10 @@ pub(crate) fn spec(spec: &ContainerSpec) -> Result<SecurityOptions> {
     for (host, address) in &spec.extra_hosts {
         host_name("extra_hosts", host, 253)?;
         if address.parse::<IpAddr>().is_err() {
-            return Err(invalid("extra_hosts", format!("\"{}\" is not an address", address.escape_default())));
+            return Err(invalid(
+                "extra_hosts",
+                format!("\"{}\" is not an address", address.escape_default()),
+            ));
         }
     }
     for server in &spec.dns {
@@ -115,7 +118,13 @@ pub(crate) fn container_name(name: &str) -> Result<()> {
     if good {
         Ok(())
     } else {
-        Err(invalid("name", format!("\"{}\" is not [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 characters", name.escape_default())))
+        Err(invalid(
+            "name",
+            format!(
+                "\"{}\" is not [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 characters",
+                name.escape_default()
+            ),
+        ))
     }
 }
 
@@ -134,7 +143,10 @@ pub(crate) fn working_dir(dir: &str) -> Result<()> {
 fn environment(environment: &[(String, String)]) -> Result<()> {
     for (name, value) in environment {
         if name.is_empty() || name.contains('=') {
-            return Err(invalid("environment", format!("\"{}\" is not the name of a variable", name.escape_default())));
+            return Err(invalid(
+                "environment",
+                format!("\"{}\" is not the name of a variable", name.escape_default()),
+            ));
         }
         no_nul("environment", name)?;
         no_nul("environment", value)?;
@@ -147,13 +159,16 @@ fn security_options(options: &[String]) -> Result<SecurityOptions> {
     for option in options {
         match option.as_str() {
             "seccomp=unconfined" | "seccomp:unconfined" => read.seccomp = false,
-            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => read.no_new_privileges = true,
+            "no-new-privileges" | "no-new-privileges=true" | "no-new-privileges:true" => {
+                read.no_new_privileges = true
+            }
             "no-new-privileges=false" | "no-new-privileges:false" => read.no_new_privileges = false,
             "systempaths=unconfined" => read.system_paths = false,
             _ => {
-                return Err(invalid("security_opt", format!("\"{}\" is not known", option.escape_default())).with_hint(
-                    "seccomp=unconfined, no-new-privileges[=true|false] and systempaths=unconfined are",
-                ));
+                return Err(invalid("security_opt", format!("\"{}\" is not known", option.escape_default()))
+                    .with_hint(
+                        "seccomp=unconfined, no-new-privileges[=true|false] and systempaths=unconfined are",
+                    ));
             }
         }
     }
@@ -214,7 +229,12 @@ mod tests {
             ("mem_limit", Box::new(|s| s.mem_limit = Some(1))),
             ("nano_cpus", Box::new(|s| s.nano_cpus = Some(1))),
             ("pids_limit", Box::new(|s| s.pids_limit = Some(0))),
-            ("labels", Box::new(|s| { s.labels.insert(String::new(), "x".into()); })),
+            (
+                "labels",
+                Box::new(|s| {
+                    s.labels.insert(String::new(), "x".into());
+                }),
+            ),
             ("shm_size", Box::new(|s| s.shm_size = Some(0))),
             ("extra_hosts", Box::new(|s| s.extra_hosts = vec![("h".into(), "not an address".into())])),
             ("extra_hosts", Box::new(|s| s.extra_hosts = vec![("h\n".into(), "1.2.3.4".into())])),
@@ -232,7 +252,8 @@ mod tests {
     fn defaults_are_the_strict_ones() {
         let all = SecurityOptions { seccomp: true, no_new_privileges: true, system_paths: true };
         assert_eq!(with(|_| {}).unwrap(), all);
-        let relaxed = with(|s| s.security_opt = vec!["seccomp=unconfined".into(), "no-new-privileges=false".into()]);
+        let relaxed =
+            with(|s| s.security_opt = vec!["seccomp=unconfined".into(), "no-new-privileges=false".into()]);
         assert_eq!(relaxed.unwrap(), SecurityOptions { seccomp: false, no_new_privileges: false, ..all });
     }
 }

@@ -26,8 +26,11 @@ impl Container {
             match row.state()? {
                 State::Exited => return Ok(row.exit_code.unwrap_or(KILLED)),
                 State::Created => {
-                    return Err(Error::new(ErrorKind::InvalidState, format!("container \"{}\" was not started", self.name()))
-                        .with_object(self.name()));
+                    return Err(Error::new(
+                        ErrorKind::InvalidState,
+                        format!("container \"{}\" was not started", self.name()),
+                    )
+                    .with_object(self.name()));
                 }
                 State::Running => {}
             }

@@ -35,10 +35,17 @@ impl Staged {
     /// Reads the whole file, if it is not longer than the limit.
     pub(crate) fn read(&self, session: &Session, limit: u64, what: &str) -> Result<Vec<u8>> {
         if self.size > limit {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("\"{what}\" is larger than {limit} bytes")).with_object(what));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("\"{what}\" is larger than {limit} bytes"),
+            )
+            .with_object(what));
         }
         let mut bytes = Vec::new();
-        self.open(session)?.take(limit).read_to_end(&mut bytes).call("read", session.path.join(&self.name))?;
+        self.open(session)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .call("read", session.path.join(&self.name))?;
         Ok(bytes)
     }
 
@@ -105,7 +112,12 @@ impl Writer<'_> {
     }
 
     /// Appends everything a reader has.
-    pub(crate) fn append_all(&mut self, input: &mut dyn Read, what: &str, cancel: &CancelToken) -> Result<()> {
+    pub(crate) fn append_all(
+        &mut self,
+        input: &mut dyn Read,
+        what: &str,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         loop {
             cancel.check()?;
@@ -126,7 +138,12 @@ impl Writer<'_> {
 }
 
 /// Copies a reader into a session.
-pub(crate) fn stage(session: &Session, input: &mut dyn Read, what: &str, cancel: &CancelToken) -> Result<Staged> {
+pub(crate) fn stage(
+    session: &Session,
+    input: &mut dyn Read,
+    what: &str,
+    cancel: &CancelToken,
+) -> Result<Staged> {
     let mut writer = writer(session)?;
     let result = writer.append_all(input, what, cancel);
     let name = writer.name.clone();
@@ -149,7 +166,8 @@ pub(crate) fn stage_from(
     cancel: &CancelToken,
 ) -> Result<Staged> {
     let wrong = |found: String| {
-        Error::new(ErrorKind::DigestMismatch, format!("\"{what}\" has {found} bytes instead of {size}")).with_object(what)
+        Error::new(ErrorKind::DigestMismatch, format!("\"{what}\" has {found} bytes instead of {size}"))
+            .with_object(what)
     };
     let found = file.seek(std::io::SeekFrom::End(0)).call("lseek", what)?;
     if found != size {

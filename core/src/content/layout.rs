@@ -37,7 +37,12 @@ impl Content {
     }
 
     /// Replaces `index.json` if it is not what it should be; `dir` takes the temporary file.
-    pub(crate) fn write_index_if_changed(&self, dir: &OwnedFd, path: &Path, entries: &[Descriptor]) -> Result<()> {
+    pub(crate) fn write_index_if_changed(
+        &self,
+        dir: &OwnedFd,
+        path: &Path,
+        entries: &[Descriptor],
+    ) -> Result<()> {
         let wanted = index_bytes(entries)?;
         match self.index_now() {
             Ok(found) if found == wanted => Ok(()),
@@ -54,7 +59,11 @@ impl Content {
         }
         let index: OwnIndex = serde_json::from_slice(&bytes)
             .map_err(|error| Error::new(ErrorKind::InvalidImage, format!("index.json: {error}")))?;
-        Ok(Document::Index(Index { schema_version: 2, media_type: media_type::INDEX.into(), manifests: index.manifests }))
+        Ok(Document::Index(Index {
+            schema_version: 2,
+            media_type: media_type::INDEX.into(),
+            manifests: index.manifests,
+        }))
     }
 
     fn index_now(&self) -> Result<Vec<u8>> {
@@ -72,7 +81,8 @@ impl Content {
             Err(errno) => return Err(Error::syscall("unlink", path.join(TEMPORARY), errno.raw_os_error())),
         }
         write_new(dir, TEMPORARY, bytes, path)?;
-        rustix::fs::renameat(dir, TEMPORARY, &self.dir, "index.json").call("rename", self.path.join("index.json"))?;
+        rustix::fs::renameat(dir, TEMPORARY, &self.dir, "index.json")
+            .call("rename", self.path.join("index.json"))?;
         rustix::fs::fsync(&self.dir).call("fsync", &self.path)
     }
 }
@@ -83,8 +93,10 @@ struct OwnIndex {
 }
 
 fn index_bytes(entries: &[Descriptor]) -> Result<Vec<u8>> {
-    let index = Index { schema_version: 2, media_type: media_type::INDEX.into(), manifests: entries.to_vec() };
-    serde_json::to_vec(&index).map_err(|error| Error::new(ErrorKind::Internal, format!("writing index.json: {error}")))
+    let index =
+        Index { schema_version: 2, media_type: media_type::INDEX.into(), manifests: entries.to_vec() };
+    serde_json::to_vec(&index)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing index.json: {error}")))
 }
 
 fn write_new(dir: &OwnedFd, name: &str, bytes: &[u8], parent: &Path) -> Result<()> {

@@ -68,7 +68,8 @@ impl Content {
     pub(crate) fn open_blob(&self, digest: &Digest, size: u64) -> Result<File> {
         let path = self.path_of(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.blobs, Content::name(digest), flags, Mode::empty()).call("open", &path)?;
+        let file = rustix::fs::openat(&self.blobs, Content::name(digest), flags, Mode::empty())
+            .call("open", &path)?;
         let stat = rustix::fs::fstat(&file).call("fstat", &path)?;
         let found = u64::try_from(stat.st_size).unwrap_or(0);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || found != size {
@@ -84,11 +85,17 @@ impl Content {
     /// Reads a whole small blob and checks it.
     pub(crate) fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>> {
         if size > limit {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("{digest} is larger than {limit} bytes"))
-                .with_object(digest.as_str()));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("{digest} is larger than {limit} bytes"),
+            )
+            .with_object(digest.as_str()));
         }
         let mut bytes = Vec::new();
-        self.open_blob(digest, size)?.take(size).read_to_end(&mut bytes).call("read", self.path_of(digest))?;
+        self.open_blob(digest, size)?
+            .take(size)
+            .read_to_end(&mut bytes)
+            .call("read", self.path_of(digest))?;
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
         let found = hasher.finish();
@@ -109,7 +116,8 @@ impl Content {
             make_dir(&self.blobs, digest.algorithm().name(), &self.path)?;
         }
         let path = self.path_of(digest);
-        rustix::fs::renameat(session.dir(), &staged.name, &self.blobs, Content::name(digest)).call("rename", &path)?;
+        rustix::fs::renameat(session.dir(), &staged.name, &self.blobs, Content::name(digest))
+            .call("rename", &path)?;
         let dir = open_dir(&self.blobs, digest.algorithm().name(), &self.path)?;
         rustix::fs::fsync(&dir).call("fsync", path)
     }

@@ -8,6 +8,7 @@ use rustix::fs::{Access, StatVfs};
 
 use super::{Check, host};
 use crate::engine::EngineOptions;
+use crate::paths::Roots;
 
 /// Free space below which pulls are likely to fail.
 const SPACE: u64 = 1 << 30;
@@ -15,31 +16,11 @@ const SPACE: u64 = 1 << 30;
 const INODES: u64 = 20_000;
 
 pub(super) fn checks(options: &EngineOptions, rootless: bool) -> [Check; 2] {
-    let (data, run) = places(options);
-    [data_root(data.as_deref(), rootless), run_root(run.as_deref())]
-}
-
-/// The two roots, as an engine with these options has them. None where the environment gives no place.
-fn places(options: &EngineOptions) -> (Option<PathBuf>, Option<PathBuf>) {
-    let uid = rustix::process::geteuid().as_raw();
-    let env = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let data = match (&options.data_root, uid) {
-        (Some(path), _) => Some(path.clone()),
-        (None, 0) => Some("/var/lib/coble".into()),
-        (None, _) => {
-            let base = env("XDG_DATA_HOME").or_else(|| env("HOME").map(|home| home.join(".local/share")));
-            base.map(|base| base.join("coble"))
-        }
-    };
-    let run = match (&options.run_root, uid) {
-        (Some(path), _) => Some(path.clone()),
-        (None, 0) => Some("/run/coble".into()),
-        (None, _) => {
-            let base = env("XDG_RUNTIME_DIR").filter(|dir| dir.is_dir()).map(|dir| dir.join("coble"));
-            Some(base.unwrap_or_else(|| PathBuf::from(format!("/tmp/coble-run-{uid}"))))
-        }
-    };
-    (data, run)
+    // None where the environment gives no place.
+    let roots = Roots::of(options).ok();
+    let (data, run) =
+        (roots.as_ref().map(|roots| roots.data.as_path()), roots.as_ref().map(|roots| roots.run.as_path()));
+    [data_root(data, rootless), run_root(run)]
 }
 
 fn data_root(path: Option<&Path>, rootless: bool) -> Check {

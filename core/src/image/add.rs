@@ -6,7 +6,8 @@ use crate::cancel::CancelToken;
 use crate::content::{Staged, stage_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{
-    Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs, chain_ids, media_type,
+    Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
+    chain_ids, media_type,
 };
 use crate::snapshot::{Blob, Stack, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
@@ -28,7 +29,13 @@ pub(super) struct Pieces<'a> {
 }
 
 /// Checks an image's pieces against each other and unpacks its layers.
-pub(super) fn prepare(store: &Store, session: &Session, worker: &dyn Worker, pieces: Pieces<'_>, cancel: &CancelToken) -> Result<Ready> {
+pub(super) fn prepare(
+    store: &Store,
+    session: &Session,
+    worker: &dyn Worker,
+    pieces: Pieces<'_>,
+    cancel: &CancelToken,
+) -> Result<Ready> {
     let Pieces { manifest, manifest_bytes, manifest_digest, config_bytes, names } = pieces;
     let id = manifest.config.digest.clone();
     let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
@@ -58,7 +65,11 @@ fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Ve
     if diff_ids.len() != manifest.layers.len() {
         return Err(Error::new(
             ErrorKind::InvalidImage,
-            format!("image {id} has {} layers, but its configuration knows {}", manifest.layers.len(), diff_ids.len()),
+            format!(
+                "image {id} has {} layers, but its configuration knows {}",
+                manifest.layers.len(),
+                diff_ids.len()
+            ),
         )
         .with_object(id.as_str()));
     }
@@ -108,7 +119,13 @@ pub(super) struct Made<'a> {
 }
 
 /// Makes an image of a staged layer.
-pub(super) fn make(store: &Store, session: &Session, worker: &dyn Worker, made: Made<'_>, cancel: &CancelToken) -> Result<ImageSummary> {
+pub(super) fn make(
+    store: &Store,
+    session: &Session,
+    worker: &dyn Worker,
+    made: Made<'_>,
+    cancel: &CancelToken,
+) -> Result<ImageSummary> {
     let Made { layer, options, created, created_by, reference } = made;
     let compression = layer.compression();
     let config = config(&options)?;
@@ -147,11 +164,14 @@ pub(super) fn make(store: &Store, session: &Session, worker: &dyn Worker, made: 
         names: vec![reference],
     };
     let ready = prepare(store, session, worker, pieces, cancel)?;
-    commit(store, session, &[ready])?.pop().ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
+    commit(store, session, &[ready])?
+        .pop()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
 }
 
 pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
+    serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
 }
 
 /// The configuration that the options of an import ask for.
@@ -160,7 +180,10 @@ pub(super) fn config(options: &ImportOptions) -> Result<ImageConfig> {
     let mut env = Vec::new();
     for (name, value) in &options.environment {
         if name.is_empty() || name.contains(['=', '\0', '\n']) || value.contains('\0') {
-            return Err(invalid(format!("\"{}\" is not a name and value of the environment", name.escape_debug())));
+            return Err(invalid(format!(
+                "\"{}\" is not a name and value of the environment",
+                name.escape_debug()
+            )));
         }
         env.push(format!("{name}={value}"));
     }

@@ -57,7 +57,11 @@ pub(super) fn read(session: &Session, input: impl Read, what: &str, cancel: &Can
         cancel.check()?;
         let entry = reader.entry();
         let invalid = |name: &[u8], why: &str| {
-            Error::new(ErrorKind::InvalidArchive, format!("\"{what}\": entry \"{}\": {why}", name.escape_ascii())).with_object(what)
+            Error::new(
+                ErrorKind::InvalidArchive,
+                format!("\"{what}\": entry \"{}\": {why}", name.escape_ascii()),
+            )
+            .with_object(what)
         };
         let Some(path) = normal(&entry.path) else {
             return Err(invalid(&entry.path, "the name leads out of the archive or is not text"));
@@ -92,13 +96,20 @@ pub(super) fn read(session: &Session, input: impl Read, what: &str, cancel: &Can
                 }
             }
             Kind::Directory => continue,
-            _ => return Err(invalid(&entry.path, "devices, pipes and sockets do not belong into an archive of images")),
+            _ => {
+                return Err(invalid(
+                    &entry.path,
+                    "devices, pipes and sockets do not belong into an archive of images",
+                ));
+            }
         };
         match (files.nodes.get(&path), &node) {
             // The same name twice is harmless if it is the same thing, and else two readers could see two different images.
             (Some(Node::File(old)), Node::File(new)) if old.digest == new.digest => {}
             (Some(Node::Link(old)), Node::Link(new)) if old == new => {}
-            (Some(_), _) => return Err(invalid(path.as_bytes(), "the name appears twice, for different things")),
+            (Some(_), _) => {
+                return Err(invalid(path.as_bytes(), "the name appears twice, for different things"));
+            }
             (None, _) => {}
         }
         files.nodes.insert(path, node);
@@ -109,11 +120,19 @@ pub(super) fn read(session: &Session, input: impl Read, what: &str, cancel: &Can
 }
 
 /// The stream of a layer, with the compression taken off if it is one that no layer may have.
-pub(super) fn for_layer<'a>(input: impl Read + 'a, what: &str, cancel: &CancelToken) -> Result<Box<dyn Read + 'a>> {
+pub(super) fn for_layer<'a>(
+    input: impl Read + 'a,
+    what: &str,
+    cancel: &CancelToken,
+) -> Result<Box<dyn Read + 'a>> {
     let wrong = |error| archive_error(error, what, cancel);
     let mut input = Adapted(input);
     let mut head = Vec::new();
-    input.by_ref().take(16).read_to_end(&mut head).map_err(|error| cancel.check().err().unwrap_or_else(|| read_error(&error, what)))?;
+    input
+        .by_ref()
+        .take(16)
+        .read_to_end(&mut head)
+        .map_err(|error| cancel.check().err().unwrap_or_else(|| read_error(&error, what)))?;
     let format = Decoder::new(head.as_slice()).map_err(wrong)?.format();
     let whole = std::io::Cursor::new(head).chain(input);
     match format {
@@ -139,7 +158,10 @@ impl<R: Read> Read for Decoded<R> {
             return Ok(0);
         }
         let limits = Limits::default();
-        let count = self.decoder.read(buffer).map_err(|error| Wrapped::io(archive_error(error, &self.what, &self.cancel)))?;
+        let count = self
+            .decoder
+            .read(buffer)
+            .map_err(|error| Wrapped::io(archive_error(error, &self.what, &self.cancel)))?;
         self.written += count as u64;
         let most = u64::from(limits.max_ratio).saturating_mul(self.decoder.compressed_bytes()).max(64 << 20);
         if self.written > most || self.written > limits.max_bytes {

@@ -28,7 +28,9 @@ pub(super) fn import_rootfs(
         let mut input = for_layer(reader, &what, cancel)?;
         let layer = stage(session, &mut input, &what, cancel)?;
         if layer.size == 0 {
-            return Err(Error::new(ErrorKind::InvalidArchive, format!("\"{what}\" is empty")).with_object(&what));
+            return Err(
+                Error::new(ErrorKind::InvalidArchive, format!("\"{what}\" is empty")).with_object(&what)
+            );
         }
         let created = rfc3339(SystemTime::now());
         let made = Made { layer: &layer, options, created, created_by: "coble import", reference };

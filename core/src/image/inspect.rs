@@ -24,7 +24,8 @@ pub(super) fn inspect(store: &Store, image: &str) -> Result<ImageDetails> {
         Ok((summary, images::documents(connection, &found.id)?, images::layers(connection, &found.id)?))
     })?;
     let json = |bytes: &[u8]| {
-        serde_json::from_slice(bytes).map_err(|error| Error::new(ErrorKind::Database, format!("image \"{image}\": {error}")))
+        serde_json::from_slice(bytes)
+            .map_err(|error| Error::new(ErrorKind::Database, format!("image \"{image}\": {error}")))
     };
     Ok(ImageDetails {
         config: json(&config)?,

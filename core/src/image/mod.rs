@@ -37,7 +37,13 @@ impl Images<'_> {
     }
 
     /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz.
-    pub fn import_rootfs(&self, source: Source, reference: &str, options: ImportOptions, cancel: &CancelToken) -> Result<ImageSummary> {
+    pub fn import_rootfs(
+        &self,
+        source: Source,
+        reference: &str,
+        options: ImportOptions,
+        cancel: &CancelToken,
+    ) -> Result<ImageSummary> {
         let inner = self.engine.inner()?;
         import::import_rootfs(&inner.store, inner, source, reference, options, cancel)
     }
@@ -46,7 +52,13 @@ impl Images<'_> {
     ///
     /// The same files give the same image: owners are root, set-id bits and attributes are dropped, and the image's date is the one of its
     /// newest file. Programs that are named get everything they need or the call fails; a shared object in a named directory may lack a library.
-    pub fn from_host(&self, items: &[HostItem], reference: &str, options: ImportOptions, cancel: &CancelToken) -> Result<ImageSummary> {
+    pub fn from_host(
+        &self,
+        items: &[HostItem],
+        reference: &str,
+        options: ImportOptions,
+        cancel: &CancelToken,
+    ) -> Result<ImageSummary> {
         let inner = self.engine.inner()?;
         from_host::from_host(&inner.store, inner, items, reference, options, cancel)
     }

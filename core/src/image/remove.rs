@@ -10,7 +10,11 @@ use crate::snapshot::Worker;
 use crate::state::{Session, Store, images};
 
 /// Does a change of names in a session, with `index.json` as the last step of the transaction.
-pub(super) fn change<T>(store: &Store, session: &Session, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn change<T>(
+    store: &Store,
+    session: &Session,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> Result<T> {
     store.db.write_durably(|tx| {
         let value = work(tx)?;
         store.content.write_index(session, &images::index(tx)?)?;
@@ -64,9 +68,12 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
 
 fn delete(tx: &Transaction<'_>, image: &str, id: String, tags: Vec<String>) -> Result<Removed> {
     if let Some(container) = images::user_of(tx, &id)? {
-        return Err(Error::new(ErrorKind::InUse, format!("image \"{image}\" is used by container \"{container}\""))
-            .with_object(image)
-            .with_hint("remove its containers first"));
+        return Err(Error::new(
+            ErrorKind::InUse,
+            format!("image \"{image}\" is used by container \"{container}\""),
+        )
+        .with_object(image)
+        .with_hint("remove its containers first"));
     }
     images::delete(tx, &id)?;
     Ok(Removed { untagged: tags, deleted: vec![id] })

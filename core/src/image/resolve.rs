@@ -44,7 +44,8 @@ pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
     })?;
     let document = ImageDocument::parse(&config, &found.id)?;
     let chain_ids = chain_ids(&document.rootfs.diff_ids);
-    let env = document.config.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let env =
+        document.config.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let platform = document.platform();
     let config = document.config;
     let text = |text: String| Some(text).filter(|text| !text.is_empty());

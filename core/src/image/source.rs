@@ -32,15 +32,25 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
     };
     let stat = rustix::fs::fstat(&fd).call("fstat", &path)?;
     let what = path.to_string_lossy().into_owned();
-    let stream = |polled| Ok(Opened::Stream {
-        reader: Cancellable { file: File::from(fd.try_clone().call("dup", &path)?), polled, cancel: cancel.clone() },
-        what: what.clone(),
-    });
+    let stream = |polled| {
+        Ok(Opened::Stream {
+            reader: Cancellable {
+                file: File::from(fd.try_clone().call("dup", &path)?),
+                polled,
+                cancel: cancel.clone(),
+            },
+            what: what.clone(),
+        })
+    };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Ok(Opened::Directory { fd, path }),
         FileType::RegularFile => stream(false),
         FileType::Fifo | FileType::Socket => stream(true),
-        _ => Err(Error::new(ErrorKind::InvalidArgument, format!("\"{what}\" is not a file, directory or pipe")).with_object(what)),
+        _ => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("\"{what}\" is not a file, directory or pipe"),
+        )
+        .with_object(what)),
     }
 }
 

@@ -47,7 +47,14 @@ impl Fixture {
                 // The reader may have had enough.
                 let _ = std::fs::File::from(write).write_all(bytes);
             });
-            import::import_rootfs(&self.store, &self.worker, Source::Fd(read), reference, ImportOptions::default(), &NEVER)
+            import::import_rootfs(
+                &self.store,
+                &self.worker,
+                Source::Fd(read),
+                reference,
+                ImportOptions::default(),
+                &NEVER,
+            )
         })
     }
 
@@ -68,9 +75,17 @@ impl Fixture {
         assert_eq!(inspect::list(&self.store).unwrap().len(), images);
         let count = |path: &str| std::fs::read_dir(self.store.paths.data.join(path)).unwrap().count();
         assert_eq!(count("content/ingest"), 0);
-        let rows: i64 = self.store.db.read(|c| Ok(c.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))?)).unwrap();
+        let rows: i64 = self
+            .store
+            .db
+            .read(|c| Ok(c.query_row("SELECT count(*) FROM blobs", [], |row| row.get(0))?))
+            .unwrap();
         assert_eq!(count("content/blobs/sha256"), rows as usize);
-        let rows: i64 = self.store.db.read(|c| Ok(c.query_row("SELECT count(*) FROM layers", [], |row| row.get(0))?)).unwrap();
+        let rows: i64 = self
+            .store
+            .db
+            .read(|c| Ok(c.query_row("SELECT count(*) FROM layers", [], |row| row.get(0))?))
+            .unwrap();
         assert_eq!(count("layers"), rows as usize);
         if images == 0 {
             assert_eq!((count("content/blobs/sha256"), count("layers")), (0, 0));
@@ -83,7 +98,12 @@ impl Fixture {
 fn archive(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     write_files(dir.path(), files);
-    let output = Command::new("tar").args(["-c", "--sort=name", "-C"]).arg(dir.path()).args(files.keys()).output().unwrap();
+    let output = Command::new("tar")
+        .args(["-c", "--sort=name", "-C"])
+        .arg(dir.path())
+        .args(files.keys())
+        .output()
+        .unwrap();
     assert!(output.status.success());
     output.stdout
 }
@@ -128,10 +148,12 @@ fn blob(files: &mut BTreeMap<String, Vec<u8>>, bytes: Vec<u8>) -> (String, usize
 
 /// An OCI layout of one image with a plain, a gzip and a zstd layer. The function can change manifest and index.
 fn layout(change: impl Fn(&mut Value, &mut Value)) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
+    let mut files =
+        BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
     let plain = ["1", "2", "3"].map(|n| tar(&[(&format!("file{n}"), n)]));
     let packed = [plain[0].clone(), compressed("gzip", &plain[1]), compressed("zstd", &plain[2])];
-    let types = [media_type::LAYER, media_type::LAYER_GZIP, "application/vnd.docker.image.rootfs.diff.tar.zstd"];
+    let types =
+        [media_type::LAYER, media_type::LAYER_GZIP, "application/vnd.docker.image.rootfs.diff.tar.zstd"];
     let layers: Vec<Value> = packed
         .into_iter()
         .zip(types)
@@ -160,7 +182,9 @@ fn layout(change: impl Fn(&mut Value, &mut Value)) -> BTreeMap<String, Vec<u8>> 
 #[test]
 fn a_docker_archive_is_loaded_named_inspected_and_removed() {
     let fixture = Fixture::new();
-    for bytes in [archive(&docker()), compressed("gzip", &archive(&docker())), compressed("zstd", &archive(&docker()))] {
+    for bytes in
+        [archive(&docker()), compressed("gzip", &archive(&docker())), compressed("zstd", &archive(&docker()))]
+    {
         let images = fixture.load_bytes(&bytes).unwrap();
         assert_eq!(images.len(), 1);
         assert_eq!(images[0].references, ["docker.io/library/demo:1", "localhost:5000/x/y:z"]);
@@ -179,13 +203,24 @@ fn a_docker_archive_is_loaded_named_inspected_and_removed() {
     assert_eq!(history.iter().map(|entry| entry.layer.is_some()).collect::<Vec<_>>(), [true, true]);
 
     remove::tag(&fixture.store, &fixture.worker, "demo:1", "other").unwrap();
-    assert_eq!(resolve(&fixture.store, "other").unwrap().reference.as_deref(), Some("docker.io/library/other:latest"));
+    assert_eq!(
+        resolve(&fixture.store, "other").unwrap().reference.as_deref(),
+        Some("docker.io/library/other:latest")
+    );
     assert_eq!(fixture.remove(&details.summary.id, false).unwrap_err().kind(), ErrorKind::InUse);
     assert_eq!(fixture.remove("other", false).unwrap().deleted, Vec::<String>::new());
     remove::untag(&fixture.store, &fixture.worker, "demo:1").unwrap();
-    assert_eq!(remove::untag(&fixture.store, &fixture.worker, "demo:1").unwrap_err().kind(), ErrorKind::ImageNotFound);
+    assert_eq!(
+        remove::untag(&fixture.store, &fixture.worker, "demo:1").unwrap_err().kind(),
+        ErrorKind::ImageNotFound
+    );
     fixture.assert_clean(1);
-    let row = ContainerRow { id: "c".repeat(64), name: "web".into(), image_id: details.summary.id.clone(), ..Default::default() };
+    let row = ContainerRow {
+        id: "c".repeat(64),
+        name: "web".into(),
+        image_id: details.summary.id.clone(),
+        ..Default::default()
+    };
     containers::insert(&fixture.store.db, &row).unwrap();
     let error = fixture.remove("localhost:5000/x/y:z", true).unwrap_err();
     assert!(error.kind() == ErrorKind::InUse && error.to_string().contains("web"), "{error}");
@@ -226,31 +261,89 @@ fn bad_docker_archives_leave_nothing() {
         change(&mut files);
         archive(&files)
     };
-    let manifest = |value: Value| changed(&move |files| {
-        files.insert("manifest.json".into(), serde_json::to_vec(&value).unwrap());
-    });
-    let config_name = docker().keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
+    let manifest = |value: Value| {
+        changed(&move |files| {
+            files.insert("manifest.json".into(), serde_json::to_vec(&value).unwrap());
+        })
+    };
+    let config_name =
+        docker().keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
     let whole = archive(&docker());
     let cases: Vec<(&str, Vec<u8>, ErrorKind)> = vec![
         ("empty", Vec::new(), ErrorKind::InvalidArchive),
         ("truncated", whole[..whole.len() / 2].to_vec(), ErrorKind::InvalidArchive),
         ("truncated gzip", compressed("gzip", &whole)[..500].to_vec(), ErrorKind::InvalidArchive),
         ("text", b"hello\n".repeat(200), ErrorKind::InvalidArchive),
-        ("no manifest", changed(&|files| { files.remove("manifest.json"); }), ErrorKind::InvalidArchive),
-        ("legacy", changed(&|files| { let m = files.remove("manifest.json").unwrap(); files.insert("repositories".into(), m); }), ErrorKind::InvalidArchive),
-        ("no config", changed(&|files| { files.remove(&config_name); }), ErrorKind::InvalidArchive),
-        ("no layer", changed(&|files| { files.remove("b/layer.tar"); }), ErrorKind::InvalidArchive),
-        ("wrong layer", changed(&|files| { files.insert("b/layer.tar".into(), tar(&[("x", "y")])); }), ErrorKind::DigestMismatch),
-        ("wrong id", changed(&|files| { files.insert(config_name.clone(), config(&[], json!({}))); }), ErrorKind::DigestMismatch),
+        (
+            "no manifest",
+            changed(&|files| {
+                files.remove("manifest.json");
+            }),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "legacy",
+            changed(&|files| {
+                let m = files.remove("manifest.json").unwrap();
+                files.insert("repositories".into(), m);
+            }),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "no config",
+            changed(&|files| {
+                files.remove(&config_name);
+            }),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "no layer",
+            changed(&|files| {
+                files.remove("b/layer.tar");
+            }),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "wrong layer",
+            changed(&|files| {
+                files.insert("b/layer.tar".into(), tar(&[("x", "y")]));
+            }),
+            ErrorKind::DigestMismatch,
+        ),
+        (
+            "wrong id",
+            changed(&|files| {
+                files.insert(config_name.clone(), config(&[], json!({})));
+            }),
+            ErrorKind::DigestMismatch,
+        ),
         ("null", manifest(Value::Null), ErrorKind::InvalidImage),
         ("nothing", manifest(json!([])), ErrorKind::InvalidArchive),
         ("null item", manifest(json!([null])), ErrorKind::InvalidImage),
-        ("outside", manifest(json!([{"Config": "../../etc/passwd", "Layers": []}])), ErrorKind::InvalidArchive),
-        ("few layers", manifest(json!([{"Config": config_name, "Layers": ["a/layer.tar"]}])), ErrorKind::InvalidImage),
-        ("bad name", manifest(json!([{"Config": config_name, "RepoTags": ["UPPER"], "Layers": ["a/layer.tar", "b/layer.tar"]}])), ErrorKind::InvalidReference),
-        ("one of two", manifest(json!([
+        (
+            "outside",
+            manifest(json!([{"Config": "../../etc/passwd", "Layers": []}])),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "few layers",
+            manifest(json!([{"Config": config_name, "Layers": ["a/layer.tar"]}])),
+            ErrorKind::InvalidImage,
+        ),
+        (
+            "bad name",
+            manifest(
+                json!([{"Config": config_name, "RepoTags": ["UPPER"], "Layers": ["a/layer.tar", "b/layer.tar"]}]),
+            ),
+            ErrorKind::InvalidReference,
+        ),
+        (
+            "one of two",
+            manifest(json!([
             {"Config": config_name, "RepoTags": ["good"], "Layers": ["a/layer.tar", "b/layer.tar"]},
-            {"Config": "missing.json", "Layers": []}])), ErrorKind::InvalidArchive),
+            {"Config": "missing.json", "Layers": []}])),
+            ErrorKind::InvalidArchive,
+        ),
     ];
     for (what, bytes, kind) in cases {
         let error = fixture.load_bytes(&bytes).unwrap_err();
@@ -264,7 +357,11 @@ fn bad_docker_archives_leave_nothing() {
     for (name, files) in [("x", docker()), ("y", other)] {
         write_files(&dir.path().join(name), &files);
     }
-    let output = Command::new("tar").args(["-c", "-C", "x", ".", "-C", "../y", "a/layer.tar"]).current_dir(dir.path()).output().unwrap();
+    let output = Command::new("tar")
+        .args(["-c", "-C", "x", ".", "-C", "../y", "a/layer.tar"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
     assert_eq!(fixture.load_bytes(&output.stdout).unwrap_err().kind(), ErrorKind::InvalidArchive);
     fixture.assert_clean(0);
 }
@@ -283,11 +380,17 @@ fn an_oci_layout_is_loaded_from_a_directory_and_from_a_tar() {
     let details = inspect::inspect(&fixture.store, "example.com/app:1").unwrap();
     let resolved = resolve(&fixture.store, &format!("example.com/app@{}", details.summary.digest)).unwrap();
     assert_eq!(resolved.id, details.summary.id);
-    assert_eq!(resolve(&fixture.store, &format!("app@{}", details.summary.digest)).unwrap_err().kind(), ErrorKind::ImageNotFound);
+    assert_eq!(
+        resolve(&fixture.store, &format!("app@{}", details.summary.digest)).unwrap_err().kind(),
+        ErrorKind::ImageNotFound
+    );
     // What was stored is a layout that can be loaded again.
     let other = Fixture::new();
     let again = other.load(&fixture.store.content.path).unwrap();
-    assert_eq!((again[0].id.as_str(), again[0].digest.as_str()), (details.summary.id.as_str(), details.summary.digest.as_str()));
+    assert_eq!(
+        (again[0].id.as_str(), again[0].digest.as_str()),
+        (details.summary.id.as_str(), details.summary.digest.as_str())
+    );
     other.assert_clean(1);
 }
 
@@ -311,7 +414,8 @@ fn the_platform_of_the_host_is_chosen_from_an_index() {
         archive(&files)
     };
     let fixture = Fixture::new();
-    let images = fixture.load_bytes(&nested(json!({"architecture": host.architecture, "os": "linux"}))).unwrap();
+    let images =
+        fixture.load_bytes(&nested(json!({"architecture": host.architecture, "os": "linux"}))).unwrap();
     assert_eq!(images[0].references, ["docker.io/library/multi:1"]);
     fixture.assert_clean(1);
     let fixture = Fixture::new();
@@ -327,14 +431,46 @@ fn bad_layouts_leave_nothing() {
     type Change = fn(&mut Value, &mut Value);
     let cases: [(&str, Change, ErrorKind); 9] = [
         ("both kinds", |manifest, _| manifest["manifests"] = json!([]), ErrorKind::InvalidImage),
-        ("wrong type", |_, index| index["manifests"][0]["mediaType"] = json!(media_type::INDEX), ErrorKind::InvalidImage),
-        ("encrypted", |manifest, _| manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+encrypted"), ErrorKind::InvalidImage),
+        (
+            "wrong type",
+            |_, index| index["manifests"][0]["mediaType"] = json!(media_type::INDEX),
+            ErrorKind::InvalidImage,
+        ),
+        (
+            "encrypted",
+            |manifest, _| {
+                manifest["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+encrypted")
+            },
+            ErrorKind::InvalidImage,
+        ),
         ("wrong size", |manifest, _| manifest["layers"][0]["size"] = json!(1), ErrorKind::DigestMismatch),
-        ("huge config", |manifest, _| manifest["config"]["size"] = json!(1u64 << 40), ErrorKind::LimitExceeded),
-        ("missing layer", |manifest, _| manifest["layers"][1]["digest"] = json!(format!("sha256:{}", "a".repeat(64))), ErrorKind::InvalidArchive),
-        ("path for a digest", |manifest, _| manifest["layers"][1]["digest"] = json!("sha256:../../../etc/passwd"), ErrorKind::InvalidImage),
-        ("one layer less", |manifest, _| { manifest["layers"].as_array_mut().unwrap().pop(); }, ErrorKind::InvalidImage),
-        ("swapped layers", |manifest, _| manifest["layers"].as_array_mut().unwrap().swap(0, 2), ErrorKind::DigestMismatch),
+        (
+            "huge config",
+            |manifest, _| manifest["config"]["size"] = json!(1u64 << 40),
+            ErrorKind::LimitExceeded,
+        ),
+        (
+            "missing layer",
+            |manifest, _| manifest["layers"][1]["digest"] = json!(format!("sha256:{}", "a".repeat(64))),
+            ErrorKind::InvalidArchive,
+        ),
+        (
+            "path for a digest",
+            |manifest, _| manifest["layers"][1]["digest"] = json!("sha256:../../../etc/passwd"),
+            ErrorKind::InvalidImage,
+        ),
+        (
+            "one layer less",
+            |manifest, _| {
+                manifest["layers"].as_array_mut().unwrap().pop();
+            },
+            ErrorKind::InvalidImage,
+        ),
+        (
+            "swapped layers",
+            |manifest, _| manifest["layers"].as_array_mut().unwrap().swap(0, 2),
+            ErrorKind::DigestMismatch,
+        ),
     ];
     for (what, change, kind) in cases {
         let files = layout(change);
@@ -348,13 +484,21 @@ fn bad_layouts_leave_nothing() {
     }
     // A blob with other content than its name says, and a chain of indexes.
     let mut files = layout(|_, _| {});
-    let path = files.keys().find(|path| path.starts_with("blobs/") && files[*path].starts_with(&[0x1f, 0x8b])).unwrap().clone();
+    let path = files
+        .keys()
+        .find(|path| path.starts_with("blobs/") && files[*path].starts_with(&[0x1f, 0x8b]))
+        .unwrap()
+        .clone();
     files.get_mut(&path).unwrap()[30] ^= 1;
     assert_eq!(fixture.load_bytes(&archive(&files)).unwrap_err().kind(), ErrorKind::DigestMismatch);
     let mut files = layout(|_, _| {});
     for _ in 0..10 {
         let inner = files["index.json"].clone();
-        let inner = String::from_utf8(inner).unwrap().replacen('{', &format!("{{\"mediaType\":\"{}\",", media_type::INDEX), 1);
+        let inner = String::from_utf8(inner).unwrap().replacen(
+            '{',
+            &format!("{{\"mediaType\":\"{}\",", media_type::INDEX),
+            1,
+        );
         let (digest, size) = blob(&mut files, inner.into_bytes());
         let outer = json!({"schemaVersion": 2, "manifests": [{"mediaType": media_type::INDEX, "digest": digest, "size": size}]});
         files.insert("index.json".into(), serde_json::to_vec(&outer).unwrap());
@@ -377,8 +521,13 @@ fn layouts_with_links_and_devices_read_nothing_of_the_host() {
         let error = fixture.load(dir.path().join("layout")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArchive, "{victim}: {error}");
         std::fs::remove_file(&path).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        assert_eq!(fixture.load(dir.path().join("layout")).unwrap_err().kind(), ErrorKind::InvalidArchive, "{victim}");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        assert_eq!(
+            fixture.load(dir.path().join("layout")).unwrap_err().kind(),
+            ErrorKind::InvalidArchive,
+            "{victim}"
+        );
         fixture.assert_clean(0);
     }
 }
@@ -388,8 +537,14 @@ fn odd_histories_are_shown() {
     for (history, expected) in [
         (json!({"history": null}), vec![(false, true); 2]),
         (json!({"history": []}), vec![(false, true); 2]),
-        (json!({"history": [{"created_by": "a", "empty_layer": true}, {"created_by": "b"}]}), vec![(false, true), (false, true), (true, false)]),
-        (json!({"history": [{}, {}, {}, {"comment": null}]}), vec![(true, false), (true, false), (false, true), (false, true)]),
+        (
+            json!({"history": [{"created_by": "a", "empty_layer": true}, {"created_by": "b"}]}),
+            vec![(false, true), (false, true), (true, false)],
+        ),
+        (
+            json!({"history": [{}, {}, {}, {"comment": null}]}),
+            vec![(true, false), (true, false), (false, true), (false, true)],
+        ),
     ] {
         let fixture = Fixture::new();
         let mut files = docker();
@@ -397,11 +552,15 @@ fn odd_histories_are_shown() {
         files.remove(&old);
         let diff_ids = ["a/layer.tar", "b/layer.tar"].map(|path| Digest::of(&files[path]));
         files.insert("config.json".into(), config(&diff_ids, history));
-        let manifest = json!([{"Config": "config.json", "RepoTags": ["odd"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
+        let manifest =
+            json!([{"Config": "config.json", "RepoTags": ["odd"], "Layers": ["a/layer.tar", "b/layer.tar"]}]);
         files.insert("manifest.json".into(), serde_json::to_vec(&manifest).unwrap());
         fixture.load_bytes(&archive(&files)).unwrap();
         let entries = inspect::history(&fixture.store, "odd").unwrap();
-        assert_eq!(entries.iter().map(|entry| (entry.empty_layer, entry.layer.is_some())).collect::<Vec<_>>(), expected);
+        assert_eq!(
+            entries.iter().map(|entry| (entry.empty_layer, entry.layer.is_some())).collect::<Vec<_>>(),
+            expected
+        );
     }
 }
 
@@ -410,28 +569,56 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
     let fixture = Fixture::new();
     let plain = tar(&[("etc/os-release", "ID=test"), ("bin/x", "x")]);
     let diff_id = Digest::of(&plain).to_string();
-    for (program, media_type) in
-        [("cat", media_type::LAYER), ("gzip", media_type::LAYER_GZIP), ("zstd", media_type::LAYER_ZSTD), ("bzip2", media_type::LAYER), ("xz", media_type::LAYER)]
-    {
+    for (program, media_type) in [
+        ("cat", media_type::LAYER),
+        ("gzip", media_type::LAYER_GZIP),
+        ("zstd", media_type::LAYER_ZSTD),
+        ("bzip2", media_type::LAYER),
+        ("xz", media_type::LAYER),
+    ] {
         let bytes = if program == "cat" { plain.clone() } else { compressed(program, &plain) };
         let summary = fixture.import(&bytes, "rootfs").unwrap();
         assert_eq!(summary.references, ["docker.io/library/rootfs:latest"]);
         let details = inspect::inspect(&fixture.store, "rootfs").unwrap();
-        assert_eq!((details.layers[0].diff_id.as_str(), details.layers[0].media_type.as_str()), (diff_id.as_str(), media_type), "{program}");
+        assert_eq!(
+            (details.layers[0].diff_id.as_str(), details.layers[0].media_type.as_str()),
+            (diff_id.as_str(), media_type),
+            "{program}"
+        );
         assert!(fixture.tree("rootfs").join("etc/os-release").exists());
     }
-    assert_eq!(inspect::list(&fixture.store).unwrap().iter().filter(|image| !image.references.is_empty()).count(), 1);
-    for (bytes, kind) in [(Vec::new(), ErrorKind::InvalidArchive), (compressed("xz", &plain)[..60].to_vec(), ErrorKind::InvalidArchive)] {
+    assert_eq!(
+        inspect::list(&fixture.store).unwrap().iter().filter(|image| !image.references.is_empty()).count(),
+        1
+    );
+    for (bytes, kind) in [
+        (Vec::new(), ErrorKind::InvalidArchive),
+        (compressed("xz", &plain)[..60].to_vec(), ErrorKind::InvalidArchive),
+    ] {
         let images = inspect::list(&fixture.store).unwrap().len();
         let error = fixture.import(&bytes, "bad").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         fixture.assert_clean(images);
     }
     assert_eq!(fixture.import(&plain, "BAD NAME").unwrap_err().kind(), ErrorKind::InvalidReference);
-    let error = import::import_rootfs(&fixture.store, &fixture.worker, Source::Path(fixture.dir.path().into()), "x", ImportOptions::default(), &NEVER);
+    let error = import::import_rootfs(
+        &fixture.store,
+        &fixture.worker,
+        Source::Path(fixture.dir.path().into()),
+        "x",
+        ImportOptions::default(),
+        &NEVER,
+    );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
     let options = ImportOptions { environment: vec![("A=B".into(), "c".into())], ..ImportOptions::default() };
-    let error = import::import_rootfs(&fixture.store, &fixture.worker, Source::Path("/nowhere".into()), "x", options, &NEVER);
+    let error = import::import_rootfs(
+        &fixture.store,
+        &fixture.worker,
+        Source::Path("/nowhere".into()),
+        "x",
+        options,
+        &NEVER,
+    );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
@@ -442,7 +629,14 @@ fn cancelling_ends_a_wait_for_a_pipe_and_leaves_nothing() {
     let cancel = CancelToken::new();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            import::import_rootfs(&fixture.store, &fixture.worker, Source::Fd(read), "x", ImportOptions::default(), &cancel)
+            import::import_rootfs(
+                &fixture.store,
+                &fixture.worker,
+                Source::Fd(read),
+                "x",
+                ImportOptions::default(),
+                &cancel,
+            )
         });
         cancel.cancel();
         assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
@@ -544,7 +738,11 @@ fn host_programs_run_in_the_image_made_of_them() {
     assert_eq!(std::fs::read_link(root.join("usr/bin/sh")).ok(), std::fs::read_link("/usr/bin/sh").ok());
     assert!(root.join("opt/tool/env").is_file() && root.join("etc/passwd").is_file());
     if rustix::process::geteuid().is_root() {
-        let output = Command::new("chroot").arg(&root).args(["/bin/sh", "-c", "cat /etc/group; /opt/tool/env X=1 /usr/bin/sh -c 'echo $X'"]).output().unwrap();
+        let output = Command::new("chroot")
+            .arg(&root)
+            .args(["/bin/sh", "-c", "cat /etc/group; /opt/tool/env X=1 /usr/bin/sh -c 'echo $X'"])
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stdout), "root:x:0:\nnogroup:x:65534:\n1\n", "{output:?}");
     }
     for (items, kind) in [
@@ -574,10 +772,22 @@ fn host_directories_scripts_and_modes() {
     symlink("script", base.join("link")).unwrap();
     symlink("/nowhere/at/all", base.join("dangling")).unwrap();
     std::fs::write(base.join("sub").join("n".repeat(200)), "long name").unwrap();
-    std::fs::write(base.join("broken.so"), b"\x7fELF\x02\x01 damaged and long enough for a header of the wide kind, really").unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, base.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    std::fs::write(
+        base.join("broken.so"),
+        b"\x7fELF\x02\x01 damaged and long enough for a header of the wide kind, really",
+    )
+    .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        base.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
     let items = [HostItem { source: base.clone(), target: Some("/app".into()) }];
-    from_host::from_host(&fixture.store, &fixture.worker, &items, "tree", ImportOptions::default(), &NEVER).unwrap();
+    from_host::from_host(&fixture.store, &fixture.worker, &items, "tree", ImportOptions::default(), &NEVER)
+        .unwrap();
     let root = fixture.tree("tree");
     let metadata = root.join("app/script").metadata().unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);

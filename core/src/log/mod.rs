@@ -41,10 +41,20 @@ impl LogStream {
             Err(error) if error.kind() == IoKind::NotFound => None,
             Err(error) => return Err(Error::io("open", &path, &error)),
         };
-        let mut stream = LogStream { path, file, options, container, backlog: VecDeque::new(), watch: None, complete: false };
+        let mut stream = LogStream {
+            path,
+            file,
+            options,
+            container,
+            backlog: VecDeque::new(),
+            watch: None,
+            complete: false,
+        };
         if stream.options.follow {
-            let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).call("inotify_init1", directory)?;
-            let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE_SELF;
+            let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+                .call("inotify_init1", directory)?;
+            let events =
+                inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE_SELF;
             inotify::add_watch(&watch, directory, events).call("inotify_add_watch", directory)?;
             stream.watch = Some(watch);
         }
@@ -246,7 +256,9 @@ pub(crate) fn from_nanos(nanos: u64) -> SystemTime {
 
 /// Now, in nanoseconds since the epoch.
 pub(crate) fn now_nanos() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
 }
 
 #[cfg(test)]
@@ -257,6 +269,9 @@ mod tests {
     fn times_are_rfc_3339() {
         assert_eq!(rfc3339(UNIX_EPOCH), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(951_782_400, 5)), "2000-02-29T00:00:00.000000005Z");
-        assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(1_798_761_599)), "2026-12-31T23:59:59.000000000Z");
+        assert_eq!(
+            rfc3339(UNIX_EPOCH + Duration::from_secs(1_798_761_599)),
+            "2026-12-31T23:59:59.000000000Z"
+        );
     }
 }

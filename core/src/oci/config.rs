@@ -73,17 +73,29 @@ pub(crate) struct History {
 impl ImageDocument {
     /// Reads and checks a configuration.
     pub(crate) fn parse(bytes: &[u8], what: &str) -> Result<ImageDocument> {
-        let invalid = |why: String| Error::new(ErrorKind::InvalidImage, format!("{what}: {why}")).with_object(what);
+        let invalid =
+            |why: String| Error::new(ErrorKind::InvalidImage, format!("{what}: {why}")).with_object(what);
         if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} is larger than {MAX_DOCUMENT} bytes")).with_object(what));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("{what} is larger than {MAX_DOCUMENT} bytes"),
+            )
+            .with_object(what));
         }
-        let document: ImageDocument = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
+        let document: ImageDocument =
+            serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
         if document.rootfs.kind != "layers" {
-            return Err(invalid("it has no root file system of layers, so it is not an image configuration".into()));
+            return Err(invalid(
+                "it has no root file system of layers, so it is not an image configuration".into(),
+            ));
         }
         if document.rootfs.diff_ids.len() > MAX_LAYERS {
             let count = document.rootfs.diff_ids.len();
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} has {count} layers, more than {MAX_LAYERS}")).with_object(what));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("{what} has {count} layers, more than {MAX_LAYERS}"),
+            )
+            .with_object(what));
         }
         document.config.check().map_err(invalid)?;
         Ok(document)
@@ -91,7 +103,11 @@ impl ImageDocument {
 
     /// The platform; a missing system or architecture is left empty.
     pub(crate) fn platform(&self) -> Platform {
-        Platform { architecture: self.architecture.clone(), os: self.os.clone(), variant: self.variant.clone() }
+        Platform {
+            architecture: self.architecture.clone(),
+            os: self.os.clone(),
+            variant: self.variant.clone(),
+        }
     }
 }
 
@@ -104,7 +120,8 @@ impl ImageConfig {
                 return Err(format!("environment entry \"{}\" is malformed", name.escape_debug()));
             }
         }
-        let texts = self.entrypoint.iter().chain(&self.cmd).chain([&self.user, &self.working_dir, &self.stop_signal]);
+        let texts =
+            self.entrypoint.iter().chain(&self.cmd).chain([&self.user, &self.working_dir, &self.stop_signal]);
         for text in texts {
             if text.contains('\0') {
                 return Err(format!("\"{}\" contains a NUL character", text.escape_debug()));
@@ -153,7 +170,8 @@ mod tests {
 
     #[test]
     fn null_and_missing_things_are_empty() {
-        let json = r#"{"created":null,"config":null,"rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
+        let json =
+            r#"{"created":null,"config":null,"rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
         let document = ImageDocument::parse(json.as_bytes(), "config").unwrap();
         assert_eq!(document.config, ImageConfig::default());
         let json = r#"{"config":{"Env":null,"Cmd":null,"Entrypoint":"/init","Labels":null,"User":null,"Volumes":{"/x":{}}},
@@ -165,7 +183,12 @@ mod tests {
     #[test]
     fn malformed_configurations_are_errors() {
         for json in [
-            "", "null", "[]", "{}", r#"{"rootfs":null}"#, r#"{"rootfs":{"type":"none"}}"#,
+            "",
+            "null",
+            "[]",
+            "{}",
+            r#"{"rootfs":null}"#,
+            r#"{"rootfs":{"type":"none"}}"#,
             r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../x"]}}"#,
             r#"{"rootfs":{"type":"layers"},"config":{"Env":["A\nB=1"]}}"#,
             r#"{"rootfs":{"type":"layers"},"config":{"Env":["A=\u0000"]}}"#,
@@ -173,13 +196,20 @@ mod tests {
             r#"{"rootfs":{"type":"layers"},"config":{"Cmd":[1]}}"#,
             r#"{"rootfs":{"type":"layers"},"history":[null]}"#,
         ] {
-            assert_eq!(ImageDocument::parse(json.as_bytes(), "config").unwrap_err().kind(), ErrorKind::InvalidImage, "{json}");
+            assert_eq!(
+                ImageDocument::parse(json.as_bytes(), "config").unwrap_err().kind(),
+                ErrorKind::InvalidImage,
+                "{json}"
+            );
         }
     }
 
     #[test]
     fn hostile_environment_entries_set_nothing() {
-        let config = ImageConfig { env: ["*", "HOME", "=x", "A=1=2", "B="].map(String::from).to_vec(), ..Default::default() };
+        let config = ImageConfig {
+            env: ["*", "HOME", "=x", "A=1=2", "B="].map(String::from).to_vec(),
+            ..Default::default()
+        };
         assert_eq!(config.environment().collect::<Vec<_>>(), [("A", "1=2"), ("B", "")]);
     }
 

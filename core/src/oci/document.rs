@@ -82,7 +82,9 @@ impl MediaType {
                 let why = if text.contains("encrypted") {
                     format!("layers of type \"{shown}\" are encrypted, which is not supported")
                 } else if text.contains("nondistributable") || text.contains("foreign") {
-                    format!("layers of type \"{shown}\" are kept elsewhere and not in the image, which is not supported")
+                    format!(
+                        "layers of type \"{shown}\" are kept elsewhere and not in the image, which is not supported"
+                    )
                 } else {
                     format!("media type \"{shown}\" is not supported")
                 };
@@ -107,13 +109,22 @@ pub(crate) struct Descriptor {
 
 impl Descriptor {
     pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-        Descriptor { media_type: media_type.into(), digest, size, platform: None, annotations: BTreeMap::new() }
+        Descriptor {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Whether the thing is an attestation about another manifest, which is not an image.
     pub(crate) fn is_attestation(&self) -> bool {
         self.annotations.contains_key("vnd.docker.reference.type")
-            || self.platform.as_ref().is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
+            || self
+                .platform
+                .as_ref()
+                .is_some_and(|platform| platform.os == "unknown" && platform.architecture == "unknown")
     }
 }
 
@@ -158,9 +169,14 @@ struct Raw {
 /// Reads a manifest or an index. `declared` is the media type of the descriptor that led here, which has to fit; for the
 /// `index.json` of a layout there is none.
 pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -> Result<Document> {
-    let invalid = |why: String| Error::new(ErrorKind::InvalidImage, format!("{what}: {why}")).with_object(what);
+    let invalid =
+        |why: String| Error::new(ErrorKind::InvalidImage, format!("{what}: {why}")).with_object(what);
     if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} is larger than {MAX_DOCUMENT} bytes")).with_object(what));
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("{what} is larger than {MAX_DOCUMENT} bytes"),
+        )
+        .with_object(what));
     }
     let raw: Raw = serde_json::from_slice(bytes).map_err(|error| invalid(error.to_string()))?;
     if raw.fs_layers.is_some() || raw.schema_version == Some(1) {
@@ -176,25 +192,36 @@ pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -
     let kind = if is_index { MediaType::Index } else { MediaType::Manifest };
     for claimed in [declared, raw.media_type.as_deref()].into_iter().flatten() {
         if MediaType::parse(claimed).map_err(|error| error.while_doing(what))? != kind {
-            return Err(invalid(format!("it is not what its media type \"{}\" says", claimed.escape_debug())));
+            return Err(invalid(format!(
+                "it is not what its media type \"{}\" says",
+                claimed.escape_debug()
+            )));
         }
     }
     if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref()) {
         if declared != own {
-            return Err(invalid(format!("its media type is \"{}\", but \"{declared}\" was announced", own.escape_debug())));
+            return Err(invalid(format!(
+                "its media type is \"{}\", but \"{declared}\" was announced",
+                own.escape_debug()
+            )));
         }
     }
     let media_type = |default: &str| raw.media_type.as_deref().or(declared).unwrap_or(default).to_owned();
     let too_many = |count: usize, most: usize, things: &str| {
         (count > most).then(|| {
-            Error::new(ErrorKind::LimitExceeded, format!("{what} has {count} {things}, more than {most}")).with_object(what)
+            Error::new(ErrorKind::LimitExceeded, format!("{what} has {count} {things}, more than {most}"))
+                .with_object(what)
         })
     };
     if let Some(manifests) = raw.manifests {
         if let Some(error) = too_many(manifests.len(), MAX_DESCRIPTORS, "entries") {
             return Err(error);
         }
-        return Ok(Document::Index(Index { schema_version: 2, media_type: media_type(media_type::INDEX), manifests }));
+        return Ok(Document::Index(Index {
+            schema_version: 2,
+            media_type: media_type(media_type::INDEX),
+            manifests,
+        }));
     }
     let Some(config) = raw.config else { return Err(invalid("it has no configuration".into())) };
     let layers = raw.layers.unwrap_or_default();
@@ -202,12 +229,20 @@ pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -
         return Err(error);
     }
     if !matches!(MediaType::parse(&config.media_type), Ok(MediaType::Config)) {
-        return Err(invalid(format!("its configuration is \"{}\", so it is not an image", config.media_type.escape_debug())));
+        return Err(invalid(format!(
+            "its configuration is \"{}\", so it is not an image",
+            config.media_type.escape_debug()
+        )));
     }
     for layer in &layers {
         match MediaType::parse(&layer.media_type).map_err(|error| error.while_doing(what))? {
             MediaType::Layer(_) => {}
-            _ => return Err(invalid(format!("media type \"{}\" is not a layer", layer.media_type.escape_debug()))),
+            _ => {
+                return Err(invalid(format!(
+                    "media type \"{}\" is not a layer",
+                    layer.media_type.escape_debug()
+                )));
+            }
         }
     }
     let media_type = media_type(media_type::MANIFEST);
@@ -248,14 +283,23 @@ mod tests {
         assert_eq!(kind(&manifest("[]"), None), Ok("manifest"));
         assert_eq!(kind(&manifest("null"), Some(media_type::MANIFEST)), Ok("manifest"));
         assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#, None), Ok("index"));
-        let both = format!(r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}}"#, descriptor(media_type::CONFIG));
+        let both = format!(
+            r#"{{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}}"#,
+            descriptor(media_type::CONFIG)
+        );
         let layers_only = r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#;
         for json in [both.as_str(), layers_only] {
             assert_eq!(kind(json, None), Err(ErrorKind::InvalidImage));
         }
         assert_eq!(kind(&manifest("[]"), Some(media_type::INDEX)), Err(ErrorKind::InvalidImage));
-        assert_eq!(kind(r#"{"schemaVersion":2,"manifests":[]}"#, Some(media_type::MANIFEST)), Err(ErrorKind::InvalidImage));
-        let own = manifest("[]").replace("{\"schemaVersion\"", &format!("{{\"mediaType\":\"{}\",\"schemaVersion\"", media_type::DOCKER_MANIFEST));
+        assert_eq!(
+            kind(r#"{"schemaVersion":2,"manifests":[]}"#, Some(media_type::MANIFEST)),
+            Err(ErrorKind::InvalidImage)
+        );
+        let own = manifest("[]").replace(
+            "{\"schemaVersion\"",
+            &format!("{{\"mediaType\":\"{}\",\"schemaVersion\"", media_type::DOCKER_MANIFEST),
+        );
         assert_eq!(kind(&own, Some(media_type::MANIFEST)), Err(ErrorKind::InvalidImage));
         assert_eq!(kind(&own, Some(media_type::DOCKER_MANIFEST)), Ok("manifest"));
     }
@@ -263,8 +307,15 @@ mod tests {
     #[test]
     fn malformed_documents_are_errors() {
         for json in [
-            "", "null", "[]", "{}", "3", r#"{"schemaVersion":2}"#, r#"{"schemaVersion":1,"fsLayers":[]}"#,
-            r#"{"schemaVersion":2,"config":null}"#, r#"{"schemaVersion":2,"manifests":[null]}"#,
+            "",
+            "null",
+            "[]",
+            "{}",
+            "3",
+            r#"{"schemaVersion":2}"#,
+            r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            r#"{"schemaVersion":2,"config":null}"#,
+            r#"{"schemaVersion":2,"manifests":[null]}"#,
             r#"{"schemaVersion":2,"manifests":[],"manifests":[]}"#,
             r#"{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:../../etc","size":1}]}"#,
         ] {
@@ -287,7 +338,9 @@ mod tests {
             "application/vnd.oci.image.layer.nondistributable.v1.tar",
             "text/plain",
         ] {
-            let error = parse_document(manifest(&format!("[{}]", descriptor(media_type))).as_bytes(), None, "doc").unwrap_err();
+            let error =
+                parse_document(manifest(&format!("[{}]", descriptor(media_type))).as_bytes(), None, "doc")
+                    .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidImage);
             assert!(error.to_string().contains(media_type), "{error}");
         }

@@ -38,7 +38,9 @@ impl Platform {
             "arm" => &[("arm", &["v7", "", "v6", "v5"])],
             other => return (self.architecture == other).then_some(0),
         };
-        let all = runs.iter().flat_map(|(architecture, variants)| variants.iter().map(move |v| (*architecture, *v)));
+        let all = runs
+            .iter()
+            .flat_map(|(architecture, variants)| variants.iter().map(move |v| (*architecture, *v)));
         all.enumerate()
             .find(|(_, (architecture, wanted))| *architecture == self.architecture && *wanted == variant)
             .map(|(rank, _)| rank)
@@ -79,6 +81,9 @@ mod tests {
         assert_eq!(host.rank(), Some(0));
         assert_eq!(Platform { os: "windows".into(), ..host.clone() }.rank(), None);
         assert_eq!(Platform { architecture: "s390x-of-mars".into(), ..host.clone() }.rank(), None);
-        assert_eq!(Platform { variant: Some("v99".into()), ..host }.rank().filter(|_| cfg!(target_arch = "x86_64")), None);
+        assert_eq!(
+            Platform { variant: Some("v99".into()), ..host }.rank().filter(|_| cfg!(target_arch = "x86_64")),
+            None
+        );
     }
 }

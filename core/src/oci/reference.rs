@@ -164,7 +164,8 @@ fn split_domain(name: &str) -> (String, String) {
 fn is_domain(domain: &str) -> bool {
     let (host, port) = if let Some(rest) = domain.strip_prefix('[') {
         let Some((address, rest)) = rest.split_once(']') else { return false };
-        let valid = !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
+        let valid =
+            !address.is_empty() && address.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b':');
         if !valid {
             return false;
         }
@@ -200,7 +201,9 @@ fn is_path(path: &str) -> bool {
         if !bytes.first().is_some_and(word) || !bytes.last().is_some_and(word) {
             return false;
         }
-        bytes.split(word).all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
+        bytes.split(word).all(|separator| {
+            matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
+        })
     })
 }
 
@@ -229,14 +232,21 @@ mod tests {
             ("library/foo/bar", "docker.io/library/foo/bar:latest", "library/foo/bar:latest"),
             ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
             ("localhost:5000/app:1", "localhost:5000/app:1", "localhost:5000/app:1"),
-            ("example.com/a/b__c-d.e:V1.0_x", "example.com/a/b__c-d.e:V1.0_x", "example.com/a/b__c-d.e:V1.0_x"),
+            (
+                "example.com/a/b__c-d.e:V1.0_x",
+                "example.com/a/b__c-d.e:V1.0_x",
+                "example.com/a/b__c-d.e:V1.0_x",
+            ),
             ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"),
             ("Host/app", "Host/app:latest", "Host/app:latest"),
             ("a---b", "docker.io/library/a---b:latest", "a---b:latest"),
         ];
         for (text, canonical, familiar) in table {
             let reference = Reference::parse(text).unwrap();
-            assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (canonical, familiar));
+            assert_eq!(
+                (reference.to_string().as_str(), reference.familiar().as_str()),
+                (canonical, familiar)
+            );
             assert_eq!(Reference::parse(canonical).unwrap(), reference);
             assert_eq!(Reference::parse(familiar).unwrap(), reference);
         }
@@ -244,7 +254,10 @@ mod tests {
         assert_eq!((pinned.tag(), pinned.to_string()), (None, format!("docker.io/library/debian@{digest}")));
         let both = Reference::parse(&format!("debian:12@{digest}")).unwrap();
         assert_eq!((both.tag(), both.digest().unwrap().as_str()), (Some("12"), digest.as_str()));
-        assert_eq!(Reference::parse_tag(&format!("debian@{digest}")).unwrap_err().kind(), ErrorKind::InvalidReference);
+        assert_eq!(
+            Reference::parse_tag(&format!("debian@{digest}")).unwrap_err().kind(),
+            ErrorKind::InvalidReference
+        );
     }
 
     #[test]
@@ -253,13 +266,43 @@ mod tests {
         let long_name = "a/".repeat(128) + "a";
         let id = "0a".repeat(32);
         for text in [
-            "", ":", "/", "a/", "/a", "a//b", "Debian", "a:", "a:b:c", "a b", "a\n", "a_", "-a", "a..b", "a___b", "a@b:",
-            "example.com", "-x.com/a", "a.-b.c/x", "x:port/a", "x:/a", "a/../b", "a/.hidden", "[::1/a", "[]:1/a", "é",
-            &long_tag, &long_name, &id, &format!("{id}:tag"),
+            "",
+            ":",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "Debian",
+            "a:",
+            "a:b:c",
+            "a b",
+            "a\n",
+            "a_",
+            "-a",
+            "a..b",
+            "a___b",
+            "a@b:",
+            "example.com",
+            "-x.com/a",
+            "a.-b.c/x",
+            "x:port/a",
+            "x:/a",
+            "a/../b",
+            "a/.hidden",
+            "[::1/a",
+            "[]:1/a",
+            "é",
+            &long_tag,
+            &long_name,
+            &id,
+            &format!("{id}:tag"),
         ] {
             // "example.com" alone is a name with a dot, as docker has it.
             if text == "example.com" {
-                assert_eq!(Reference::parse(text).unwrap().to_string(), "docker.io/library/example.com:latest");
+                assert_eq!(
+                    Reference::parse(text).unwrap().to_string(),
+                    "docker.io/library/example.com:latest"
+                );
                 continue;
             }
             assert!(Reference::parse(text).is_err(), "{text:?}");

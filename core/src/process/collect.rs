@@ -88,7 +88,11 @@ impl Collector {
                 wanted.push((fd.as_fd(), PollFlags::IN));
                 sources.push(3);
             }
-            let wait = if end.is_some() && !to_the_end { Deadline::after(Some(Default::default())) } else { deadline };
+            let wait = if end.is_some() && !to_the_end {
+                Deadline::after(Some(Default::default()))
+            } else {
+                deadline
+            };
             if poll(&wanted, &mut ready, wait, cancel)? == 0 {
                 if end.is_some() && !to_the_end {
                     break;
@@ -109,7 +113,8 @@ impl Collector {
                     }
                     1 => {
                         if let Some((fd, data)) = &self.input {
-                            match sys::write_without_sigpipe(fd.as_fd(), data.get(sent..).unwrap_or_default()) {
+                            match sys::write_without_sigpipe(fd.as_fd(), data.get(sent..).unwrap_or_default())
+                            {
                                 Ok(n) => sent += n,
                                 Err(Errno::AGAIN | Errno::INTR) => {}
                                 // The program does not want more.
@@ -137,9 +142,8 @@ impl Collector {
 fn take(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str) -> Result<()> {
     let Some(fd) = stream else { return Ok(()) };
     if into.capacity() - into.len() < CHUNK {
-        into.try_reserve(CHUNK.max(into.capacity())).map_err(|_| {
-            Error::new(ErrorKind::LimitExceeded, format!("no memory for more of {name}"))
-        })?;
+        into.try_reserve(CHUNK.max(into.capacity()))
+            .map_err(|_| Error::new(ErrorKind::LimitExceeded, format!("no memory for more of {name}")))?;
     }
     let start = into.len();
     match rustix::io::read(&*fd, rustix::buffer::spare_capacity(into)) {
@@ -172,11 +176,16 @@ mod tests {
         let (control_read, control_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let data: Vec<u8> = (0..500_000u32).map(|i| i as u8).collect();
         let echo = std::thread::spawn(move || {
-            std::io::copy(&mut std::fs::File::from(stdin_read), &mut std::fs::File::from(stdout_write)).unwrap();
+            std::io::copy(&mut std::fs::File::from(stdin_read), &mut std::fs::File::from(stdout_write))
+                .unwrap();
             drop(control_write);
         });
-        let collector =
-            Collector { input: Some((stdin_write, data.clone())), stdout: Some(stdout_read), stderr: None, limit: 1 << 20 };
+        let collector = Collector {
+            input: Some((stdin_write, data.clone())),
+            stdout: Some(stdout_read),
+            stderr: None,
+            limit: 1 << 20,
+        };
         let (_, collected) = collector
             .collect(&control_read, || Ok(Ended::Yes(())), true, Deadline::never(), &CancelToken::never())
             .unwrap();

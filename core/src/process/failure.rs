@@ -85,10 +85,12 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         | Step::IdMap
         | Step::Seccomp
         | Step::Sandbox => Some("run `coble doctor` to see what this host does not allow"),
-        Step::Exec if failure.errno == libc::ENOENT => {
-            Some("the program is there, but the interpreter or dynamic loader that it names is not in the image")
+        Step::Exec if failure.errno == libc::ENOENT => Some(
+            "the program is there, but the interpreter or dynamic loader that it names is not in the image",
+        ),
+        Step::Exec if failure.errno == libc::ENOEXEC => {
+            Some("is it made for another architecture, or a script without \"#!\"?")
         }
-        Step::Exec if failure.errno == libc::ENOEXEC => Some("is it made for another architecture, or a script without \"#!\"?"),
         _ => None,
     }
 }

@@ -27,7 +27,10 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: Signal, whom: &str) -> Resul
     let gone = || Error::new(ErrorKind::InvalidState, format!("\"{whom}\" is not running")).with_object(whom);
     let number = match rustix::process::Signal::from_named_raw(signal.number()) {
         Some(known) => known,
-        None => return crate::sys::pidfd_send_realtime(pidfd.as_fd(), signal.number()).call("pidfd_send_signal", whom),
+        None => {
+            return crate::sys::pidfd_send_realtime(pidfd.as_fd(), signal.number())
+                .call("pidfd_send_signal", whom);
+        }
     };
     match rustix::process::pidfd_send_signal(pidfd, number) {
         Err(Errno::SRCH) => Err(gone()),

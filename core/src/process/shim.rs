@@ -39,7 +39,8 @@ impl Shim {
         match sealed_memfd() {
             Ok(program) => Ok(Shim { program }),
             Err(errno) => {
-                let program = unnamed_file(run_root).context(|| format!("memfd_create for the helper: {errno}"))?;
+                let program =
+                    unnamed_file(run_root).context(|| format!("memfd_create for the helper: {errno}"))?;
                 Ok(Shim { program })
             }
         }
@@ -61,10 +62,15 @@ impl Shim {
             Ok(Some((hello, _))) if hello.version == VERSION => Ok(connection),
             Ok(Some((hello, _))) => Err(Error::new(
                 ErrorKind::Internal,
-                format!("the helper speaks version {} of the protocol, this library {VERSION}", hello.version),
+                format!(
+                    "the helper speaks version {} of the protocol, this library {VERSION}",
+                    hello.version
+                ),
             )),
             Ok(None) => Err(Error::new(ErrorKind::MonitorLost, "the helper ended before its first message")),
-            Err(error) => Err(Error::new(ErrorKind::MonitorLost, format!("the helper's first message: {error}"))),
+            Err(error) => {
+                Err(Error::new(ErrorKind::MonitorLost, format!("the helper's first message: {error}")))
+            }
         }
     }
 }

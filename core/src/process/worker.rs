@@ -74,9 +74,9 @@ pub(crate) fn remove_tree(worker: &dyn Worker, parent: &Path, name: &str) -> Res
     let mut left = FEW;
     match remove_small(dir.as_fd(), name.as_bytes(), SHALLOW, &mut left) {
         Ok(()) => Ok(()),
-        Err(_) => {
-            worker.remove(dir.as_fd(), &[name]).context(|| format!("removing \"{}\"", parent.join(name).display()))
-        }
+        Err(_) => worker
+            .remove(dir.as_fd(), &[name])
+            .context(|| format!("removing \"{}\"", parent.join(name).display())),
     }
 }
 

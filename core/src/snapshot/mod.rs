@@ -36,9 +36,18 @@ pub(crate) trait Worker: Sync {
 
 /// Makes sure that all layers of an image are unpacked for this store's kind of id map. Returns names like `12/fs`, relative to the directory of
 /// layers, uppermost first.
-pub(crate) fn ensure(store: &Store, worker: &dyn Worker, image: &ResolvedImage, cancel: &CancelToken) -> Result<Vec<String>> {
+pub(crate) fn ensure(
+    store: &Store,
+    worker: &dyn Worker,
+    image: &ResolvedImage,
+    cancel: &CancelToken,
+) -> Result<Vec<String>> {
     let numbers = store.db.read(|connection| {
-        image.chain_ids.iter().map(|chain_id| number(connection, chain_id, &store.idmap)).collect::<Result<Vec<_>>>()
+        image
+            .chain_ids
+            .iter()
+            .map(|chain_id| number(connection, chain_id, &store.idmap))
+            .collect::<Result<Vec<_>>>()
     })?;
     let numbers = match numbers.into_iter().collect::<Option<Vec<i64>>>() {
         Some(numbers) => numbers,

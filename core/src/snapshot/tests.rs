@@ -32,7 +32,8 @@ impl Worker for FakeWorker {
     ) -> Result<ArchiveDone> {
         cancel.check()?;
         self.applied.fetch_add(1, Ordering::SeqCst);
-        let invalid = |error: &dyn std::fmt::Display| Error::new(ErrorKind::InvalidArchive, error.to_string());
+        let invalid =
+            |error: &dyn std::fmt::Display| Error::new(ErrorKind::InvalidArchive, error.to_string());
         let mut plain = tempfile::tempfile().unwrap();
         let mut decoder = coble_layer::Decoder::new(std::fs::File::from(input.try_clone_to_owned().unwrap()))
             .map_err(|error| invalid(&error))?;
@@ -61,7 +62,11 @@ impl Worker for FakeWorker {
         if !status.success() {
             return Err(Error::new(ErrorKind::InvalidArchive, "tar says no"));
         }
-        Ok(ArchiveDone { diff_sha256: summary.diff_sha256, uncompressed_bytes: bytes.len() as u64, ..ArchiveDone::default() })
+        Ok(ArchiveDone {
+            diff_sha256: summary.diff_sha256,
+            uncompressed_bytes: bytes.len() as u64,
+            ..ArchiveDone::default()
+        })
     }
 
     fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()> {
@@ -97,7 +102,8 @@ pub(crate) fn tar(files: &[(&str, &str)]) -> Vec<u8> {
 
 /// Compresses with a program of the system.
 pub(crate) fn compressed(program: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut child = Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let bytes = bytes.to_vec();
     let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
@@ -159,7 +165,10 @@ fn a_layer_that_is_not_what_was_announced_leaves_nothing() {
         .kind()
     };
     assert_eq!(push(&tar(&[("a", "1")]), &Digest::of(b"other")), ErrorKind::DigestMismatch);
-    assert_eq!(push(&compressed("gzip", &tar(&[("a", "1")]))[..40], &Digest::of(b"x")), ErrorKind::InvalidArchive);
+    assert_eq!(
+        push(&compressed("gzip", &tar(&[("a", "1")]))[..40], &Digest::of(b"x")),
+        ErrorKind::InvalidArchive
+    );
     assert_eq!(std::fs::read_dir(store.paths.layers()).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(store.content.path.join("blobs/sha256")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(store.content.path.join("ingest")).unwrap().count(), 0);
@@ -194,7 +203,9 @@ fn what_a_crash_left_is_swept_and_does_not_stop_the_next_one() {
         })
     };
     run().unwrap();
-    for dir in [store.paths.layers(), store.content.path.join("blobs/sha256"), store.content.path.join("ingest")] {
+    for dir in
+        [store.paths.layers(), store.content.path.join("blobs/sha256"), store.content.path.join("ingest")]
+    {
         assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0, "{}", dir.display());
     }
     std::fs::create_dir(store.content.path.join("ingest/0123456789abcdef")).unwrap();

@@ -46,7 +46,11 @@ struct Layer {
 enum Place {
     Published(i64),
     /// In a temporary directory of ours.
-    Pending { name: String, lock: Locked, bytes: u64 },
+    Pending {
+        name: String,
+        lock: Locked,
+        bytes: u64,
+    },
 }
 
 impl<'a> Stack<'a> {
@@ -55,11 +59,19 @@ impl<'a> Stack<'a> {
     }
 
     /// Puts a layer on top. Returns its diff id, which is checked if it is known.
-    pub(crate) fn push(&mut self, blob: Blob<'_>, expected: Option<&Digest>, cancel: &CancelToken) -> Result<Digest> {
+    pub(crate) fn push(
+        &mut self,
+        blob: Blob<'_>,
+        expected: Option<&Digest>,
+        cancel: &CancelToken,
+    ) -> Result<Digest> {
         if let Some(diff_id) = expected {
             if diff_id.algorithm() != Algorithm::Sha256 {
-                return Err(Error::new(ErrorKind::InvalidImage, format!("diff id {diff_id} is not a sha256 digest"))
-                    .with_object(diff_id.as_str()));
+                return Err(Error::new(
+                    ErrorKind::InvalidImage,
+                    format!("diff id {diff_id} is not a sha256 digest"),
+                )
+                .with_object(diff_id.as_str()));
             }
         }
         let layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
@@ -82,7 +94,8 @@ impl<'a> Stack<'a> {
             Some(diff_id) => format!("{}\n{}", self.chain_id(diff_id), store.idmap),
             None => format!("blob {}\n{}", blob.digest, store.idmap),
         };
-        let name: String = TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
+        let name: String =
+            TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
         let mut pause = crate::state::Pause::default();
         loop {
             if let Some(diff_id) = expected {
@@ -119,7 +132,9 @@ impl<'a> Stack<'a> {
     fn existing(&self, diff_id: &Digest) -> Result<Option<Layer>> {
         let store = self.store;
         let chain_id = self.chain_id(diff_id);
-        let Some(n) = store.db.read(|connection| number(connection, &chain_id, &store.idmap))? else { return Ok(None) };
+        let Some(n) = store.db.read(|connection| number(connection, &chain_id, &store.idmap))? else {
+            return Ok(None);
+        };
         let tree = open_tree(store, &n.to_string())?;
         Ok(Some(Layer { diff_id: diff_id.clone(), chain_id, tree, place: Place::Published(n) }))
     }
@@ -239,7 +254,9 @@ impl<'a> Stack<'a> {
         self.worker.remove(lock.fd().as_fd(), &[TREE])?;
         match rustix::fs::unlinkat(&self.store.layers, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Error::syscall("rmdir", self.store.paths.layers().join(name), errno.raw_os_error())),
+            Err(errno) => {
+                Err(Error::syscall("rmdir", self.store.paths.layers().join(name), errno.raw_os_error()))
+            }
         }
     }
 }

@@ -46,9 +46,10 @@ pub(crate) struct RunInfo {
 impl ContainerRow {
     /// The state as this row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        [State::Created, State::Running, State::Exited].into_iter().find(|state| state.name() == self.state).ok_or_else(|| {
-            self.damaged(&format!("unknown state \"{}\"", self.state))
-        })
+        [State::Created, State::Running, State::Exited]
+            .into_iter()
+            .find(|state| state.name() == self.state)
+            .ok_or_else(|| self.damaged(&format!("unknown state \"{}\"", self.state)))
     }
 
     /// What was asked for.
@@ -68,8 +69,9 @@ impl ContainerRow {
 
     /// Sets what the run got.
     pub(crate) fn set_run(&mut self, run: &RunInfo) -> Result<()> {
-        let text = serde_json::to_string(run)
-            .map_err(|error| Error::new(ErrorKind::Internal, format!("writing the record of a run: {error}")))?;
+        let text = serde_json::to_string(run).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("writing the record of a run: {error}"))
+        })?;
         self.run = Some(text);
         Ok(())
     }
@@ -79,7 +81,8 @@ impl ContainerRow {
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Database, format!("the row of container \"{}\": {why}", self.id)).with_object(&self.id)
+        Error::new(ErrorKind::Database, format!("the row of container \"{}\": {why}", self.id))
+            .with_object(&self.id)
     }
 }
 
@@ -143,15 +146,17 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
     ]);
     let Err(error) = result else { return Ok(()) };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => {
-            Error::new(ErrorKind::NameInUse, format!("the name \"{}\" is taken by another container", row.name))
-                .with_object(&row.name)
-                .with_hint("remove that container, or choose another name")
-        }
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
-            Error::new(ErrorKind::ImageNotFound, format!("image \"{}\" was removed in the meantime", row.image))
-                .with_object(&row.image)
-        }
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => Error::new(
+            ErrorKind::NameInUse,
+            format!("the name \"{}\" is taken by another container", row.name),
+        )
+        .with_object(&row.name)
+        .with_hint("remove that container, or choose another name"),
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Error::new(
+            ErrorKind::ImageNotFound,
+            format!("image \"{}\" was removed in the meantime", row.image),
+        )
+        .with_object(&row.image),
         _ => error.into(),
     })
 }
@@ -169,7 +174,8 @@ pub(crate) fn find(db: &Db, text: &str) -> Result<Option<ContainerRow>> {
                 return Ok(Some(row));
             }
         }
-        let is_prefix = (4..64).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_prefix = (4..64).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !is_prefix {
             return Ok(None);
         }
@@ -232,7 +238,8 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
         ])?)
     })?;
     if changed == 0 {
-        return Err(Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", row.name)).with_object(&row.name));
+        return Err(Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", row.name))
+            .with_object(&row.name));
     }
     Ok(())
 }
@@ -275,9 +282,13 @@ mod tests {
         insert(db, &first).unwrap();
         let taken = insert(db, &row(&"abce".repeat(16), "web", "img")).unwrap_err();
         assert_eq!((taken.kind(), taken.object()), (ErrorKind::NameInUse, Some("web")));
-        assert_eq!(insert(db, &row(&"abce".repeat(16), "db", "gone")).unwrap_err().kind(), ErrorKind::ImageNotFound);
+        assert_eq!(
+            insert(db, &row(&"abce".repeat(16), "db", "gone")).unwrap_err().kind(),
+            ErrorKind::ImageNotFound
+        );
         insert(db, &row(&"abce".repeat(16), "abcd", "img")).unwrap();
-        let get = |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
+        let get =
+            |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
         let found = |name: &str| Ok(Some(name.to_owned()));
         assert_eq!(get(&"abcd".repeat(16)), found("web"));
         assert_eq!(get("abcd"), found("abcd"), "a name comes before a prefix");
@@ -287,18 +298,29 @@ mod tests {
         insert(db, &row(&format!("abcf1{:059}", 0), "x", "img")).unwrap();
         insert(db, &row(&format!("abcf2{:059}", 0), "y", "img")).unwrap();
         assert_eq!(get("abcf"), Err(ErrorKind::InvalidArgument));
-        let mut running = ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
+        let mut running =
+            ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
         running.set_run(&RunInfo::default()).unwrap();
         update(db, &running).unwrap();
         assert_eq!(super::get(db, &first.id).unwrap().unwrap(), running);
         assert_eq!(list(db, Some("running")).unwrap(), [running.clone()]);
         assert_eq!(unsettled(db).unwrap(), [running.clone()]);
-        assert_eq!((running.state().unwrap(), running.command().unwrap()), (State::Running, vec!["true".to_owned()]));
-        assert_eq!((running.spec().unwrap().image, running.run().unwrap()), ("demo".to_owned(), RunInfo::default()));
+        assert_eq!(
+            (running.state().unwrap(), running.command().unwrap()),
+            (State::Running, vec!["true".to_owned()])
+        );
+        assert_eq!(
+            (running.spec().unwrap().image, running.run().unwrap()),
+            ("demo".to_owned(), RunInfo::default())
+        );
         assert!(delete(db, &first.id).unwrap() && !delete(db, &first.id).unwrap());
         assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
         assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
-        let bound = ContainerRow { session: Some("s".into()), auto_remove: true, ..row(&"ef".repeat(32), "bound", "img") };
+        let bound = ContainerRow {
+            session: Some("s".into()),
+            auto_remove: true,
+            ..row(&"ef".repeat(32), "bound", "img")
+        };
         insert(db, &bound).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
     }

@@ -64,7 +64,10 @@ impl Db {
         if mode != "wal" {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the file system of \"{}\" cannot hold a database that is used by many processes", path.display()),
+                format!(
+                    "the file system of \"{}\" cannot hold a database that is used by many processes",
+                    path.display()
+                ),
             )
             .with_hint("put the data root on a local file system"));
         }

@@ -35,7 +35,8 @@ pub(crate) struct LayerRow {
 /// Adds an image; one that is there with the same id stays as it is.
 pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
     let document = &image.document;
-    let mut blobs = vec![(&image.manifest_digest, image.manifest.len() as u64), (&image.id, image.config.len() as u64)];
+    let mut blobs =
+        vec![(&image.manifest_digest, image.manifest.len() as u64), (&image.id, image.config.len() as u64)];
     blobs.extend(image.layers.iter().map(|layer| (&layer.digest, layer.size)));
     blobs.sort_unstable();
     blobs.dedup();
@@ -100,7 +101,9 @@ pub(crate) fn set_tag(tx: &Transaction<'_>, reference: &Reference, id: &str) -> 
         .execute([reference.to_string().as_str(), id]);
     match result {
         Ok(_) => Ok(()),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => Err(not_found(id)),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            Err(not_found(id))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -126,7 +129,8 @@ pub(crate) fn user_of(connection: &Connection, id: &str) -> Result<Option<String
 
 /// Canonical references of an image, in order.
 pub(crate) fn tags_of(connection: &Connection, id: &str) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached("SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference")?;
+    let mut statement =
+        connection.prepare_cached("SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference")?;
     let tags = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(tags)
 }
@@ -186,7 +190,8 @@ fn by_reference(connection: &Connection, reference: &Reference) -> Result<Option
     let mut statement = connection.prepare_cached(
         "SELECT images.id, tags.reference FROM images JOIN tags ON tags.image_id = images.id WHERE images.manifest_digest = ?1 OR images.id = ?1",
     )?;
-    let rows = statement.query_map([digest.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let rows = statement
+        .query_map([digest.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     for row in rows {
         let (id, name) = row?;
         if Reference::parse(&name).is_ok_and(|name| name.repository() == reference.repository()) {
@@ -201,13 +206,17 @@ fn by_prefix(connection: &Connection, hex: &str, text: &str) -> Result<Option<Fo
         return Ok(None);
     }
     // "g" is the first character behind the hexadecimal digits.
-    let mut statement = connection.prepare_cached("SELECT id FROM images WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM images WHERE id >= ?1 AND id < ?1 || 'g' LIMIT 2")?;
     let ids = statement
         .query_map([format!("sha256:{hex}")], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     match ids.as_slice() {
-        [_, _, ..] => Err(Error::new(ErrorKind::InvalidArgument, format!("\"{text}\" is the beginning of several image ids"))
-            .with_object(text)),
+        [_, _, ..] => Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("\"{text}\" is the beginning of several image ids"),
+        )
+        .with_object(text)),
         [id] => Ok(Some(Found { id: id.clone(), reference: None })),
         [] => Ok(None),
     }
@@ -311,8 +320,10 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
     Ok(entries)
 }
 
-const UNREFERENCED_BLOBS: &str = "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)";
-const UNREFERENCED_LAYERS: &str = "NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)";
+const UNREFERENCED_BLOBS: &str =
+    "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)";
+const UNREFERENCED_LAYERS: &str =
+    "NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)";
 
 /// Whether there are blobs or layers that no image refers to.
 pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
@@ -324,8 +335,10 @@ pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
 
 /// Deletes the rows of blobs and layers that no image refers to, and says which they were.
 pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Vec<i64>)> {
-    let mut statement = tx.prepare(&format!("DELETE FROM blobs WHERE {UNREFERENCED_BLOBS} RETURNING digest"))?;
-    let blobs = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement =
+        tx.prepare(&format!("DELETE FROM blobs WHERE {UNREFERENCED_BLOBS} RETURNING digest"))?;
+    let blobs =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut statement = tx.prepare(&format!("DELETE FROM layers WHERE {UNREFERENCED_LAYERS} RETURNING n"))?;
     let layers = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
@@ -368,9 +381,11 @@ fn unsigned(value: i64) -> u64 {
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
+    serde_json::to_string(value)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::new(ErrorKind::Database, format!("reading JSON of the database: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::Database, format!("reading JSON of the database: {error}")))
 }

@@ -82,7 +82,8 @@ impl Gate {
             result => return result.call("open", &self.path),
         }
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
+        let file =
+            rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
         rustix::fs::fchmod(&file, mode).call("fchmod", &self.path)?;
         Ok(file)
     }

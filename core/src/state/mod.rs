@@ -81,7 +81,9 @@ impl Store {
                 match Db::open(&paths.database())? {
                     Some(db) => db,
                     None => {
-                        for dir in ["content", "content/blobs", "content/blobs/sha256", "content/ingest", "layers"] {
+                        for dir in
+                            ["content", "content/blobs", "content/blobs/sha256", "content/ingest", "layers"]
+                        {
                             make_dir(&data, dir, &paths.data)?;
                         }
                         Content::make_layout(&data, &paths.data)?;
@@ -133,8 +135,10 @@ fn make_root(path: &Path) -> Result<OwnedFd> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {
-        Errno::NOTDIR => Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is not a directory", path.display()))
-            .with_object(path.to_string_lossy()),
+        Errno::NOTDIR => {
+            Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is not a directory", path.display()))
+                .with_object(path.to_string_lossy())
+        }
         errno => Error::syscall("open", path, errno.raw_os_error()),
     })?;
     let stat = rustix::fs::fstat(&fd).call("fstat", path)?;
@@ -145,7 +149,10 @@ fn make_root(path: &Path) -> Result<OwnedFd> {
             .with_hint("give a directory of your own as the data root, one that does not exist yet"))
     };
     if stat.st_uid != uid {
-        return refuse(ErrorKind::PermissionDenied, format!("belongs to user {}, not to user {uid}", stat.st_uid));
+        return refuse(
+            ErrorKind::PermissionDenied,
+            format!("belongs to user {}, not to user {uid}", stat.st_uid),
+        );
     }
     if stat.st_mode & 0o7777 == 0o700 {
         return Ok(fd);
@@ -201,7 +208,8 @@ pub(crate) fn random_hex(bytes: usize) -> Result<String> {
     let mut filled = 0;
     while filled < bytes {
         let rest = buffer.get_mut(filled..).unwrap_or_default();
-        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()).call("getrandom", "")?;
+        filled +=
+            rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()).call("getrandom", "")?;
     }
     Ok(crate::oci::hex(&buffer))
 }
@@ -276,7 +284,8 @@ pub(crate) mod tests {
         drop(store);
         let open = || Store::open(&dir.path().join("data"), "host".into());
         assert_eq!(open().unwrap_err().kind(), ErrorKind::StoreVersion);
-        std::fs::write(dir.path().join("data/store.db"), "not a database, and long enough for a header").unwrap();
+        std::fs::write(dir.path().join("data/store.db"), "not a database, and long enough for a header")
+            .unwrap();
         for rest in ["store.db-wal", "store.db-shm"] {
             let _ = std::fs::remove_file(dir.path().join("data").join(rest));
         }

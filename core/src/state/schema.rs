@@ -103,7 +103,9 @@ pub(super) fn version(connection: &Connection) -> Result<i32> {
         (_, APPLICATION) if (0..=VERSION).contains(&version) => Ok(version),
         (_, APPLICATION) => Err(Error::new(
             ErrorKind::StoreVersion,
-            format!("the store has version {version}, and this version of coble knows versions up to {VERSION}"),
+            format!(
+                "the store has version {version}, and this version of coble knows versions up to {VERSION}"
+            ),
         )
         .with_hint("use the newer coble that wrote it, or another data root")),
         _ => Err(Error::new(ErrorKind::StoreVersion, "the database belongs to another program")),

@@ -140,7 +140,9 @@ fn doom(store: &Store, name: &str, doomed: &mut Vec<(String, Locked)>) -> Result
     match rustix::fs::renameat(&store.layers, name, &store.layers, &gone) {
         Ok(()) => {}
         Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(Error::syscall("rename", store.paths.layers().join(name), errno.raw_os_error())),
+        Err(errno) => {
+            return Err(Error::syscall("rename", store.paths.layers().join(name), errno.raw_os_error()));
+        }
     }
     if let Some(lock) = lock_dir(store, &gone)? {
         doomed.push((gone, lock));
@@ -161,7 +163,12 @@ fn lock_dir(store: &Store, name: &str) -> Result<Option<Locked>> {
 /// Removes the files of a session directory; a session has no subdirectories.
 fn empty(dir: &OwnedFd) -> Result<()> {
     let path = std::path::Path::new("content/ingest");
-    let listing = match rustix::fs::openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+    let listing = match rustix::fs::openat(
+        dir,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
         Ok(listing) => listing,
         Err(Errno::NOTDIR | Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(Error::syscall("open", path, errno.raw_os_error())),

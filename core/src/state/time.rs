@@ -22,7 +22,9 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |from: usize, digits: usize| -> Option<i64> {
         let part = bytes.get(from..from + digits)?;
-        part.iter().all(u8::is_ascii_digit).then(|| part.iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0')))
+        part.iter()
+            .all(u8::is_ascii_digit)
+            .then(|| part.iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0')))
     };
     let separators = [(4, b"-"), (7, b"-"), (13, b":"), (16, b":")];
     if separators.iter().any(|(at, wanted)| bytes.get(*at..*at + 1) != Some(wanted.as_slice())) {
@@ -102,7 +104,14 @@ mod tests {
         }
         assert_eq!(parse_rfc3339("1970-01-01T02:00:00.25+02:00"), Some(250_000));
         assert_eq!(parse_rfc3339("0001-01-01T00:00:00Z"), Some(-62_135_596_800_000_000));
-        for text in ["", "1970", "1970-13-01T00:00:00Z", "1970-01-01T00:00:00", "1970-01-01T00:00:00.Z", "1970-01-01T00:00:00Zé"] {
+        for text in [
+            "",
+            "1970",
+            "1970-13-01T00:00:00Z",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00:00.Z",
+            "1970-01-01T00:00:00Zé",
+        ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
     }

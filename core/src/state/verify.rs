@@ -23,7 +23,8 @@ pub(crate) fn verify(store: &Store) -> Result<Vec<String>> {
         }
         let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
         for row in statement.query_map([], |row| row.get::<_, String>(0))? {
-            problems.push(format!("database: a row of table \"{}\" refers to something that is not there", row?));
+            problems
+                .push(format!("database: a row of table \"{}\" refers to something that is not there", row?));
         }
         for (digest, size) in images::blobs(connection)? {
             match store.content.size(&digest)? {
@@ -43,10 +44,14 @@ pub(crate) fn verify(store: &Store) -> Result<Vec<String>> {
     })?;
     // As a writer, since whoever changes names writes the file before the commit.
     let wanted = store.db.write(|tx| Ok((images::index(tx)?, store.content.read_index())))?;
-    let set = |entries: &[Descriptor]| entries.iter().map(|entry| format!("{entry:?}")).collect::<BTreeSet<String>>();
+    let set = |entries: &[Descriptor]| {
+        entries.iter().map(|entry| format!("{entry:?}")).collect::<BTreeSet<String>>()
+    };
     match wanted {
         (wanted, Ok(Document::Index(found))) if set(&wanted) == set(&found.manifests) => {}
-        (_, Ok(Document::Index(_))) => problems.push("index.json does not list the images of the database".into()),
+        (_, Ok(Document::Index(_))) => {
+            problems.push("index.json does not list the images of the database".into())
+        }
         (_, Ok(Document::Manifest(_))) => problems.push("index.json is not an index".into()),
         (_, Err(error)) => problems.push(format!("index.json: {error}")),
     }

@@ -80,11 +80,19 @@ pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result
     // SAFETY: `first_stack` is the top of a live stack that nothing else uses; CLONE_VFORK keeps this thread here until the child has exited, so
     // `plan` and the stacks outlive every use; `stepping_stone` does not return.
     let pid = unsafe {
-        clone_onto((libc::CLONE_VM | libc::CLONE_VFORK) as usize, first_stack, stepping_stone, &raw const plan)
+        clone_onto(
+            (libc::CLONE_VM | libc::CLONE_VFORK) as usize,
+            first_stack,
+            stepping_stone,
+            &raw const plan,
+        )
     };
     // SAFETY: as for the call that blocked them.
     unsafe {
-        syscall(libc::SYS_rt_sigprocmask as usize, [libc::SIG_SETMASK as usize, &raw const before as usize, 0, 8, 0]);
+        syscall(
+            libc::SYS_rt_sigprocmask as usize,
+            [libc::SIG_SETMASK as usize, &raw const before as usize, 0, 8, 0],
+        );
     }
     if pid < 0 {
         return Err(Errno::from_raw_os_error(-(pid as i32)));
@@ -152,7 +160,10 @@ extern "C" fn become_shim(plan: *const Plan) -> ! {
             }
         }
         if result >= 0 {
-            result = syscall(SYS_CLOSE_RANGE, [CONTROL_FD as usize + 1, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0]);
+            result = syscall(
+                SYS_CLOSE_RANGE,
+                [CONTROL_FD as usize + 1, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0],
+            );
         }
         if result >= 0 {
             result = syscall(
@@ -274,10 +285,16 @@ mod tests {
     /// The environment and the descriptors that the program gets, as a shell sees them. The control socket is also its output.
     #[test]
     fn the_program_gets_the_socket_and_nothing_else() {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         // A shell script cannot be executed by descriptor when that is close-on-exec, so take a program whose behaviour without
         // arguments is known: `cat` copies standard input, which is /dev/null, and exits.
-        let exe = rustix::fs::open("/bin/cat", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).unwrap();
+        let exe = rustix::fs::open(
+            "/bin/cat",
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap();
         spawn_shim(exe.as_fd(), theirs.as_fd()).unwrap();
         drop(theirs);
         let mut byte = [0];
@@ -286,8 +303,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_executed_is_an_error_and_leaves_no_child() {
-        let (_ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        let exe = rustix::fs::open("/etc/passwd", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).unwrap();
+        let (_ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        let exe = rustix::fs::open(
+            "/etc/passwd",
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .unwrap();
         assert_eq!(spawn_shim(exe.as_fd(), theirs.as_fd()), Err(Errno::ACCESS));
     }
 }

@@ -223,7 +223,9 @@ fn extensions_and_entries_are_bounded() {
     refused(&Tar::new().pax(&[("SCHILY.xattr.user.a", &value)]).file("a", b"").end());
     let name = format!("SCHILY.xattr.user.{}", "n".repeat(255));
     refused(&Tar::new().pax(&[(&name, b"v")]).file("a", b"").end());
-    refused(&Tar::new().pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.a", b"2")]).file("a", b"").end());
+    refused(
+        &Tar::new().pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.a", b"2")]).file("a", b"").end(),
+    );
     let many: Vec<String> = (0..513).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"v"[..])).collect();
     refused(&Tar::new().pax(&many).file("a", b"").end());
@@ -389,7 +391,8 @@ fn mutations_neither_panic_nor_escape_the_bounds() {
             match random.below(5) {
                 0 => archive.truncate(random.below(archive.len()) + 1),
                 1 => {
-                    let (from, to) = (random.below(archive.len() / 512) * 512, random.below(archive.len() / 512) * 512);
+                    let (from, to) =
+                        (random.below(archive.len() / 512) * 512, random.below(archive.len() / 512) * 512);
                     if let (Some(block), true) =
                         (archive.get(from..from + 512).map(<[u8]>::to_vec), to + 512 <= archive.len())
                     {

@@ -85,14 +85,29 @@ impl Parser<'_> {
         if read_at_most(self.file, &mut table, start)? < table.len() {
             return Ok(Err("it is truncated"));
         }
-        let mut elf = Elf { target: self.target, interpreter: None, needed: Vec::new(), soname: None, rpath: None, runpath: None };
+        let mut elf = Elf {
+            target: self.target,
+            interpreter: None,
+            needed: Vec::new(),
+            soname: None,
+            rpath: None,
+            runpath: None,
+        };
         let mut loads = Vec::new();
         let mut dynamic = None;
         for entry in table.chunks_exact(size as usize) {
             let segment = if wide {
-                Segment { offset: self.number(entry, 8, 8), address: self.number(entry, 16, 8), size: self.number(entry, 32, 8) }
+                Segment {
+                    offset: self.number(entry, 8, 8),
+                    address: self.number(entry, 16, 8),
+                    size: self.number(entry, 32, 8),
+                }
             } else {
-                Segment { offset: self.number(entry, 4, 4), address: self.number(entry, 8, 4), size: self.number(entry, 16, 4) }
+                Segment {
+                    offset: self.number(entry, 4, 4),
+                    address: self.number(entry, 8, 4),
+                    size: self.number(entry, 16, 4),
+                }
             };
             match self.number(entry, 0, 4) {
                 1 => loads.push(segment),
@@ -112,7 +127,12 @@ impl Parser<'_> {
         }
     }
 
-    fn dynamic(&self, elf: &mut Elf, segment: &Segment, loads: &[Segment]) -> std::io::Result<Result<(), &'static str>> {
+    fn dynamic(
+        &self,
+        elf: &mut Elf,
+        segment: &Segment,
+        loads: &[Segment],
+    ) -> std::io::Result<Result<(), &'static str>> {
         if segment.size > MAX_DYNAMIC {
             return Ok(Err("its dynamic section is too large"));
         }
@@ -138,7 +158,8 @@ impl Parser<'_> {
             return Ok(Err("it needs too many libraries"));
         }
         let place = strings.and_then(|address| {
-            let load = loads.iter().find(|load| address >= load.address && address - load.address < load.size)?;
+            let load =
+                loads.iter().find(|load| address >= load.address && address - load.address < load.size)?;
             load.offset.checked_add(address - load.address)
         });
         let Some(place) = place else { return Ok(Err("its string table is not in the file")) };

@@ -68,8 +68,11 @@ impl Loader {
         let elf = match Elf::read(&file).call("read", path)? {
             Ok(elf) => elf.map(Rc::new),
             Err(why) => {
-                return Err(Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is no usable program: {why}", path.display()))
-                    .with_object(path.to_string_lossy()));
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!("\"{}\" is no usable program: {why}", path.display()),
+                )
+                .with_object(path.to_string_lossy()));
             }
         };
         self.files.insert(path.to_owned(), elf.clone());
@@ -98,7 +101,8 @@ impl Loader {
                 match self.find(&objects, next, &name, elf.target, musl.as_deref())? {
                     Some((library, found)) => {
                         known.extend(found.soname.clone());
-                        let origin = Pair { host: directory(&library.host), image: directory(&library.image) };
+                        let origin =
+                            Pair { host: directory(&library.host), image: directory(&library.image) };
                         objects.push(Object { elf: found, origin, parent: Some(next) });
                         needs.libraries.push(library);
                     }
@@ -186,7 +190,9 @@ fn own_paths(objects: &[Object], index: usize, target: Target, musl: bool) -> Ve
         pairs.extend(path.into_iter().flat_map(|path| expand(path, &object.origin, target)));
         at = object.parent.and_then(|parent| objects.get(parent));
     }
-    if let Some((object, runpath)) = own.filter(|_| !musl).and_then(|object| Some((object, object.elf.runpath.as_ref()?))) {
+    if let Some((object, runpath)) =
+        own.filter(|_| !musl).and_then(|object| Some((object, object.elf.runpath.as_ref()?)))
+    {
         pairs.extend(expand(runpath, &object.origin, target));
     }
     pairs
@@ -225,8 +231,11 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
     let fd = rustix::fs::open(path, flags, Mode::empty()).call("open", path)?;
     let stat = rustix::fs::fstat(&fd).call("fstat", path)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is not a regular file", path.display()))
-            .with_object(path.to_string_lossy()));
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("\"{}\" is not a regular file", path.display()),
+        )
+        .with_object(path.to_string_lossy()));
     }
     Ok(fd.into())
 }
@@ -259,7 +268,12 @@ fn read_configuration(path: &Path, depth: usize, files: &mut usize, paths: &mut 
         } else if line.starts_with('/') {
             // An old form has a type behind the directory.
             let directory = line.split('=').next().unwrap_or(line).trim_end();
-            paths.extend(directory.split([':', ' ', '\t', ',']).filter(|path| path.starts_with('/')).map(PathBuf::from));
+            paths.extend(
+                directory
+                    .split([':', ' ', '\t', ','])
+                    .filter(|path| path.starts_with('/'))
+                    .map(PathBuf::from),
+            );
         }
     }
     Ok(())
@@ -267,7 +281,9 @@ fn read_configuration(path: &Path, depth: usize, files: &mut usize, paths: &mut 
 
 /// Files whose name matches the last part of a pattern with `*`, in order.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
-    let (Some(directory), Some(name)) = (pattern.parent(), pattern.file_name().and_then(|name| name.to_str())) else {
+    let (Some(directory), Some(name)) =
+        (pattern.parent(), pattern.file_name().and_then(|name| name.to_str()))
+    else {
         return Vec::new();
     };
     let Some((before, after)) = name.split_once('*') else { return vec![pattern.to_owned()] };
@@ -300,13 +316,17 @@ pub(super) fn musl_path_file(architecture: &str) -> PathBuf {
 }
 
 fn musl_path(architecture: &str) -> Result<Vec<PathBuf>> {
-    let text = read_small(&musl_path_file(architecture))?.unwrap_or_else(|| "/lib:/usr/local/lib:/usr/lib".into());
+    let text =
+        read_small(&musl_path_file(architecture))?.unwrap_or_else(|| "/lib:/usr/local/lib:/usr/lib".into());
     Ok(text.split([':', '\n']).filter(|path| path.starts_with('/')).map(PathBuf::from).collect())
 }
 
 /// The names that musl's loader takes for itself.
 fn is_in_musl(name: &str) -> bool {
-    matches!(name, "libc.so" | "libpthread.so" | "librt.so" | "libm.so" | "libdl.so" | "libutil.so" | "libxnet.so")
+    matches!(
+        name,
+        "libc.so" | "libpthread.so" | "librt.so" | "libm.so" | "libdl.so" | "libutil.so" | "libxnet.so"
+    )
 }
 
 const X86: u16 = 3;

@@ -57,7 +57,13 @@ pub(super) fn from_host(
         let mut output = writer(session)?;
         tar::write(&tree, &mut output, cancel)?;
         let layer = output.finish();
-        let made = Made { layer: &layer, options, created, created_by: "coble image from-host", reference: reference.clone() };
+        let made = Made {
+            layer: &layer,
+            options,
+            created,
+            created_by: "coble image from-host",
+            reference: reference.clone(),
+        };
         make(store, session, worker, made, cancel)
     })
     .context(doing)
@@ -107,11 +113,15 @@ fn look_up(source: &Path) -> Result<PathBuf> {
 /// The program that a name means in `PATH`.
 fn in_path(name: &OsStr) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let path = std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into());
+    let path =
+        std::env::var_os("PATH").filter(|path| !path.is_empty()).unwrap_or_else(|| DEFAULT_PATH.into());
     std::env::split_paths(&path)
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
-        .find(|file| std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
+        .find(|file| {
+            std::fs::metadata(file)
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+        })
         .ok_or_else(|| {
             Error::new(ErrorKind::PathNotFound, format!("no program \"{}\" in PATH", name.display()))
                 .with_object(name.to_string_lossy())
@@ -240,15 +250,24 @@ impl Collector<'_> {
         if let Some(interpreter) = &elf.interpreter {
             let path = Path::new(interpreter);
             if !path.is_absolute() {
-                return Err(Error::new(ErrorKind::InvalidArgument, format!("\"{}\" has the interpreter \"{interpreter}\", which is not absolute", host.display())));
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!(
+                        "\"{}\" has the interpreter \"{interpreter}\", which is not absolute",
+                        host.display()
+                    ),
+                ));
             }
             self.tree.add_host(path).context(|| format!("the interpreter of \"{}\"", host.display()))?;
-            if let Some(file) = musl_architecture(interpreter).map(musl_path_file).filter(|file| file.is_file()) {
+            if let Some(file) =
+                musl_architecture(interpreter).map(musl_path_file).filter(|file| file.is_file())
+            {
                 self.tree.add_host(&file)?;
             }
         }
         let needs = self.loader.needs(&elf, host, image)?;
-        if let Some(name) = needs.missing.first().filter(|_| care == Care::Named || elf.interpreter.is_some()) {
+        if let Some(name) = needs.missing.first().filter(|_| care == Care::Named || elf.interpreter.is_some())
+        {
             return Err(Error::new(
                 ErrorKind::PathNotFound,
                 format!("\"{}\" needs the library \"{name}\", which is not on this host", host.display()),
@@ -311,7 +330,8 @@ impl Collector<'_> {
     fn finish(mut self) -> Result<Tree> {
         for name in MERGED {
             let host = Path::new("/").join(name);
-            let is_link = rustix::fs::lstat(&host).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+            let is_link = rustix::fs::lstat(&host)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
             if is_link && !self.tree.nodes.contains_key(Path::new(name)) {
                 let target = read_link(&host)?;
                 let relative = target.strip_prefix("/").unwrap_or(&target);
@@ -321,8 +341,16 @@ impl Collector<'_> {
             }
         }
         let directories = [
-            ("dev", 0o755), ("etc", 0o755), ("proc", 0o555), ("root", 0o700), ("run", 0o755), ("sys", 0o555),
-            ("tmp", 0o1777), ("usr", 0o755), ("var", 0o755), ("var/tmp", 0o1777),
+            ("dev", 0o755),
+            ("etc", 0o755),
+            ("proc", 0o555),
+            ("root", 0o700),
+            ("run", 0o755),
+            ("sys", 0o555),
+            ("tmp", 0o1777),
+            ("usr", 0o755),
+            ("var", 0o755),
+            ("var/tmp", 0o1777),
         ];
         for (path, mode) in directories {
             self.tree.insert_if_absent(path, Node::Directory { mode })?;
@@ -330,7 +358,9 @@ impl Collector<'_> {
         let text = |content: &str| Node::Text { content: content.as_bytes().to_vec(), mode: 0o644 };
         self.tree.insert_if_absent(
             "etc/passwd",
-            text("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
+            text(
+                "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+            ),
         )?;
         self.tree.insert_if_absent("etc/group", text("root:x:0:\nnogroup:x:65534:\n"))?;
         if let Some(content) = loader::cache(&self.cached) {
@@ -349,8 +379,21 @@ fn may_need(stat: &Stat, path: &Path) -> bool {
 fn is_pseudo(path: &Path) -> Result<bool> {
     /// procfs, sysfs, cgroup, cgroup2, devpts, debugfs, tracefs, securityfs, bpf, configfs, fusectl, mqueue, binfmt_misc, pstore, efivarfs.
     const PSEUDO: [u64; 15] = [
-        0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x1cd1, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0xcafe_4a11, 0x6265_6570,
-        0x6573_5543, 0x1980_0202, 0x4249_4e4d, 0x6165_676c, 0xde5e_81e4,
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x1cd1,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0xcafe_4a11,
+        0x6265_6570,
+        0x6573_5543,
+        0x1980_0202,
+        0x4249_4e4d,
+        0x6165_676c,
+        0xde5e_81e4,
     ];
     let stat = rustix::fs::statfs(path).call("statfs", path)?;
     Ok(PSEUDO.contains(&(stat.f_type as u64 & 0xffff_ffff)))

@@ -35,7 +35,10 @@ pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) 
         match node {
             Node::Directory { mode } => {
                 let name = [name, b"/"].concat();
-                header(output, &Header { kind: b'5', path: &name, link: b"", mode: *mode, mtime: 0, size: 0 })?;
+                header(
+                    output,
+                    &Header { kind: b'5', path: &name, link: b"", mode: *mode, mtime: 0, size: 0 },
+                )?;
             }
             Node::Link(target) => {
                 let link = target.as_os_str().as_bytes();
@@ -50,11 +53,17 @@ pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) 
             Node::File { host, mode, mtime, size, identity } => {
                 if let Some(first) = seen.get(identity) {
                     let link = first.as_os_str().as_bytes();
-                    header(output, &Header { kind: b'1', path: name, link, mode: *mode, mtime: *mtime, size: 0 })?;
+                    header(
+                        output,
+                        &Header { kind: b'1', path: name, link, mode: *mode, mtime: *mtime, size: 0 },
+                    )?;
                     continue;
                 }
                 seen.insert(*identity, path);
-                header(output, &Header { kind: b'0', path: name, link: b"", mode: *mode, mtime: *mtime, size: *size })?;
+                header(
+                    output,
+                    &Header { kind: b'0', path: name, link: b"", mode: *mode, mtime: *mtime, size: *size },
+                )?;
                 copy(output, host, *size, *identity, cancel)?;
                 pad(output, *size)?;
             }
@@ -64,7 +73,13 @@ pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) 
 }
 
 /// Copies a file of the host, which has to be the one that was looked at before.
-fn copy(output: &mut Writer<'_>, host: &Path, size: u64, identity: (u64, u64), cancel: &CancelToken) -> Result<()> {
+fn copy(
+    output: &mut Writer<'_>,
+    host: &Path,
+    size: u64,
+    identity: (u64, u64),
+    cancel: &CancelToken,
+) -> Result<()> {
     let changed = || {
         Error::new(ErrorKind::InvalidState, format!("\"{}\" changed while it was read", host.display()))
             .with_object(host.to_string_lossy())
@@ -73,7 +88,8 @@ fn copy(output: &mut Writer<'_>, host: &Path, size: u64, identity: (u64, u64), c
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let fd = rustix::fs::open(host, flags, Mode::empty()).call("open", host)?;
     let stat = rustix::fs::fstat(&fd).call("fstat", host)?;
-    let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && (stat.st_dev, stat.st_ino) == identity;
+    let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && (stat.st_dev, stat.st_ino) == identity;
     if !same || u64::try_from(stat.st_size).ok() != Some(size) {
         return Err(changed());
     }
@@ -156,7 +172,11 @@ fn block(header: &Header<'_>) -> [u8; BLOCK] {
     put(136, 12, format!("{mtime:011o}\0").as_bytes());
     put(148, 8, b"        ");
     put(156, 1, &[header.kind]);
-    put(157, 100, if header.link.len() <= 100 { header.link } else { header.link.get(..100).unwrap_or_default() });
+    put(
+        157,
+        100,
+        if header.link.len() <= 100 { header.link } else { header.link.get(..100).unwrap_or_default() },
+    );
     put(257, 8, b"ustar\x0000");
     put(329, 8, b"0000000\0");
     put(337, 8, b"0000000\0");

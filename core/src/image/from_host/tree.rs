@@ -102,8 +102,11 @@ impl Tree {
     pub(super) fn add_file_at(&mut self, host: &Path, target: &Path) -> Result<PathBuf> {
         let stat = rustix::fs::lstat(host).call("stat", host)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is not a regular file", host.display()))
-                .with_object(host.to_string_lossy()));
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("\"{}\" is not a regular file", host.display()),
+            )
+            .with_object(host.to_string_lossy()));
         }
         let place = self.place(target)?;
         self.insert(place.clone(), file(host, &stat))?;
@@ -154,7 +157,10 @@ impl Tree {
         }
         self.nodes.insert(path, node);
         if self.nodes.len() > MAX_ENTRIES {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("more than {MAX_ENTRIES} files and directories")));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("more than {MAX_ENTRIES} files and directories"),
+            ));
         }
         Ok(())
     }
@@ -170,14 +176,16 @@ impl Tree {
 
     /// The newest time of a file, seconds since the epoch.
     pub(super) fn newest(&self) -> i64 {
-        let times = self.nodes.values().map(|node| if let Node::File { mtime, .. } = node { *mtime } else { 0 });
+        let times =
+            self.nodes.values().map(|node| if let Node::File { mtime, .. } = node { *mtime } else { 0 });
         times.max().unwrap_or(0)
     }
 }
 
 fn conflict(path: &Path) -> Error {
     let shown = format!("/{}", path.display());
-    Error::new(ErrorKind::InvalidArgument, format!("\"{shown}\" would be two different things in the image")).with_object(shown)
+    Error::new(ErrorKind::InvalidArgument, format!("\"{shown}\" would be two different things in the image"))
+        .with_object(shown)
 }
 
 /// The components of a path, last one first; the root and `.` are left out.

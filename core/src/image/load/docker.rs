@@ -6,7 +6,9 @@ use super::{Load, name};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::add::{Pieces, Ready, prepare, to_json};
 use crate::image::archive::Files;
-use crate::oci::{Descriptor, Digest, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Reference, media_type};
+use crate::oci::{
+    Descriptor, Digest, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Reference, media_type,
+};
 
 /// An image of `manifest.json`.
 #[derive(Debug, Deserialize)]
@@ -27,14 +29,19 @@ fn items(load: Load<'_>, files: &Files) -> Result<Vec<Item>> {
         .map_err(|error| Error::new(ErrorKind::InvalidImage, format!("{what}: {error}")).with_object(what))?;
     let count = items.iter().map(|item| 1 + item.layers.as_ref().map_or(0, Vec::len)).sum::<usize>();
     if count > MAX_DESCRIPTORS {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("{what} has more than {MAX_DESCRIPTORS} entries")).with_object(what));
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("{what} has more than {MAX_DESCRIPTORS} entries"),
+        )
+        .with_object(what));
     }
     Ok(items)
 }
 
 fn missing(path: &str) -> Error {
     let shown: String = path.chars().take(300).collect();
-    Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is missing", shown.escape_debug())).with_object(shown)
+    Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is missing", shown.escape_debug()))
+        .with_object(shown)
 }
 
 /// The names of an item; what is not a name is an error, since a later reader would look for it in vain.
@@ -60,7 +67,10 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> 
     if items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArchive, "there is no image in it"));
     }
-    items.iter().map(|item| image(load, files, item).context(|| format!("image \"{}\"", item.config.escape_debug()))).collect()
+    items
+        .iter()
+        .map(|item| image(load, files, item).context(|| format!("image \"{}\"", item.config.escape_debug())))
+        .collect()
 }
 
 fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {
@@ -70,7 +80,10 @@ fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {
     check_claim(&item.config, &id)?;
     let layers = item.layers.as_deref().unwrap_or_default();
     if layers.len() > MAX_LAYERS {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("{} layers are more than {MAX_LAYERS}", layers.len())));
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("{} layers are more than {MAX_LAYERS}", layers.len()),
+        ));
     }
     let mut descriptors = Vec::with_capacity(layers.len());
     for path in layers {
@@ -80,7 +93,11 @@ fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {
         if !load.store.has_blob(&layer.digest, layer.size)? {
             load.store.publish(load.session, layer, &layer.digest)?;
         }
-        descriptors.push(Descriptor::new(layer.compression().layer_media_type(), layer.digest.clone(), layer.size));
+        descriptors.push(Descriptor::new(
+            layer.compression().layer_media_type(),
+            layer.digest.clone(),
+            layer.size,
+        ));
     }
     let manifest = Manifest {
         schema_version: 2,

@@ -15,8 +15,8 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::add::{Pieces, Ready, prepare};
 use crate::image::archive::Files;
 use crate::oci::{
-    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Reference, annotation,
-    parse_document,
+    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Reference,
+    annotation, parse_document,
 };
 
 /// The most images of one layout.
@@ -41,11 +41,17 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files, what: &str) -> Result<
     read(load, &Archive { load, files, what }, names)
 }
 
-fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Reference>)>) -> Result<Vec<Ready>> {
+fn read(
+    load: Load<'_>,
+    layout: &dyn Layout,
+    docker_names: Vec<(Digest, Vec<Reference>)>,
+) -> Result<Vec<Ready>> {
     check_version(layout)?;
     let bytes = layout.small("index.json")?.ok_or_else(|| missing("index.json"))?;
     let Document::Index(index) = parse_document(&bytes, None, "index.json")? else {
-        return Err(Error::new(ErrorKind::InvalidImage, "index.json is not an index").with_object("index.json"));
+        return Err(
+            Error::new(ErrorKind::InvalidImage, "index.json is not an index").with_object("index.json")
+        );
     };
     let chosen = choose(layout, &index)?;
     let mut ready: Vec<Ready> = Vec::new();
@@ -84,13 +90,18 @@ fn check_version(layout: &dyn Layout) -> Result<()> {
         image_layout_version: String,
     }
     let bytes = layout.small("oci-layout")?.ok_or_else(|| missing("oci-layout"))?;
-    let version: Version = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(ErrorKind::InvalidImage, format!("oci-layout: {error}")).with_object("oci-layout"))?;
+    let version: Version = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::new(ErrorKind::InvalidImage, format!("oci-layout: {error}")).with_object("oci-layout")
+    })?;
     if version.image_layout_version.starts_with("1.") {
         return Ok(());
     }
     let shown = version.image_layout_version.escape_debug();
-    Err(Error::new(ErrorKind::InvalidImage, format!("image layouts of version \"{shown}\" are not supported")).with_object("oci-layout"))
+    Err(Error::new(
+        ErrorKind::InvalidImage,
+        format!("image layouts of version \"{shown}\" are not supported"),
+    )
+    .with_object("oci-layout"))
 }
 
 /// A manifest that will be an image.
@@ -133,12 +144,18 @@ fn choose(layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
 }
 
 /// Follows a descriptor to the manifest that the host runs best.
-fn find(layout: &dyn Layout, entry: &Descriptor, depth: usize, foreign: &mut Vec<String>) -> Result<Option<(Descriptor, Vec<u8>, Manifest)>> {
+fn find(
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    depth: usize,
+    foreign: &mut Vec<String>,
+) -> Result<Option<(Descriptor, Vec<u8>, Manifest)>> {
     match MediaType::parse(&entry.media_type)? {
         MediaType::Manifest | MediaType::Index => {}
         _ => {
             let shown = entry.media_type.escape_debug();
-            return Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\"")).with_object(entry.digest.as_str()));
+            return Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\""))
+                .with_object(entry.digest.as_str()));
         }
     }
     if let Some(platform) = entry.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
@@ -154,8 +171,11 @@ fn find(layout: &dyn Layout, entry: &Descriptor, depth: usize, foreign: &mut Vec
         Document::Index(index) => index,
     };
     if depth + 1 >= MAX_NESTING {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("indexes are nested more than {MAX_NESTING} deep"))
-            .with_object(entry.digest.as_str()));
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("indexes are nested more than {MAX_NESTING} deep"),
+        )
+        .with_object(entry.digest.as_str()));
     }
     let mut candidates: Vec<(usize, &Descriptor)> = Vec::new();
     for candidate in index.manifests.iter().filter(|candidate| !candidate.is_attestation()) {
@@ -180,7 +200,13 @@ fn find(layout: &dyn Layout, entry: &Descriptor, depth: usize, foreign: &mut Vec
 fn names(entry: &Descriptor) -> Vec<Reference> {
     let full = entry.annotations.get(annotation::IMAGE_NAME).and_then(|text| name(text));
     // The other annotation holds a name or only a tag, depending on the tool. The tag that every image has by default is no name.
-    let short = || entry.annotations.get(annotation::REF_NAME).filter(|text| *text != "latest").and_then(|text| name(text));
+    let short = || {
+        entry
+            .annotations
+            .get(annotation::REF_NAME)
+            .filter(|text| *text != "latest")
+            .and_then(|text| name(text))
+    };
     full.or_else(short).into_iter().collect()
 }
 
@@ -196,7 +222,11 @@ fn missing(path: &str) -> Error {
 fn blob(layout: &dyn Layout, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let path = path(&descriptor.digest);
     if descriptor.size > MAX_DOCUMENT {
-        return Err(Error::new(ErrorKind::LimitExceeded, format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes")).with_object(path));
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes"),
+        )
+        .with_object(path));
     }
     let bytes = layout.small(&path)?.ok_or_else(|| missing(&path))?;
     if bytes.len() as u64 != descriptor.size {
@@ -209,7 +239,8 @@ fn blob(layout: &dyn Layout, descriptor: &Descriptor) -> Result<Vec<u8>> {
 }
 
 fn wrong_size(digest: &Digest, found: u64, expected: u64) -> Error {
-    Error::new(ErrorKind::DigestMismatch, format!("{digest} has {found} bytes instead of {expected}")).with_object(digest.as_str())
+    Error::new(ErrorKind::DigestMismatch, format!("{digest} has {found} bytes instead of {expected}"))
+        .with_object(digest.as_str())
 }
 
 struct Directory<'a> {
@@ -224,7 +255,8 @@ impl Directory<'_> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let shown = || format!("{}/{path}", self.what);
         let irregular = || {
-            Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is not a regular file", shown())).with_object(shown())
+            Error::new(ErrorKind::InvalidArchive, format!("\"{}\" is not a regular file", shown()))
+                .with_object(shown())
         };
         let fd = match rustix::fs::openat2(self.dir, path, flags, Mode::empty(), resolve) {
             Ok(fd) => fd,
@@ -246,7 +278,11 @@ impl Layout for Directory<'_> {
         let mut bytes = Vec::new();
         file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).call("read", path)?;
         if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes")).with_object(path));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("\"{path}\" is larger than {MAX_DOCUMENT} bytes"),
+            )
+            .with_object(path));
         }
         Ok(Some(bytes))
     }

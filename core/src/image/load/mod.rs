@@ -24,7 +24,12 @@ struct Load<'a> {
     cancel: &'a CancelToken,
 }
 
-pub(super) fn load(store: &Store, worker: &dyn Worker, source: Source, cancel: &CancelToken) -> Result<Vec<ImageSummary>> {
+pub(super) fn load(
+    store: &Store,
+    worker: &dyn Worker,
+    source: Source,
+    cancel: &CancelToken,
+) -> Result<Vec<ImageSummary>> {
     let opened = open(source, cancel)?;
     Session::run(store, worker, cancel, |session| {
         let load = Load { store, session, worker, cancel };
@@ -64,9 +69,12 @@ pub(super) fn load(store: &Store, worker: &dyn Worker, source: Source, cancel: &
 }
 
 fn unknown(what: &str) -> Error {
-    Error::new(ErrorKind::InvalidArchive, format!("\"{what}\" is neither a docker archive nor an OCI image layout"))
-        .with_object(what)
-        .with_hint("a root file system is taken with `coble import`")
+    Error::new(
+        ErrorKind::InvalidArchive,
+        format!("\"{what}\" is neither a docker archive nor an OCI image layout"),
+    )
+    .with_object(what)
+    .with_hint("a root file system is taken with `coble import`")
 }
 
 /// A name that an archive gives an image; None if it is not a name with a tag.
