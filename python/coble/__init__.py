@@ -4,15 +4,22 @@
 
     with coble.Engine() as engine:
         engine.images.from_host(["sh", "echo"], "demo")
-        print(engine.run("demo", ["echo", "hello"]).stdout)
+        done = engine.run("demo", ["echo", "hello"])
+        print(done.exit_code, done.stdout)
 
-`Engine` is the entry. All errors are `CobleError` or a class below it. `coble.wait` has the ways to wait until a container is
-ready, `coble.aio` the same names for asyncio.
+Every call blocks, releases the GIL and may be made from any thread; `coble.aio` has the same names for asyncio. Ctrl-C
+ends a blocking call of the main thread after the engine has cleaned up. All errors derive from `CobleError`.
+
+Submodules are loaded when they are used: `coble.wait` has what a container can be waited for, `coble.aio` the awaitable interface.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 from ._coble import (
     DEVNULL,
-    INHERIT,
     PIPE,
     STDOUT,
     CancelledError,
@@ -28,8 +35,7 @@ from ._coble import (
     ContainerExitError,
     ContainerNotFoundError,
     Containers,
-    ContainerSummary,
-    ContainerWarning,
+    ContainerSpec,
     DatabaseError,
     DigestMismatchError,
     Engine,
@@ -52,6 +58,7 @@ from ._coble import (
     LayerInfo,
     LimitExceededError,
     LimitInfo,
+    LogLines,
     LogRecord,
     LogStream,
     MonitorLostError,
@@ -60,6 +67,7 @@ from ._coble import (
     PanicError,
     PathNotFoundError,
     PermissionDeniedError,
+    Process,
     Removed,
     Report,
     RunResult,
@@ -69,18 +77,19 @@ from ._coble import (
     UnsupportedError,
     UserInfo,
     UserNotFoundError,
-    __version__,
+    Warning,
     doctor,
+    version,
 )
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import aio, wait
-    from ._process import Process
+    from . import aio as aio
+    from . import wait as wait
+
+__version__ = version()
 
 __all__ = [
     "DEVNULL",
-    "INHERIT",
     "PIPE",
     "STDOUT",
     "CancelToken",
@@ -95,8 +104,7 @@ __all__ = [
     "ContainerDetails",
     "ContainerExitError",
     "ContainerNotFoundError",
-    "ContainerSummary",
-    "ContainerWarning",
+    "ContainerSpec",
     "Containers",
     "DatabaseError",
     "DigestMismatchError",
@@ -120,6 +128,7 @@ __all__ = [
     "LayerInfo",
     "LimitExceededError",
     "LimitInfo",
+    "LogLines",
     "LogRecord",
     "LogStream",
     "MonitorLostError",
@@ -138,25 +147,19 @@ __all__ = [
     "UnsupportedError",
     "UserInfo",
     "UserNotFoundError",
-    "__version__",
+    "Warning",
     "aio",
     "doctor",
+    "version",
     "wait",
 ]
 
 
 def __getattr__(name: str) -> object:
-    # What not every program needs is imported when it is first used, so that importing coble takes no longer than it has to.
     if name in ("aio", "wait"):
-        import importlib
-
-        return importlib.import_module(f"{__name__}.{name}")
-    if name == "Process":
-        from ._process import Process
-
-        return Process
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"coble.{name}")
+    raise AttributeError(f"module 'coble' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*__all__, "__version__"]

@@ -1,4 +1,4 @@
-"""The `coble` command. The implementation is the same as that of the binary."""
+"""The `coble` command of the Python package: the same program as the binary."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from ._coble import cli_main
 
 
 def main() -> int:
-    """Runs the command line and returns its exit status."""
-    # A program, not a library: Ctrl-C ends it at once, where the interpreter would only take a note. What runs in the
-    # foreground sets its own handlers.
+    """Runs the command line of this process and returns its exit status."""
+    # As the binary has it: a command that handles no signals itself ends with Ctrl-C at once.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return cli_main(["coble", *sys.argv[1:]])
+    return cli_main(sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

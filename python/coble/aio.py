@@ -1,368 +1,419 @@
-"""The interface of coble for asyncio: the same names, awaitable. The calls run on threads; there is no second implementation.
+"""The same names for asyncio: what blocks in `coble` is awaited here.
 
     async with coble.aio.Engine() as engine:
         done = await engine.run("demo", ["echo", "hello"])
+        async with engine.containers.run("demo", ["sleep", "60"]) as container:
+            async for record in container.logs(follow=True):
+                ...
 
-A task that is cancelled cancels its call in the engine, and ends when that has cleaned up.
+There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
+call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+
+Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial, wraps
-from typing import IO, TYPE_CHECKING, Concatenate, Generic, ParamSpec, TypeVar
+import contextvars
+import inspect
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any
 
 from . import _coble
-from . import _process as _sync_process
 
-if TYPE_CHECKING:
-    from os import PathLike
-    from types import TracebackType
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
 
-    from ._coble import LogRecord, Report
-
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Process", "doctor"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-W = TypeVar("W")
-S = TypeVar("S")
+_Undo = Callable[[Any], object]
 
 
-async def _call(call: Callable[[], R]) -> R:
-    """Runs a call on a thread of its own, under a token that a cancellation of the task cancels."""
+def _on_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Starts a call on a thread of its own."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = context.run(function)
+        except BaseException as caught:  # It is the awaiting task's, whatever it is.
+            error = caught
+        try:
+            loop.call_soon_threadsafe(finish, result, error)
+        except RuntimeError:
+            pass  # The loop was closed, and nobody waits any more.
+
+    threading.Thread(target=work, name="coble-aio").start()
+    return future
+
+
+async def _done(future: asyncio.Future[Any]) -> None:
+    """Waits for the end of a call, also while the task is cancelled again."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            pass
+
+
+async def _call(function: Callable[..., Any], *args: Any, undo: _Undo | None = None, **kwargs: Any) -> Any:
+    """Awaits a call. If the task is cancelled, so is the call, and what it made all the same is undone."""
     token = _coble.CancelToken()
 
-    def under_token() -> R:
+    def under_token() -> Any:
         with token:
-            return call()
+            return function(*args, **kwargs)
 
-    # Not a pool that others fill: there a call could wait for the end of one that waits for it.
-    with ThreadPoolExecutor(1, thread_name_prefix="coble-aio") as thread:
-        future = asyncio.get_running_loop().run_in_executor(thread, under_token)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            token.cancel()
-            await asyncio.wait([future])
-            if not future.cancelled():
-                # Looked at, so that nobody complains that it was not.
-                future.exception()
-            raise
-
-
-class _Over(Generic[S]):
-    """Something that stands for an object of the interface without asyncio."""
-
-    @property
-    def _sync(self) -> S:
-        raise NotImplementedError
+    future = _on_thread(under_token)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        token.cancel()
+        await _done(future)
+        if future.exception() is None and undo is not None:
+            result = future.result()
+            undone = _on_thread(lambda: undo(result))
+            await _done(undone)
+            undone.exception()  # Looked at, so that nobody complains: the cancellation is what matters.
+        raise
 
 
-class _Wrapper(_Over[S]):
-    """Something that has its object from the beginning."""
+def _wrap(value: Any) -> Any:
+    """The awaitable object of a plain one."""
+    if isinstance(value, list):
+        return [_wrap(item) for item in value]
+    wrapper = _WRAPPERS.get(type(value))
+    return value if wrapper is None else wrapper(value)
 
-    def __init__(self, sync: S) -> None:
-        self._object = sync
 
-    @property
-    def _sync(self) -> S:
-        return self._object
+def _unwrap(value: Any) -> Any:
+    return value._plain if isinstance(value, _Object) else value
 
-    def __repr__(self) -> str:
-        return repr(self._sync).replace("<coble.", "<coble.aio.", 1)
+
+def _unwrapped(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _unwrap(value) for name, value in options.items()}
+
+
+class _Object:
+    """Something that stands for an object of `coble`."""
+
+    __slots__ = ("_plain",)
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def _opened(self) -> Any:
+        return self._plain
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and bool(self._sync == getattr(other, "_sync", None))
+        return type(other) is type(self) and self._plain == other._plain
 
     def __hash__(self) -> int:
-        return hash(self._sync)
+        return hash(self._plain)
+
+    def __repr__(self) -> str:
+        return repr(self._plain).replace("<coble.", "<coble.aio.", 1)
 
 
-def _same(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[_Over[S], P], Awaitable[R]]:
-    """A method that is awaited, and otherwise the same."""
+class Opening:
+    """A call whose result is awaited, or used with `async with`, which ends as the object's own block."""
 
-    @wraps(method)
-    async def call(self: _Over[S], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await _call(partial(method, self._sync, *args, **kwargs))
+    __slots__ = ("_call", "_object")
 
-    return call
+    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
+        self._call = call
+        self._object: Any = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._call().__await__()
+
+    async def __aenter__(self) -> Any:
+        self._object = await self._call()
+        return await self._object.__aenter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._object.__aexit__(exc_type, exc_value, traceback)
 
 
-def _wrapped(method: Callable[Concatenate[S, P], R], wrap: Callable[[R], W]) -> Callable[Concatenate[_Over[S], P], Awaitable[W]]:
-    """A method that is awaited, and whose result has the interface of this module."""
+def _fact(name: str) -> Callable[[type, type], property]:
+    def make(owner: type, plain: type) -> property:
+        return property(lambda self: _wrap(getattr(self._plain, name)), doc=getattr(plain, name).__doc__)
 
-    @wraps(method)
-    async def call(self: _Over[S], /, *args: P.args, **kwargs: P.kwargs) -> W:
-        return wrap(await _call(partial(method, self._sync, *args, **kwargs)))
-
-    return call
+    return make
 
 
-class LogStream(_Wrapper[_coble.LogStream]):
-    """A container's output, read piece by piece: an asynchronous iterator and context manager."""
+def _looked_up(name: str) -> Callable[[type, type], property]:
+    def make(owner: type, plain: type) -> property:
+        async def look(self: Any) -> Any:
+            return _wrap(await _call(getattr, self._plain, name))
 
-    read = _same(_coble.LogStream.read)
+        return property(look, doc=getattr(plain, name).__doc__)
+
+    return make
+
+
+def _same(function: Any, method: Any, owner: type, name: str) -> Any:
+    """Makes a method look like the one that it awaits."""
+    method.__name__, method.__qualname__, method.__doc__ = name, f"{owner.__name__}.{name}", function.__doc__
+    method.__signature__ = inspect.signature(function)
+    return method
+
+
+def _method(name: str) -> Callable[[type, type], Any]:
+    def make(owner: type, plain: type) -> Any:
+        function = getattr(plain, name)
+
+        async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return _wrap(await _call(function, self._opened(), *map(_unwrap, args), **_unwrapped(kwargs)))
+
+        return _same(function, method, owner, name)
+
+    return make
+
+
+def _opening(name: str, undo: _Undo) -> Callable[[type, type], Any]:
+    def make(owner: type, plain: type) -> Any:
+        function = getattr(plain, name)
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Opening:
+            async def call() -> Any:
+                return _wrap(await _call(function, self._opened(), *map(_unwrap, args), undo=undo, **_unwrapped(kwargs)))
+
+            return Opening(call)
+
+        return _same(function, method, owner, name)
+
+    return make
+
+
+def _like(
+    plain: type, *, facts: str = "", looked_up: str = "", methods: str = "", openings: dict[str, _Undo] | None = None
+) -> Callable[[type], type]:
+    """Gives a class the members of the plain one."""
+
+    def decorate(owner: type) -> type:
+        owner.__doc__ = plain.__doc__
+        made: dict[str, Callable[[type, type], Any]] = {}
+        made.update((name, _fact(name)) for name in facts.split())
+        made.update((name, _looked_up(name)) for name in looked_up.split())
+        made.update((name, _method(name)) for name in methods.split())
+        made.update((name, _opening(name, undo)) for name, undo in (openings or {}).items())
+        for name, make in made.items():
+            setattr(owner, name, make(owner, plain))
+        return owner
+
+    return decorate
+
+
+def _discard(container: _coble.Container) -> None:
+    container.__exit__(None, None, None)
+
+
+class _Block(_Object):
+    """Something whose block ends as the plain one's does."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await _call(self._plain.__exit__, exc_type, exc_value, traceback)
+
+
+@_like(_coble.Process, facts="stdin stdout stderr args pid returncode warnings", methods="poll wait communicate send_signal terminate kill")
+class Process(_Block):
+    __slots__ = ()
+
+
+@_like(
+    _coble.Container,
+    facts="id short_id name",
+    looked_up="image image_id command created labels lifetime state exit_code",
+    methods="start stop kill wait wait_for remove inspect exec",
+    openings={"popen": _coble.Process.kill},
+)
+class Container(_Block):
+    __slots__ = ()
+
+    def logs(self, **options: Any) -> LogStream:
+        return LogStream(lambda: self._plain.logs(**options))
+
+
+_same(_coble.Container.logs, Container.logs, Container, "logs")
+
+
+@_like(
+    _coble.Containers,
+    methods="list get",
+    openings={"create": _discard, "run": _discard},
+)
+class Containers(_Object):
+    __slots__ = ()
+
+
+@_like(
+    _coble.Image,
+    facts="id short_id digest created size architecture os labels",
+    looked_up="references",
+    methods="inspect history tag remove",
+)
+class Image(_Object):
+    __slots__ = ()
+
+
+@_like(_coble.Images, methods="load import_rootfs from_host list get inspect history tag untag remove")
+class Images(_Object):
+    __slots__ = ()
+
+
+@_like(_coble.Engine, methods="run info doctor verify")
+class Engine(_Block):
+    __slots__ = ("_options",)
+
+    def __init__(self, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> None:
+        super().__init__(None)
+        self._options = (data_root, run_root, rootless)
+
+    async def _open(self) -> Engine:
+        if self._plain is None:
+            self._plain = await _call(_coble.Engine, *self._options, undo=_coble.Engine.close)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Engine]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Engine:
+        return await self._open()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._plain is not None:
+            await _call(self._plain.close)
+
+    def _opened(self) -> Any:
+        if self._plain is None:
+            raise _coble.InvalidStateError("the engine is not open: await it, or use it with async with")
+        return self._plain
+
+    @property
+    def images(self) -> Images:
+        return Images(self._opened().images)
+
+    @property
+    def containers(self) -> Containers:
+        return Containers(self._opened().containers)
+
+
+class LogStream:
+    """A container's output: an asynchronous iterator of records, and an asynchronous context manager. It is opened when it is first used, or
+    awaited."""
+
+    def __init__(self, open_it: Callable[[], _coble.LogStream]) -> None:
+        self._open_it = open_it
+        self._plain: _coble.LogStream | None = None
+        self._closed = False
+
+    async def _stream(self) -> _coble.LogStream:
+        if self._plain is None:
+            self._plain = await _call(self._open_it)
+        return self._plain
+
+    async def _opened(self) -> LogStream:
+        await self._stream()
+        return self
+
+    def __await__(self) -> Generator[Any, None, LogStream]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> LogStream:
+        return await self._opened()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
 
     def __aiter__(self) -> LogStream:
         return self
 
-    async def __anext__(self) -> LogRecord:
-        record = await self.read()
+    async def __anext__(self) -> _coble.LogRecord:
+        record = await self.next()
         if record is None:
             raise StopAsyncIteration
         return record
 
-    def close(self) -> None:
-        """Closes the stream; iterating over it ends."""
-        self._sync.close()
+    async def next(self, timeout: float | None = None) -> _coble.LogRecord | None:
+        """The next record; None at the end. Raises `TimeoutError`."""
+        if self._closed:
+            return None
+        stream = await self._stream()
+        ahead = stream._ahead()
+        if ahead is not None:
+            return ahead
+        record: _coble.LogRecord | None = await _call(stream.next, timeout)
+        return record
+
+    async def read(self) -> bytes:
+        """All the bytes until the end."""
+        if self._closed:
+            return b""
+        data: bytes = await _call((await self._stream()).read)
+        return data
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The whole lines, without their ends. The streams are put together separately."""
+        if self._closed:
+            return
+        lines = (await self._stream()).lines()
+        while True:
+            line: bytes | None = lines._ahead()
+            if line is None:
+                line = await _call(next, lines, None)
+            if line is None:
+                return
+            yield line
+
+    async def close(self) -> None:
+        """Ends the stream, also for a task that waits in it."""
+        self._closed = True
+        if self._plain is not None:
+            await _call(self._plain.close)
 
     @property
     def closed(self) -> bool:
-        """Whether it is closed."""
-        return self._sync.closed
-
-    async def __aenter__(self) -> LogStream:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        """Whether it was closed."""
+        return self._closed
 
 
-class Process(_Wrapper[_sync_process.Process]):
-    """A program started with `popen`. Its streams are real files; `communicate` reads and writes them."""
-
-    poll = _same(_sync_process.Process.poll)
-    wait = _same(_sync_process.Process.wait)
-    communicate = _same(_sync_process.Process.communicate)
-    send_signal = _same(_sync_process.Process.send_signal)
-    kill = _same(_sync_process.Process.kill)
-    terminate = _same(_sync_process.Process.terminate)
-
-    @property
-    def pid(self) -> int:
-        """Its process id on the host."""
-        return self._sync.pid
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit code, once it was seen."""
-        return self._sync.returncode
-
-    @property
-    def stdin(self) -> IO[bytes] | None:
-        """The write end of standard input."""
-        return self._sync.stdin
-
-    @property
-    def stdout(self) -> IO[bytes] | None:
-        """The read end of standard output."""
-        return self._sync.stdout
-
-    @property
-    def stderr(self) -> IO[bytes] | None:
-        """The read end of standard error."""
-        return self._sync.stderr
-
-    async def __aenter__(self) -> Process:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await _call(partial(self._sync.__exit__, kind, error, traceback))
+async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> _coble.Report:
+    """Looks at what the host has and lacks, as `coble.doctor`."""
+    report: _coble.Report = await _call(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless)
+    return report
 
 
-class Container(_Wrapper[_coble.Container]):
-    """A container. As an asynchronous context manager it stops and removes it at the end, whatever happened."""
+_same(_coble.Engine.close, Engine.close, Engine, "close")
 
-    start = _same(_coble.Container.start)
-    wait = _same(_coble.Container.wait)
-    stop = _same(_coble.Container.stop)
-    kill = _same(_coble.Container.kill)
-    remove = _same(_coble.Container.remove)
-    inspect = _same(_coble.Container.inspect)
-    logs = _wrapped(_coble.Container.logs, LogStream)
-    exec = _same(_coble.Container.exec)
-    popen = _wrapped(_coble.Container.popen, Process)
-
-    @property
-    def id(self) -> str:
-        """64 hexadecimal digits."""
-        return self._sync.id
-
-    @property
-    def short_id(self) -> str:
-        """The first twelve digits of the id."""
-        return self._sync.short_id
-
-    @property
-    def name(self) -> str:
-        """The name."""
-        return self._sync.name
-
-    @property
-    def state(self) -> str:
-        """Its state now. Asks the store, which takes well under a millisecond."""
-        return self._sync.state
-
-    async def __aenter__(self) -> Container:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await _call(partial(self._sync.__exit__, kind, error, traceback))
-
-
-class Containers(_Wrapper[_coble.Containers]):
-    """The containers of an engine."""
-
-    create = _wrapped(_coble.Containers.create, Container)
-    run = _wrapped(_coble.Containers.run, Container)
-    get = _wrapped(_coble.Containers.get, Container)
-    list = _same(_coble.Containers.list)
-
-
-class Image(_Wrapper[_coble.Image]):
-    """An image of the store, as it was when it was looked up."""
-
-    inspect = _same(_coble.Image.inspect)
-    history = _same(_coble.Image.history)
-    tag = _same(_coble.Image.tag)
-    remove = _same(_coble.Image.remove)
-
-    @property
-    def id(self) -> str:
-        """Digest of the configuration: what docker calls the image id."""
-        return self._sync.id
-
-    @property
-    def short_id(self) -> str:
-        """The first twelve digits of the id."""
-        return self._sync.short_id
-
-    @property
-    def digest(self) -> str:
-        """Digest of the manifest."""
-        return self._sync.digest
-
-    @property
-    def references(self) -> list[str]:
-        """Canonical references that name it."""
-        return self._sync.references
-
-    @property
-    def created(self) -> str | None:
-        """When it was made, RFC 3339, as the image says."""
-        return self._sync.created
-
-    @property
-    def size(self) -> int:
-        """Bytes of its blobs."""
-        return self._sync.size
-
-    @property
-    def architecture(self) -> str:
-        """CPU architecture, such as `amd64`."""
-        return self._sync.architecture
-
-    @property
-    def os(self) -> str:
-        """Operating system, such as `linux`."""
-        return self._sync.os
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Labels."""
-        return self._sync.labels
-
-
-def _images(images: list[_coble.Image]) -> list[Image]:
-    return [Image(image) for image in images]
-
-
-class Images(_Wrapper[_coble.Images]):
-    """The images of an engine."""
-
-    load = _wrapped(_coble.Images.load, _images)
-    import_rootfs = _wrapped(_coble.Images.import_rootfs, Image)
-    from_host = _wrapped(_coble.Images.from_host, Image)
-    list = _wrapped(_coble.Images.list, _images)
-    get = _wrapped(_coble.Images.get, Image)
-    inspect = _same(_coble.Images.inspect)
-    history = _same(_coble.Images.history)
-    tag = _same(_coble.Images.tag)
-    untag = _same(_coble.Images.untag)
-    remove = _same(_coble.Images.remove)
-
-
-class Engine(_Over[_coble.Engine]):
-    """A container engine in this process. Opened by `async with` or by `await engine.open()`."""
-
-    def __init__(
-        self,
-        *,
-        data_root: str | PathLike[str] | None = None,
-        run_root: str | PathLike[str] | None = None,
-        rootless: bool | None = None,
-    ) -> None:
-        self._options = partial(_coble.Engine, data_root=data_root, run_root=run_root, rootless=rootless)
-        self._engine: _coble.Engine | None = None
-
-    @property
-    def _sync(self) -> _coble.Engine:
-        if self._engine is None:
-            raise _coble.ClosedError('the engine is not open: use "async with", or await open()')
-        return self._engine
-
-    async def open(self) -> Engine:
-        """Opens the store, making it if it is not there. Opening it again does nothing."""
-        if self._engine is None:
-            self._engine = await _call(self._options)
-        return self
-
-    @property
-    def images(self) -> Images:
-        """The images of the store."""
-        return Images(self._sync.images)
-
-    @property
-    def containers(self) -> Containers:
-        """The containers of the store."""
-        return Containers(self._sync.containers)
-
-    async def close(self) -> None:
-        """Closes the engine. Closing again does nothing."""
-        if self._engine is not None:
-            await _call(self._engine.close)
-
-    async def __aenter__(self) -> Engine:
-        return await self.open()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return "<coble.aio.Engine>"
-
-    run = _same(_coble.Engine.run)
-    info = _same(_coble.Engine.info)
-    doctor = _same(_coble.Engine.doctor)
-    verify = _same(_coble.Engine.verify)
-
-
-async def doctor(
-    *,
-    data_root: str | PathLike[str] | None = None,
-    run_root: str | PathLike[str] | None = None,
-    rootless: bool | None = None,
-) -> Report:
-    """Looks at the host, also when no engine can be opened."""
-    return await _call(partial(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless))
+_WRAPPERS: dict[type, Callable[[Any], Any]] = {
+    _coble.Container: Container,
+    _coble.Process: Process,
+    _coble.Image: Image,
+}
