@@ -169,10 +169,10 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
     if let Some(found) = by_reference(connection, &reference)? {
         return Ok(found);
     }
-    if is_hex(text) {
-        if let Some(found) = by_prefix(connection, text, text)? {
-            return Ok(found);
-        }
+    if is_hex(text)
+        && let Some(found) = by_prefix(connection, text, text)?
+    {
+        return Ok(found);
     }
     Err(not_found(text))
 }
@@ -289,11 +289,6 @@ pub(crate) fn layers(connection: &Connection, id: &str) -> Result<Vec<LayerRow>>
         });
     }
     Ok(layers)
-}
-
-/// How many images there are.
-pub(crate) fn count(connection: &Connection) -> Result<u64> {
-    Ok(unsigned(connection.query_row("SELECT count(*) FROM images", [], |row| row.get(0))?))
 }
 
 /// What `index.json` has to list: one entry for each name, and one for each image without a name.

@@ -269,6 +269,7 @@ impl Engine {
                 .collect(),
             shm_size: 1 << 20,
             readonly_root: options.readonly_root,
+            cgroup_home: None,
             cgroup_procs: options.cgroup.iter().map(|fd| list.push(fd.as_fd())).collect(),
             cgroup_view: options.view,
             stdio,
@@ -341,7 +342,17 @@ impl Engine {
     }
 
     pub fn socket(&self) -> UnixStream {
-        let socket = UnixStream::connect(self.path("run/ctl")).unwrap();
+        let path = self.path("run/ctl");
+        let connect = || {
+            if self.rootless {
+                // Of this thread only; the monitor answers nobody but its own user.
+                let (uid, gid) = (rustix::thread::Uid::from_raw(USER), rustix::thread::Gid::from_raw(USER));
+                rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+                rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            }
+            UnixStream::connect(&path).unwrap()
+        };
+        let socket = std::thread::scope(|scope| scope.spawn(connect).join().unwrap());
         socket.set_read_timeout(Some(Duration::from_secs(PATIENCE as u64))).unwrap();
         socket
     }
