@@ -3,8 +3,6 @@
 //! [`watch`] ties the process to the engine's end of the control socket, then [`run`] confines the process for good and does the
 //! job. Nothing of an archive is looked at before the sandbox is complete. This module is not for deciding what is applied where: the engine does that.
 
-#![allow(unsafe_code)]
-
 mod sandbox;
 mod seccomp;
 mod watch;
@@ -18,9 +16,7 @@ pub(crate) use watch::watch;
 
 /// Does the job. The process is confined afterwards, whatever came out: all that is left to do is to report and to exit.
 pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
-    let take = |fds: &mut Fds, index| {
-        fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"))
-    };
+    let take = |fds: &mut Fds, index| fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"));
     match work {
         ArchiveWork::Apply { target, input, lower, userxattr, limits } => {
             let target = take(fds, target)?;

@@ -70,7 +70,7 @@ fn open(path: impl AsRef<Path>) -> OwnedFd {
 }
 
 /// Descriptors as they come with a message.
-fn send(work: impl FnOnce(&mut FdList<'_>) -> ArchiveWork, fds: &[OwnedFd]) -> (ArchiveWork, Fds) {
+fn send<'a>(fds: &'a [OwnedFd], work: impl FnOnce(&mut FdList<'a>) -> ArchiveWork) -> (ArchiveWork, Fds) {
     let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut list = FdList::default();
     let work = work(&mut list);
@@ -80,16 +80,15 @@ fn send(work: impl FnOnce(&mut FdList<'_>) -> ArchiveWork, fds: &[OwnedFd]) -> (
 }
 
 fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
-    let fds =
-        [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
+    let fds = [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
     let (work, mut received) = send(
+        &fds,
         |list| {
             let target = list.push(fds[0].as_fd());
             let input = list.push(fds[1].as_fd());
             let lower = vec![list.push(fds[2].as_fd())];
             ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
         },
-        &fds,
     );
     drop(fds);
     super::run(work, &mut received)
@@ -98,11 +97,11 @@ fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
 fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
     let fds = [open(directory)];
     let (work, mut received) = send(
+        &fds,
         |list| ArchiveWork::Remove {
             parent: list.push(fds[0].as_fd()),
             names: ["tree", "missing", "file"].map(String::from).to_vec(),
         },
-        &fds,
     );
     drop(fds);
     super::run(work, &mut received)
@@ -116,9 +115,7 @@ fn confined(directory: &Path) {
     let (target, lower) = super::sandbox::enter_apply(target, lower, true).unwrap();
     assert_eq!(rustix::fs::fstat(&target).unwrap().st_ino, inside);
     let open = |dir: &OwnedFd, path: &str| rustix::fs::openat(dir, path, OFlags::RDONLY, Mode::empty());
-    for path in
-        ["/etc/passwd", "/proc/self/status", "../canary", "../../../../../../etc/passwd", "/../canary"]
-    {
+    for path in ["/etc/passwd", "/proc/self/status", "../canary", "../../../../../../etc/passwd", "/../canary"] {
         assert_eq!(open(&target, path).unwrap_err(), Errno::NOENT, "{path}");
         assert_eq!(open(&lower[0], path).unwrap_err(), Errno::NOENT, "{path}");
     }
@@ -126,13 +123,12 @@ fn confined(directory: &Path) {
     let create = rustix::fs::openat(&lower[0], "new", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
     assert_eq!(create.unwrap_err(), Errno::ROFS);
     // Nothing else is open but the standard streams and the two.
-    let leads_out =
-        (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != lower[0].as_raw_fd()).filter(|&fd| {
-            // SAFETY: asks about a number; nothing happens to a descriptor.
-            let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-            // SAFETY: `stat` is valid.
-            unsafe { libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR }
-        });
+    let leads_out = (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != lower[0].as_raw_fd()).filter(|&fd| {
+        // SAFETY: asks about a number; nothing happens to a descriptor.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is valid.
+        unsafe { libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR }
+    });
     assert_eq!(leads_out.count(), 0);
     give_up_checks();
     let sets = rustix::thread::capabilities(None).unwrap();
@@ -358,11 +354,8 @@ fn watch_forever() {
 fn the_worker_ends_with_the_engine() {
     let temp = tempfile::tempdir().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut child = command("watch", temp.path(), &[])
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        command("watch", temp.path(), &[]).stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("watching")));
     rustix::io::write(&ours, b"not the end").unwrap();
