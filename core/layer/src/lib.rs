@@ -18,6 +18,8 @@ mod error;
 mod path;
 mod stream;
 mod tar;
+#[cfg(test)]
+mod testing;
 mod tree;
 
 pub use apply::{Applied, Applier, Options, Warning, WarningKind, xattr};

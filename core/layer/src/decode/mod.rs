@@ -212,3 +212,6 @@ impl<R: Read> Decoder<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
