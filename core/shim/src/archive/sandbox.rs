@@ -1,0 +1,192 @@
+//! The sandbox of the archive role. After it, the process
+//!
+//! - sees nothing but its directory, and read-only clones of the lower layers that have no way up; no descriptor leads elsewhere;
+//! - has the capabilities that giving owners, modes and nodes takes, and not one more;
+//! - makes only the system calls of [`seccomp`](super::seccomp);
+//! - has bounded memory, and leaves no core file.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{Failure, Step};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, UnshareFlags};
+
+use super::seccomp;
+
+/// Memory beyond what the process has when it starts: the largest window of zstd or dictionary of xz (128 MiB each,
+/// of which one is used), and room for everything else.
+const MEMORY: u64 = 192 << 20;
+
+/// `struct mount_attr` of `mount_setattr(2)`.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const READ_ONLY: u64 = 0x1;
+/// No set-id programs, no devices, no programs at all. Nodes can be made there nevertheless, only not opened.
+const INERT: u64 = 0x2 | 0x4 | 0x8;
+
+fn fail(errno: Errno, object: &str) -> Failure {
+    Failure::new(Step::Sandbox, errno.raw_os_error(), object)
+}
+
+/// Confines the process to the target. Returns it and the lower layers, opened anew in there.
+pub(super) fn enter_apply(
+    target: OwnedFd,
+    lower: Vec<OwnedFd>,
+    userxattr: bool,
+) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+    let mut capabilities = CapabilitySet::CHOWN
+        | CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::MKNOD
+        | CapabilitySet::SETFCAP;
+    if !userxattr {
+        // Reading and writing `trusted.overlay.opaque` takes it. What else it would allow (mounts, namespaces, ioctls, bpf) is beyond the
+        // filter of system calls.
+        capabilities |= CapabilitySet::SYS_ADMIN;
+    }
+    let memory = memory_limit();
+    // The descriptors come from the mount namespace that is being left, where nothing can be mounted by us. The working directory
+    // moves along into the new one.
+    rustix::process::fchdir(&target).map_err(|errno| fail(errno, "fchdir"))?;
+    // SAFETY: only the mount namespace and the file system context are unshared; descriptors stay valid.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.map_err(|errno| fail(errno, "unshare"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).map_err(|errno| fail(errno, "mount propagation"))?;
+    let lower = lower.iter().map(|fd| detach(fd.as_fd())).collect::<Result<Vec<_>, _>>()?;
+    drop(target);
+    pivot()?;
+    let target = open_root()?;
+    confine(capabilities, memory)?;
+    Ok((target, lower))
+}
+
+/// Confines the process to the directory in which something is removed.
+///
+/// Nothing is parsed, and the walk goes by descriptors, so this one takes the cheaper way: it stands on the way of every removal of a container.
+pub(super) fn enter_remove(parent: OwnedFd) -> Result<OwnedFd, Failure> {
+    let memory = memory_limit();
+    rustix::process::fchdir(&parent).map_err(|errno| fail(errno, "fchdir"))?;
+    drop(parent);
+    rustix::process::chroot(".").map_err(|errno| fail(errno, "chroot"))?;
+    let parent = open_root()?;
+    confine(CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER, memory)?;
+    Ok(parent)
+}
+
+fn open_root() -> Result<OwnedFd, Failure> {
+    rustix::process::chdir("/").map_err(|errno| fail(errno, "chdir"))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, "/", flags, Mode::empty()).map_err(|errno| fail(errno, "open of the new root"))
+}
+
+/// A read-only clone of a directory's mount with the directory as its root: `..` ends there.
+fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = rustix::fs::readlinkat(CWD, &*name, Vec::new())
+        .map_err(|errno| fail(errno, "path of a lower layer"))?;
+    let found = rustix::fs::openat2(
+        CWD,
+        &path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    );
+    let found = found.map_err(|errno| fail(errno, "lower layer"))?;
+    let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    if identity(found.as_fd()) != identity(fd) {
+        return Err(fail(Errno::STALE, "lower layer"));
+    }
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let clone =
+        rustix::mount::open_tree(&found, "", flags).map_err(|errno| fail(errno, "mount of a lower layer"))?;
+    set_mount(&clone, INERT | READ_ONLY)?;
+    Ok(clone)
+}
+
+/// Makes the working directory the root, and lets go of everything else.
+fn pivot() -> Result<(), Failure> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let clone =
+        rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
+    set_mount(&clone, INERT)?;
+    rustix::mount::move_mount(&clone, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|errno| fail(errno, "mount of the target"))?;
+    rustix::process::fchdir(&clone).map_err(|errno| fail(errno, "fchdir"))?;
+    rustix::process::pivot_root(".", ".").map_err(|errno| fail(errno, "pivot_root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(|errno| fail(errno, "unmount of the old root"))
+}
+
+fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {
+    let attr = MountAttr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor itself; `attr` is the structure whose size is given.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if result != 0 {
+        let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        return Err(Failure::new(Step::Sandbox, errno, "mount attributes"));
+    }
+    Ok(())
+}
+
+/// The bound on the address space: what is in use now and what the work may take.
+fn memory_limit() -> u64 {
+    let mut text = [0; 64];
+    let used = rustix::fs::openat(CWD, "/proc/self/statm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|fd| rustix::io::read(fd, &mut text[..]))
+        .ok()
+        .and_then(|length| text.get(..length))
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .and_then(|text| text.split_ascii_whitespace().next())
+        .and_then(|pages| pages.parse::<u64>().ok());
+    // SAFETY: asks for a constant.
+    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
+    // Without procfs, more than any build of this program is large.
+    used.map_or(64 << 20, |pages| pages.saturating_mul(page)).saturating_add(MEMORY)
+}
+
+/// Limits, capabilities and the filter: what can be given up anywhere.
+fn confine(capabilities: CapabilitySet, memory: u64) -> Result<(), Failure> {
+    rustix::process::umask(Mode::empty());
+    limit(Resource::Core, 0)?;
+    limit(Resource::As, memory)?;
+    // Deep directories and many lower layers take descriptors.
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum })
+        .map_err(|errno| fail(errno, "descriptor limit"))?;
+    // What the process does not have it can do without: the device nodes of a layer, for example, are left out then.
+    let mut sets = rustix::thread::capabilities(None).map_err(|errno| fail(errno, "capabilities"))?;
+    sets.permitted &= capabilities;
+    sets.effective = sets.permitted;
+    sets.inheritable = CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, sets).map_err(|errno| fail(errno, "capabilities"))?;
+    rustix::thread::set_no_new_privs(true).map_err(|errno| fail(errno, "no_new_privs"))?;
+    seccomp::install()
+}
+
+/// Lowers a limit, never raises it.
+fn limit(resource: Resource, most: u64) -> Result<(), Failure> {
+    let old = rustix::process::getrlimit(resource);
+    let maximum = Some(old.maximum.map_or(most, |old| old.min(most)));
+    rustix::process::setrlimit(resource, Rlimit { current: maximum, maximum })
+        .map_err(|errno| fail(errno, "resource limit"))
+}
