@@ -303,7 +303,7 @@ fn trees_are_removed() {
         fs::write(temp.path().join("tree/work/work/x/file"), b"").unwrap();
         fs::write(temp.path().join("file"), b"").unwrap();
         std::os::unix::fs::symlink("../../canary", temp.path().join("tree/work/link")).unwrap();
-        for (path, mode) in [("tree/work/work", 0), ("tree/work", 0o555), ("tree", 0o100)] {
+        for (path, mode) in [("tree/work/work", 0o000), ("tree/work", 0o555), ("tree", 0o100)] {
             fs::set_permissions(temp.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
         }
         let said = worker_says("remove", temp.path(), wrapper);
