@@ -285,7 +285,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir_all(temp.path().join("work/work/x")).unwrap();
         fs::write(temp.path().join("work/work/f"), b"").unwrap();
-        fs::set_permissions(temp.path().join("work/work"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(temp.path().join("work/work"), fs::Permissions::from_mode(0o000)).unwrap();
         fs::set_permissions(temp.path().join("work"), fs::Permissions::from_mode(0o555)).unwrap();
         remove(temp.path(), "work").unwrap();
         assert!(!temp.path().join("work").exists());

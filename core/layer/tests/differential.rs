@@ -1,5 +1,7 @@
 //! What this parser accepts, GNU tar and Python's tarfile understand in the same way. What it refuses may be anything.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -120,7 +122,14 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 /// None if it complains.
 fn gnu(path: &Path) -> Option<Vec<Line>> {
     let output = Command::new("tar")
-        .args(["--list", "--verbose", "--numeric-owner", "--quoting-style=escape", "--absolute-names", "--utc"])
+        .args([
+            "--list",
+            "--verbose",
+            "--numeric-owner",
+            "--quoting-style=escape",
+            "--absolute-names",
+            "--utc",
+        ])
         .arg("--file")
         .arg(path)
         .env("LC_ALL", "C")
@@ -143,13 +152,21 @@ fn gnu(path: &Path) -> Option<Vec<Line>> {
         let rest = &rest[1..];
         // C is a contiguous file, which is a file.
         let kind = if line[0] == b'C' { '-' } else { char::from(line[0]) };
-        let size = if matches!(kind, 'c' | 'b') { 0 } else { std::str::from_utf8(words[2]).unwrap().parse().unwrap() };
+        let size = if matches!(kind, 'c' | 'b') {
+            0
+        } else {
+            std::str::from_utf8(words[2]).unwrap().parse().unwrap()
+        };
         let between: &[u8] = match kind {
             'l' => b" -> ",
             'h' => b" link to ",
             _ => b"",
         };
-        let at = if between.is_empty() { None } else { rest.windows(between.len()).position(|part| part == between) };
+        let at = if between.is_empty() {
+            None
+        } else {
+            rest.windows(between.len()).position(|part| part == between)
+        };
         let (name, link) = at.map_or((rest, &b""[..]), |at| (&rest[..at], &rest[at + between.len()..]));
         lines.push((trimmed(&unescape(name)), kind, size, unescape(link)));
     }
@@ -198,23 +215,51 @@ fn corpus() -> Vec<Tar> {
     let mut map = b"2\n1024\n512\n4096\n0\n".to_vec();
     map.resize(1024, 0);
     let mut corpus = vec![
-        Tar::new().dir("d/").file("d/f", &[1; 1300]).symlink("d/l", "../x").hard_link("d/h", "d/f").file("e", b""),
-        Tar::new().entry(Head::new(b'3', "c").device(1, 3)).entry(Head::new(b'4', "b").device(8, 1)).entry(Head::new(b'6', "p")),
+        Tar::new()
+            .dir("d/")
+            .file("d/f", &[1; 1300])
+            .symlink("d/l", "../x")
+            .hard_link("d/h", "d/f")
+            .file("e", b""),
+        Tar::new()
+            .entry(Head::new(b'3', "c").device(1, 3))
+            .entry(Head::new(b'4', "b").device(8, 1))
+            .entry(Head::new(b'6', "p")),
         Tar::new().data(Head::new(0, "v7").magic(V7), b"x").entry(Head::new(0, "v7dir/").magic(V7)),
         Tar::new().data(Head::new(b'7', "contiguous"), b"x").file("after", b""),
         Tar::new().data(Head::new(b'0', "f").prefix("pre/fix"), b"x"),
         Tar::new().data(Head::new(b'0', "f").prefix(&"p".repeat(155)), b"x").file("after", b""),
         Tar::new().file("outer", &nested).file("after", b"x"),
-        Tar::new().pax(&[("size", b"512")]).raw(&Head::new(b'0', "a").size(0).block(), &smuggled).file("after", b"x"),
-        Tar::new().pax(&[("size", b"0")]).raw(&Head::new(b'0', "a").size(512).block(), b"").file("after", b"x"),
-        Tar::new().pax(&[("size", b"512")]).raw(&Head::new(b'5', "d").size(0).block(), &smuggled).file("after", b"x"),
+        Tar::new()
+            .pax(&[("size", b"512")])
+            .raw(&Head::new(b'0', "a").size(0).block(), &smuggled)
+            .file("after", b"x"),
+        Tar::new()
+            .pax(&[("size", b"0")])
+            .raw(&Head::new(b'0', "a").size(512).block(), b"")
+            .file("after", b"x"),
+        Tar::new()
+            .pax(&[("size", b"512")])
+            .raw(&Head::new(b'5', "d").size(0).block(), &smuggled)
+            .file("after", b"x"),
         Tar::new().raw(&Head::new(b'5', "d").size(512).block(), &smuggled).file("after", b"x"),
         Tar::new().raw(&Head::new(b'1', "h").link("d").size(512).block(), &smuggled).file("after", b"x"),
         Tar::new().raw(&Head::new(b'2', "l").link("d").size(512).block(), &smuggled).file("after", b"x"),
-        Tar::new().pax(&[("size", b"512")]).long(b'L', long.as_bytes()).raw(&Head::new(b'0', "a").size(0).block(), &smuggled),
-        Tar::new().long(b'L', long.as_bytes()).pax(&[("size", b"1"), ("mtime", b"1")]).file("a", b"x").file("after", b""),
+        Tar::new()
+            .pax(&[("size", b"512")])
+            .long(b'L', long.as_bytes())
+            .raw(&Head::new(b'0', "a").size(0).block(), &smuggled),
+        Tar::new()
+            .long(b'L', long.as_bytes())
+            .pax(&[("size", b"1"), ("mtime", b"1")])
+            .file("a", b"x")
+            .file("after", b""),
         Tar::new().long(b'L', long.as_bytes()).pax(&[("path", b"pax")]).file("a", b"x"),
-        Tar::new().long(b'L', long.as_bytes()).long(b'K', long.as_bytes()).symlink("a", "b").file("after", b""),
+        Tar::new()
+            .long(b'L', long.as_bytes())
+            .long(b'K', long.as_bytes())
+            .symlink("a", "b")
+            .file("after", b""),
         Tar::new().long(b'L', b"a").long(b'L', b"b").file("c", b""),
         Tar::new().long(b'L', b"a\0b").file("c", b""),
         Tar::new().pax(&[("path", b"one"), ("path", b"two")]).file("a", b""),
@@ -252,12 +297,22 @@ fn corpus() -> Vec<Tar> {
         old_sparse(&[(0, 100), (4096, 512)], 4608, &[7; 612]),
         old_sparse(&[(4096, 512), (0, 512)], 4608, &[7; 1024]),
         old_sparse(&[(0, 512)], 512, &[7; 1024]),
-        sparse_records(b"0", &[("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", b"4096")]).file("x", &map).file("after", b""),
-        sparse_records(b"0", &[("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", b"4096"), ("GNU.sparse.map", b"0,1")])
-            .file("x", &map),
+        sparse_records(b"0", &[("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", b"4096")])
+            .file("x", &map)
+            .file("after", b""),
+        sparse_records(
+            b"0",
+            &[("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", b"4096"), ("GNU.sparse.map", b"0,1")],
+        )
+        .file("x", &map),
         sparse_records(b"1", &[("GNU.sparse.name", b"s"), ("GNU.sparse.realsize", b"4096")]).file("x", &map),
         Tar::new()
-            .pax(&[("GNU.sparse.size", b"4096"), ("GNU.sparse.numblocks", b"1"), ("GNU.sparse.name", b"s"), ("GNU.sparse.map", b"0,512")])
+            .pax(&[
+                ("GNU.sparse.size", b"4096"),
+                ("GNU.sparse.numblocks", b"1"),
+                ("GNU.sparse.name", b"s"),
+                ("GNU.sparse.map", b"0,512"),
+            ])
             .file("x", &[7; 512])
             .file("after", b""),
         Tar::new().entry(Head::new(b'V', "label")).file("a", b""),
@@ -282,8 +337,10 @@ fn others_see_the_same_entries_or_we_refuse() {
             let mut archive = tar.clone().end();
             for _ in 0..1 + random.below(2) {
                 let blocks = archive.len() / 512;
-                let at = random.below(blocks) * 512 + [random.below(512), 124 + random.below(12), 156, random.below(100)][random.below(4)];
-                archive[at] = [b'0' + random.below(8) as u8, 0, b' ', b'x', b'/', b'5', b'L', b'g'][random.below(8)];
+                let at = random.below(blocks) * 512
+                    + [random.below(512), 124 + random.below(12), 156, random.below(100)][random.below(4)];
+                archive[at] =
+                    [b'0' + random.below(8) as u8, 0, b' ', b'x', b'/', b'5', b'L', b'g'][random.below(8)];
             }
             for block in archive.chunks_exact_mut(512) {
                 let block: &mut [u8; 512] = block.try_into().unwrap();

@@ -56,7 +56,13 @@ impl World {
         for path in [dir.clone(), dir.join("file"), dir.join("link")] {
             let stat = fs::symlink_metadata(&path).unwrap();
             let change = (stat.ctime(), stat.ctime_nsec());
-            text += &format!("{path:?} {:o} {} {} {} {change:?}\n", stat.mode(), stat.uid(), stat.nlink(), stat.mtime());
+            text += &format!(
+                "{path:?} {:o} {} {} {} {change:?}\n",
+                stat.mode(),
+                stat.uid(),
+                stat.nlink(),
+                stat.mtime()
+            );
         }
         let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         text + &format!("{} {:?}", names.len(), fs::read(dir.join("file")).unwrap())
@@ -69,7 +75,8 @@ impl World {
     fn apply_with(&mut self, archive: &[u8], limits: Limits) -> Result<(Applied, Summary), Error> {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
         // The sandbox gives clones of mounts, which are descriptors of this sort.
-        let name = |path: PathBuf| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let name =
+            |path: PathBuf| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let target = self.layer(self.layers);
         fs::create_dir(&target).unwrap();
         let lower = (0..self.layers).rev().map(|index| name(self.layer(index))).collect();
@@ -112,7 +119,8 @@ impl World {
     }
 
     fn is_whiteout(&self, path: &str) -> bool {
-        fs::symlink_metadata(self.at(path)).is_ok_and(|stat| stat.file_type().is_char_device() && stat.rdev() == 0)
+        fs::symlink_metadata(self.at(path))
+            .is_ok_and(|stat| stat.file_type().is_char_device() && stat.rdev() == 0)
     }
 
     fn opaque(&self, path: &str) -> bool {
@@ -128,14 +136,16 @@ impl World {
             fs::create_dir_all(&path).unwrap();
             path
         });
-        let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
         let merged = &merged;
         // A thread of its own, with a mount namespace of its own, which goes with it.
         std::thread::scope(|scope| {
             let seen = scope.spawn(move || {
                 #[allow(deprecated)]
                 rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).unwrap();
-                let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+                let private =
+                    rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
                 rustix::mount::mount_change("/", private).unwrap();
                 let options = std::ffi::CString::new(options).unwrap();
                 let flags = rustix::mount::MountFlags::empty();
@@ -203,7 +213,10 @@ fn all_kinds_of_entries_get_all_their_attributes() {
             .entry(Head::new(b'0', "t/socket").mode(0o140777)),
     );
     assert_eq!((applied.entries, applied.content_bytes), (11, 14));
-    assert_eq!(applied.warnings, [Warning { kind: WarningKind::Socket, errno: 0, object: b"t/socket".to_vec() }]);
+    assert_eq!(
+        applied.warnings,
+        [Warning { kind: WarningKind::Socket, errno: 0, object: b"t/socket".to_vec() }]
+    );
     let look = |path: &str| {
         let stat = world.stat(path);
         (stat.mode() & 0o7777, stat.uid(), stat.gid(), stat.mtime())
@@ -355,7 +368,9 @@ fn hard_links_stay_in_the_layer() {
     // Names must not be resolved from the working directory either.
     std::env::set_current_dir(&canary).unwrap();
     let file = [&world.canary_bytes()[..], b"/file"].concat();
-    for target in [&file[..], b"../canary/file", b"file", b"/file", b"../file", b"a/../file", b"absent", b"./absent/x"] {
+    for target in
+        [&file[..], b"../canary/file", b"file", b"/file", b"../file", b"a/../file", b"absent", b"./absent/x"]
+    {
         world.refuse(Tar::new().hard_link("h", target));
     }
     let outside = world.canary_bytes();
@@ -414,7 +429,10 @@ fn hard_links_to_lower_layers_are_copies() {
     world.refuse(Tar::new().file(".wh..wh..opq", b"").hard_link("h", "o/x"));
     world.apply(Tar::new().hard_link("h", "d/f").hard_link("n/out", "d/out").hard_link("p", "d/fifo"));
     let stat = world.stat("h");
-    assert_eq!((stat.mode() & 0o7777, stat.uid(), stat.gid(), stat.mtime(), stat.nlink()), (0o4711, 3, 4, 9, 1));
+    assert_eq!(
+        (stat.mode() & 0o7777, stat.uid(), stat.gid(), stat.mtime(), stat.nlink()),
+        (0o4711, 3, 4, 9, 1)
+    );
     assert_eq!(fs::read(world.at("h")).unwrap(), b"low");
     assert_eq!(xattr_of(&world.at("h"), "user.k").unwrap(), b"v");
     assert_eq!(fs::read_link(world.at("n/out")).unwrap().as_os_str(), OsStr::from_bytes(&outside));
@@ -500,7 +518,11 @@ fn opaque_directories_keep_their_siblings_in_any_order() {
     let base = || {
         let mut world = World::new();
         world.apply(
-            Tar::new().entry(Head::new(b'5', "d").mode(0o700).mtime(5)).file("d/old", b"1").dir("d/s").file("d/s/x", b"1"),
+            Tar::new()
+                .entry(Head::new(b'5', "d").mode(0o700).mtime(5))
+                .file("d/old", b"1")
+                .dir("d/s")
+                .file("d/s/x", b"1"),
         );
         world
     };
@@ -517,7 +539,10 @@ fn opaque_directories_keep_their_siblings_in_any_order() {
     }
     let mut world = base();
     world.apply(
-        Tar::new().file("d/.wh..wh..opq", b"").entry(Head::new(b'5', "d").mode(0o755).mtime(6)).file("d/n", b"2"),
+        Tar::new()
+            .file("d/.wh..wh..opq", b"")
+            .entry(Head::new(b'5', "d").mode(0o755).mtime(6))
+            .file("d/n", b"2"),
     );
     assert!(world.opaque("d"));
     assert_eq!((world.stat("d").mode() & 0o777, world.stat("d").mtime()), (0o755, 6));
@@ -633,7 +658,12 @@ fn missing_parents_look_as_below() {
             .file("k", b"now a file"),
     );
     world.apply(
-        Tar::new().file("a/b/c/f", b"1").file("w/v/f", b"1").file("o/p/f", b"1").file("k/f", b"1").file("q/f", b"1"),
+        Tar::new()
+            .file("a/b/c/f", b"1")
+            .file("w/v/f", b"1")
+            .file("o/p/f", b"1")
+            .file("k/f", b"1")
+            .file("q/f", b"1"),
     );
     let look = |path: &str| {
         let stat = world.stat(path);
@@ -708,7 +738,10 @@ fn attributes_follow_the_table() {
                 ("SCHILY.xattr.system.posix_acl_access", b"x"),
             ])
             .dir("d")
-            .pax(&[("SCHILY.xattr.trusted.overlay.metacopy", b""), ("SCHILY.xattr.security.capability", b"bad")])
+            .pax(&[
+                ("SCHILY.xattr.trusted.overlay.metacopy", b""),
+                ("SCHILY.xattr.security.capability", b"bad"),
+            ])
             .file("d/f", b"1")
             .pax(&[("SCHILY.xattr.user.x", b"1")])
             .symlink("l", "d"),
@@ -717,7 +750,9 @@ fn attributes_follow_the_table() {
     assert_eq!(applied.warnings.iter().filter(|warning| warning.kind == WarningKind::XattrPolicy).count(), 6);
     assert!(applied.warnings.iter().any(|warning| warning.object == b"d: trusted.overlay.redirect"));
     assert_eq!(xattr_of(&world.at("d"), "user.good").unwrap(), b"1");
-    for name in ["user.overlay.opaque", "trusted.overlay.opaque", "trusted.overlay.redirect", "security.selinux"] {
+    for name in
+        ["user.overlay.opaque", "trusted.overlay.opaque", "trusted.overlay.redirect", "security.selinux"]
+    {
         assert_eq!(xattr_of(&world.at("d"), name), None, "{name}");
     }
     assert_eq!(xattr_of(&world.at("d/f"), "trusted.overlay.metacopy"), None);
@@ -765,7 +800,11 @@ fn sparse_files_stay_sparse() {
     std::os::unix::fs::FileExt::read_exact_at(&copy, &mut end, size - 512).unwrap();
     assert_eq!(end, [b'B'; 512]);
     let bomb = Tar::new()
-        .pax(&[("GNU.sparse.size", b"4611686018427387904"), ("GNU.sparse.numblocks", b"0"), ("GNU.sparse.map", b"")])
+        .pax(&[
+            ("GNU.sparse.size", b"4611686018427387904"),
+            ("GNU.sparse.numblocks", b"0"),
+            ("GNU.sparse.map", b""),
+        ])
         .file("bomb", b"");
     assert!(matches!(world.apply_with(&bomb.end(), Limits::default()), Err(Error::Limit { .. })));
 }
@@ -829,10 +868,16 @@ fn the_target_has_to_be_empty_and_the_archive_whole() {
     let target = world.temp.path().join("target");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("x"), b"").unwrap();
-    let options =
-        Options { target: fs::File::open(&target).unwrap().into(), lower: Vec::new(), userxattr: false, sync: false };
+    let options = Options {
+        target: fs::File::open(&target).unwrap().into(),
+        lower: Vec::new(),
+        userxattr: false,
+        sync: false,
+    };
     let result = Applier::new(options, Limits::default());
-    assert!(matches!(result.err(), Some(Error::System { errno, .. }) if errno == Errno::NOTEMPTY.raw_os_error()));
+    assert!(
+        matches!(result.err(), Some(Error::System { errno, .. }) if errno == Errno::NOTEMPTY.raw_os_error())
+    );
     let mut world = World::new();
     let whole = Tar::new().file("a", &[1; 2000]).end();
     assert!(world.apply_with(&whole[..1500], Limits::default()).is_err());

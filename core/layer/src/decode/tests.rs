@@ -123,7 +123,11 @@ fn truncation_is_always_an_error() {
         let whole = compress(&data);
         for length in (10..whole.len()).step_by(13).chain(whole.len() - 12..whole.len()) {
             let result = decode(&whole[..length]);
-            assert!(matches!(result, Err(Error::Decode { .. })), "{format:?} {length} of {}: {result:?}", whole.len());
+            assert!(
+                matches!(result, Err(Error::Decode { .. })),
+                "{format:?} {length} of {}: {result:?}",
+                whole.len()
+            );
         }
     }
 }
@@ -173,10 +177,10 @@ fn gzip_headers_with_everything_are_read() {
 fn windows_and_dictionaries_are_bounded() {
     // A frame that asks for a window of 2 GiB; the descriptor stands behind the magic number and the frame header.
     let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0];
-    assert_eq!(decode(&frame), Err(Error::Decode {
-        format: Format::Zstd,
-        rule: "a frame needs a larger window than allowed"
-    }));
+    assert_eq!(
+        decode(&frame),
+        Err(Error::Decode { format: Format::Zstd, rule: "a frame needs a larger window than allowed" })
+    );
     let mut options = liblzma::stream::LzmaOptions::new_preset(0).unwrap();
     options.dict_size(512 << 20);
     let mut filters = liblzma::stream::Filters::new();
@@ -189,10 +193,10 @@ fn windows_and_dictionaries_are_bounded() {
     let mut crc = flate2::Crc::new();
     crc.update(&stream[12..20]);
     stream[20..24].copy_from_slice(&crc.sum().to_le_bytes());
-    assert_eq!(decode(&stream), Err(Error::Decode {
-        format: Format::Xz,
-        rule: "the stream needs more memory than allowed"
-    }));
+    assert_eq!(
+        decode(&stream),
+        Err(Error::Decode { format: Format::Xz, rule: "the stream needs more memory than allowed" })
+    );
 }
 
 fn summary(input: &[u8], limits: Limits) -> Result<Summary, Error> {
@@ -251,7 +255,13 @@ const CHILD: &str = "COBLE_LAYER_TEST_LITTLE_MEMORY";
 #[test]
 fn little_memory_is_enough_or_an_error() {
     let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "decode::tests::under_little_memory", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "decode::tests::under_little_memory",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(CHILD, "1")
         .output()
         .unwrap();

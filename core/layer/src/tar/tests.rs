@@ -171,7 +171,9 @@ fn ambiguous_headers_are_refused() {
     refused(&Tar::new().long(b'L', b"a").end());
     refused(&Tar::new().file("a", b"").global(&[("comment", b"x")]).end());
     refused(&Tar::new().raw(&Head::new(b'L', "x").size(3).block(), b"namelonger").file("c", b"").end());
-    refused(&Tar::new().raw(&Head::new(b'x', "x").size(9).block(), b"9 uid=12\n9 gid=12\n").file("c", b"").end());
+    refused(
+        &Tar::new().raw(&Head::new(b'x', "x").size(9).block(), b"9 uid=12\n9 gid=12\n").file("c", b"").end(),
+    );
     let mut block = Head::new(b'0', "a").block();
     block[329] = b'x';
     checksum(&mut block);
@@ -230,7 +232,9 @@ fn extensions_and_entries_are_bounded() {
     refused(&Tar::new().pax(&[("SCHILY.xattr.user.a", &value)]).file("a", b"").end());
     let name = format!("SCHILY.xattr.user.{}", "n".repeat(255));
     refused(&Tar::new().pax(&[(&name, b"v")]).file("a", b"").end());
-    refused(&Tar::new().pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.a", b"2")]).file("a", b"").end());
+    refused(
+        &Tar::new().pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.a", b"2")]).file("a", b"").end(),
+    );
     let many: Vec<String> = (0..513).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"v"[..])).collect();
     refused(&Tar::new().pax(&many).file("a", b"").end());
@@ -396,7 +400,8 @@ fn mutations_neither_panic_nor_escape_the_bounds() {
             match random.below(5) {
                 0 => archive.truncate(random.below(archive.len()) + 1),
                 1 => {
-                    let (from, to) = (random.below(archive.len() / 512) * 512, random.below(archive.len() / 512) * 512);
+                    let (from, to) =
+                        (random.below(archive.len() / 512) * 512, random.below(archive.len() / 512) * 512);
                     if let (Some(block), true) =
                         (archive.get(from..from + 512).map(<[u8]>::to_vec), to + 512 <= archive.len())
                     {

@@ -16,7 +16,9 @@ pub(crate) use watch::watch;
 
 /// Does the job. The process is confined afterwards, whatever came out: all that is left to do is to report and to exit.
 pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
-    let take = |fds: &mut Fds, index| fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"));
+    let take = |fds: &mut Fds, index| {
+        fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"))
+    };
     match work {
         ArchiveWork::Apply { target, input, lower, userxattr, limits } => {
             let target = take(fds, target)?;

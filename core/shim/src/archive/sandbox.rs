@@ -92,7 +92,8 @@ fn open_root() -> Result<OwnedFd, Failure> {
 /// A read-only clone of a directory's mount with the directory as its root: `..` ends there.
 fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let path = rustix::fs::readlinkat(CWD, &*name, Vec::new()).map_err(|errno| fail(errno, "path of a lower layer"))?;
+    let path = rustix::fs::readlinkat(CWD, &*name, Vec::new())
+        .map_err(|errno| fail(errno, "path of a lower layer"))?;
     let found = rustix::fs::openat2(
         CWD,
         &path,
@@ -107,15 +108,18 @@ fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     }
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let clone = rustix::mount::open_tree(&found, "", flags).map_err(|errno| fail(errno, "mount of a lower layer"))?;
+    let clone =
+        rustix::mount::open_tree(&found, "", flags).map_err(|errno| fail(errno, "mount of a lower layer"))?;
     set_mount(&clone, INERT | READ_ONLY)?;
     Ok(clone)
 }
 
 /// Makes the working directory the root, and lets go of everything else.
 fn pivot() -> Result<(), Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let clone = rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let clone =
+        rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
     set_mount(&clone, INERT)?;
     rustix::mount::move_mount(&clone, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|errno| fail(errno, "mount of the target"))?;

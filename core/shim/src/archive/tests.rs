@@ -80,29 +80,24 @@ fn send<'a>(fds: &'a [OwnedFd], work: impl FnOnce(&mut FdList<'a>) -> ArchiveWor
 }
 
 fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
-    let fds = [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
-    let (work, mut received) = send(
-        &fds,
-        |list| {
-            let target = list.push(fds[0].as_fd());
-            let input = list.push(fds[1].as_fd());
-            let lower = vec![list.push(fds[2].as_fd())];
-            ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
-        },
-    );
+    let fds =
+        [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
+    let (work, mut received) = send(&fds, |list| {
+        let target = list.push(fds[0].as_fd());
+        let input = list.push(fds[1].as_fd());
+        let lower = vec![list.push(fds[2].as_fd())];
+        ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
+    });
     drop(fds);
     super::run(work, &mut received)
 }
 
 fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
     let fds = [open(directory)];
-    let (work, mut received) = send(
-        &fds,
-        |list| ArchiveWork::Remove {
-            parent: list.push(fds[0].as_fd()),
-            names: ["tree", "missing", "file"].map(String::from).to_vec(),
-        },
-    );
+    let (work, mut received) = send(&fds, |list| ArchiveWork::Remove {
+        parent: list.push(fds[0].as_fd()),
+        names: ["tree", "missing", "file"].map(String::from).to_vec(),
+    });
     drop(fds);
     super::run(work, &mut received)
 }
@@ -115,7 +110,9 @@ fn confined(directory: &Path) {
     let (target, lower) = super::sandbox::enter_apply(target, lower, true).unwrap();
     assert_eq!(rustix::fs::fstat(&target).unwrap().st_ino, inside);
     let open = |dir: &OwnedFd, path: &str| rustix::fs::openat(dir, path, OFlags::RDONLY, Mode::empty());
-    for path in ["/etc/passwd", "/proc/self/status", "../canary", "../../../../../../etc/passwd", "/../canary"] {
+    for path in
+        ["/etc/passwd", "/proc/self/status", "../canary", "../../../../../../etc/passwd", "/../canary"]
+    {
         assert_eq!(open(&target, path).unwrap_err(), Errno::NOENT, "{path}");
         assert_eq!(open(&lower[0], path).unwrap_err(), Errno::NOENT, "{path}");
     }
@@ -123,12 +120,13 @@ fn confined(directory: &Path) {
     let create = rustix::fs::openat(&lower[0], "new", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
     assert_eq!(create.unwrap_err(), Errno::ROFS);
     // Nothing else is open but the standard streams and the two.
-    let leads_out = (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != lower[0].as_raw_fd()).filter(|&fd| {
-        // SAFETY: asks about a number; nothing happens to a descriptor.
-        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: `stat` is valid.
-        unsafe { libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR }
-    });
+    let leads_out =
+        (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != lower[0].as_raw_fd()).filter(|&fd| {
+            // SAFETY: asks about a number; nothing happens to a descriptor.
+            let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+            // SAFETY: `stat` is valid.
+            unsafe { libc::fstat(fd, &raw mut stat) == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFDIR }
+        });
     assert_eq!(leads_out.count(), 0);
     give_up_checks();
     let sets = rustix::thread::capabilities(None).unwrap();
@@ -305,7 +303,7 @@ fn trees_are_removed() {
         fs::write(temp.path().join("tree/work/work/x/file"), b"").unwrap();
         fs::write(temp.path().join("file"), b"").unwrap();
         std::os::unix::fs::symlink("../../canary", temp.path().join("tree/work/link")).unwrap();
-        for (path, mode) in [("tree/work/work", 0), ("tree/work", 0o555), ("tree", 0o100)] {
+        for (path, mode) in [("tree/work/work", 0o000), ("tree/work", 0o555), ("tree", 0o100)] {
             fs::set_permissions(temp.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
         }
         let said = worker_says("remove", temp.path(), wrapper);
@@ -354,8 +352,11 @@ fn watch_forever() {
 fn the_worker_ends_with_the_engine() {
     let temp = tempfile::tempdir().unwrap();
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut child =
-        command("watch", temp.path(), &[]).stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = command("watch", temp.path(), &[])
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("watching")));
     rustix::io::write(&ours, b"not the end").unwrap();
