@@ -15,9 +15,6 @@ Submodules are loaded when they are used: `coble.wait` has what a container can 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
 from ._coble import (
     DEVNULL,
     PIPE,
@@ -82,6 +79,7 @@ from ._coble import (
     version,
 )
 
+TYPE_CHECKING = False  # Importing typing takes longer than everything else here.
 if TYPE_CHECKING:
     from . import aio as aio
     from . import wait as wait
@@ -157,7 +155,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in ("aio", "wait"):
-        return importlib.import_module(f"coble.{name}")
+        from importlib import import_module
+
+        return import_module(f"coble.{name}")
     raise AttributeError(f"module 'coble' has no attribute {name!r}")
 
 

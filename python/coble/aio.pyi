@@ -8,7 +8,7 @@ Properties that are facts are properties here too; those that are looked up (`st
 """
 
 from builtins import list as _list
-from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import datetime
 from os import PathLike
 from types import TracebackType
@@ -37,6 +37,7 @@ from ._coble import (
     _State,
     _Stream,
 )
+from ._coble import LogStream as _PlainLogStream
 from .wait import Strategy
 
 __all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
@@ -47,6 +48,7 @@ _Image = str | Image
 class Opening(Generic[_T]):
     """A call whose result is awaited, or used with `async with`, which ends as the object's own block."""
 
+    def __init__(self, call: Callable[[], Awaitable[_T]]) -> None: ...
     def __await__(self) -> Generator[Any, None, _T]: ...
     async def __aenter__(self) -> _T: ...
     async def __aexit__(
@@ -582,6 +584,7 @@ class LogStream:
     """A container's output: an asynchronous iterator of records, and an asynchronous context manager. It is opened when it is first used, or
     awaited."""
 
+    def __init__(self, open_it: Callable[[], _PlainLogStream]) -> None: ...
     def __await__(self) -> Generator[Any, None, Self]: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(

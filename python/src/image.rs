@@ -62,6 +62,7 @@ impl PyImages {
         text_signature = "($self, items, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
                              user=None, labels=None, message=None)"
     )]
+    #[expect(clippy::wrong_self_convention, reason = "it is what the operation is called")]
     fn from_host(
         &self,
         py: Python<'_>,

@@ -67,5 +67,6 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::Info>()?;
     module.add_class::<values::Report>()?;
     module.add_class::<values::Check>()?;
-    Ok(())
+    // What is public is said by the package.
+    module.delattr("__all__")
 }

@@ -25,6 +25,9 @@ pub(crate) struct PyProcess {
     exchange: Mutex<Option<Exchange>>,
 }
 
+/// What was collected of a stream, if it is a pipe.
+type Collected<'py> = Option<Bound<'py, PyBytes>>;
+
 impl PyProcess {
     pub(crate) fn new(
         process: coble::Process,
@@ -174,7 +177,7 @@ impl PyProcess {
         py: Python<'py>,
         input: Option<Input>,
         timeout: Option<Seconds>,
-    ) -> PyResult<(Option<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>)> {
+    ) -> PyResult<(Collected<'py>, Collected<'py>)> {
         let process = self.process(py)?;
         let mut exchange = match self.exchange.try_lock() {
             Ok(exchange) => exchange,

@@ -162,10 +162,7 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
     if text.len() == 64 && is_hex(text) {
         return by_id(&format!("sha256:{text}"))?.ok_or_else(|| not_found(text));
     }
-    let reference = match Reference::parse(text) {
-        Ok(reference) => reference,
-        Err(error) => return Err(error),
-    };
+    let reference = Reference::parse(text)?;
     if let Some(found) = by_reference(connection, &reference)? {
         return Ok(found);
     }
