@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use coble_protocol::{
     Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs,
@@ -123,7 +122,7 @@ fn try_start(
     let container = open_dir(&directory)?;
     let session = match spec.lifetime {
         Lifetime::Session => Some(
-            pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).call("pidfd_open", "this process")?,
+            process::of_this_process()?,
         ),
         Lifetime::Detached => None,
     };
