@@ -1,8 +1,7 @@
 //! `run`, `create`, `start` and `exec`: the verbs that start programs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
     CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, Signal, Stdio,
@@ -103,37 +102,74 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
 /// Starts a container with our own streams, passes signals on, and returns its exit code.
 fn foreground(container: &Container, interactive: bool) -> Outcome {
     let starting = CancelToken::new();
-    let running = Arc::new(AtomicBool::new(false));
-    let interrupts = AtomicU32::new(0);
+    let inbox = Arc::new(Mutex::new(Inbox::default()));
     let forwarder = {
-        let (container, starting, running) = (container.clone(), starting.clone(), running.clone());
-        Forwarder::start(move |signal| {
-            let ends = matches!(signal, Signal::INT | Signal::TERM);
-            if !running.load(Ordering::SeqCst) {
-                if ends {
-                    starting.cancel();
-                }
-                return;
-            }
-            let count = if signal == Signal::INT { interrupts.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
-            if count > PATIENCE {
-                output::note(format_args!("coble: the program ignored {PATIENCE} interrupts: killing it"));
-            }
+        let (container, starting, inbox) = (container.clone(), starting.clone(), inbox.clone());
+        Forwarder::start(move |signal| match lock(&inbox).receive(signal) {
+            Reaction::Keep => {}
+            Reaction::Cancel => starting.cancel(),
             // It may have ended in the meantime.
-            let _ = container.kill(if count > PATIENCE { Signal::KILL } else { signal });
+            Reaction::Send(signal) => drop(container.kill(signal)),
+            Reaction::Lose => {
+                output::note(format_args!("coble: the program ignored {PATIENCE} interrupts: killing it"));
+                let _ = container.kill(Signal::KILL);
+            }
         })?
     };
     let stdin = if interactive { StdioMode::Inherit } else { StdioMode::Null };
     container.start(Stdio { stdin, ..Stdio::inherit() }, &starting)?;
-    running.store(true, Ordering::SeqCst);
-    // A cancellation that came too late for the start was meant for the program.
-    if starting.is_cancelled() {
-        let _ = container.kill(Signal::KILL);
+    for signal in lock(&inbox).running() {
+        let _ = container.kill(signal);
     }
     warn(container);
     let code = container.wait(None, &CancelToken::never())?;
     drop(forwarder);
     Ok(exit_status(code))
+}
+
+/// The signals that came before the program ran, and those it was sent.
+#[derive(Default)]
+struct Inbox {
+    running: bool,
+    early: Vec<Signal>,
+    interrupts: u32,
+}
+
+/// What a signal leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Reaction {
+    /// Nothing yet: the program gets it when it runs. It may run already, before we know.
+    Keep,
+    /// The start is given up.
+    Cancel,
+    /// The program gets it.
+    Send(Signal),
+    /// The program had its chances.
+    Lose,
+}
+
+impl Inbox {
+    fn receive(&mut self, signal: Signal) -> Reaction {
+        self.interrupts = if signal == Signal::INT { self.interrupts + 1 } else { 0 };
+        if self.running {
+            return if self.interrupts > PATIENCE { Reaction::Lose } else { Reaction::Send(signal) };
+        }
+        // Whoever asks a second time means the start itself.
+        if self.early.contains(&signal) {
+            return Reaction::Cancel;
+        }
+        self.early.push(signal);
+        Reaction::Keep
+    }
+
+    fn running(&mut self) -> Vec<Signal> {
+        self.running = true;
+        std::mem::take(&mut self.early)
+    }
+}
+
+fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says what the container did not get.
@@ -229,4 +265,31 @@ fn environment(assignments: &[String], files: &[PathBuf]) -> Result<Vec<(String,
         Some((name, value))
     };
     Ok(all.into_iter().filter_map(own).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_before_the_start_wait_for_it_and_repeated_ones_end_it() {
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.receive(Signal::TERM), Reaction::Keep);
+        assert_eq!(inbox.receive(Signal::INT), Reaction::Keep);
+        assert_eq!(inbox.receive(Signal::INT), Reaction::Cancel);
+        assert_eq!(inbox.running(), [Signal::TERM, Signal::INT]);
+        assert_eq!(inbox.running(), []);
+    }
+
+    #[test]
+    fn a_program_may_ignore_some_interrupts_in_a_row() {
+        let mut inbox = Inbox::default();
+        inbox.running();
+        for _ in 0..PATIENCE {
+            assert_eq!(inbox.receive(Signal::INT), Reaction::Send(Signal::INT));
+        }
+        assert_eq!(inbox.receive(Signal::INT), Reaction::Lose);
+        assert_eq!(inbox.receive(Signal::TERM), Reaction::Send(Signal::TERM));
+        assert_eq!(inbox.receive(Signal::INT), Reaction::Send(Signal::INT));
+    }
 }

@@ -1,197 +1,351 @@
-//! Values of Python that have several forms, and JSON that becomes values of Python.
+//! Python values that become the engine's arguments. What a text means is read by the engine.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use coble::parse;
-use pyo3::exceptions::PyTypeError;
+use coble::{Error, HostItem, Signal, Source, parse};
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping, PyString};
+use pyo3::types::{PyInt, PyMapping, PyMemoryView, PyString, PyTuple};
 
-use crate::errors::{invalid, raise};
+use crate::enter::quick;
+use crate::errors::{invalid, to_py};
+use crate::image::PyImage;
 
-/// A command: a list of words, or one string that is split as a shell would.
-pub(crate) fn command(value: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Vec<String>>> {
-    let Some(value) = value else { return Ok(None) };
-    if let Ok(text) = value.cast::<PyString>() {
-        let text: String = text.extract()?;
-        return parse::words(&text).map(Some).map_err(|error| raise(value.py(), error));
-    }
-    strings(value).map(Some)
+type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
+
+fn expected(what: &str, given: Given<'_, '_>) -> PyErr {
+    let name = given.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("expected {what}, not {name}"))
 }
 
-/// A list of strings. One string is refused: it would be taken apart into characters.
-pub(crate) fn strings(value: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-    if value.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("expected a list of strings, not a string"));
-    }
-    value.try_iter()?.map(|item| item?.extract::<String>()).collect()
-}
+/// Program and arguments: a sequence, or one string that is split as a shell would.
+pub(crate) struct Command(pub(crate) Vec<String>);
 
-pub(crate) fn optional_strings(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
-    value.map(strings).transpose().map(Option::unwrap_or_default)
-}
+impl<'py> FromPyObject<'_, 'py> for Command {
+    type Error = PyErr;
 
-/// Strings and numbers, as strings.
-pub(crate) fn words(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<String>> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    if value.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err("expected a list, not a string"));
-    }
-    value.try_iter()?.map(|item| word(&item?)).collect()
-}
-
-/// A string, or a number as a string.
-pub(crate) fn word(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    match value.extract::<String>() {
-        Ok(text) => Ok(text),
-        Err(_) => Ok(value.extract::<i64>()?.to_string()),
-    }
-}
-
-/// Pairs: a dictionary of strings, or a list of strings that `split` takes apart.
-fn pairs(
-    value: Option<&Bound<'_, PyAny>>,
-    split: impl Fn(&str) -> coble::Result<(String, Option<String>)>,
-    missing: impl Fn(&str) -> coble::Result<String>,
-) -> PyResult<Vec<(String, String)>> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    if let Ok(mapping) = value.cast::<PyMapping>() {
-        let items = mapping.items()?;
-        return items.iter().map(|item| item.extract::<(String, String)>()).collect();
-    }
-    let lines = strings(value)?;
-    let split = |line: &String| -> coble::Result<(String, String)> {
-        let (name, value) = split(line)?;
-        let value = value.map_or_else(|| missing(&name), Ok)?;
-        Ok((name, value))
-    };
-    lines.iter().map(split).collect::<coble::Result<_>>().map_err(|error| raise(value.py(), error))
-}
-
-/// `{"NAME": "value"}` or `["NAME=value"]`.
-pub(crate) fn environment(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
-    pairs(value, parse::assignment, |name| {
-        let message = format!("environment \"{}\" has no value", name.escape_default());
-        Err(coble::Error::new(coble::ErrorKind::InvalidArgument, message).with_object(name))
-    })
-}
-
-/// `{"name": "value"}` or `["name=value"]`; a name alone has an empty value.
-pub(crate) fn labels(value: Option<&Bound<'_, PyAny>>) -> PyResult<BTreeMap<String, String>> {
-    Ok(pairs(value, parse::assignment, |_| Ok(String::new()))?.into_iter().collect())
-}
-
-/// `{"name": "address"}` or `["name:address"]`.
-pub(crate) fn hosts(value: Option<&Bound<'_, PyAny>>) -> PyResult<Vec<(String, String)>> {
-    pairs(value, |line| parse::host(line).map(|(name, address)| (name, Some(address))), |_| Ok(String::new()))
-}
-
-/// Bytes: a number, or text such as `64m`.
-pub(crate) fn size(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<Option<u64>> {
-    let Some(value) = value else { return Ok(None) };
-    match value.cast::<PyString>() {
-        Ok(text) => {
-            let size = parse::size(&text.extract::<String>()?);
-            size.map(Some).map_err(|error| raise(value.py(), error))
+    fn extract(given: Given<'_, 'py>) -> PyResult<Command> {
+        if let Ok(text) = given.cast::<PyString>() {
+            let text = text.extract::<String>()?;
+            return parse::words(&text).map(Command).map_err(|error| to_py(given.py(), error));
         }
-        Err(_) => number(Some(value), name),
+        given.extract().map(Command).map_err(|_: PyErr| expected("a sequence of str, or a str", given))
     }
 }
 
-/// A number that is not negative.
-pub(crate) fn number<T: TryFrom<u64>>(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<Option<T>> {
-    let Some(value) = value else { return Ok(None) };
-    let py = value.py();
-    let out_of_range = || invalid(py, format!("{name} is out of range"));
-    let number = match value.extract::<u64>() {
-        Ok(number) => number,
-        Err(error) if error.is_instance_of::<pyo3::exceptions::PyOverflowError>(py) => {
-            return Err(out_of_range());
+/// A whole number that is not negative.
+pub(crate) struct Natural(pub(crate) u64);
+
+impl<'py> FromPyObject<'_, 'py> for Natural {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Natural> {
+        match given.extract::<u64>() {
+            Ok(number) => Ok(Natural(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(given.py()) => {
+                Err(invalid(given.py(), format!("the number {} is not in 0 to {}", given.str()?, u64::MAX)))
+            }
+            Err(_) => Err(expected("an int", given)),
         }
-        Err(error) => return Err(error),
-    };
-    T::try_from(number).map(Some).map_err(|_| out_of_range())
+    }
 }
 
-/// Seconds.
-pub(crate) fn seconds(py: Python<'_>, value: Option<f64>, name: &str) -> PyResult<Option<Duration>> {
-    let Some(value) = value else { return Ok(None) };
-    Duration::try_from_secs_f64(value).map(Some).map_err(|_| invalid(py, format!("{name} is out of range")))
+/// A number of bytes, or a text such as `64m`.
+pub(crate) struct Size(pub(crate) u64);
+
+impl<'py> FromPyObject<'_, 'py> for Size {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Size> {
+        if let Ok(text) = given.cast::<PyString>() {
+            let text = text.extract::<String>()?;
+            return parse::size(&text).map(Size).map_err(|error| to_py(given.py(), error));
+        }
+        if given.is_instance_of::<PyInt>() {
+            given.extract().map(|Natural(n)| Size(n))
+        } else {
+            Err(expected("an int or a str", given))
+        }
+    }
 }
 
-/// A point in time: a `datetime`, or seconds since the epoch.
-pub(crate) fn time(value: Option<&Bound<'_, PyAny>>, name: &str) -> PyResult<Option<SystemTime>> {
-    let Some(value) = value else { return Ok(None) };
-    let py = value.py();
-    let since_epoch = if value.hasattr("astimezone")? {
-        // Exact, where `timestamp` would go through a float.
-        let datetime = py.import("datetime")?;
-        let utc = datetime.getattr("timezone")?.getattr("utc")?;
-        let delta = value.call_method1("astimezone", (&utc,))?.sub(epoch(py)?)?;
-        let part = |part: &str| delta.getattr(part)?.extract::<i64>();
-        let seconds = part("days")? * 86400 + part("seconds")?;
-        let seconds = u64::try_from(seconds).map_err(|_| invalid(py, format!("{name} is out of range")))?;
-        Some(Duration::from_secs(seconds) + Duration::from_micros(part("microseconds")? as u64))
+/// A time-out in seconds. Infinity and what no clock can express are no time-out.
+pub(crate) struct Seconds(pub(crate) Option<Duration>);
+
+impl<'py> FromPyObject<'_, 'py> for Seconds {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Seconds> {
+        let seconds: f64 = given.extract().map_err(|_| expected("a number of seconds", given))?;
+        if seconds.is_nan() {
+            return Err(invalid(given.py(), "a time-out is not a number"));
+        }
+        // A deadline that has passed: at once.
+        Ok(Seconds(Duration::try_from_secs_f64(seconds.max(0.0)).ok()))
+    }
+}
+
+pub(crate) fn seconds(given: Option<Seconds>) -> Option<Duration> {
+    given.and_then(|Seconds(time)| time)
+}
+
+/// A point in time: a datetime, or seconds since the epoch.
+pub(crate) struct Time(pub(crate) SystemTime);
+
+impl<'py> FromPyObject<'_, 'py> for Time {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Time> {
+        let invalid = || invalid(given.py(), "a time is out of range");
+        let nanos: i128 = if given.hasattr("timestamp")? {
+            // Exact: the float of timestamp() would lose what a log record has.
+            let epoch = if given.getattr("tzinfo")?.is_none() {
+                given.call_method0("astimezone")?
+            } else {
+                given.to_owned()
+            };
+            let datetime = given.py().import("datetime")?;
+            let utc = datetime.getattr("timezone")?.getattr("utc")?;
+            let zero = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
+            let unit = datetime.getattr("timedelta")?.call1((0, 0, 1))?;
+            let micros: i64 = epoch.sub(zero)?.floor_div(unit)?.extract()?;
+            i128::from(micros) * 1000
+        } else {
+            let seconds: f64 =
+                given.extract().map_err(|_| expected("a datetime or seconds since the epoch", given))?;
+            if !seconds.is_finite() {
+                return Err(invalid());
+            }
+            (seconds * 1e9) as i128
+        };
+        let length = Duration::from_nanos(u64::try_from(nanos.unsigned_abs()).map_err(|_| invalid())?);
+        let time = if nanos < 0 { UNIX_EPOCH.checked_sub(length) } else { UNIX_EPOCH.checked_add(length) };
+        time.map(Time).ok_or_else(invalid)
+    }
+}
+
+/// A text, or a number that becomes one (a user id, a signal).
+pub(crate) struct Text(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for Text {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Text> {
+        if given.is_instance_of::<PyInt>() {
+            // Not str(): that of a member of an enumeration is its name.
+            return Ok(Text(given.extract::<i64>()?.to_string()));
+        }
+        given.extract().map(Text).map_err(|_: PyErr| expected("a str or an int", given))
+    }
+}
+
+/// A signal by name or number.
+pub(crate) fn signal(py: Python<'_>, Text(text): &Text) -> PyResult<Signal> {
+    quick(py, || Signal::parse(text))
+}
+
+/// `{"NAME": "value"}`, or a sequence of `NAME=value`.
+pub(crate) struct Environment(pub(crate) Vec<(String, String)>);
+
+impl<'py> FromPyObject<'_, 'py> for Environment {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Environment> {
+        let py = given.py();
+        assignments(given)?
+            .into_iter()
+            .map(|(name, value)| match value {
+                Some(value) => Ok((name, value)),
+                None => Err(invalid(
+                    py,
+                    format!("the environment variable \"{}\" has no value", name.escape_default()),
+                )),
+            })
+            .collect::<PyResult<_>>()
+            .map(Environment)
+    }
+}
+
+/// `{"name": "value"}`, or a sequence of `name=value` or `name`.
+#[derive(Default)]
+pub(crate) struct Labels(pub(crate) BTreeMap<String, String>);
+
+impl<'py> FromPyObject<'_, 'py> for Labels {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Labels> {
+        let labels = assignments(given)?;
+        Ok(Labels(labels.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()))
+    }
+}
+
+fn assignments(given: Given<'_, '_>) -> PyResult<Vec<(String, Option<String>)>> {
+    let wrong = |_: PyErr| expected("a mapping of str to str, or a sequence of str", given);
+    if let Ok(mapping) = given.cast::<PyMapping>() {
+        let items = mapping.items()?.extract::<Vec<(String, String)>>().map_err(wrong)?;
+        return Ok(items.into_iter().map(|(name, value)| (name, Some(value))).collect());
+    }
+    if given.is_instance_of::<PyString>() {
+        return Err(expected("a mapping of str to str, or a sequence of str", given));
+    }
+    let texts: Vec<String> = given.extract().map_err(wrong)?;
+    texts.iter().map(|text| parse::assignment(text).map_err(|error| to_py(given.py(), error))).collect()
+}
+
+/// `{"host": "address"}`, or a sequence of `host:address`.
+pub(crate) struct Hosts(pub(crate) Vec<(String, String)>);
+
+impl<'py> FromPyObject<'_, 'py> for Hosts {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Hosts> {
+        let wrong = |_: PyErr| expected("a mapping of str to str, or a sequence of str", given);
+        if let Ok(mapping) = given.cast::<PyMapping>() {
+            return mapping.items()?.extract().map(Hosts).map_err(wrong);
+        }
+        let texts: Vec<String> = given.extract().map_err(wrong)?;
+        let hosts = texts.iter().map(|text| parse::host(text).map_err(|error| to_py(given.py(), error)));
+        hosts.collect::<PyResult<_>>().map(Hosts)
+    }
+}
+
+/// What a program reads: bytes, or a text, which is written as UTF-8.
+pub(crate) struct Input(pub(crate) Vec<u8>);
+
+impl<'py> FromPyObject<'_, 'py> for Input {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Input> {
+        if let Ok(text) = given.cast::<PyString>() {
+            return Ok(Input(text.extract::<String>()?.into_bytes()));
+        }
+        if let Ok(bytes) = given.extract::<&[u8]>() {
+            return Ok(Input(bytes.to_vec()));
+        }
+        // Whatever else has the bytes of a buffer: the limited API has no other way to them.
+        let view = PyMemoryView::from(&given).map_err(|_| expected("bytes or a str", given))?;
+        Ok(Input(view.call_method0("tobytes")?.extract()?))
+    }
+}
+
+/// The image of an operation: a reference, an id, or an Image.
+pub(crate) struct ImageName(pub(crate) String);
+
+impl<'py> FromPyObject<'_, 'py> for ImageName {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<ImageName> {
+        if let Ok(image) = given.cast::<PyImage>() {
+            return Ok(ImageName(image.get().identity().to_owned()));
+        }
+        given.extract().map(ImageName).map_err(|_: PyErr| expected("a str or an Image", given))
+    }
+}
+
+/// A file for the image: `source`, `source:target`, a path, or (source, target).
+pub(crate) struct Item(pub(crate) HostItem);
+
+impl<'py> FromPyObject<'_, 'py> for Item {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Item> {
+        if let Ok(text) = given.cast::<PyString>() {
+            return Ok(Item(text.extract::<String>()?.as_str().into()));
+        }
+        if let Ok(pair) = given.cast::<PyTuple>() {
+            let (source, target) = pair.extract::<(PathBuf, PathBuf)>()?;
+            return Ok(Item(HostItem { source, target: Some(target) }));
+        }
+        let source = given.extract().map_err(|_| expected("a str, a path, or a tuple of two", given))?;
+        Ok(Item(HostItem { source, target: None }))
+    }
+}
+
+/// Where an archive comes from: a path, a descriptor, or an open file.
+pub(crate) struct Archive(pub(crate) Source);
+
+impl<'py> FromPyObject<'_, 'py> for Archive {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Archive> {
+        if given.is_instance_of::<PyInt>() || given.hasattr("fileno")? {
+            return Ok(Archive(Source::Fd(descriptor(given)?)));
+        }
+        let path =
+            given.extract().map_err(|_| expected("a path, a file descriptor or an open file", given))?;
+        Ok(Archive(Source::Path(path)))
+    }
+}
+
+/// `subprocess.PIPE`.
+pub(crate) const PIPE: i32 = -1;
+/// `subprocess.STDOUT`.
+pub(crate) const STDOUT: i32 = -2;
+/// `subprocess.DEVNULL`.
+pub(crate) const DEVNULL: i32 = -3;
+
+/// Where a standard stream goes: one of the constants of subprocess, a descriptor, or an open file.
+pub(crate) enum Stream {
+    Pipe,
+    Stdout,
+    Null,
+    Fd(OwnedFd),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Stream {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Stream> {
+        if given.is_instance_of::<PyInt>() {
+            match given.extract::<i32>() {
+                Ok(PIPE) => return Ok(Stream::Pipe),
+                Ok(STDOUT) => return Ok(Stream::Stdout),
+                Ok(DEVNULL) => return Ok(Stream::Null),
+                _ => {}
+            }
+        } else if !given.hasattr("fileno")? {
+            return Err(expected("PIPE, DEVNULL, STDOUT, a file descriptor or an open file", given));
+        }
+        descriptor(given).map(Stream::Fd)
+    }
+}
+
+/// A copy of the descriptor that an int names or a file has.
+fn descriptor(given: Given<'_, '_>) -> PyResult<OwnedFd> {
+    let fd: RawFd = if given.is_instance_of::<PyInt>() {
+        given.extract()?
     } else {
-        seconds(py, Some(value.extract::<f64>()?), name)?
+        given.call_method0("fileno")?.extract()?
     };
-    Ok(since_epoch.map(|time| UNIX_EPOCH + time))
+    duplicate(fd).map_err(|error| to_py(given.py(), error))
 }
 
-/// The beginning of time, as a `datetime`.
-fn epoch(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let datetime = py.import("datetime")?;
-    let utc = datetime.getattr("timezone")?.getattr("utc")?;
-    datetime.getattr("datetime")?.call1((1970, 1, 1, 0, 0, 0, 0, utc))
+/// A copy of a descriptor, closed on exec.
+pub(crate) fn duplicate(fd: RawFd) -> coble::Result<OwnedFd> {
+    // SAFETY: fcntl checks the descriptor itself, whatever the number is.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(Error::io("fcntl", format!("file descriptor {fd}"), &std::io::Error::last_os_error()));
+    }
+    // SAFETY: the call has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// A `datetime` in UTC of nanoseconds since the epoch, cut to microseconds.
-pub(crate) fn datetime(py: Python<'_>, nanoseconds: u64) -> PyResult<Bound<'_, PyAny>> {
-    let (seconds, rest) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
-    let delta = py.import("datetime")?.getattr("timedelta")?.call1((0, seconds, rest / 1000))?;
-    epoch(py)?.add(delta)
+/// `/dev/null`.
+pub(crate) fn null() -> coble::Result<OwnedFd> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/null");
+    file.map(OwnedFd::from).map_err(|error| Error::io("open", "/dev/null", &error))
 }
 
-/// A path of any kind that `os.fspath` knows.
-pub(crate) fn path(value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
-    value.extract()
-}
-
-/// JSON as values of Python.
-pub(crate) fn json<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
-    use serde_json::Value;
-    Ok(match value {
-        Value::Null => py.None().into_bound(py),
-        Value::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), ..) => number.into_pyobject(py)?.into_any(),
-            (_, Some(number), _) => number.into_pyobject(py)?.into_any(),
-            (.., number) => number.unwrap_or(f64::NAN).into_pyobject(py)?.into_any(),
-        },
-        Value::String(text) => text.into_pyobject(py)?.into_any(),
-        Value::Array(items) => {
-            let list = PyList::empty(py);
-            for item in items {
-                list.append(json(py, item)?)?;
-            }
-            list.into_any()
-        }
-        Value::Object(members) => {
-            let dict = PyDict::new(py);
-            for (name, member) in members {
-                dict.set_item(name, json(py, member)?)?;
-            }
-            dict.into_any()
-        }
-    })
-}
-
-/// Something of the engine as the values of Python that its JSON form has.
-pub(crate) fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
-    let value = serde_json::to_value(value).map_err(|error| {
-        raise(py, coble::Error::new(coble::ErrorKind::Internal, format!("json: {error}")))
-    })?;
-    json(py, &value).map(Bound::unbind)
+/// A Python file over our end of a pipe.
+pub(crate) fn file(py: Python<'_>, fd: Option<OwnedFd>, mode: &str) -> PyResult<Option<Py<PyAny>>> {
+    let Some(fd) = fd else { return Ok(None) };
+    let file = py.import("io")?.call_method1("open", (fd.as_raw_fd(), mode))?;
+    // The file owns it now.
+    std::mem::forget(fd);
+    Ok(Some(file.unbind()))
 }

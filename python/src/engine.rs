@@ -1,196 +1,149 @@
-//! The engine.
+//! The entry: an engine over a store.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use coble::EngineOptions;
+use coble::{Engine, EngineOptions};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyDict;
 
-use crate::args::{CreateArgs, RunArgs};
-use crate::containers::Containers;
-use crate::convert;
-use crate::enter::{Homed, block, quick};
-use crate::images::Images;
-use crate::results::{Info, Report, RunResult};
+use crate::container::PyContainers;
+use crate::convert::{Command, ImageName};
+use crate::enter::{Own, blocking, quick};
+use crate::errors::to_py;
+use crate::image::PyImages;
+use crate::options::{Collect, Create, Streams, read};
+use crate::values::{Info, Report, RunResult};
 
-/// What everything that came from one engine shares.
-pub(crate) type Shared = Arc<Homed<coble::Engine>>;
+fn options(data_root: Option<PathBuf>, run_root: Option<PathBuf>, rootless: Option<bool>) -> EngineOptions {
+    let mut options = EngineOptions::default();
+    options.data_root = data_root;
+    options.run_root = run_root;
+    options.rootless = rootless;
+    options
+}
+
+/// Looks at the host, also when no engine can be opened on it.
+#[pyfunction]
+#[pyo3(signature = (*, data_root=None, run_root=None, rootless=None))]
+pub(crate) fn doctor(
+    py: Python<'_>,
+    data_root: Option<PathBuf>,
+    run_root: Option<PathBuf>,
+    rootless: Option<bool>,
+) -> PyResult<Report> {
+    let options = options(data_root, run_root, rootless);
+    quick(py, || Ok(coble::doctor(&options))).map(Report)
+}
 
 /// A container engine in this process, over a store that other processes may use at the same time.
-#[pyclass(frozen, module = "coble")]
-pub(crate) struct Engine(Shared);
+#[pyclass(frozen, name = "Engine", module = "coble")]
+pub(crate) struct PyEngine {
+    engine: Own<Engine>,
+}
 
-fn options(
-    data_root: Option<&Bound<'_, PyAny>>,
-    run_root: Option<&Bound<'_, PyAny>>,
-    rootless: Option<bool>,
-) -> PyResult<EngineOptions> {
-    let mut options = EngineOptions::default();
-    options.data_root = data_root.map(convert::path).transpose()?;
-    options.run_root = run_root.map(convert::path).transpose()?;
-    options.rootless = rootless;
-    Ok(options)
+impl PyEngine {
+    pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().map_err(|error| to_py(py, error))
+    }
 }
 
 #[pymethods]
-impl Engine {
+impl PyEngine {
     #[new]
-    #[pyo3(signature = (*, data_root=None, run_root=None, rootless=None))]
+    #[pyo3(signature = (data_root=None, run_root=None, rootless=None))]
     fn new(
         py: Python<'_>,
-        data_root: Option<&Bound<'_, PyAny>>,
-        run_root: Option<&Bound<'_, PyAny>>,
+        data_root: Option<PathBuf>,
+        run_root: Option<PathBuf>,
         rootless: Option<bool>,
-    ) -> PyResult<Engine> {
-        let options = options(data_root, run_root, rootless)?;
-        // It sweeps, which can take long and must not be left in the middle: no cancellation.
-        let engine = quick(py, || coble::Engine::open(options))?;
-        Ok(Engine(Arc::new(Homed::new(engine))))
+    ) -> PyResult<PyEngine> {
+        let options = options(data_root, run_root, rootless);
+        Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
     }
 
     /// The images of the store.
     #[getter]
-    fn images(&self) -> Images {
-        Images::new(self.0.clone())
+    fn images(slf: Py<Self>) -> PyImages {
+        PyImages { engine: slf }
     }
 
     /// The containers of the store.
     #[getter]
-    fn containers(&self) -> Containers {
-        Containers::new(self.0.clone())
+    fn containers(slf: Py<Self>) -> PyContainers {
+        PyContainers { engine: slf }
     }
 
-    /// Creates a session-scoped container, starts it, waits, collects its output and removes it.
-    #[pyo3(signature = (
-        image, command=None, *, name=None, entrypoint=None, environment=None, working_dir=None, user=None, group_add=None,
-        hostname=None, network=None, mem_limit=None, cpus=None, pids_limit=None, cap_add=None, cap_drop=None,
-        read_only=false, security_opt=None, labels=None, stop_signal=None, stop_timeout=None, shm_size=None,
-        extra_hosts=None, dns=None, check=false, timeout=None, input=None, capture_limit=None, stdin=None, stdout=None,
-        stderr=None,
-    ))]
-    #[allow(clippy::too_many_arguments)]
-    fn run<'py>(
+    /// Runs a program in a new container, collects its output and removes the container.
+    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
+                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
+                             stderr=None, check=False, timeout=None, capture_limit=None)"
+    )]
+    fn run(
         &self,
-        py: Python<'py>,
-        image: &Bound<'py, PyAny>,
-        command: Option<&Bound<'py, PyAny>>,
-        name: Option<String>,
-        entrypoint: Option<&Bound<'py, PyAny>>,
-        environment: Option<&Bound<'py, PyAny>>,
-        working_dir: Option<String>,
-        user: Option<&Bound<'py, PyAny>>,
-        group_add: Option<&Bound<'py, PyAny>>,
-        hostname: Option<String>,
-        network: Option<String>,
-        mem_limit: Option<&Bound<'py, PyAny>>,
-        cpus: Option<f64>,
-        pids_limit: Option<&Bound<'py, PyAny>>,
-        cap_add: Option<&Bound<'py, PyAny>>,
-        cap_drop: Option<&Bound<'py, PyAny>>,
-        read_only: bool,
-        security_opt: Option<&Bound<'py, PyAny>>,
-        labels: Option<&Bound<'py, PyAny>>,
-        stop_signal: Option<&Bound<'py, PyAny>>,
-        stop_timeout: Option<&Bound<'py, PyAny>>,
-        shm_size: Option<&Bound<'py, PyAny>>,
-        extra_hosts: Option<&Bound<'py, PyAny>>,
-        dns: Option<&Bound<'py, PyAny>>,
-        check: bool,
-        timeout: Option<f64>,
-        input: Option<PyBackedBytes>,
-        capture_limit: Option<&Bound<'py, PyAny>>,
-        stdin: Option<&Bound<'py, PyAny>>,
-        stdout: Option<&Bound<'py, PyAny>>,
-        stderr: Option<&Bound<'py, PyAny>>,
+        py: Python<'_>,
+        image: ImageName,
+        command: Option<Command>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
-        let (auto_remove, lifetime) = (false, None);
-        let spec = CreateArgs {
-            image,
-            command,
-            name,
-            entrypoint,
-            environment,
-            working_dir,
-            user,
-            group_add,
-            hostname,
-            network,
-            mem_limit,
-            cpus,
-            pids_limit,
-            cap_add,
-            cap_drop,
-            read_only,
-            security_opt,
-            labels,
-            stop_signal,
-            stop_timeout,
-            shm_size,
-            extra_hosts,
-            dns,
-            auto_remove,
-            lifetime,
-        }
-        .spec()?;
-        let options = RunArgs { check, timeout, input, capture_limit, stdin, stdout, stderr }.options(py)?;
-        let engine = self.0.get_for(py)?;
-        let result = block(py, |cancel| engine.run(spec, options, cancel))?;
-        RunResult::new(py, result)
+        let (mut create, mut collect, mut streams) =
+            (Create::default(), Collect::default(), Streams::default());
+        read("Engine.run", options, &mut [&mut create, &mut collect, &mut streams])?;
+        let spec = create.spec(py, image.0, command)?;
+        let options = collect.options(py, streams)?;
+        let engine = self.engine(py)?;
+        let result = blocking(py, |cancel| engine.run(spec, options, cancel))?;
+        Ok(RunResult::new(py, result))
     }
 
     /// Facts about the engine and its host.
     fn info(&self, py: Python<'_>) -> PyResult<Info> {
-        let engine = self.0.get_for(py)?;
-        Info::new(py, quick(py, || engine.info())?)
+        let engine = self.engine(py)?;
+        quick(py, || engine.info()).map(Info)
     }
 
     /// Looks at the host.
     fn doctor(&self, py: Python<'_>) -> PyResult<Report> {
-        let engine = self.0.get_for(py)?;
-        Report::new(py, quick(py, || Ok(engine.doctor()))?)
+        let engine = self.engine(py)?;
+        quick(py, || Ok(engine.doctor())).map(Report)
     }
 
     /// Looks for damage in the store. Empty when nothing is wrong.
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
-        let engine = self.0.get_for(py)?;
+        let engine = self.engine(py)?;
         quick(py, || engine.verify())
     }
 
-    /// Closes the engine. Later calls raise `ClosedError`; closing again does nothing.
+    /// Closes the engine and removes the session-scoped containers that it started. Closing again does nothing.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        match self.0.get() {
-            Ok(engine) => quick(py, || {
-                engine.close();
-                Ok(())
-            }),
-            // In a child after a fork it was never open.
-            Err(_) => Ok(()),
-        }
+        // In a forked child there is nothing of ours to close.
+        let Ok(engine) = self.engine.get() else { return Ok(()) };
+        quick(py, || {
+            engine.close();
+            Ok(())
+        })
     }
 
-    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<()> {
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, exc_value, traceback);
         self.close(py)
     }
 
     fn __repr__(&self) -> &'static str {
         "<coble.Engine>"
     }
-}
-
-/// Looks at the host, also when no engine can be opened.
-#[pyfunction]
-#[pyo3(signature = (*, data_root=None, run_root=None, rootless=None))]
-pub(crate) fn doctor(
-    py: Python<'_>,
-    data_root: Option<&Bound<'_, PyAny>>,
-    run_root: Option<&Bound<'_, PyAny>>,
-    rootless: Option<bool>,
-) -> PyResult<Report> {
-    let options = options(data_root, run_root, rootless)?;
-    Report::new(py, quick(py, || Ok(coble::doctor(&options)))?)
 }

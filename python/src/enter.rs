@@ -1,227 +1,345 @@
-//! The one door out of Python: every call of the engine leaves the interpreter here.
+//! The one door out of Python: it releases the GIL, calls the engine, and comes back with a result or a Python exception.
 //!
-//! [`block`] is for calls that can wait: it releases the interpreter, and on the main thread it looks for signals, so that Ctrl-C
-//! cancels the call, lets it clean up, and raises `KeyboardInterrupt`. Python's own signal handlers stay as they are. The engine's call
-//! runs on a helper thread for that long, because only the main thread may run Python's handlers; a thread of its own costs some microseconds, a
-//! hundredth of what the shortest call that waits costs. Calls on other threads, where no handler ever runs, stay where they are.
-//! [`quick`] is for calls that wait for nothing but the disk.
+//! [`quick`] is for calls that cannot be cancelled, [`blocking`] and [`Call`] are for those that take a token. While such a call blocks the
+//! main thread, signals are still handled: it runs on a helper thread and the main thread looks for signals. A handler that raises
+//! (Ctrl-C) cancels the call, waits until the engine has cleaned up, and its exception is what the caller gets. No signal handler is installed, and no thread
+//! is left when the call is over.
 
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use coble::{CancelToken, Error, ErrorKind, Result};
+use coble::{CancelToken, Error, ErrorKind};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fd::{AsFd, OwnedFd};
 
-use crate::cancel;
-use crate::errors::raise;
+use crate::errors;
 
-/// How often the main thread looks for signals that another thread was given by the kernel. One that it gets itself wakes it at once.
+/// How long a signal may go unnoticed when it is delivered to a thread that is not the main one. Otherwise it interrupts the wait.
 const SLICE: Duration = Duration::from_millis(50);
 
-/// The process that something was made in. After a fork the child must not use it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Home(u32);
-
-impl Home {
-    pub(crate) fn here() -> Home {
-        Home(std::process::id())
-    }
-
-    /// Whether this is the process that it was made in.
-    pub(crate) fn is_here(self) -> bool {
-        self == Home::here()
-    }
-
-    pub(crate) fn check(self) -> Result<()> {
-        if self.is_here() {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Closed, "this object was made in another process, before a fork")
-            .with_hint("open a new engine in the child"))
-    }
+/// Calls the engine without the GIL.
+pub(crate) fn quick<T: Send>(py: Python<'_>, call: impl FnOnce() -> coble::Result<T> + Send) -> PyResult<T> {
+    detached(py, || guarded(call)).map_err(|error| errors::to_py(py, error))
 }
 
-/// A core object that is forgotten, and not dropped, in a child after a fork: what it would release belongs to the parent.
-#[derive(Debug)]
-pub(crate) struct Homed<T> {
-    home: Home,
-    value: std::mem::ManuallyDrop<T>,
-}
-
-impl<T> Homed<T> {
-    pub(crate) fn new(value: T) -> Homed<T> {
-        Homed { home: Home::here(), value: std::mem::ManuallyDrop::new(value) }
-    }
-
-    pub(crate) fn get(&self) -> Result<&T> {
-        self.home.check().map(|()| &*self.value)
-    }
-
-    pub(crate) fn get_for(&self, py: Python<'_>) -> PyResult<&T> {
-        self.get().map_err(|error| raise(py, error))
-    }
-
-    pub(crate) fn is_here(&self) -> bool {
-        self.home.is_here()
-    }
-}
-
-impl<T> Drop for Homed<T> {
-    fn drop(&mut self) {
-        if self.home.is_here() {
-            // SAFETY: dropped once, here, in the drop of its only owner.
-            unsafe { std::mem::ManuallyDrop::drop(&mut self.value) }
-        }
-    }
-}
-
-/// Calls the engine where nothing has to be waited for but the disk.
-pub(crate) fn quick<T: Send>(py: Python<'_>, call: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    outside(py, call)
-}
-
-/// Runs something without the interpreter.
-pub(crate) fn outside<T: Send>(py: Python<'_>, call: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    py.detach(|| guarded(call)).map_err(|error| raise(py, error))
-}
-
-/// Calls the engine where it can take long.
-pub(crate) fn block<T: Send>(
+/// Calls the engine without the GIL, with a token that signals and the [`PyCancelToken`]s of this thread cancel.
+pub(crate) fn blocking<T: Send>(
     py: Python<'_>,
-    call: impl FnOnce(&CancelToken) -> Result<T> + Send,
+    call: impl FnOnce(&CancelToken) -> coble::Result<T> + Send,
 ) -> PyResult<T> {
-    block_with(py, &CancelToken::new(), None, call)
+    Call::begin(py, false)?.run(py, None, call)
 }
 
-/// As [`block`], with a token that others may cancel too, and with a deadline, after which the call fails with a time-out.
-pub(crate) fn block_with<T: Send>(
-    py: Python<'_>,
+/// A call that is about to be made.
+pub(crate) struct Call {
+    token: CancelToken,
+    main: bool,
+    _registrations: Vec<Registration>,
+}
+
+impl Call {
+    /// Prepares a call from this thread. `closable` if somebody else than signals and scopes may cancel its token.
+    pub(crate) fn begin(py: Python<'_>, closable: bool) -> PyResult<Call> {
+        let main = is_main_thread(py)?;
+        let scopes = SCOPES.with_borrow(Clone::clone);
+        let token =
+            if main || closable || !scopes.is_empty() { CancelToken::new() } else { CancelToken::never() };
+        let registrations = scopes.into_iter().map(|scope| Registration::new(scope, &token)).collect();
+        Ok(Call { token, main, _registrations: registrations })
+    }
+
+    /// Makes the call. When the time of `limit` is over, it is cancelled and fails with [`ErrorKind::Timeout`] and the text. With a limit, even an endless
+    /// one, the call has a thread of its own that gets no signals.
+    pub(crate) fn run<T: Send>(
+        self,
+        py: Python<'_>,
+        limit: Option<(Duration, &str)>,
+        call: impl FnOnce(&CancelToken) -> coble::Result<T> + Send,
+    ) -> PyResult<T> {
+        let token = &self.token;
+        if !self.main && limit.is_none() {
+            return detached(py, || guarded(|| call(token))).map_err(|error| errors::to_py(py, error));
+        }
+        let (result, raised) = detached(py, || supervised(token, self.main, limit, call));
+        match raised {
+            Some(exception) => Err(exception),
+            None => result.map_err(|error| errors::to_py(py, error)),
+        }
+    }
+}
+
+/// Runs the call on a helper thread and watches over it.
+fn supervised<T: Send>(
     token: &CancelToken,
-    deadline: Option<Instant>,
-    call: impl FnOnce(&CancelToken) -> Result<T> + Send,
-) -> PyResult<T> {
-    let callers = cancel::current();
-    let main = rustix::thread::gettid() == rustix::process::getpid();
-    if !main && callers.is_none() && deadline.is_none() {
-        return outside(py, || call(token));
-    }
-    let done = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let done: OwnedFd =
-        done.map_err(|errno| raise(py, Error::syscall("eventfd", "call", errno.raw_os_error())))?;
+    signals: bool,
+    limit: Option<(Duration, &str)>,
+    call: impl FnOnce(&CancelToken) -> coble::Result<T> + Send,
+) -> (coble::Result<T>, Option<PyErr>) {
+    let done = match eventfd(0, EventfdFlags::CLOEXEC) {
+        Ok(done) => done,
+        Err(errno) => return (Err(Error::syscall("eventfd2", "call", errno.raw_os_error())), None),
+    };
+    // Where the call is until somebody makes it, so that it is not lost when there is no thread for it.
+    let call = Mutex::new(Some(call));
+    let make = || match lock(&call).take() {
+        Some(call) => guarded(|| call(token)),
+        None => Err(Error::new(ErrorKind::Internal, "a call was made twice")),
+    };
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name("coble-call".to_owned()).spawn_scoped(scope, || {
-            let outcome = guarded(|| call(token));
-            // The counter is 0 before, so that this can neither fail nor block.
-            let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
-            outcome
-        });
-        let worker = worker.map_err(|error| raise(py, Error::io("clone", "thread of a call", &error)))?;
-        let watch = Watch { done: &done, callers: callers.as_ref(), deadline, main };
-        let end = watch.until_done(py, token);
-        // At most what the engine needs to take back what it had begun.
-        let outcome = py.detach(|| worker.join());
-        let outcome = outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "panic in a call")));
-        match (end?, outcome) {
-            (End::TimedOut, Err(error)) if error.kind() == ErrorKind::Cancelled => {
-                Err(raise(py, Error::new(ErrorKind::Timeout, "the time is over")))
+        let helper = {
+            let _deaf = Deaf::begin();
+            std::thread::Builder::new().name("coble-call".to_owned()).spawn_scoped(scope, || {
+                let result = make();
+                // Cannot fail: the counter is far from full.
+                let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
+                result
+            })
+        };
+        let Ok(helper) = helper else { return (make(), None) };
+        let (raised, expired) = watch(&done, token, signals, limit.map(|(time, _)| time));
+        let result = helper.join().unwrap_or_else(|panic| Err(panicked(&*panic)));
+        match result {
+            Err(error) if expired && error.kind() == ErrorKind::Cancelled => {
+                (Err(Error::new(ErrorKind::Timeout, limit.map_or("", |(_, text)| text))), raised)
             }
-            (_, outcome) => outcome.map_err(|error| raise(py, error)),
+            result => (result, raised),
         }
     })
 }
 
-/// What a thread looks at while a call runs on another one.
-struct Watch<'a> {
-    done: &'a OwnedFd,
-    callers: Option<&'a CancelToken>,
-    deadline: Option<Instant>,
-    main: bool,
-}
-
-enum End {
-    Done,
-    TimedOut,
-}
-
-impl Watch<'_> {
-    /// Waits for the call's end. A signal whose handler raises, the caller's token and the deadline cancel it.
-    fn until_done(&self, py: Python<'_>, token: &CancelToken) -> PyResult<End> {
-        let mut callers = self.callers;
-        loop {
-            let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let slice = match (self.main, remaining) {
-                (true, Some(remaining)) => Some(SLICE.min(remaining)),
-                (true, None) => Some(SLICE),
-                (false, remaining) => remaining,
-            };
-            let (done, cancelled) = py.detach(|| look(self.done, callers, slice));
-            if done {
-                return Ok(End::Done);
-            }
-            if let Err(interrupt) = py.check_signals() {
-                token.cancel();
-                return Err(interrupt);
-            }
-            if cancelled || callers.is_some_and(CancelToken::is_cancelled) {
-                token.cancel();
-                // It stays readable: do not look at it again.
-                callers = None;
-            }
-            if remaining.is_some_and(|remaining| remaining.is_zero()) {
-                token.cancel();
-                return Ok(End::TimedOut);
-            }
+/// Waits until the call is over, handles signals meanwhile, and cancels it when one raises or the time is over.
+fn watch(
+    done: &OwnedFd,
+    token: &CancelToken,
+    signals: bool,
+    limit: Option<Duration>,
+) -> (Option<PyErr>, bool) {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let (mut raised, mut expired) = (None, false);
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) && !expired {
+            expired = true;
+            token.cancel();
+        }
+        let watching = signals && raised.is_none();
+        let slice = match left.filter(|_| !expired) {
+            Some(left) if watching => Some(left.min(SLICE)),
+            Some(left) => Some(left),
+            None => watching.then_some(SLICE),
+        };
+        let slice = slice.map(|slice| Timespec {
+            tv_sec: slice.as_secs().min(i32::MAX as u64) as i64,
+            tv_nsec: i64::from(slice.subsec_nanos()),
+        });
+        let mut fds = [PollFd::from_borrowed_fd(done.as_fd(), PollFlags::IN)];
+        // An interruption is a signal.
+        if matches!(poll(&mut fds, slice.as_ref()), Ok(count) if count > 0) {
+            return (raised, expired);
+        }
+        if watching && let Err(exception) = Python::attach(|py| py.check_signals()) {
+            raised = Some(exception);
+            token.cancel();
         }
     }
 }
 
-/// Waits for the end of the call, a cancellation, a signal or the end of a slice of time.
-fn look(done: &OwnedFd, callers: Option<&CancelToken>, slice: Option<Duration>) -> (bool, bool) {
-    let mut fds = vec![PollFd::new(done, PollFlags::IN)];
-    if let Some(fd) = callers.and_then(CancelToken::as_fd) {
-        fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    }
-    let slice = slice.and_then(|slice| Timespec::try_from(slice).ok());
-    match poll(&mut fds, slice.as_ref()) {
-        Ok(_) => {
-            let ready = |index: usize| fds.get(index).is_some_and(|fd| !fd.revents().is_empty());
-            (ready(0), ready(1))
+/// Whether this is the thread on which Python handles signals.
+fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
+    static FUNCTIONS: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
+    let (main_thread, get_ident) = FUNCTIONS.get_or_try_init(py, || {
+        let threading = py.import("threading")?;
+        PyResult::Ok((threading.getattr("main_thread")?.unbind(), threading.getattr("get_ident")?.unbind()))
+    })?;
+    let main = main_thread.bind(py).call0()?.getattr(pyo3::intern!(py, "ident"))?;
+    main.eq(get_ident.bind(py).call0()?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the door itself")]
+fn detached<T: Send>(py: Python<'_>, call: impl FnOnce() -> T + Send) -> T {
+    py.detach(call)
+}
+
+/// Turns a panic into an error.
+fn guarded<T>(call: impl FnOnce() -> coble::Result<T>) -> coble::Result<T> {
+    // What a panic left half done is behind the engine's own locks, and those do not trust it either.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message");
+    Error::new(ErrorKind::Panic, text)
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it lives, this thread gets no signals but those of its own faults, and threads that it starts inherit that: the host's
+/// signal handlers must not run on our helpers.
+struct Deaf(libc::sigset_t);
+
+impl Deaf {
+    fn begin() -> Deaf {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: both sets are locals, and written by the calls before they are read; the calls cannot fail with these arguments.
+        unsafe {
+            libc::sigfillset(set.as_mut_ptr());
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
+            {
+                libc::sigdelset(set.as_mut_ptr(), fault);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
+            Deaf(before.assume_init())
         }
-        // A signal: that is what this is for.
-        Err(_) => (false, false),
     }
 }
 
-/// A panic of the engine is an error like others, and not an exception that nobody catches.
-fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(outcome) => outcome,
-        Err(payload) => {
-            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-            Err(Error::new(ErrorKind::Panic, format!("panic: {}", text.as_deref().unwrap_or("unknown"))))
-        }
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that `begin` got from the same call, on the same thread, since the type is not Send by use.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
     }
 }
 
-/// Asserts at compile time what the whole module rests on.
-const _: () = {
-    const fn shared<T: Send + Sync>() {}
-    shared::<coble::Engine>();
-    shared::<coble::Container>();
-    shared::<coble::Process>();
-    shared::<CancelToken>();
-};
+/// An object of the engine inside a Python object. It belongs to the process that made it: in a forked child it cannot be used, and
+/// nothing of it is dropped there, since its locks may be held by threads that the child does not have. Dropping releases the GIL.
+pub(crate) struct Own<T: Send> {
+    value: ManuallyDrop<T>,
+    pid: u32,
+}
 
-/// A descriptor of our own for one of the caller's.
-pub(crate) fn duplicate(fd: i32) -> Result<OwnedFd> {
-    if fd < 0 {
-        return Err(Error::new(ErrorKind::InvalidArgument, format!("{fd} is no file descriptor")));
+impl<T: Send> Own<T> {
+    pub(crate) fn new(value: T) -> Own<T> {
+        Own { value: ManuallyDrop::new(value), pid: std::process::id() }
     }
-    // SAFETY: not negative. That it is open is what the duplication finds out: nothing else is done with it.
-    let borrowed = unsafe { rustix::fd::BorrowedFd::borrow_raw(fd) };
-    rustix::io::fcntl_dupfd_cloexec(borrowed.as_fd(), 3)
-        .map_err(|errno| Error::syscall("fcntl", format!("descriptor {fd}"), errno.raw_os_error()))
+
+    /// The object, in the process that made it.
+    pub(crate) fn get(&self) -> coble::Result<&T> {
+        if self.is_ours() {
+            Ok(&self.value)
+        } else {
+            Err(Error::new(
+                ErrorKind::Closed,
+                "the engine belongs to the process that opened it, and this one was forked from it",
+            )
+            .with_hint("open an engine in this process"))
+        }
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        self.pid == std::process::id()
+    }
+}
+
+impl<T: Send> Drop for Own<T> {
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
+        // SAFETY: this is the drop of the only owner, so the value is taken once and not used afterwards.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        let mut value = Some(value);
+        // Not attached any more when the interpreter is on its way out.
+        Python::try_attach(|py| {
+            let value = value.take();
+            detached(py, move || drop(value));
+        });
+    }
+}
+
+thread_local! {
+    static SCOPES: RefCell<Vec<Arc<Scope>>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Default)]
+struct Scope(Mutex<Calls>);
+
+#[derive(Default)]
+struct Calls {
+    cancelled: bool,
+    next: u64,
+    running: Vec<(u64, CancelToken)>,
+}
+
+/// A token of a scope's call, as long as it runs.
+struct Registration(Arc<Scope>, u64);
+
+impl Registration {
+    fn new(scope: Arc<Scope>, token: &CancelToken) -> Registration {
+        let mut calls = lock(&scope.0);
+        let number = calls.next;
+        calls.next += 1;
+        calls.running.push((number, token.clone()));
+        if calls.cancelled {
+            token.cancel();
+        }
+        drop(calls);
+        Registration(scope, number)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.0.0).running.retain(|(number, _)| *number != self.1);
+    }
+}
+
+/// Cancels the blocking calls of the threads that are inside its `with` block, from any thread.
+#[pyclass(frozen, name = "CancelToken", module = "coble")]
+#[derive(Default)]
+pub(crate) struct PyCancelToken(Arc<Scope>);
+
+#[pymethods]
+impl PyCancelToken {
+    #[new]
+    fn new() -> PyCancelToken {
+        PyCancelToken::default()
+    }
+
+    /// Cancels the calls under the token, now and later: they clean up and raise CancelledError.
+    fn cancel(&self) {
+        let mut calls = lock(&self.0.0);
+        calls.cancelled = true;
+        for (_, token) in &calls.running {
+            token.cancel();
+        }
+    }
+
+    /// Whether it was cancelled.
+    #[getter]
+    fn cancelled(&self) -> bool {
+        lock(&self.0.0).cancelled
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        SCOPES.with_borrow_mut(|scopes| scopes.push(slf.get().0.clone()));
+        slf
+    }
+
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None, /))]
+    fn __exit__(
+        &self,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) {
+        let _ = (exc_type, exc_value, traceback);
+        SCOPES.with_borrow_mut(|scopes| {
+            if let Some(index) = scopes.iter().rposition(|scope| Arc::ptr_eq(scope, &self.0)) {
+                scopes.remove(index);
+            }
+        });
+    }
 }

@@ -1,17 +1,34 @@
-//! Exceptions: `CobleError` and one class for each kind of the engine, made from the engine's own table when the module is imported.
+//! One exception class for each kind of error, made from the engine's own table when the module is loaded. Nothing here decides by text.
 
 use std::collections::HashMap;
 
 use coble::{Error, ErrorKind};
-use pyo3::exceptions::{
-    PyException, PyFileNotFoundError, PyLookupError, PyPermissionError, PyRuntimeError, PyTimeoutError,
-    PyValueError,
-};
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
-use crate::results::RunResult;
+use crate::values::RunResult;
+
+/// The classes that Python already has for a kind, so that code which knows only those catches it too. By name: a kind that is not
+/// here has [`CobleError`](BASE) alone.
+const SECOND_PARENTS: &[(&str, &str)] = &[
+    ("InvalidArgument", "ValueError"),
+    ("Io", "OSError"),
+    ("PermissionDenied", "PermissionError"),
+    ("PathNotFound", "FileNotFoundError"),
+    ("ImageNotFound", "LookupError"),
+    ("ContainerNotFound", "LookupError"),
+    ("InvalidReference", "ValueError"),
+    ("InvalidDigest", "ValueError"),
+    ("StorageFull", "OSError"),
+    ("Timeout", "TimeoutError"),
+    ("UserNotFound", "LookupError"),
+    ("CommandNotFound", "FileNotFoundError"),
+    ("CommandNotExecutable", "PermissionError"),
+];
+
+const BASE: &str = "CobleError";
 
 struct Classes {
     base: Py<PyType>,
@@ -20,110 +37,103 @@ struct Classes {
 
 static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
 
-/// Classes of Python that a kind is one of too, by the kind's name. A kind that is not here is a `CobleError` and nothing else.
-fn natural_parents<'py>(py: Python<'py>, kind: &str) -> Vec<Bound<'py, PyType>> {
-    match kind {
-        "Timeout" => vec![py.get_type::<PyTimeoutError>()],
-        "PermissionDenied" => vec![py.get_type::<PyPermissionError>()],
-        "PathNotFound" => vec![py.get_type::<PyFileNotFoundError>(), py.get_type::<PyLookupError>()],
-        "InvalidArgument" | "InvalidReference" | "InvalidDigest" | "InvalidArchive" | "InvalidImage" => {
-            vec![py.get_type::<PyValueError>()]
-        }
-        "InvalidState" | "Closed" => vec![py.get_type::<PyRuntimeError>()],
-        _ if kind.ends_with("NotFound") => vec![py.get_type::<PyLookupError>()],
-        _ => Vec::new(),
-    }
+fn class_name(kind: ErrorKind) -> String {
+    let name = kind.name();
+    if name.ends_with("Error") { name.to_owned() } else { format!("{name}Error") }
 }
 
-fn make_class<'py>(
-    py: Python<'py>,
-    name: &str,
-    doc: &str,
-    bases: Vec<Bound<'py, PyType>>,
-    members: &[(&str, Py<PyAny>)],
-) -> PyResult<Bound<'py, PyType>> {
-    let dict = PyDict::new(py);
-    dict.set_item("__module__", "coble")?;
-    dict.set_item("__doc__", doc)?;
-    for (member, value) in members {
-        dict.set_item(member, value)?;
-    }
-    let class = py.get_type::<PyType>().call1((name, PyTuple::new(py, bases)?, dict))?;
-    Ok(class.cast_into::<PyType>()?)
-}
-
-/// Makes the classes and puts them into the module.
-pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+/// Makes the classes and adds them to the module.
+pub(crate) fn install(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    let none = || py.None();
-    let base = make_class(
-        py,
-        "CobleError",
-        "Any error of coble. There is one class below it for each kind.",
-        vec![py.get_type::<PyException>()],
-        &[
-            ("kind", "Internal".into_pyobject(py)?.into_any().unbind()),
-            ("code", ErrorKind::Internal.code().into_pyobject(py)?.into_any().unbind()),
-            ("errno", none()),
-            ("hint", none()),
-            ("object", none()),
-            ("context", PyTuple::empty(py).into_any().unbind()),
-        ],
-    )?;
-    module.add("CobleError", &base)?;
-    let mut by_code = HashMap::new();
-    let mut names = Vec::new();
+    let classes = CLASSES.get_or_try_init(py, || make(py))?;
+    module.add(BASE, &classes.base)?;
     for kind in ErrorKind::ALL {
-        let name = format!("{}Error", kind.name());
-        let mut bases = vec![base.clone()];
-        bases.extend(natural_parents(py, kind.name()));
-        let mut members = vec![
-            ("kind", kind.name().into_pyobject(py)?.into_any().unbind()),
-            ("code", kind.code().into_pyobject(py)?.into_any().unbind()),
-        ];
-        if *kind == ErrorKind::ContainerExit {
-            members.extend(["result", "exit_code", "stdout", "stderr"].map(|member| (member, none())));
+        if let Some(class) = classes.by_code.get(&kind.code()) {
+            module.add(class_name(*kind).as_str(), class)?;
         }
-        let class = make_class(py, &name, kind.description(), bases, &members)?;
-        module.add(name.as_str(), &class)?;
-        by_code.insert(kind.code(), class.unbind());
-        names.push(name);
     }
-    module.add("ERROR_NAMES", PyTuple::new(py, names)?)?;
-    // A second import in the same process has made the same classes again; the first ones count.
-    let _ = CLASSES.set(py, Classes { base: base.unbind(), by_code });
     Ok(())
 }
 
-/// The exception of an error of the engine.
-pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
-    exception(py, error).unwrap_or_else(|failure| failure)
-}
-
-fn exception(py: Python<'_>, error: Error) -> PyResult<PyErr> {
-    let Some(classes) = CLASSES.get(py) else {
-        return Ok(PyRuntimeError::new_err(error.to_string()));
-    };
-    let kind = error.kind();
-    let class = classes.by_code.get(&kind.code()).unwrap_or(&classes.base).bind(py);
-    let value = class.call1((error.to_string(),))?;
-    value.setattr("kind", kind.name())?;
-    value.setattr("code", kind.code())?;
-    value.setattr("errno", error.errno())?;
-    value.setattr("hint", error.hint())?;
-    value.setattr("object", error.object())?;
-    value.setattr("context", PyTuple::new(py, error.context())?)?;
-    if let Some(result) = error.run_result() {
-        let result = Bound::new(py, RunResult::new(py, result.clone())?)?;
-        for member in ["exit_code", "stdout", "stderr"] {
-            value.setattr(member, result.getattr(member)?)?;
+fn make(py: Python<'_>) -> PyResult<Classes> {
+    let builtins = py.import("builtins")?;
+    let members = PyDict::new(py);
+    members.set_item("kind", "")?;
+    members.set_item("code", 0)?;
+    members.set_item("errno", py.None())?;
+    members.set_item("hint", py.None())?;
+    members.set_item("object", py.None())?;
+    members.set_item("context", PyTuple::empty(py))?;
+    let exception = py.get_type::<PyException>().into_any();
+    let base = make_class(BASE, "Every error of coble.", vec![exception], members)?;
+    let mut by_code = HashMap::new();
+    for kind in ErrorKind::ALL {
+        let mut parents = vec![base.clone().into_any()];
+        for (_, parent) in SECOND_PARENTS.iter().filter(|(name, _)| *name == kind.name()) {
+            parents.push(builtins.getattr(*parent)?);
         }
-        value.setattr("result", result)?;
+        let members = PyDict::new(py);
+        members.set_item("kind", kind.name())?;
+        members.set_item("code", kind.code())?;
+        let class = make_class(&class_name(*kind), kind.description(), parents, members)?;
+        by_code.insert(kind.code(), class.unbind());
     }
-    Ok(PyErr::from_value(value))
+    Ok(Classes { base: base.unbind(), by_code })
 }
 
-/// The exception of an argument that no call could accept.
+fn make_class<'py>(
+    name: &str,
+    doc: &str,
+    parents: Vec<Bound<'py, PyAny>>,
+    members: Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyType>> {
+    let py = members.py();
+    members.set_item("__module__", "coble")?;
+    members.set_item("__doc__", doc)?;
+    let class = py.get_type::<PyType>().call1((name, PyTuple::new(py, parents)?, members))?;
+    Ok(class.cast_into::<PyType>()?)
+}
+
+/// The exception of an error.
+pub(crate) fn to_py(py: Python<'_>, error: Error) -> PyErr {
+    exception(py, error).map_or_else(|failure| failure, PyErr::from_value)
+}
+
+fn exception(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
+    let classes = CLASSES.get_or_try_init(py, || make(py))?;
+    let class = classes.by_code.get(&error.kind().code()).unwrap_or(&classes.base).bind(py);
+    let mut text = String::new();
+    for context in error.context() {
+        text.push_str(context);
+        text.push_str(": ");
+    }
+    text.push_str(error.message());
+    let notes = class.hasattr("add_note")?;
+    if let Some(hint) = error.hint().filter(|_| !notes) {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    let exception = class.call1((text,))?;
+    if let Some(hint) = error.hint().filter(|_| notes) {
+        exception.call_method1("add_note", (format!("hint: {hint}"),))?;
+    }
+    exception.setattr("kind", error.kind().name())?;
+    exception.setattr("code", error.kind().code())?;
+    exception.setattr("errno", error.errno())?;
+    exception.setattr("hint", error.hint())?;
+    exception.setattr("object", error.object())?;
+    exception.setattr("context", PyTuple::new(py, error.context())?)?;
+    if let Some(result) = error.run_result() {
+        let result = Bound::new(py, RunResult::new(py, result.clone()))?;
+        for name in ["exit_code", "stdout", "stderr", "timings"] {
+            exception.setattr(name, result.getattr(name)?)?;
+        }
+        exception.setattr("result", result)?;
+    }
+    Ok(exception)
+}
+
+/// An argument that no operation could accept.
 pub(crate) fn invalid(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    raise(py, Error::new(ErrorKind::InvalidArgument, message))
+    to_py(py, Error::new(ErrorKind::InvalidArgument, message))
 }

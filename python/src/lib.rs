@@ -1,68 +1,72 @@
-//! The Python module `coble._coble`: convert, call the engine, convert back. The package around it, `python/coble`, re-exports what is public.
-//!
-//! All calls of the engine go through the one door in `enter`.
+//! `coble._coble`: the engine for Python. Converts, calls the engine, converts back: no defaults, no validation, no meaning.
 
-mod args;
-mod cancel;
-mod containers;
+#![deny(unsafe_code)]
+
+mod container;
+#[allow(unsafe_code)]
 mod convert;
 mod engine;
+#[allow(unsafe_code)]
 mod enter;
 mod errors;
-mod images;
+mod exchange;
+mod image;
 mod logs;
+mod options;
 mod process;
-mod results;
-mod streams;
+mod values;
+
+use std::ffi::OsString;
 
 use pyo3::prelude::*;
 
-/// The native part of coble. Private: everything public is in the package `coble`.
+/// The version of coble.
+#[pyfunction]
+fn version() -> &'static str {
+    coble::version()
+}
+
+/// Runs the coble command with these arguments, program name first, and returns its exit status.
+#[pyfunction]
+fn cli_main(py: Python<'_>, argv: Vec<OsString>) -> PyResult<u8> {
+    enter::quick(py, || Ok(coble_cli::main(argv)))
+}
+
 #[pymodule]
-mod _coble {
-    use pyo3::prelude::*;
-
-    #[pymodule_export]
-    use super::cancel::CancelToken;
-    #[pymodule_export]
-    use super::containers::{Container, Containers};
-    #[pymodule_export]
-    use super::engine::{Engine, doctor};
-    #[pymodule_export]
-    use super::images::{Image, Images};
-    #[pymodule_export]
-    use super::logs::LogStream;
-    #[pymodule_export]
-    use super::process::RawProcess;
-    #[pymodule_export]
-    use super::results::{
-        CapabilityInfo, Check, ContainerDetails, ContainerSummary, ContainerWarning, HistoryEntry,
-        ImageDetails, Info, Isolation, LayerInfo, LimitInfo, LogRecord, NamespaceInfo, Removed, Report,
-        RunResult, UserInfo,
-    };
-    #[pymodule_export]
-    use super::{cli_main, split_command};
-
-    #[pymodule_init]
-    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        super::errors::register(module)?;
-        module.add("__version__", coble::version())?;
-        module.add("PIPE", super::streams::PIPE)?;
-        module.add("STDOUT", super::streams::STDOUT)?;
-        module.add("DEVNULL", super::streams::DEVNULL)?;
-        module.add("INHERIT", super::streams::INHERIT)
-    }
-}
-
-/// Runs the `coble` command with its arguments, program name first, and returns its exit status. For programs: it installs signal
-/// handlers while a container runs in the foreground.
-#[pyfunction]
-fn cli_main(py: Python<'_>, arguments: Vec<std::ffi::OsString>) -> PyResult<u8> {
-    enter::outside(py, || Ok(coble_cli::main(arguments)))
-}
-
-/// Splits a command into words as a POSIX shell would, without any expansion.
-#[pyfunction]
-fn split_command(py: Python<'_>, command: &str) -> PyResult<Vec<String>> {
-    coble::parse::words(command).map_err(|error| errors::raise(py, error))
+fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    errors::install(module)?;
+    module.add("PIPE", convert::PIPE)?;
+    module.add("STDOUT", convert::STDOUT)?;
+    module.add("DEVNULL", convert::DEVNULL)?;
+    module.add_function(wrap_pyfunction!(version, module)?)?;
+    module.add_function(wrap_pyfunction!(engine::doctor, module)?)?;
+    module.add_function(wrap_pyfunction!(cli_main, module)?)?;
+    module.add_class::<engine::PyEngine>()?;
+    module.add_class::<image::PyImages>()?;
+    module.add_class::<image::PyImage>()?;
+    module.add_class::<container::PyContainers>()?;
+    module.add_class::<container::PyContainer>()?;
+    module.add_class::<process::PyProcess>()?;
+    module.add_class::<logs::PyLogStream>()?;
+    module.add_class::<logs::LogLines>()?;
+    module.add_class::<enter::PyCancelToken>()?;
+    module.add_class::<values::RunResult>()?;
+    module.add_class::<values::Warning>()?;
+    module.add_class::<values::Isolation>()?;
+    module.add_class::<values::NamespaceInfo>()?;
+    module.add_class::<values::CapabilityInfo>()?;
+    module.add_class::<values::UserInfo>()?;
+    module.add_class::<values::LimitInfo>()?;
+    module.add_class::<values::ContainerSpec>()?;
+    module.add_class::<values::ContainerDetails>()?;
+    module.add_class::<values::LogRecord>()?;
+    module.add_class::<values::ImageDetails>()?;
+    module.add_class::<values::LayerInfo>()?;
+    module.add_class::<values::HistoryEntry>()?;
+    module.add_class::<values::Removed>()?;
+    module.add_class::<values::Info>()?;
+    module.add_class::<values::Report>()?;
+    module.add_class::<values::Check>()?;
+    // What is public is said by the package.
+    module.delattr("__all__")
 }

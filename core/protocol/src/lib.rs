@@ -29,8 +29,15 @@ pub const CONTROL_FD: i32 = 3;
 pub const CONTROL_SOCKET: &str = "ctl";
 
 /// The name of the file in the container's run directory that a monitor writes before it says that the program
-/// runs: a [`StateRecord`]. Replaced atomically when the program ends.
+/// runs: a [`StateRecord`].
 pub const STATE_FILE: &str = "state";
+
+/// The name of the file with the last [`StateRecord`], which a monitor writes when the program has ended. A file of its own, because replacing
+/// one makes some file systems write it out at once.
+pub const EXIT_FILE: &str = "exit";
+
+/// The name that both files have while they are being written.
+pub const TEMPORARY_FILE: &str = "state.tmp";
 
 /// The first message of the shim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,9 +131,11 @@ pub struct MonitorSpec {
     pub shm_size: u64,
     /// Whether the root file system is read-only.
     pub readonly_root: bool,
-    /// `cgroup.procs` files (one per v1 hierarchy, or the one of v2), open for writing: every process of the container
+    /// `cgroup.procs` files, one for each version 1 hierarchy with a limit, open for writing: every process of the container
     /// joins them before anything else.
     pub cgroup_procs: Vec<FdIndex>,
+    /// The directory of the version 2 cgroup that every process of the container is made in.
+    pub cgroup_home: Option<FdIndex>,
     /// How cgroups are shown inside at `/sys/fs/cgroup`.
     pub cgroup_view: CgroupView,
     /// The standard streams of the program.
@@ -364,7 +373,7 @@ pub struct Exit {
     pub core_dumped: bool,
 }
 
-/// The content of [`STATE_FILE`].
+/// The content of [`STATE_FILE`] and [`EXIT_FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateRecord {
     /// [`VERSION`] of the monitor.

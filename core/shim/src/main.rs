@@ -17,7 +17,9 @@ mod root;
 mod sys;
 mod userns;
 
-use coble_protocol::{ArchiveJob, Connection, Failure, Fds, Hello, Launch, Report, Step, VERSION};
+use coble_protocol::{
+    ArchiveJob, CONTROL_FD, Connection, Failure, Fds, Hello, Launch, Report, Step, VERSION,
+};
 use rustix::fs::Mode;
 
 use failure::During;
@@ -67,6 +69,8 @@ fn run() -> i32 {
 /// Frees the process from what it inherited from the host program.
 fn tidy() -> Result<Origin, Failure> {
     sys::reset_signals();
+    // The engine leaves nothing else open. This is the second lock: a descriptor of the host must not reach a container.
+    sys::close_from(CONTROL_FD as u32 + 1).during(Step::Launch, "descriptors")?;
     // Fails if it is the leader of a session already, which is as good.
     let _ = rustix::process::setsid();
     rustix::process::chdir("/").during(Step::Launch, "/")?;

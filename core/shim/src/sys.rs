@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_long, c_uint, c_ulong};
 use rustix::io::{Errno, Result};
@@ -36,13 +36,19 @@ pub(crate) enum Clone {
     Parent(OwnedFd),
 }
 
-/// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say.
-pub(crate) fn clone(namespaces: c_int) -> Result<Clone> {
+/// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say, in the version 2 cgroup of
+/// this directory.
+pub(crate) fn clone(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is a struct of integers, for which zero is valid and means "not asked for".
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     args.flags = (namespaces | libc::CLONE_PIDFD) as u64;
     args.pidfd = (&raw mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: without CLONE_VM this is fork. The process has one thread, so no lock of the allocator or of libc can be held by a
     // thread that the child lacks. `args` and `pidfd` outlive the call.
@@ -255,17 +261,21 @@ pub(crate) fn trim_memory() {
 }
 
 /// The user id of the process at the other end of a connected socket, as seen in this user namespace.
-pub(crate) fn peer_uid(socket: impl AsFd) -> Result<u32> {
-    // Not with rustix: its type has no room for process 0, which is what a peer outside this pid namespace has.
-    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    let socket = socket.as_fd().as_raw_fd();
-    // SAFETY: the structure and its length outlive the call; the descriptor is open for it.
-    let result = unsafe {
-        libc::getsockopt(socket, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
+pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> Result<u32> {
+    // Not rustix's call: the peer is outside of this pid namespace, so its number is 0 here, which rustix's type cannot hold.
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of_val(&peer) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the structure, and both outlive the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
     };
-    check(i64::from(result))?;
-    Ok(peer.uid)
+    check(done.into()).map(|_| peer.uid)
 }
 
 /// Reads and, if asked, replaces a resource limit (soft, hard); returns the old one.

@@ -79,7 +79,7 @@ impl Helper {
             .map_err(|_| Failure::rule(Step::IdMap, program, "has a NUL byte"))?;
         let (wait, start) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::IdMap, program)?;
         let (errors, output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).during(Step::IdMap, program)?;
-        match sys::clone(0).during(Step::IdMap, program)? {
+        match sys::clone(0, None).during(Step::IdMap, program)? {
             sys::Clone::Parent(pidfd) => Ok(Helper { program: program.to_string(), pidfd, start, errors }),
             sys::Clone::Child => {
                 drop(start);

@@ -487,20 +487,36 @@ fn logs_are_whole_records_in_order() {
     assert_eq!(out, 4 + 6 + 100 * 65536);
 }
 
+/// A small file system, unmounted whatever happens.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(path: std::path::PathBuf) -> Small {
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", &path, "tmpfs", flags, Some(c"size=128k")).unwrap();
+        Small(path)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
 #[test]
 fn a_log_that_is_full_loses_output_and_nothing_else() {
     let engine = Engine::new();
     fs::write(engine.path("log"), "").unwrap();
     let tmpfs = engine.path("small");
     fs::create_dir(&tmpfs).unwrap();
-    rustix::mount::mount("tmpfs", &tmpfs, "tmpfs", rustix::mount::MountFlags::empty(), Some(c"size=128k"))
-        .unwrap();
+    let small = Small::mount(tmpfs);
     fs::remove_file(engine.path("log")).unwrap();
     symlink("small/log", engine.path("log")).unwrap();
     let done = engine
         .run(with(shell("echo begin; sleep 0.1; dd if=/dev/zero bs=1M count=3; exit 4"), |o| o.log = true));
     let log = engine.log();
-    rustix::mount::unmount(&tmpfs, rustix::mount::UnmountFlags::DETACH).unwrap();
+    drop(small);
     assert_eq!(done.exit.code, 4);
     assert_eq!(log[0], (1, b"begin\n".to_vec()));
     let loss = engine.state().started.warnings;
@@ -681,8 +697,7 @@ fn rootless_with_ranges() {
 
 #[test]
 fn a_shim_started_by_hand_says_what_it_is() {
-    let engine = Engine::new();
-    let output = Command::new(engine.path("shim")).output().unwrap();
+    let output = Command::new(SHIM).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("coble"));
 }

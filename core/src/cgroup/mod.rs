@@ -2,10 +2,10 @@
 //!
 //! One [`Manager`] for version 1 (also of hybrid hosts, whose controllers are all version 1's) and one for version 2. Containers get cgroups
 //! `coble/<store>/<container>`, at the top of the hierarchy as far as this process sees it, or below its own cgroup where
-//! the top is not its to write. The engine prepares the cgroup and opens its `cgroup.procs`; the container's first process
-//! joins it. Nothing here moves the host program.
+//! the top is not its to write. The engine prepares them; the container's processes are made in the version 2 cgroup, and join those of version 1. Nothing here moves the host program.
 
 mod detect;
+mod device_program;
 mod devices;
 mod limits;
 mod tree;
@@ -39,8 +39,11 @@ pub(crate) struct Limits {
 /// What a container got.
 #[derive(Debug)]
 pub(crate) struct Created {
-    /// `cgroup.procs` of each of its cgroups, open for writing.
+    /// `cgroup.procs` of each of its version 1 cgroups, open for writing.
     pub(crate) procs: Vec<OwnedFd>,
+    /// The directory of its version 2 cgroup, for processes to be made in. That costs next to nothing, while moving a
+    /// process by `cgroup.procs` can cost ten milliseconds, since the kernel waits for all forks and exits of the machine.
+    pub(crate) home: Option<OwnedFd>,
     /// How cgroups may be shown inside.
     pub(crate) view: CgroupView,
     /// The limits that were asked for, with what the kernel says is in force.

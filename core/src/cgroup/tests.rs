@@ -143,15 +143,20 @@ fn live() -> Vec<(Cgroups, Vec<PathBuf>)> {
 
 /// A shell in the cgroups, by the descriptors that the engine hands out.
 fn shell(created: &Created, script: &str) -> Child {
+    let mut procs: Vec<OwnedFd> = created.procs.iter().map(|fd| fd.try_clone().unwrap()).collect();
+    if let Some(home) = &created.home {
+        let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+        procs.push(rustix::fs::openat(home, "cgroup.procs", flags, rustix::fs::Mode::empty()).unwrap());
+    }
     let fd = |n: usize| -> Stdio {
-        match created.procs.get(n) {
+        match procs.get(n) {
             Some(fd) => fd.as_fd().try_clone_to_owned().unwrap().into(),
             None => Stdio::null(),
         }
     };
     let null: OwnedFd = File::options().write(true).open("/dev/null").unwrap().into();
-    let stderr = created.procs.get(2).map_or(null, |fd| fd.as_fd().try_clone_to_owned().unwrap());
-    assert!(created.procs.len() <= 3);
+    let stderr = procs.get(2).map_or(null, |fd| fd.as_fd().try_clone_to_owned().unwrap());
+    assert!(procs.len() <= 3);
     Command::new("/bin/sh")
         .arg("-c")
         .arg(format!("echo 0 >&0; echo 0 >&1; echo 0 >&2; exec </dev/null >/dev/null 2>&1; {script}"))

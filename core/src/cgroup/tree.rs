@@ -116,6 +116,11 @@ pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
 }
 
+/// The directory of a cgroup.
+pub(super) fn open(cgroup: &Path) -> io::Result<OwnedFd> {
+    Ok(File::open(cgroup)?.into())
+}
+
 /// `cgroup.procs` of a cgroup, open for writing.
 pub(super) fn open_procs(cgroup: &Path) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().write(true).open(cgroup.join("cgroup.procs"))?.into())

@@ -1,17 +1,19 @@
-//! Version 1: one cgroup in each hierarchy that is needed. Also for hybrid hosts, whose version 2 hierarchy has no controllers, and for
-//! hosts without cgroups.
+//! Version 1: one cgroup in each hierarchy that is needed. Also for hosts without cgroups, and for hybrid ones, whose version 2 hierarchy has no
+//! controllers, but is the better place for device rules.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use coble_protocol::CgroupView;
 
 use super::detect::{CONTROLLERS, Layout, writable};
+use super::device_program::DeviceProgram;
 use super::limits::{Limit, PERIOD, nano_cpus, quota, sort, swap_warning};
 use super::tree::{self, Tree};
-use super::{Controller, Created, Limits, Manager, Problem, devices};
+use super::{Controller, Created, Limits, Manager, Problem, devices, v2};
 use crate::container::Warning;
 use crate::error::{Call, Result};
 use crate::isolation::defaults::DEVICE_RULES;
@@ -23,6 +25,9 @@ const EVERYTHING: &str = "a *:* rwm";
 pub(super) struct V1 {
     version: &'static str,
     hierarchies: Vec<Place>,
+    /// The version 2 hierarchy of a hybrid host, where containers can be in it.
+    unified: Option<Tree>,
+    program: DeviceProgram,
     rootless: bool,
 }
 
@@ -55,7 +60,10 @@ impl V1 {
             });
             Place { controllers: hierarchy.controllers.clone(), tree }
         });
-        V1 { version, hierarchies: hierarchies.collect(), rootless }
+        let unified =
+            layout.v2.as_ref().and_then(|unified| v2::base(unified).ok()).map(|base| Tree::new(base, key));
+        let program = DeviceProgram::default();
+        V1 { version, hierarchies: hierarchies.collect(), unified, program, rootless }
     }
 
     /// The tree of a controller.
@@ -84,7 +92,7 @@ impl V1 {
     }
 
     fn trees(&self) -> impl Iterator<Item = &Tree> {
-        self.hierarchies.iter().filter_map(|place| place.tree.as_ref().ok())
+        self.hierarchies.iter().filter_map(|place| place.tree.as_ref().ok()).chain(&self.unified)
     }
 }
 
@@ -96,6 +104,7 @@ impl Manager for V1 {
     fn create(&self, id: &str, limits: &Limits, device_rules: bool) -> Result<Created> {
         let mut created = Created {
             procs: Vec::new(),
+            home: None,
             view: CgroupView::Hidden,
             limits: Vec::new(),
             warnings: Vec::new(),
@@ -158,10 +167,13 @@ impl V1 {
                 Ok(Ok(leaf))
             };
         if device_rules {
-            let problem = match cgroup(created, "devices")? {
-                Ok(leaf) => restrict(&leaf)?,
-                Err(problem) => Some(problem),
-            };
+            let mut problem = self.restrict_unified(created, id)?;
+            if problem.is_some() {
+                problem = match cgroup(created, "devices")? {
+                    Ok(leaf) => restrict(&leaf)?,
+                    Err(problem) => Some(problem),
+                };
+            }
             created.devices_enforced = problem.is_none();
             created.warnings.extend(problem.map(|problem| {
                 problem.warning(
@@ -179,6 +191,24 @@ impl V1 {
             created.warnings.extend(applied.err().map(|problem| limit.warning(&problem)));
         }
         Ok(())
+    }
+
+    /// Makes a cgroup in the version 2 hierarchy of a hybrid host and puts the device rules in force there. None if they are.
+    fn restrict_unified(&self, created: &mut Created, id: &str) -> Result<Option<Problem>> {
+        let Some(tree) = &self.unified else {
+            return Ok(Some(Problem::new(
+                "there is no version 2 hierarchy",
+                "mount -t cgroup2 none /sys/fs/cgroup/unified",
+            )));
+        };
+        let leaf = match tree.make(id) {
+            Ok(leaf) => leaf,
+            Err(error) => return sort("mkdir", &tree.leaf(id), &error).map(Some),
+        };
+        let home = tree::open(&leaf).call("open", &leaf)?;
+        let problem = self.program.attach(home.as_fd(), &leaf)?;
+        created.home = Some(home);
+        Ok(problem)
     }
 }
 

@@ -1,36 +1,31 @@
 //! Version 2: one cgroup for each container, controllers enabled on the way to it, device rules as a program.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use coble_protocol::CgroupView;
-use rustix::io::Errno;
 
 use super::detect::{CONTROLLERS, Hierarchy, writable};
+use super::device_program::DeviceProgram;
 use super::limits::{Limit, PERIOD, nano_cpus, quota, sort, swap_warning};
 use super::tree::{self, Tree};
-use super::{Controller, Created, Limits, Manager, Problem, devices};
+use super::{Controller, Created, Limits, Manager, Problem};
 use crate::container::Warning;
-use crate::error::{Call, Error, Result};
-use crate::isolation::defaults::DEVICE_RULES;
-use crate::sys::bpf;
+use crate::error::{Call, Result};
 
 #[derive(Debug)]
 pub(super) struct V2 {
     top: PathBuf,
     tree: std::result::Result<Tree, Problem>,
     rootless: bool,
-    /// The device program, loaded once.
-    program: OnceLock<std::result::Result<OwnedFd, Errno>>,
+    program: DeviceProgram,
 }
 
 impl V2 {
     pub(super) fn new(unified: &Hierarchy, key: &str, rootless: bool) -> V2 {
         let tree = base(unified).map(|base| Tree::new(base, key));
-        V2 { top: unified.top.clone(), tree, rootless, program: OnceLock::new() }
+        V2 { top: unified.top.clone(), tree, rootless, program: DeviceProgram::default() }
     }
 
     /// For the doctor.
@@ -85,12 +80,15 @@ impl V2 {
             Err(problem) => Err(problem.clone()),
         };
         if let Ok((_, leaf)) = &made {
-            created.procs.push(tree::open_procs(leaf).call("open", leaf.join("cgroup.procs"))?);
+            created.home = Some(tree::open(leaf).call("open", leaf)?);
             created.view = CgroupView::V2;
         }
         if device_rules {
             let problem = match &made {
-                Ok((_, leaf)) => self.restrict(leaf)?,
+                Ok((_, leaf)) => match &created.home {
+                    Some(home) => self.program.attach(home.as_fd(), leaf)?,
+                    None => None,
+                },
                 Err(problem) => Some(problem.clone()),
             };
             created.devices_enforced = problem.is_none();
@@ -132,26 +130,6 @@ impl V2 {
         }
         Ok(None)
     }
-
-    /// Attaches the device program. None if it is in force.
-    fn restrict(&self, leaf: &Path) -> Result<Option<Problem>> {
-        let loaded = self.program.get_or_init(|| bpf::load_device_program(&devices::program(DEVICE_RULES)));
-        let result = match loaded {
-            Ok(program) => {
-                let cgroup = File::open(leaf).call("open", leaf)?;
-                bpf::attach_device_program(program.as_fd(), cgroup.as_fd())
-            }
-            Err(errno) => Err(*errno),
-        };
-        match result {
-            Ok(()) => Ok(None),
-            Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS | Errno::INVAL) => Ok(Some(Problem::new(
-                "the caller may not load device programs into the kernel (bpf)",
-                "run the caller with CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN, outside of a seccomp filter that forbids bpf",
-            ))),
-            Err(errno) => Err(Error::syscall("bpf", leaf, errno.raw_os_error())),
-        }
-    }
 }
 
 impl Manager for V2 {
@@ -162,6 +140,7 @@ impl Manager for V2 {
     fn create(&self, id: &str, limits: &Limits, device_rules: bool) -> Result<Created> {
         let mut created = Created {
             procs: Vec::new(),
+            home: None,
             view: CgroupView::Hidden,
             limits: Vec::new(),
             warnings: Vec::new(),
@@ -200,7 +179,7 @@ impl Manager for V2 {
 
 /// The cgroup to make ours in: the top if it is this process's to write, or else the highest one above this process's own that is. Moving
 /// a process needs the right to write to a cgroup above both its old and its new one, which is why no other place will do.
-fn base(unified: &Hierarchy) -> std::result::Result<PathBuf, Problem> {
+pub(super) fn base(unified: &Hierarchy) -> std::result::Result<PathBuf, Problem> {
     let delegated = |cgroup: &Path| {
         writable(cgroup)
             && writable(&cgroup.join("cgroup.procs"))

@@ -7,7 +7,9 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use coble_protocol::{CONTROL_SOCKET, Connection, STATE_FILE, StateRecord, VERSION};
+use coble_protocol::{
+    CONTROL_SOCKET, Connection, EXIT_FILE, STATE_FILE, StateRecord, TEMPORARY_FILE, VERSION,
+};
 
 use crate::error::{Call, Error, ErrorKind, Result};
 
@@ -83,8 +85,12 @@ impl RunDir {
 
     /// What the monitor wrote last. None if it wrote nothing, or nothing that this version reads.
     pub(crate) fn state(&self) -> Option<StateRecord> {
+        self.record(EXIT_FILE).or_else(|| self.record(STATE_FILE))
+    }
+
+    fn record(&self, name: &str) -> Option<StateRecord> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.dir, STATE_FILE, flags, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(
             &mut std::io::Read::take(std::fs::File::from(file), MAX_STATE),
@@ -111,8 +117,7 @@ impl RunDir {
 
     /// Removes what a run left, but not the lock.
     pub(crate) fn clear(&self) -> Result<()> {
-        let new = format!("{STATE_FILE}.new");
-        for name in [CONTROL_SOCKET, STATE_FILE, new.as_str()] {
+        for name in [CONTROL_SOCKET, EXIT_FILE, STATE_FILE, TEMPORARY_FILE] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).call("unlink", self.path.join(name)),

@@ -146,6 +146,7 @@ fn try_start(
         shm_size: spec.shm_size.unwrap_or(64 << 20),
         readonly_root: spec.read_only,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
+        cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
         lifetime: match &session {

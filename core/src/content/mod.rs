@@ -9,7 +9,6 @@ mod layout;
 pub(crate) use ingest::{Staged, Wrapped, Writer, read_error, stage, stage_bytes, stage_from, writer};
 
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Call, Error, ErrorKind, Result};
-use crate::oci::{Algorithm, Digest, Hasher};
+use crate::oci::{Algorithm, Digest};
 use crate::state::{Session, list_names, make_dir, open_dir};
 
 /// The blobs of a store.
@@ -80,29 +79,6 @@ impl Content {
             .with_object(digest.as_str()));
         }
         Ok(File::from(file))
-    }
-
-    /// Reads a whole small blob and checks it.
-    pub(crate) fn read_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Vec<u8>> {
-        if size > limit {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!("{digest} is larger than {limit} bytes"),
-            )
-            .with_object(digest.as_str()));
-        }
-        let mut bytes = Vec::new();
-        self.open_blob(digest, size)?
-            .take(size)
-            .read_to_end(&mut bytes)
-            .call("read", self.path_of(digest))?;
-        let mut hasher = Hasher::new(digest.algorithm());
-        hasher.update(&bytes);
-        let found = hasher.finish();
-        if found != *digest {
-            return Err(mismatch(digest, &found));
-        }
-        Ok(bytes)
     }
 
     /// Puts a staged file in its place, synced, unless the blob is there already.

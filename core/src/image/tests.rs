@@ -256,7 +256,8 @@ fn docker_archives_with_links_and_without_names() {
 #[test]
 fn bad_docker_archives_leave_nothing() {
     let fixture = Fixture::new();
-    let changed = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>)| {
+    type Files = BTreeMap<String, Vec<u8>>;
+    let changed = |change: &dyn Fn(&mut Files)| {
         let mut files = docker();
         change(&mut files);
         archive(&files)
@@ -800,4 +801,97 @@ fn host_directories_scripts_and_modes() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "#!/usr/bin/env -S cat\nhello\n", "{output:?}");
     }
     fixture.assert_clean(1);
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[test]
+#[ignore = "runs only as the child of another test"]
+fn load_and_remove_without_end() {
+    let Some(dir) = std::env::var_os("COBLE_TEST_CRASH").map(PathBuf::from) else { return };
+    let store = Store::open(&dir.join("data"), "host".into()).unwrap();
+    let worker = FakeWorker::default();
+    loop {
+        load::load(&store, &worker, Source::Path(dir.join("archive")), &NEVER).unwrap();
+        remove::tag(&store, &worker, "demo:1", "more").unwrap();
+        for name in ["demo:1", "more", "localhost:5000/x/y:z"] {
+            remove::remove(&store, &worker, name, false).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_store_whose_users_are_killed_at_any_moment_is_clean_when_it_is_opened() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.dir.path().join("archive"), archive(&docker())).unwrap();
+    for round in 0..12u64 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "image::tests::load_and_remove_without_end", "--ignored"])
+            .env("COBLE_TEST_CRASH", fixture.dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The moment is what the test varies; there is no event to wait for.
+        std::thread::sleep(std::time::Duration::from_millis(15 + round * 17 % 90));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = Store::open(&fixture.dir.path().join("data"), "host".into()).unwrap();
+        crate::state::sweep(&store, &fixture.worker).unwrap();
+        let images = inspect::list(&store).unwrap().len();
+        fixture.assert_clean(images);
+    }
+}
+
+/// Not a test of its own: runs with its temporary directory on a small file system.
+#[test]
+#[ignore = "runs only as the child of another test"]
+fn load_on_a_full_disk() {
+    let Some(path) = std::env::var_os("COBLE_TEST_FULL") else { return };
+    let fixture = Fixture::new();
+    let error = fixture.load(PathBuf::from(&path)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+    fixture.assert_clean(0);
+    let error = import::import_rootfs(
+        &fixture.store,
+        &fixture.worker,
+        Source::Path(path.into()),
+        "x",
+        ImportOptions::default(),
+        &NEVER,
+    );
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);
+    fixture.assert_clean(0);
+    // What fits still works.
+    fixture.import(&tar(&[("a", "1")]), "small").unwrap();
+    fixture.assert_clean(1);
+}
+
+#[test]
+fn a_full_disk_is_said_so_and_leaves_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: mounting a small file system needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut files = docker();
+    // Not compressible, and larger than the file system.
+    files.insert(
+        "padding".into(),
+        (0..6u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect(),
+    );
+    std::fs::write(dir.path().join("archive"), archive(&files)).unwrap();
+    std::fs::create_dir(dir.path().join("small")).unwrap();
+    let script = r#"mount -t tmpfs -o size=4m none "$1" && TMPDIR="$1" exec "$0" --exact image::tests::load_on_a_full_disk --ignored"#;
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(dir.path().join("small"))
+        .env("COBLE_TEST_FULL", dir.path().join("archive"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

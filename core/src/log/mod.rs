@@ -83,6 +83,25 @@ impl LogStream {
         }
     }
 
+    /// The next piece that is there already, without waiting for one. None says nothing about the end.
+    pub fn try_next(&mut self) -> Result<Option<LogRecord>> {
+        loop {
+            if let Some(record) = self.backlog.pop_front() {
+                return Ok(Some(record));
+            }
+            match self.read_record()? {
+                // All that follows is later still, so `next` need not wait for it.
+                Some(record) if self.is_late(&record) => {
+                    self.complete = true;
+                    return Ok(None);
+                }
+                Some(record) if self.wanted(&record) => return Ok(Some(record)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
     fn is_running(&self) -> Result<bool> {
         match self.container.state() {
             Ok(state) => Ok(state == State::Running),

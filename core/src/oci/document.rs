@@ -49,33 +49,30 @@ impl Compression {
     }
 }
 
-/// What a layer's media type says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LayerFormat(pub(crate) Compression);
-
 /// The kinds of document that a descriptor can point to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MediaType {
     Manifest,
     Index,
     Config,
-    Layer(LayerFormat),
+    Layer,
 }
 
 impl MediaType {
     /// The kind of a media type; what coble cannot use is an error that names it.
     pub(crate) fn parse(text: &str) -> Result<MediaType> {
-        use Compression::{Gzip, None, Zstd};
-        let layer = |compression| Ok(MediaType::Layer(LayerFormat(compression)));
         match text {
             media_type::MANIFEST | media_type::DOCKER_MANIFEST => Ok(MediaType::Manifest),
             media_type::INDEX | media_type::DOCKER_LIST => Ok(MediaType::Index),
             media_type::CONFIG | media_type::DOCKER_CONFIG => Ok(MediaType::Config),
+            // Whatever it says about compression: the bytes tell, and the digests hold.
             media_type::LAYER
+            | media_type::LAYER_GZIP
+            | media_type::LAYER_ZSTD
             | "application/vnd.docker.image.rootfs.diff.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => layer(None),
-            media_type::LAYER_GZIP | "application/vnd.docker.image.rootfs.diff.tar.gzip" => layer(Gzip),
-            media_type::LAYER_ZSTD | "application/vnd.docker.image.rootfs.diff.tar.zstd" => layer(Zstd),
+            | "application/vnd.docker.image.rootfs.diff.tar.uncompressed"
+            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
+            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(MediaType::Layer),
             _ => {
                 let shown: String = text.chars().take(120).collect();
                 let shown = shown.escape_debug();
@@ -198,13 +195,11 @@ pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -
             )));
         }
     }
-    if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref()) {
-        if declared != own {
-            return Err(invalid(format!(
-                "its media type is \"{}\", but \"{declared}\" was announced",
-                own.escape_debug()
-            )));
-        }
+    if let (Some(declared), Some(own)) = (declared, raw.media_type.as_deref())
+        && declared != own
+    {
+        let own = own.escape_debug();
+        return Err(invalid(format!("its media type is \"{own}\", but \"{declared}\" was announced")));
     }
     let media_type = |default: &str| raw.media_type.as_deref().or(declared).unwrap_or(default).to_owned();
     let too_many = |count: usize, most: usize, things: &str| {
@@ -236,7 +231,7 @@ pub(crate) fn parse_document(bytes: &[u8], declared: Option<&str>, what: &str) -
     }
     for layer in &layers {
         match MediaType::parse(&layer.media_type).map_err(|error| error.while_doing(what))? {
-            MediaType::Layer(_) => {}
+            MediaType::Layer => {}
             _ => {
                 return Err(invalid(format!(
                     "media type \"{}\" is not a layer",

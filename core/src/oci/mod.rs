@@ -11,8 +11,7 @@ mod reference;
 pub(crate) use config::{History, ImageConfig, ImageDocument, RootFs, chain_ids};
 pub(crate) use digest::{Algorithm, Digest, Hasher, hex};
 pub(crate) use document::{
-    Compression, Descriptor, Document, Index, LayerFormat, Manifest, MediaType, annotation, media_type,
-    parse_document,
+    Compression, Descriptor, Document, Index, Manifest, MediaType, annotation, media_type, parse_document,
 };
 pub(crate) use platform::Platform;
 pub(crate) use reference::Reference;

@@ -48,10 +48,8 @@ impl Reference {
             }
             None => (rest, None),
         };
-        if let Some(tag) = tag {
-            if !is_tag(tag) {
-                return Err(invalid("the tag is malformed"));
-            }
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(invalid("the tag is malformed"));
         }
         if name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(invalid("64 hexadecimal digits are an id and cannot be a name"));

@@ -65,14 +65,12 @@ impl<'a> Stack<'a> {
         expected: Option<&Digest>,
         cancel: &CancelToken,
     ) -> Result<Digest> {
-        if let Some(diff_id) = expected {
-            if diff_id.algorithm() != Algorithm::Sha256 {
-                return Err(Error::new(
-                    ErrorKind::InvalidImage,
-                    format!("diff id {diff_id} is not a sha256 digest"),
-                )
-                .with_object(diff_id.as_str()));
-            }
+        if let Some(diff_id) = expected.filter(|diff_id| diff_id.algorithm() != Algorithm::Sha256) {
+            return Err(Error::new(
+                ErrorKind::InvalidImage,
+                format!("diff id {diff_id} is not a sha256 digest"),
+            )
+            .with_object(diff_id.as_str()));
         }
         let layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
         let diff_id = layer.diff_id.clone();
@@ -98,21 +96,21 @@ impl<'a> Stack<'a> {
             TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
         let mut pause = crate::state::Pause::default();
         loop {
-            if let Some(diff_id) = expected {
-                if let Some(layer) = self.existing(diff_id)? {
-                    return Ok(layer);
-                }
+            if let Some(diff_id) = expected
+                && let Some(layer) = self.existing(diff_id)?
+            {
+                return Ok(layer);
             }
             let Some(lock) = self.lock(&name, cancel)? else {
                 pause.wait(cancel)?;
                 continue;
             };
             // The one who had the lock may have been done with it.
-            if let Some(diff_id) = expected {
-                if let Some(layer) = self.existing(diff_id)? {
-                    self.remove(&name, &lock)?;
-                    return Ok(layer);
-                }
+            if let Some(diff_id) = expected
+                && let Some(layer) = self.existing(diff_id)?
+            {
+                self.remove(&name, &lock)?;
+                return Ok(layer);
             }
             return match self.apply(blob, expected, &name, &lock, cancel) {
                 Ok((diff_id, tree, bytes)) => {

@@ -162,17 +162,14 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
     if text.len() == 64 && is_hex(text) {
         return by_id(&format!("sha256:{text}"))?.ok_or_else(|| not_found(text));
     }
-    let reference = match Reference::parse(text) {
-        Ok(reference) => reference,
-        Err(error) => return Err(error),
-    };
+    let reference = Reference::parse(text)?;
     if let Some(found) = by_reference(connection, &reference)? {
         return Ok(found);
     }
-    if is_hex(text) {
-        if let Some(found) = by_prefix(connection, text, text)? {
-            return Ok(found);
-        }
+    if is_hex(text)
+        && let Some(found) = by_prefix(connection, text, text)?
+    {
+        return Ok(found);
     }
     Err(not_found(text))
 }
@@ -289,11 +286,6 @@ pub(crate) fn layers(connection: &Connection, id: &str) -> Result<Vec<LayerRow>>
         });
     }
     Ok(layers)
-}
-
-/// How many images there are.
-pub(crate) fn count(connection: &Connection) -> Result<u64> {
-    Ok(unsigned(connection.query_row("SELECT count(*) FROM images", [], |row| row.get(0))?))
 }
 
 /// What `index.json` has to list: one entry for each name, and one for each image without a name.

@@ -29,11 +29,6 @@ impl Locked {
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.0
     }
-
-    /// The descriptor, which keeps the lock.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.0
-    }
 }
 
 /// The gate of a store. Whoever makes a temporary thing and locks it does both under a shared lock of the gate; the sweep

@@ -72,10 +72,11 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
     // Whoever could not remove a tree of its own has left it under such a name, too.
     if !others || !crashed.is_empty() {
         for name in list_names(&reopen(&store.layers, store)?, &store.paths.layers())? {
-            if name.starts_with(TEMPORARY) && !doomed.iter().any(|(known, _)| *known == name) {
-                if let Some(lock) = lock_dir(store, &name)? {
-                    doomed.push((name, lock));
-                }
+            if name.starts_with(TEMPORARY)
+                && !doomed.iter().any(|(known, _)| *known == name)
+                && let Some(lock) = lock_dir(store, &name)?
+            {
+                doomed.push((name, lock));
             }
         }
     }

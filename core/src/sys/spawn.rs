@@ -107,12 +107,20 @@ pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result
 
 /// Waits for exactly the stepping stone. Its exit signal is 0, hence `__WALL`.
 fn reap(pid: isize) {
+    // The kernel does without, but checkers of memory complain about a null siginfo.
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
-        // SAFETY: a null siginfo is allowed; the pid is an unreaped child of this process, so it names no other process.
+        // SAFETY: `info` is a siginfo; the pid is an unreaped child of this process, so it names no other process.
         let result = unsafe {
             syscall(
                 libc::SYS_waitid as usize,
-                [libc::P_PID as usize, pid as usize, 0, (libc::WEXITED | libc::__WALL) as usize, 0],
+                [
+                    libc::P_PID as usize,
+                    pid as usize,
+                    info.as_mut_ptr() as usize,
+                    (libc::WEXITED | libc::__WALL) as usize,
+                    0,
+                ],
             )
         };
         if result != -(libc::EINTR as isize) {

@@ -54,7 +54,7 @@ pub(crate) fn run(control: Connection, spec: Box<MonitorSpec>, fds: Fds, origin:
         let maps = IdMaps::read()?;
         // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
-        let side = sys::clone(libc::CLONE_NEWPID).during(Step::MonitorNamespace, "pid")?;
+        let side = sys::clone(libc::CLONE_NEWPID, None).during(Step::MonitorNamespace, "pid")?;
         Ok((host, maps, side))
     })();
     match prepared {
@@ -85,6 +85,7 @@ fn host_namespaces() -> HostNamespaces {
 struct Parts {
     overlay: Overlay,
     cgroups: Vec<OwnedFd>,
+    home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     log: Option<Log>,
     session: Option<OwnedFd>,
@@ -102,6 +103,7 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
         userxattr: *userxattr,
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
+    let home = spec.cgroup_home.map(&mut one).transpose()?;
     let (stdio, log) = match spec.stdio {
         Stdio::Pass { stdin, stdout, stderr } => {
             let mut stream = |index: Option<FdIndex>| index.map(&mut one).transpose();
@@ -117,7 +119,16 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
         Lifetime::Detached => None,
         Lifetime::Session(pidfd) => Some(one(pidfd)?),
     };
-    Ok(Parts { overlay, cgroups, stdio, log, session, run_dir: one(spec.run_dir)?, lock: one(spec.lock)? })
+    Ok(Parts {
+        overlay,
+        cgroups,
+        home,
+        stdio,
+        log,
+        session,
+        run_dir: one(spec.run_dir)?,
+        lock: one(spec.lock)?,
+    })
 }
 
 /// Starts the container.
@@ -131,14 +142,14 @@ fn start(
     mut timings: Vec<(Step, u64)>,
 ) -> Result<Server, Ended> {
     let _ = rustix::thread::set_name(c"coble-monitor");
-    let Parts { overlay, cgroups, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
+    let Parts { overlay, cgroups, home, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .during(Step::Clone, "channel")?;
     let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if spec.network == Network::None {
         namespaces |= libc::CLONE_NEWNET;
     }
-    let init = match sys::clone(namespaces).during(Step::Clone, "")? {
+    let init = match sys::clone(namespaces, home.as_ref().map(AsFd::as_fd)).during(Step::Clone, "")? {
         sys::Clone::Child => {
             let plan = Plan {
                 spec: &spec,
@@ -158,6 +169,7 @@ fn start(
     let served = serve::Container {
         init,
         cgroups,
+        home,
         own_network: spec.network == Network::None,
         maps,
         core_limit: origin.core_limit,
@@ -171,7 +183,7 @@ fn start(
         started.timings = timings;
         let started_at = state::wall_clock();
         let record = StateRecord { version: VERSION, id: spec.id.clone(), started_at, started, exit: None };
-        state::write(&run_dir, &record)?;
+        state::write(&run_dir, coble_protocol::STATE_FILE, &record)?;
         let one = Pid::from_raw(1).ok_or(Failure::rule(Step::Internal, "pid", "not process 1"))?;
         let own = rustix::process::pidfd_open(one, PidfdFlags::empty()).during(Step::Internal, "pidfd")?;
         Ok((socket, proc, record, own))

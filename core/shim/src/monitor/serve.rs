@@ -32,6 +32,7 @@ pub(crate) struct Container {
     /// The pidfd of its first process.
     pub(crate) init: OwnedFd,
     pub(crate) cgroups: Vec<OwnedFd>,
+    pub(crate) home: Option<OwnedFd>,
     pub(crate) maps: IdMaps,
     pub(crate) own_network: bool,
     pub(crate) core_limit: u64,
@@ -211,7 +212,7 @@ impl Server {
             };
             // The directory and the mode of the socket say the same; this is the second lock.
             let own = rustix::process::geteuid().as_raw();
-            if !sys::peer_uid(&socket).is_ok_and(|uid| uid == own) {
+            if !sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == own) {
                 continue;
             }
             self.clients.push(Client {
@@ -297,7 +298,7 @@ impl Server {
         }
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .during(step, "channel")?;
-        match sys::clone(0) {
+        match sys::clone(0, container.home.as_ref().map(AsFd::as_fd)) {
             Ok(sys::Clone::Child) => {
                 let plan = join::Plan {
                     spec,
@@ -392,7 +393,7 @@ impl Server {
             self.record.started.warnings.extend(log.loss());
         }
         self.record.exit = Some(exit);
-        let written = state::write(&self.run_dir, &self.record);
+        let written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
         drop(self.socket);
         if let Some(control) = control {
             let _ = control.try_send(&Report::Exited(exit), &[]);

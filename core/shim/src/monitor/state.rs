@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use coble_protocol::{CONTROL_SOCKET, Failure, STATE_FILE, StateRecord, Step};
+use coble_protocol::{CONTROL_SOCKET, Failure, StateRecord, Step, TEMPORARY_FILE};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -11,7 +11,6 @@ use crate::failure::During;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 128;
-const TEMPORARY: &str = "state.tmp";
 
 /// The listening socket. Its name goes when this is dropped.
 pub(crate) struct Socket {
@@ -52,22 +51,22 @@ impl Drop for Socket {
     }
 }
 
-/// Writes the state file, so that a reader finds the old one or the new one, whole.
-pub(crate) fn write(run_dir: &OwnedFd, record: &StateRecord) -> Result<(), Failure> {
+/// Writes a record, so that a reader finds the whole file or none.
+pub(crate) fn write(run_dir: &OwnedFd, name: &str, record: &StateRecord) -> Result<(), Failure> {
     let step = Step::State;
-    let bytes = record.encode().during(step, STATE_FILE)?;
+    let bytes = record.encode().during(step, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::openat(run_dir, TEMPORARY, flags, Mode::from_raw_mode(0o600)).during(step, TEMPORARY)?;
+    let file = rustix::fs::openat(run_dir, TEMPORARY_FILE, flags, Mode::from_raw_mode(0o600))
+        .during(step, TEMPORARY_FILE)?;
     let mut rest = &bytes[..];
     while !rest.is_empty() {
         match rustix::io::write(&file, rest) {
             Ok(n) => rest = rest.get(n..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).during(step, TEMPORARY),
+            Err(errno) => return Err(errno).during(step, TEMPORARY_FILE),
         }
     }
-    rustix::fs::renameat(run_dir, TEMPORARY, run_dir, STATE_FILE).during(step, STATE_FILE)
+    rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, name).during(step, name)
 }
 
 /// Nanoseconds since the epoch.

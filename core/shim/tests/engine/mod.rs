@@ -21,6 +21,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 pub const USER: u32 = 54_321;
 const PATIENCE: i64 = 20;
 
+/// The program under test.
+pub const SHIM: &str = env!("CARGO_BIN_EXE_coble-shim");
+
 /// The field's default set.
 pub const CAPABILITIES: u64 = 0xa804_25fb;
 
@@ -55,8 +58,12 @@ pub struct Launched {
     pub stderr: OwnedFd,
 }
 
+/// Ends a monitor, so that a test that fails leaves nothing.
+pub struct Ender(OwnedFd);
+
 /// A container that runs.
 pub struct Running {
+    _ender: Ender,
     pub control: Connection,
     pub started: Started,
     pub monitor: OwnedFd,
@@ -125,7 +132,6 @@ impl Engine {
         let dir = tempfile::Builder::new().prefix("coble-shim-test-").tempdir().unwrap();
         let path = dir.path();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_coble-shim"), path.join("shim")).unwrap();
         let root = path.join("layers/1");
         for name in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home/web", "usr/bin"] {
             fs::create_dir_all(root.join(name)).unwrap();
@@ -186,7 +192,9 @@ impl Engine {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         let number = theirs.as_raw_fd();
-        let mut command = Command::new(self.path("shim"));
+        // By descriptor, since an ordinary user may not have access to the build directory.
+        let program = rustix::io::fcntl_dupfd_cloexec(File::open(SHIM).unwrap(), 10).unwrap();
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.env_clear().stdin(null()).stdout(null()).stderr(null());
         if self.rootless {
             command.uid(USER).gid(USER);
@@ -269,6 +277,7 @@ impl Engine {
                 .collect(),
             shm_size: 1 << 20,
             readonly_root: options.readonly_root,
+            cgroup_home: None,
             cgroup_procs: options.cgroup.iter().map(|fd| list.push(fd.as_fd())).collect(),
             cgroup_view: options.view,
             stdio,
@@ -299,7 +308,8 @@ impl Engine {
             Report::Started(started) => {
                 assert!(status.success());
                 let (monitor, program) = (fds.take_nth(0).unwrap(), fds.take_nth(1).unwrap());
-                Ok(Running { control, started: *started, monitor, program, stdout, stderr })
+                let _ender = Ender(monitor.try_clone().unwrap());
+                Ok(Running { _ender, control, started: *started, monitor, program, stdout, stderr })
             }
             Report::Failed(failure) => {
                 // The monitor goes too, at once.
@@ -341,7 +351,17 @@ impl Engine {
     }
 
     pub fn socket(&self) -> UnixStream {
-        let socket = UnixStream::connect(self.path("run/ctl")).unwrap();
+        let path = self.path("run/ctl");
+        let connect = || {
+            if self.rootless {
+                // Of this thread only; the monitor answers nobody but its own user.
+                let (uid, gid) = (rustix::thread::Uid::from_raw(USER), rustix::thread::Gid::from_raw(USER));
+                rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
+                rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
+            }
+            UnixStream::connect(&path).unwrap()
+        };
+        let socket = std::thread::scope(|scope| scope.spawn(connect).join().unwrap());
         socket.set_read_timeout(Some(Duration::from_secs(PATIENCE as u64))).unwrap();
         socket
     }
@@ -405,6 +425,12 @@ pub fn exec_done(engine: &Engine, process: ProcessSpec) -> (i32, String, String)
     match connection.recv::<Response>().unwrap().expect("an exit") {
         (Response::Exited(exit), _) => (exit.code, stdout, stderr),
         other => panic!("{other:?}"),
+    }
+}
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        let _ = rustix::process::pidfd_send_signal(&self.0, rustix::process::Signal::KILL);
     }
 }
 

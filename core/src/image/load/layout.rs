@@ -19,8 +19,9 @@ use crate::oci::{
     annotation, parse_document,
 };
 
-/// The most images of one layout.
+/// The most images of one layout, and bytes of all their manifests.
 const MAX_IMAGES: usize = 1000;
+const MAX_MANIFESTS: usize = 64 << 20;
 
 /// Where the files of a layout are.
 trait Layout {
@@ -123,8 +124,13 @@ fn choose(layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
             }
             None => continue,
         }
-        if chosen.len() > MAX_IMAGES {
-            return Err(Error::new(ErrorKind::LimitExceeded, format!("more than {MAX_IMAGES} images")));
+        if chosen.len() > MAX_IMAGES
+            || chosen.iter().map(|one: &Chosen| one.bytes.len()).sum::<usize>() > MAX_MANIFESTS
+        {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                "there are more images in it than are loaded at once",
+            ));
         }
     }
     if chosen.is_empty() {
@@ -158,11 +164,10 @@ fn find(
                 .with_object(entry.digest.as_str()));
         }
     }
-    if let Some(platform) = entry.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
-        if platform.rank().is_none() {
-            foreign.push(platform.to_string());
-            return Ok(None);
-        }
+    let declared = entry.platform.as_ref().filter(|platform| !platform.os.is_empty());
+    if let Some(platform) = declared.filter(|platform| platform.rank().is_none()) {
+        foreign.push(platform.to_string());
+        return Ok(None);
     }
     let bytes = blob(layout, entry)?;
     let document = parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())?;

@@ -1,0 +1,374 @@
+/**
+ * @file coble.hh
+ * coble for C++17: the C interface with handles that delete themselves and exceptions for errors. Header only. What
+ * it does not wrap is reached through `get()` and the functions of coble.h.
+ */
+
+#ifndef COBLE_COBLE_HH
+#define COBLE_COBLE_HH
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <coble/coble.h>
+
+namespace coble {
+
+/** Deletes a handle of the C interface. */
+struct Deleter {
+  void operator()(coble_error_t *handle) const noexcept { coble_error_delete(handle); }
+  void operator()(coble_string_t *handle) const noexcept { coble_string_delete(handle); }
+  void operator()(coble_cancel_t *handle) const noexcept { coble_cancel_delete(handle); }
+  void operator()(coble_engine_t *handle) const noexcept { coble_engine_delete(handle); }
+  void operator()(coble_import_options_t *handle) const noexcept { coble_import_options_delete(handle); }
+  void operator()(coble_image_t *handle) const noexcept { coble_image_delete(handle); }
+  void operator()(coble_image_list_t *handle) const noexcept { coble_image_list_delete(handle); }
+  void operator()(coble_container_spec_t *handle) const noexcept { coble_container_spec_delete(handle); }
+  void operator()(coble_exec_spec_t *handle) const noexcept { coble_exec_spec_delete(handle); }
+  void operator()(coble_run_result_t *handle) const noexcept { coble_run_result_delete(handle); }
+  void operator()(coble_container_t *handle) const noexcept { coble_container_delete(handle); }
+  void operator()(coble_container_list_t *handle) const noexcept { coble_container_list_delete(handle); }
+  void operator()(coble_process_t *handle) const noexcept { coble_process_delete(handle); }
+  void operator()(coble_log_stream_t *handle) const noexcept { coble_log_stream_delete(handle); }
+};
+
+/** A handle that deletes itself. */
+template <typename T> using Handle = std::unique_ptr<T, Deleter>;
+
+/** What went wrong. Copies share the details. */
+class Error : public std::runtime_error {
+public:
+  /** Takes the error of a function that failed. */
+  Error(coble_status_t code, coble_error_t *error)
+      : std::runtime_error(text(code, error)), code_(code), error_(error, Deleter{}) {}
+
+  /** One of the COBLE_ERR_ codes. */
+  coble_status_t code() const noexcept { return code_; }
+  /** The name of the kind, such as "ImageNotFound". */
+  std::string_view kind() const noexcept {
+    const char *name = coble_status_name(code_);
+    return name != nullptr ? name : "Unknown";
+  }
+  /** The errno of the system call that failed, or 0. */
+  int system_error() const noexcept { return coble_error_errno(error_.get()); }
+  /** The error of the C interface, with the rest. */
+  const coble_error_t *get() const noexcept { return error_.get(); }
+
+private:
+  static std::string text(coble_status_t code, const coble_error_t *error) {
+    const char *message = coble_error_message(error);
+    if (message == nullptr) {
+      message = coble_status_name(code);
+    }
+    return message != nullptr ? message : "unknown error";
+  }
+
+  coble_status_t code_;
+  std::shared_ptr<coble_error_t> error_;
+};
+
+namespace detail {
+
+/** Calls a function of the C interface whose last argument is the place for the error, and throws what it says. */
+template <typename Function, typename... Arguments> void call(Function function, Arguments... arguments) {
+  coble_error_t *error = nullptr;
+  const coble_status_t status = function(arguments..., &error);
+  if (status != COBLE_OK) {
+    throw Error(status, error);
+  }
+}
+
+/** As call, for a function whose last but one argument is the place for a handle. */
+template <typename T, typename Function, typename... Arguments> Handle<T> make(Function function, Arguments... arguments) {
+  T *made = nullptr;
+  call(function, arguments..., &made);
+  return Handle<T>(made);
+}
+
+/** Text of the library as a string of ours. */
+inline std::string text(const Handle<coble_string_t> &string) {
+  return std::string(coble_string_data(string.get()), coble_string_length(string.get()));
+}
+
+/** A string that may be missing. */
+inline std::string text(const char *string) { return string != nullptr ? string : std::string(); }
+
+/** The pointers of some strings, as the C interface takes them. */
+inline std::vector<const char *> pointers(const std::vector<std::string> &strings) {
+  std::vector<const char *> result;
+  result.reserve(strings.size());
+  for (const std::string &string : strings) {
+    result.push_back(string.c_str());
+  }
+  return result;
+}
+
+/** A time-out as the C interface takes it: a negative number where there is none. */
+inline std::int64_t milliseconds(std::optional<std::chrono::milliseconds> timeout) {
+  return timeout ? static_cast<std::int64_t>(timeout->count()) : -1;
+}
+
+} // namespace detail
+
+/** Ends long calls early. Any thread may cancel. */
+class CancelToken {
+public:
+  CancelToken() : handle_(coble_cancel_new()) {}
+  /** Cancels every call that uses the token, now and later. */
+  void cancel() const noexcept { coble_cancel_cancel(handle_.get()); }
+  /** Whether it was cancelled. */
+  bool cancelled() const noexcept { return coble_cancel_is_cancelled(handle_.get()) != 0; }
+  /** The handle of the C interface. */
+  const coble_cancel_t *get() const noexcept { return handle_.get(); }
+
+private:
+  Handle<coble_cancel_t> handle_;
+};
+
+/** What a program left. */
+class RunResult {
+public:
+  explicit RunResult(Handle<coble_run_result_t> handle) : handle_(std::move(handle)) {}
+  /** The exit code, or 128 plus the signal that ended the program. */
+  int exit_code() const noexcept { return coble_run_result_exit_code(handle_.get()); }
+  /** Standard output; valid as long as the result. */
+  std::string_view out() const noexcept { return view(coble_run_result_stdout); }
+  /** Standard error; valid as long as the result. */
+  std::string_view err() const noexcept { return view(coble_run_result_stderr); }
+  /** The isolation that the program really had, as JSON. */
+  std::string isolation() const {
+    return detail::text(detail::make<coble_string_t>(coble_run_result_isolation, handle_.get()));
+  }
+  /** The handle of the C interface. */
+  const coble_run_result_t *get() const noexcept { return handle_.get(); }
+
+private:
+  template <typename Function> std::string_view view(Function function) const noexcept {
+    std::size_t length = 0;
+    const std::uint8_t *data = function(handle_.get(), &length);
+    return {reinterpret_cast<const char *>(data), length};
+  }
+
+  Handle<coble_run_result_t> handle_;
+};
+
+/** How a run treats its program. */
+struct RunOptions {
+  /** Bytes for standard input. */
+  std::string_view input{};
+  /** After this time the program is killed and the call fails with COBLE_ERR_TIMEOUT. */
+  std::optional<std::chrono::milliseconds> timeout{};
+  /** Fail with COBLE_ERR_CONTAINER_EXIT unless the exit code is 0. */
+  bool check = false;
+
+  /** As the C interface takes them. */
+  coble_run_options_t get() const noexcept {
+    coble_run_options_t options{};
+    options.size = sizeof options;
+    options.input = input.data();
+    options.input_length = input.size();
+    // 0 would mean no time-out at all.
+    options.timeout_ms = timeout ? std::max<std::int64_t>(1, timeout->count()) : 0;
+    options.check = check ? 1 : 0;
+    return options;
+  }
+};
+
+/** The options of a new container; setters can be chained. */
+class ContainerSpec {
+public:
+  explicit ContainerSpec(const std::string &image)
+      : handle_(detail::make<coble_container_spec_t>(coble_container_spec_new, image.c_str())) {}
+
+  ContainerSpec &command(const std::vector<std::string> &words) {
+    const auto pointers = detail::pointers(words);
+    return set(coble_container_spec_set_command, pointers.data(), pointers.size());
+  }
+  ContainerSpec &entrypoint(const std::vector<std::string> &words) {
+    const auto pointers = detail::pointers(words);
+    return set(coble_container_spec_set_entrypoint, pointers.data(), pointers.size());
+  }
+  ContainerSpec &name(const std::string &name) { return set(coble_container_spec_set_name, name.c_str()); }
+  ContainerSpec &environment(const std::string &name, const std::string &value) {
+    return set(coble_container_spec_add_environment, name.c_str(), value.c_str());
+  }
+  ContainerSpec &working_dir(const std::string &path) { return set(coble_container_spec_set_working_dir, path.c_str()); }
+  ContainerSpec &user(const std::string &user) { return set(coble_container_spec_set_user, user.c_str()); }
+  ContainerSpec &hostname(const std::string &name) { return set(coble_container_spec_set_hostname, name.c_str()); }
+  ContainerSpec &label(const std::string &name, const std::string &value) {
+    return set(coble_container_spec_add_label, name.c_str(), value.c_str());
+  }
+  ContainerSpec &mem_limit(std::uint64_t bytes) { return set(coble_container_spec_set_mem_limit, bytes); }
+  ContainerSpec &nano_cpus(std::uint64_t nano_cpus) { return set(coble_container_spec_set_nano_cpus, nano_cpus); }
+  ContainerSpec &pids_limit(std::uint64_t count) { return set(coble_container_spec_set_pids_limit, count); }
+  ContainerSpec &read_only(bool read_only) { return set(coble_container_spec_set_read_only, read_only ? 1 : 0); }
+  ContainerSpec &auto_remove(bool remove) { return set(coble_container_spec_set_auto_remove, remove ? 1 : 0); }
+  /** COBLE_NETWORK_NONE or COBLE_NETWORK_HOST. */
+  ContainerSpec &network(std::int32_t network) { return set(coble_container_spec_set_network, network); }
+  /** COBLE_LIFETIME_DETACHED or COBLE_LIFETIME_SESSION. */
+  ContainerSpec &lifetime(std::int32_t lifetime) { return set(coble_container_spec_set_lifetime, lifetime); }
+
+  /** The handle of the C interface, for the other setters. */
+  coble_container_spec_t *get() const noexcept { return handle_.get(); }
+
+private:
+  template <typename Function, typename... Arguments> ContainerSpec &set(Function function, Arguments... arguments) {
+    detail::call(function, handle_.get(), arguments...);
+    return *this;
+  }
+
+  Handle<coble_container_spec_t> handle_;
+};
+
+/** A container. The object is a handle: its end does nothing to the container. */
+class Container {
+public:
+  explicit Container(Handle<coble_container_t> handle) : handle_(std::move(handle)) {}
+
+  std::string id() const { return detail::text(coble_container_id(handle_.get())); }
+  std::string name() const { return detail::text(coble_container_name(handle_.get())); }
+  /** One of the COBLE_STATE_ numbers. */
+  std::int32_t state() const {
+    std::int32_t state = 0;
+    detail::call(coble_container_state, handle_.get(), &state);
+    return state;
+  }
+  /** Starts the program; its outputs are kept for logs(). */
+  void start(const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_start, handle_.get(), static_cast<const coble_stdio_t *>(nullptr), get(cancel));
+  }
+  /** Waits for the program's end and returns its exit code. */
+  int wait(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
+    std::int32_t code = 0;
+    detail::call(coble_container_wait, handle_.get(), detail::milliseconds(timeout), get(cancel), &code);
+    return code;
+  }
+  /** Sends the stop signal, and SIGKILL when the time is over. */
+  void stop(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_stop, handle_.get(), detail::milliseconds(timeout), get(cancel));
+  }
+  void kill(int signal) const { detail::call(coble_container_kill, handle_.get(), signal); }
+  void remove(bool force = false) const { detail::call(coble_container_remove, handle_.get(), force ? 1 : 0); }
+  /** Everything about it, as JSON. */
+  std::string inspect() const {
+    return detail::text(detail::make<coble_string_t>(coble_container_inspect, handle_.get()));
+  }
+  /** Runs another program in it and collects its output. */
+  RunResult exec(const std::vector<std::string> &command, const RunOptions &options = {},
+                 const CancelToken *cancel = nullptr) const {
+    const auto pointers = detail::pointers(command);
+    const auto spec = detail::make<coble_exec_spec_t>(coble_exec_spec_new, pointers.data(), pointers.size());
+    const coble_run_options_t given = options.get();
+    return RunResult(detail::make<coble_run_result_t>(coble_container_exec, handle_.get(),
+                                                      static_cast<const coble_exec_spec_t *>(spec.get()), &given,
+                                                      get(cancel)));
+  }
+  /** What its program wrote so far, both outputs in the order of their arrival. */
+  std::string logs() const {
+    const auto stream = detail::make<coble_log_stream_t>(coble_container_logs, handle_.get(),
+                                                         static_cast<const coble_log_options_t *>(nullptr));
+    std::string text;
+    for (;;) {
+      const coble_log_record_t *record = nullptr;
+      detail::call(coble_log_stream_next, stream.get(), static_cast<const coble_cancel_t *>(nullptr), &record);
+      if (record == nullptr) {
+        return text;
+      }
+      std::size_t length = 0;
+      const std::uint8_t *data = coble_log_record_data(record, &length);
+      text.append(reinterpret_cast<const char *>(data), length);
+    }
+  }
+  /** The handle of the C interface. */
+  const coble_container_t *get() const noexcept { return handle_.get(); }
+
+private:
+  static const coble_cancel_t *get(const CancelToken *cancel) noexcept {
+    return cancel != nullptr ? cancel->get() : nullptr;
+  }
+
+  Handle<coble_container_t> handle_;
+};
+
+/** A container engine in this process. */
+class Engine {
+public:
+  /** Opens the store of the user, or the one in `data_root`. */
+  explicit Engine(const std::string &data_root = {}, const std::string &run_root = {}) {
+    coble_engine_options_t options{};
+    options.size = sizeof options;
+    options.data_root = data_root.empty() ? nullptr : data_root.c_str();
+    options.run_root = run_root.empty() ? nullptr : run_root.c_str();
+    handle_ = detail::make<coble_engine_t>(coble_engine_open, &options);
+  }
+
+  /** Makes an image of files of the host, with the libraries that its programs need, and returns its id. */
+  std::string image_from_host(const std::vector<std::string> &items, const std::string &reference) const {
+    const auto pointers = detail::pointers(items);
+    return id(detail::make<coble_image_t>(coble_image_from_host, get(), pointers.data(), pointers.size(),
+                                          reference.c_str(), static_cast<const coble_import_options_t *>(nullptr),
+                                          static_cast<const coble_cancel_t *>(nullptr)));
+  }
+  /** Makes an image from a root file system tar and returns its id. */
+  std::string image_import_rootfs(const std::string &archive, const std::string &reference) const {
+    return id(detail::make<coble_image_t>(coble_image_import_rootfs, get(), archive.c_str(), reference.c_str(),
+                                          static_cast<const coble_import_options_t *>(nullptr),
+                                          static_cast<const coble_cancel_t *>(nullptr)));
+  }
+  /** The ids of all images, newest first. */
+  std::vector<std::string> images() const {
+    const auto list = detail::make<coble_image_list_t>(coble_image_list, get());
+    std::vector<std::string> ids;
+    for (std::size_t index = 0; index < coble_image_list_count(list.get()); index++) {
+      ids.emplace_back(coble_image_id(coble_image_list_get(list.get(), index)));
+    }
+    return ids;
+  }
+  /** Removes an image. */
+  void image_remove(const std::string &name, bool force = false) const {
+    detail::call(coble_image_remove, get(), name.c_str(), force ? 1 : 0, static_cast<coble_string_t **>(nullptr));
+  }
+  /** Creates a container, starts it, waits, collects its output and removes it. */
+  RunResult run(const ContainerSpec &spec, const RunOptions &options = {}, const CancelToken *cancel = nullptr) const {
+    const coble_run_options_t given = options.get();
+    return RunResult(detail::make<coble_run_result_t>(coble_engine_run, get(),
+                                                      static_cast<const coble_container_spec_t *>(spec.get()), &given,
+                                                      cancel != nullptr ? cancel->get() : nullptr));
+  }
+  /** Makes a container. It does not run yet. */
+  Container create(const ContainerSpec &spec) const {
+    return Container(detail::make<coble_container_t>(coble_container_create, get(),
+                                                     static_cast<const coble_container_spec_t *>(spec.get())));
+  }
+  /** The container with this name, id or id prefix. */
+  Container container(const std::string &name) const {
+    return Container(detail::make<coble_container_t>(coble_container_get, get(), name.c_str()));
+  }
+  /** Facts about the engine and its host, as JSON. */
+  std::string info() const { return detail::text(detail::make<coble_string_t>(coble_engine_info, get())); }
+  /** Closes it; later calls fail with COBLE_ERR_CLOSED. */
+  void close() const noexcept { coble_engine_close(handle_.get()); }
+  /** The handle of the C interface. */
+  const coble_engine_t *get() const noexcept { return handle_.get(); }
+
+private:
+  static std::string id(const Handle<coble_image_t> &image) { return detail::text(coble_image_id(image.get())); }
+
+  Handle<coble_engine_t> handle_;
+};
+
+/** The version of the library that runs. */
+inline std::string_view version() noexcept { return coble_version(); }
+
+} // namespace coble
+
+#endif // COBLE_COBLE_HH

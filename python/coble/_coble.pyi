@@ -1,0 +1,1390 @@
+"""The engine. Private: everything here is imported from `coble`.
+
+Words that come up again and again:
+
+- *command*: a sequence of str (program and arguments), or one str, which is split into words as a POSIX shell would, without expansion.
+- *image*: a reference (`demo`, `docker.io/library/alpine:3.20`, `...@sha256:...`), an image id, an unambiguous prefix of an id of at
+  least four hexadecimal digits, or an `Image`.
+- *timeouts* are seconds; None means no limit; one that is not positive is over at once. A call that runs out of time raises `TimeoutError`.
+- *sizes* are bytes, or a text with a unit: `"64m"`, `"1.5g"` (powers of 1024).
+- *streams* are a file descriptor, an open file (anything with `fileno()`), or one of the constants of `subprocess`, which are also here.
+
+Any call may raise `ClosedError` (the engine is closed, or belongs to the process that this one was forked from), `IoError` and
+`DatabaseError`. Calls that say so can be cancelled: by Ctrl-C on the main thread, and by a `CancelToken`. They clean up first.
+"""
+
+from builtins import TimeoutError as _TimeoutError
+from builtins import list as _list
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Literal, Protocol, TypeAlias, final
+
+from typing_extensions import Buffer, Self
+
+from .wait import Strategy
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+_Path: TypeAlias = str | PathLike[str]
+_Command: TypeAlias = str | Sequence[str]
+_Image: TypeAlias = str | Image
+_Environment: TypeAlias = Mapping[str, str] | Sequence[str]
+_Labels: TypeAlias = Mapping[str, str] | Sequence[str]
+_Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
+_Size: TypeAlias = int | str
+_Stream: TypeAlias = int | _HasFileno
+_Network: TypeAlias = Literal["none", "host"]
+_Lifetime: TypeAlias = Literal["session", "detached"]
+_State: TypeAlias = Literal["created", "running", "exited"]
+
+PIPE: Final[int]
+"""A new pipe: `subprocess.PIPE`."""
+STDOUT: Final[int]
+"""For stderr: where stdout goes. `subprocess.STDOUT`."""
+DEVNULL: Final[int]
+"""/dev/null: `subprocess.DEVNULL`."""
+
+def version() -> str:
+    """The version of coble."""
+
+def doctor(*, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Report:
+    """Looks at what the host has and lacks, also when no engine can be opened on it. The arguments are those of `Engine`."""
+
+def cli_main(argv: Sequence[str]) -> int:
+    """Runs the `coble` command with these arguments, program name first, and returns its exit status. For programs: it handles signals."""
+
+@final
+class Engine:
+    """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
+    that was forked may not: it opens its own.
+
+    A context manager. When it is closed, and also when its process ends in any way, the session-scoped containers that it started are removed.
+    """
+
+    def __new__(cls, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Self:
+        """Opens the store, making it if it is not there, and sweeps what crashed processes left.
+
+        `data_root` holds images and containers: `/var/lib/coble` for root, otherwise `$XDG_DATA_HOME/coble` or `~/.local/share/coble`.
+        `run_root` holds the state of what runs, on a tmpfs: by default a directory for each data root below `/run/coble` or
+        `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights.
+
+        Raises `PermissionDeniedError`, `StorageFullError`, `StoreVersionError` (the store is from another version), `UnsupportedError`.
+        """
+
+    @property
+    def images(self) -> Images:
+        """The images of the store."""
+
+    @property
+    def containers(self) -> Containers:
+        """The containers of the store."""
+
+    def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
+
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
+        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
+        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
+        `ContainerExitError`, which has everything that the result would have.
+
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed.
+        """
+
+    def info(self) -> Info:
+        """Facts about the engine and its host."""
+
+    def doctor(self) -> Report:
+        """Looks at what the host has and lacks, for this engine."""
+
+    def verify(self) -> list[str]:
+        """Looks for damage in the store: one line for each thing that is wrong."""
+
+    def close(self) -> None:
+        """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
+        nothing."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class Images:
+    """The images of an engine: `engine.images`."""
+
+    def load(self, source: _Path | _Stream) -> _list[Image]:
+        """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
+
+        `source` is a path, a file descriptor or an open file, which is read to its end.
+
+        Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
+        `StorageFullError`; then nothing of the archive is in the store.
+        """
+
+    def import_rootfs(
+        self,
+        tar: _Path | _Stream,
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of one layer from the tar of a root file system, plain or compressed with gzip, zstd, bzip2 or xz. Can be cancelled.
+
+        The options are the configuration that its containers have by default; `message` is the comment in its history.
+
+        Raises what `load` raises, and `InvalidReferenceError`.
+        """
+
+    def from_host(
+        self,
+        items: Sequence[str | PathLike[str] | tuple[_Path, _Path]],
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of programs and files of the host. Can be cancelled.
+
+        Items are paths, or names of programs that are looked up in `PATH`; `"source:target"` or `(source, target)` puts one elsewhere in the image;
+        directories are taken with everything below. The interpreters and shared libraries that programs need are found by reading their
+        ELF headers, not by running them, and taken too. The other options are those of `import_rootfs`.
+
+        Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
+        """
+
+    def list(self) -> _list[Image]:
+        """All images, newest first."""
+
+    def get(self, image: _Image) -> Image:
+        """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
+
+    def inspect(self, image: _Image) -> ImageDetails:
+        """Everything about an image. Raises `ImageNotFoundError`."""
+
+    def history(self, image: _Image) -> _list[HistoryEntry]:
+        """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    def tag(self, image: _Image, reference: str) -> None:
+        """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    def untag(self, reference: str) -> None:
+        """Takes a name away. The image stays, also without a name. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    def remove(self, image: _Image, *, force: bool = False) -> Removed:
+        """By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names only with
+        `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
+
+@final
+class Image:
+    """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
+
+    @property
+    def id(self) -> str:
+        """Digest of the configuration, `sha256:...`: what docker calls the image id."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def references(self) -> list[str]:
+        """The canonical names that it has now. Raises `ImageNotFoundError`."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs: manifest, configuration and compressed layers."""
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture, in GOARCH words: `amd64`."""
+
+    @property
+    def os(self) -> str:
+        """Operating system, in GOOS words: `linux`."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the configuration."""
+
+    def inspect(self) -> ImageDetails:
+        """Everything about it."""
+
+    def history(self) -> list[HistoryEntry]:
+        """How it was made, newest step first."""
+
+    def tag(self, reference: str) -> None:
+        """Gives it one more name, as `Images.tag`."""
+
+    def remove(self, *, force: bool = False) -> Removed:
+        """Deletes it, as `Images.remove` by id."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Containers:
+    """The containers of an engine: `engine.containers`."""
+
+    def create(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "detached",
+        auto_remove: bool = False,
+    ) -> Container:
+        """Makes a container. It does not run yet.
+
+        - `command`, `entrypoint`: by default the image's, with docker's rules. An empty entrypoint removes the image's; any other one drops the
+          image's command too.
+        - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
+        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
+        - `working_dir`: absolute; made when missing.
+        - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
+        - `hostname`: the first 12 digits of the id when None.
+        - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
+        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
+          What the host cannot limit is a warning of the container, not an error.
+        - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
+        - `read_only`: mounts the root file system read-only.
+        - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
+        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
+        - `shm_size`: size of `/dev/shm`, by default 64 MiB.
+        - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
+          the host's.
+        - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
+        - `auto_remove`: removes the container when its program ends.
+
+        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`.
+        """
+
+    def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "session",
+        auto_remove: bool = False,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        wait: Strategy | None = None,
+        wait_timeout: float = 60.0,
+    ) -> Container:
+        """Makes a container, starts it, and waits until it is ready. Can be cancelled.
+
+        Made for `with`: leaving the block stops and removes the container. So it is session-scoped unless `lifetime="detached"`. The options are
+        those of `create` and `Container.start`. `wait` is a strategy of `coble.wait`, with `wait_timeout` seconds.
+
+        Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
+        """
+
+    def list(self, *, all: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first."""
+
+    def get(self, name_or_id: str) -> Container:
+        """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
+
+@final
+class Container:
+    """A container. Any thread may use it; equal if the ids are.
+
+    A context manager: leaving the block gives the program half a second to end, and removes the container with everything it wrote, whatever
+    its state and lifetime. A session-scoped container that is collected as garbage before it was removed is removed then, with a `ResourceWarning`.
+
+    Every call but the plain properties raises `ContainerNotFoundError` when the container was removed.
+    """
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+
+    @property
+    def command(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """How long it may live."""
+
+    @property
+    def state(self) -> _State:
+        """Its state now."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
+
+    def start(self, *, stdin: _Stream | None = None, stdout: _Stream | None = None, stderr: _Stream | None = None) -> None:
+        """Starts the program and returns when it runs. Can be cancelled.
+
+        By default it has no input, and its output is kept for `logs`; a stream can be a file or `DEVNULL` instead. A container that has run before
+        is started again, on what it wrote.
+
+        Raises `InvalidStateError` if it runs, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `PermissionDeniedError`, `UnsupportedError`, `MonitorLostError`.
+        """
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Sends the stop signal, and SIGKILL after `timeout` seconds (default: the container's stop timeout). Returns when the program has ended. A container
+        that does not run is fine. Can be cancelled."""
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:
+        """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
+
+        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        """
+
+    def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
+        """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    def remove(self, *, force: bool = False) -> None:
+        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
+
+    def inspect(self) -> ContainerDetails:
+        """Everything about it."""
+
+    def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs another program in the running container and collects its output. Can be cancelled.
+
+        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        A program that outlives its time is killed, the container is not.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
+        """
+
+    def popen(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+    ) -> Process:
+        """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
+        caller's own; `stderr` can be `STDOUT`.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`.
+        """
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        tail: int | None = None,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+    ) -> LogStream:
+        """What its program wrote, of the streams that were not given a file.
+
+        `follow` waits for more until the container ends. `tail` gives only the last lines. `since` (at or after) and `until` (before) are
+        datetimes, local time if they have no time zone, or seconds since the epoch.
+        """
+
+    def _has_path(self, path: str) -> bool: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Process:
+    """A program that `Container.popen` started, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
+    streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def args(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id on the host; 0 if it had ended before that could be looked up."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or 128 plus the signal that ended it, once `poll`, `wait` or `communicate` has seen its end."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What it could not be given and was not essential."""
+
+    def poll(self) -> int | None:
+        """Its exit code if it ended, otherwise None."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and returns its exit code. Raises `TimeoutError`. Can be cancelled."""
+
+    def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
+        """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
+
+        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        """
+
+    def send_signal(self, sig: str | int) -> None:
+        """Sends a signal by name or number. A program that has ended is left alone."""
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class LogStream:
+    """A container's output: an iterator of records, and a context manager. One thread reads at a time; any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> LogRecord: ...
+    def next(self, timeout: float | None = None) -> LogRecord | None:
+        """The next record; None at the end. Waits only when following; raises `TimeoutError`, and can be cancelled. Nothing is lost then."""
+
+    def _ahead(self) -> LogRecord | None: ...
+    def read(self) -> bytes:
+        """All the bytes until the end, of both streams as they arrived. The same as `bytes(stream)`."""
+
+    def lines(self) -> LogLines:
+        """An iterator of whole lines, without their ends. The streams are put together separately."""
+
+    def close(self) -> None:
+        """Ends the stream, also for a thread that waits in it, whose iteration ends. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __bytes__(self) -> bytes: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class LogLines(Iterator[bytes]):
+    """The lines of a `LogStream`."""
+
+    def _ahead(self) -> bytes | None: ...
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> bytes: ...
+
+@final
+class LogRecord:
+    """A piece of output, as it arrived: at most 64 KiB, and not necessarily a line."""
+
+    @property
+    def time(self) -> datetime:
+        """When it arrived, in UTC, to the microsecond."""
+
+    @property
+    def time_ns(self) -> int:
+        """When it arrived, in nanoseconds since the epoch."""
+
+    @property
+    def stream(self) -> Literal["stdout", "stderr"]:
+        """Where it was written."""
+
+    @property
+    def data(self) -> bytes:
+        """The bytes."""
+
+@final
+class CancelToken:
+    """Cancels the blocking calls of the threads that are inside its `with` block, from any thread. They clean up and raise
+    `CancelledError`. It stays cancelled."""
+
+    def __new__(cls) -> Self: ...
+    def cancel(self) -> None:
+        """Cancels the calls under the token, those that run and those to come."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+# What operations return. All of it is frozen.
+
+@final
+class Warning:
+    """Something the container did not get, which was not essential."""
+
+    @property
+    def code(self) -> str:
+        """A stable code, such as memory-limit-not-applied."""
+
+    @property
+    def message(self) -> str:
+        """The explanation."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class NamespaceInfo:
+    """A namespace of a container."""
+
+    @property
+    def name(self) -> str:
+        """The name as in /proc/self/ns."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the container's own, not the host's."""
+
+    @property
+    def inode(self) -> int:
+        """Its inode."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class CapabilityInfo:
+    """Capability sets, as names with CAP_."""
+
+    @property
+    def effective(self) -> list[str]:
+        """The effective set."""
+
+    @property
+    def permitted(self) -> list[str]:
+        """The permitted set."""
+
+    @property
+    def inheritable(self) -> list[str]:
+        """The inheritable set."""
+
+    @property
+    def ambient(self) -> list[str]:
+        """The ambient set."""
+
+    @property
+    def bounding(self) -> list[str]:
+        """The bounding set."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class UserInfo:
+    """The user of a container's program."""
+
+    @property
+    def uid(self) -> int:
+        """User id inside."""
+
+    @property
+    def gid(self) -> int:
+        """Group id inside."""
+
+    @property
+    def groups(self) -> list[int]:
+        """Supplementary groups inside."""
+
+    @property
+    def uid_map(self) -> str:
+        """/proc/self/uid_map."""
+
+    @property
+    def gid_map(self) -> str:
+        """/proc/self/gid_map."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class LimitInfo:
+    """A limit that was asked for."""
+
+    @property
+    def name(self) -> str:
+        """The name of the option, such as mem_limit."""
+
+    @property
+    def requested(self) -> int:
+        """What was asked for."""
+
+    @property
+    def applied(self) -> int | None:
+        """What the kernel says is in force. None: not applied, and a warning says why."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Isolation:
+    """The isolation that a program really got, read back from its process."""
+
+    @property
+    def namespaces(self) -> list[NamespaceInfo]:
+        """The namespaces."""
+
+    @property
+    def capabilities(self) -> CapabilityInfo:
+        """Capability sets."""
+
+    @property
+    def no_new_privileges(self) -> bool:
+        """Whether no_new_privs is set."""
+
+    @property
+    def seccomp(self) -> Literal["filter", "none"]:
+        """"filter" or "none"."""
+
+    @property
+    def user(self) -> UserInfo:
+        """The user."""
+
+    @property
+    def cgroup(self) -> str:
+        """The lines of /proc/self/cgroup."""
+
+    @property
+    def limits(self) -> list[LimitInfo]:
+        """The limits, one by one."""
+
+    @property
+    def masked_paths(self) -> list[str]:
+        """Masked paths that exist."""
+
+    @property
+    def readonly_paths(self) -> list[str]:
+        """Read-only paths that exist."""
+
+    @property
+    def root_readonly(self) -> bool:
+        """Whether the root is mounted read-only."""
+
+    @property
+    def rootless(self) -> bool:
+        """Whether the container runs in a user namespace of the caller."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerSpec:
+    """What was asked of a container. Sizes are bytes; None is the image's or the engine's default."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def command(self) -> list[str] | None:
+        """The command."""
+
+    @property
+    def entrypoint(self) -> list[str] | None:
+        """The entrypoint."""
+
+    @property
+    def name(self) -> str | None:
+        """The name."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment, merged over the image's."""
+
+    @property
+    def working_dir(self) -> str | None:
+        """Working directory."""
+
+    @property
+    def user(self) -> str | None:
+        """User."""
+
+    @property
+    def group_add(self) -> list[str]:
+        """More group ids or names."""
+
+    @property
+    def hostname(self) -> str | None:
+        """Host name."""
+
+    @property
+    def network(self) -> _Network:
+        """"none" or "host"."""
+
+    @property
+    def mem_limit(self) -> int | None:
+        """Memory limit in bytes."""
+
+    @property
+    def nano_cpus(self) -> int | None:
+        """CPU limit in billionths of a CPU."""
+
+    @property
+    def pids_limit(self) -> int | None:
+        """Limit on the number of processes and threads."""
+
+    @property
+    def cap_add(self) -> list[str]:
+        """Capabilities added to the default set."""
+
+    @property
+    def cap_drop(self) -> list[str]:
+        """Capabilities taken from the default set."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the root file system is mounted read-only."""
+
+    @property
+    def security_opt(self) -> list[str]:
+        """Security options."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def stop_signal(self) -> str | None:
+        """The signal that stop sends."""
+
+    @property
+    def stop_timeout(self) -> int | None:
+        """Seconds stop waits before it kills."""
+
+    @property
+    def shm_size(self) -> int | None:
+        """Size of /dev/shm in bytes."""
+
+    @property
+    def extra_hosts(self) -> dict[str, str]:
+        """Lines of /etc/hosts: host name to address."""
+
+    @property
+    def dns(self) -> list[str]:
+        """Name servers."""
+
+    @property
+    def auto_remove(self) -> bool:
+        """Whether the container is removed when it ends."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """"session" or "detached"."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerDetails:
+    """Everything about a container."""
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def image(self) -> str:
+        """The image as the caller named it."""
+
+    @property
+    def image_id(self) -> str:
+        """The image's id."""
+
+    @property
+    def command(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def state(self) -> _State:
+        """"created", "running" or "exited"."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of the last run."""
+
+    @property
+    def started_at(self) -> str | None:
+        """When it was last started, RFC 3339."""
+
+    @property
+    def finished_at(self) -> str | None:
+        """When it last ended, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels, the image's included."""
+
+    @property
+    def lifetime(self) -> _Lifetime:
+        """"session" or "detached"."""
+
+    @property
+    def spec(self) -> ContainerSpec:
+        """What was asked for."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of its program on the host, while it runs."""
+
+    @property
+    def error(self) -> str | None:
+        """Why the last start failed."""
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The isolation of the current or last run."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What the last run did not get."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class LayerInfo:
+    """A layer of an image."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the blob."""
+
+    @property
+    def diff_id(self) -> str:
+        """Digest of the uncompressed layer."""
+
+    @property
+    def chain_id(self) -> str:
+        """Digest of this layer and all below."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of the blob."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageDetails:
+    """Everything about an image."""
+
+    @property
+    def id(self) -> str:
+        """Digest of the configuration."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def references(self) -> list[str]:
+        """Canonical references that name it."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs."""
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture, in GOARCH words."""
+
+    @property
+    def os(self) -> str:
+        """Operating system, in GOOS words."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the configuration."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole image configuration."""
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The whole manifest."""
+
+    @property
+    def layers(self) -> list[LayerInfo]:
+        """The layers, lowest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class HistoryEntry:
+    """A step of an image's history."""
+
+    @property
+    def created(self) -> str | None:
+        """When, RFC 3339."""
+
+    @property
+    def created_by(self) -> str:
+        """The command."""
+
+    @property
+    def comment(self) -> str | None:
+        """The comment."""
+
+    @property
+    def empty_layer(self) -> bool:
+        """Whether the step made no layer."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob; 0 for an empty layer."""
+
+    @property
+    def layer(self) -> str | None:
+        """Diff id of the layer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Removed:
+    """What the removal of an image did."""
+
+    @property
+    def untagged(self) -> list[str]:
+        """References that were taken away."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Image ids that were deleted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Info:
+    """Facts about an engine and its host."""
+
+    @property
+    def version(self) -> str:
+        """Version of coble."""
+
+    @property
+    def data_root(self) -> Path:
+        """The data root."""
+
+    @property
+    def run_root(self) -> Path:
+        """The run root."""
+
+    @property
+    def rootless(self) -> bool:
+        """Whether containers run in a user namespace."""
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+
+    @property
+    def containers(self) -> int:
+        """Number of containers."""
+
+    @property
+    def running(self) -> int:
+        """Number of running containers."""
+
+    @property
+    def cgroup_version(self) -> Literal["v1", "hybrid", "v2", "none"]:
+        """"v1", "hybrid", "v2" or "none"."""
+
+    @property
+    def kernel(self) -> str:
+        """Release of the kernel."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Check:
+    """One thing of the host that was looked at."""
+
+    @property
+    def name(self) -> str:
+        """A stable name, such as overlay."""
+
+    @property
+    def status(self) -> Literal["ok", "warning", "fail"]:
+        """"ok", "warning" or "fail"."""
+
+    @property
+    def summary(self) -> str:
+        """What was found."""
+
+    @property
+    def fix(self) -> str | None:
+        """What to do about it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Report:
+    """The result of a look at the host."""
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks, in a fixed order."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether containers can run: no check failed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class RunResult:
+    """What a program left."""
+
+    @property
+    def exit_code(self) -> int:
+        """The program's exit code, or 128 plus the signal that ended it."""
+
+    @property
+    def stdout(self) -> bytes:
+        """Standard output, if it was collected."""
+
+    @property
+    def stderr(self) -> bytes:
+        """Standard error, if it was collected."""
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds that each phase took, in order."""
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The isolation that the program really had. None for exec."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What could not be given and was not essential."""
+
+# Errors. There is one class for each kind of the engine; a second parent is the class that Python already has for it.
+
+class CobleError(Exception):
+    """Every error of coble. str() is what went wrong and what was being done; a way out is in `hint`, and a note of the exception."""
+
+    kind: str
+    """The kind, in CamelCase without a suffix: `ImageNotFound`."""
+    code: int
+    """The status code of the C interface for the kind: negative, and never changed."""
+    errno: int | None
+    """The errno of the failed system call."""
+    hint: str | None
+    """A way out, if there is one."""
+    object: str | None
+    """The name of what the error is about: a reference, an id, a path."""
+    context: tuple[str, ...]
+    """What the engine was doing, outermost first."""
+
+class InternalError(CobleError):
+    """A defect of coble itself: a state that should not be possible."""
+
+class InvalidArgumentError(CobleError, ValueError):
+    """An argument that no operation could accept, whatever the state of the store."""
+
+class IoError(CobleError, OSError):
+    """A system call failed for a reason that has no kind of its own; `errno` tells which."""
+
+class PermissionDeniedError(CobleError, PermissionError):
+    """The caller may not do this on this host."""
+
+class UnsupportedError(CobleError):
+    """The host lacks something that the operation needs."""
+
+class PathNotFoundError(CobleError, FileNotFoundError):
+    """A file or directory of the host that the caller named is not there."""
+
+class ImageNotFoundError(CobleError, LookupError):
+    """No image has this reference or id."""
+
+class ContainerNotFoundError(CobleError, LookupError):
+    """No container has this name or id."""
+
+class NameInUseError(CobleError):
+    """The name is taken."""
+
+class InUseError(CobleError):
+    """The object is in use by another one."""
+
+class InvalidStateError(CobleError):
+    """The object is not in a state that allows the operation."""
+
+class InvalidReferenceError(CobleError, ValueError):
+    """Not an image reference of the distribution grammar."""
+
+class InvalidDigestError(CobleError, ValueError):
+    """Not a digest of the image specification."""
+
+class DigestMismatchError(CobleError):
+    """Content does not have the digest or size that it was announced with."""
+
+class InvalidArchiveError(CobleError):
+    """An archive is truncated, malformed, or does what no archive may do."""
+
+class InvalidImageError(CobleError):
+    """An image's manifest, index or configuration is malformed."""
+
+class LimitExceededError(CobleError):
+    """Input is larger, deeper or longer than coble accepts."""
+
+class StorageFullError(CobleError, OSError):
+    """No space, quota or inode is left."""
+
+class DatabaseError(CobleError):
+    """The store's database failed or is damaged."""
+
+class StoreVersionError(CobleError):
+    """The store was written by a version of coble that this one cannot work with."""
+
+class TimeoutError(CobleError, _TimeoutError):
+    """The time the caller gave is over."""
+
+class CancelledError(CobleError):
+    """The caller cancelled the operation."""
+
+class ClosedError(CobleError):
+    """The handle is closed, or belongs to another process (after a fork)."""
+
+class UserNotFoundError(CobleError, LookupError):
+    """The user or group is not known to the image, or its number is out of range."""
+
+class CommandNotFoundError(CobleError, FileNotFoundError):
+    """The program is not in the image."""
+
+class CommandNotExecutableError(CobleError, PermissionError):
+    """The program is in the image and cannot be executed."""
+
+class MonitorLostError(CobleError):
+    """The container's monitor ended without saying how."""
+
+class ContainerExitError(CobleError):
+    """A program ended with a status that is not zero, and the caller asked for an error in that case; or a container ended before it was
+    ready, and then `stdout` and `stderr` are the ends of its log, and there is no result."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    timings: dict[str, float]
+    result: RunResult | None
+
+class PanicError(CobleError):
+    """A panic reached the edge of the library and was stopped there."""

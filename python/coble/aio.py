@@ -1,0 +1,419 @@
+"""The same names for asyncio: what blocks in `coble` is awaited here.
+
+    async with coble.aio.Engine() as engine:
+        done = await engine.run("demo", ["echo", "hello"])
+        async with engine.containers.run("demo", ["sleep", "60"]) as container:
+            async for record in container.logs(follow=True):
+                ...
+
+There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
+call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+
+Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any
+
+from . import _coble
+
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
+
+_Undo = Callable[[Any], object]
+
+
+def _on_thread(function: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Starts a call on a thread of its own."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def finish(result: Any, error: BaseException | None) -> None:
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            result = context.run(function)
+        except BaseException as caught:  # It is the awaiting task's, whatever it is.
+            error = caught
+        try:
+            loop.call_soon_threadsafe(finish, result, error)
+        except RuntimeError:
+            pass  # The loop was closed, and nobody waits any more.
+
+    threading.Thread(target=work, name="coble-aio").start()
+    return future
+
+
+async def _done(future: asyncio.Future[Any]) -> None:
+    """Waits for the end of a call, also while the task is cancelled again."""
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            pass
+
+
+async def _call(function: Callable[..., Any], *args: Any, undo: _Undo | None = None, **kwargs: Any) -> Any:
+    """Awaits a call. If the task is cancelled, so is the call, and what it made all the same is undone."""
+    token = _coble.CancelToken()
+
+    def under_token() -> Any:
+        with token:
+            return function(*args, **kwargs)
+
+    future = _on_thread(under_token)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        token.cancel()
+        await _done(future)
+        if future.exception() is None and undo is not None:
+            result = future.result()
+            undone = _on_thread(lambda: undo(result))
+            await _done(undone)
+            undone.exception()  # Looked at, so that nobody complains: the cancellation is what matters.
+        raise
+
+
+def _wrap(value: Any) -> Any:
+    """The awaitable object of a plain one."""
+    if isinstance(value, list):
+        return [_wrap(item) for item in value]
+    wrapper = _WRAPPERS.get(type(value))
+    return value if wrapper is None else wrapper(value)
+
+
+def _unwrap(value: Any) -> Any:
+    return value._plain if isinstance(value, _Object) else value
+
+
+def _unwrapped(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _unwrap(value) for name, value in options.items()}
+
+
+class _Object:
+    """Something that stands for an object of `coble`."""
+
+    __slots__ = ("_plain",)
+
+    def __init__(self, plain: Any) -> None:
+        self._plain = plain
+
+    def _opened(self) -> Any:
+        return self._plain
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._plain == other._plain
+
+    def __hash__(self) -> int:
+        return hash(self._plain)
+
+    def __repr__(self) -> str:
+        return repr(self._plain).replace("<coble.", "<coble.aio.", 1)
+
+
+class Opening:
+    """A call whose result is awaited, or used with `async with`, which ends as the object's own block."""
+
+    __slots__ = ("_call", "_object")
+
+    def __init__(self, call: Callable[[], Awaitable[Any]]) -> None:
+        self._call = call
+        self._object: Any = None
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._call().__await__()
+
+    async def __aenter__(self) -> Any:
+        self._object = await self._call()
+        return await self._object.__aenter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._object.__aexit__(exc_type, exc_value, traceback)
+
+
+def _fact(name: str) -> Callable[[type, type], property]:
+    def make(owner: type, plain: type) -> property:
+        return property(lambda self: _wrap(getattr(self._plain, name)), doc=getattr(plain, name).__doc__)
+
+    return make
+
+
+def _looked_up(name: str) -> Callable[[type, type], property]:
+    def make(owner: type, plain: type) -> property:
+        async def look(self: Any) -> Any:
+            return _wrap(await _call(getattr, self._plain, name))
+
+        return property(look, doc=getattr(plain, name).__doc__)
+
+    return make
+
+
+def _same(function: Any, method: Any, owner: type, name: str) -> Any:
+    """Makes a method look like the one that it awaits."""
+    method.__name__, method.__qualname__, method.__doc__ = name, f"{owner.__name__}.{name}", function.__doc__
+    method.__signature__ = inspect.signature(function)
+    return method
+
+
+def _method(name: str) -> Callable[[type, type], Any]:
+    def make(owner: type, plain: type) -> Any:
+        function = getattr(plain, name)
+
+        async def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return _wrap(await _call(function, self._opened(), *map(_unwrap, args), **_unwrapped(kwargs)))
+
+        return _same(function, method, owner, name)
+
+    return make
+
+
+def _opening(name: str, undo: _Undo) -> Callable[[type, type], Any]:
+    def make(owner: type, plain: type) -> Any:
+        function = getattr(plain, name)
+
+        def method(self: Any, *args: Any, **kwargs: Any) -> Opening:
+            async def call() -> Any:
+                return _wrap(await _call(function, self._opened(), *map(_unwrap, args), undo=undo, **_unwrapped(kwargs)))
+
+            return Opening(call)
+
+        return _same(function, method, owner, name)
+
+    return make
+
+
+def _like(
+    plain: type, *, facts: str = "", looked_up: str = "", methods: str = "", openings: dict[str, _Undo] | None = None
+) -> Callable[[type], type]:
+    """Gives a class the members of the plain one."""
+
+    def decorate(owner: type) -> type:
+        owner.__doc__ = plain.__doc__
+        made: dict[str, Callable[[type, type], Any]] = {}
+        made.update((name, _fact(name)) for name in facts.split())
+        made.update((name, _looked_up(name)) for name in looked_up.split())
+        made.update((name, _method(name)) for name in methods.split())
+        made.update((name, _opening(name, undo)) for name, undo in (openings or {}).items())
+        for name, make in made.items():
+            setattr(owner, name, make(owner, plain))
+        return owner
+
+    return decorate
+
+
+def _discard(container: _coble.Container) -> None:
+    container.__exit__(None, None, None)
+
+
+class _Block(_Object):
+    """Something whose block ends as the plain one's does."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await _call(self._plain.__exit__, exc_type, exc_value, traceback)
+
+
+@_like(_coble.Process, facts="stdin stdout stderr args pid returncode warnings", methods="poll wait communicate send_signal terminate kill")
+class Process(_Block):
+    __slots__ = ()
+
+
+@_like(
+    _coble.Container,
+    facts="id short_id name",
+    looked_up="image image_id command created labels lifetime state exit_code",
+    methods="start stop kill wait wait_for remove inspect exec",
+    openings={"popen": _coble.Process.kill},
+)
+class Container(_Block):
+    __slots__ = ()
+
+    def logs(self, **options: Any) -> LogStream:
+        return LogStream(lambda: self._plain.logs(**options))
+
+
+_same(_coble.Container.logs, Container.logs, Container, "logs")
+
+
+@_like(
+    _coble.Containers,
+    methods="list get",
+    openings={"create": _discard, "run": _discard},
+)
+class Containers(_Object):
+    __slots__ = ()
+
+
+@_like(
+    _coble.Image,
+    facts="id short_id digest created size architecture os labels",
+    looked_up="references",
+    methods="inspect history tag remove",
+)
+class Image(_Object):
+    __slots__ = ()
+
+
+@_like(_coble.Images, methods="load import_rootfs from_host list get inspect history tag untag remove")
+class Images(_Object):
+    __slots__ = ()
+
+
+@_like(_coble.Engine, methods="run info doctor verify")
+class Engine(_Block):
+    __slots__ = ("_options",)
+
+    def __init__(self, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> None:
+        super().__init__(None)
+        self._options = (data_root, run_root, rootless)
+
+    async def _open(self) -> Engine:
+        if self._plain is None:
+            self._plain = await _call(_coble.Engine, *self._options, undo=_coble.Engine.close)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Engine]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Engine:
+        return await self._open()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._plain is not None:
+            await _call(self._plain.close)
+
+    def _opened(self) -> Any:
+        if self._plain is None:
+            raise _coble.InvalidStateError("the engine is not open: await it, or use it with async with")
+        return self._plain
+
+    @property
+    def images(self) -> Images:
+        return Images(self._opened().images)
+
+    @property
+    def containers(self) -> Containers:
+        return Containers(self._opened().containers)
+
+
+class LogStream:
+    """A container's output: an asynchronous iterator of records, and an asynchronous context manager. It is opened when it is first used, or
+    awaited."""
+
+    def __init__(self, open_it: Callable[[], _coble.LogStream]) -> None:
+        self._open_it = open_it
+        self._plain: _coble.LogStream | None = None
+        self._closed = False
+
+    async def _stream(self) -> _coble.LogStream:
+        if self._plain is None:
+            self._plain = await _call(self._open_it)
+        return self._plain
+
+    async def _opened(self) -> LogStream:
+        await self._stream()
+        return self
+
+    def __await__(self) -> Generator[Any, None, LogStream]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> LogStream:
+        return await self._opened()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> LogStream:
+        return self
+
+    async def __anext__(self) -> _coble.LogRecord:
+        record = await self.next()
+        if record is None:
+            raise StopAsyncIteration
+        return record
+
+    async def next(self, timeout: float | None = None) -> _coble.LogRecord | None:
+        """The next record; None at the end. Raises `TimeoutError`."""
+        if self._closed:
+            return None
+        stream = await self._stream()
+        ahead = stream._ahead()
+        if ahead is not None:
+            return ahead
+        record: _coble.LogRecord | None = await _call(stream.next, timeout)
+        return record
+
+    async def read(self) -> bytes:
+        """All the bytes until the end."""
+        if self._closed:
+            return b""
+        data: bytes = await _call((await self._stream()).read)
+        return data
+
+    async def lines(self) -> AsyncIterator[bytes]:
+        """The whole lines, without their ends. The streams are put together separately."""
+        if self._closed:
+            return
+        lines = (await self._stream()).lines()
+        while True:
+            line: bytes | None = lines._ahead()
+            if line is None:
+                line = await _call(next, lines, None)
+            if line is None:
+                return
+            yield line
+
+    async def close(self) -> None:
+        """Ends the stream, also for a task that waits in it."""
+        self._closed = True
+        if self._plain is not None:
+            await _call(self._plain.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+
+async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> _coble.Report:
+    """Looks at what the host has and lacks, as `coble.doctor`."""
+    report: _coble.Report = await _call(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless)
+    return report
+
+
+_same(_coble.Engine.close, Engine.close, Engine, "close")
+
+_WRAPPERS: dict[type, Callable[[Any], Any]] = {
+    _coble.Container: Container,
+    _coble.Process: Process,
+    _coble.Image: Image,
+}

@@ -1,0 +1,609 @@
+"""The same names for asyncio: what blocks in `coble` is awaited here.
+
+There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
+call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+
+Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited:
+`await container.state`.
+"""
+
+from builtins import list as _list
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from datetime import datetime
+from os import PathLike
+from types import TracebackType
+from typing import IO, Any, Generic, TypeVar
+
+from typing_extensions import Buffer, Self
+
+from ._coble import (
+    ContainerDetails,
+    HistoryEntry,
+    ImageDetails,
+    Info,
+    LogRecord,
+    Removed,
+    Report,
+    RunResult,
+    Warning,
+    _Command,
+    _Environment,
+    _Hosts,
+    _Labels,
+    _Lifetime,
+    _Network,
+    _Path,
+    _Size,
+    _State,
+    _Stream,
+)
+from ._coble import LogStream as _PlainLogStream
+from .wait import Strategy
+
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
+
+_T = TypeVar("_T")
+_Image = str | Image
+
+class Opening(Generic[_T]):
+    """A call whose result is awaited, or used with `async with`, which ends as the object's own block."""
+
+    def __init__(self, call: Callable[[], Awaitable[_T]]) -> None: ...
+    def __await__(self) -> Generator[Any, None, _T]: ...
+    async def __aenter__(self) -> _T: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+async def doctor(*, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Report:
+    """Looks at what the host has and lacks, as `coble.doctor`."""
+
+class Engine:
+    """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
+    that was forked may not: it opens its own.
+
+    A context manager. When it is closed, and also when its process ends in any way, the session-scoped containers that it started are removed.
+    """
+
+    def __init__(self, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> None:
+        """The arguments are those of `coble.Engine`. The store is opened by `async with`, or by awaiting the engine."""
+
+    @property
+    def images(self) -> Images:
+        """The images of the store."""
+
+    @property
+    def containers(self) -> Containers:
+        """The containers of the store."""
+
+    async def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
+
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
+        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
+        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
+        `ContainerExitError`, which has everything that the result would have.
+
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed.
+        """
+
+    async def info(self) -> Info:
+        """Facts about the engine and its host."""
+
+    async def doctor(self) -> Report:
+        """Looks at what the host has and lacks, for this engine."""
+
+    async def verify(self) -> list[str]:
+        """Looks for damage in the store: one line for each thing that is wrong."""
+
+    async def close(self) -> None:
+        """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
+        nothing."""
+
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class Images:
+    """The images of an engine: `engine.images`."""
+
+    async def load(self, source: _Path | _Stream) -> _list[Image]:
+        """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
+
+        `source` is a path, a file descriptor or an open file, which is read to its end.
+
+        Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
+        `StorageFullError`; then nothing of the archive is in the store.
+        """
+
+    async def import_rootfs(
+        self,
+        tar: _Path | _Stream,
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of one layer from the tar of a root file system, plain or compressed with gzip, zstd, bzip2 or xz. Can be cancelled.
+
+        The options are the configuration that its containers have by default; `message` is the comment in its history.
+
+        Raises what `load` raises, and `InvalidReferenceError`.
+        """
+
+    async def from_host(
+        self,
+        items: Sequence[str | PathLike[str] | tuple[_Path, _Path]],
+        reference: str,
+        *,
+        command: _Command | None = None,
+        entrypoint: _Command | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        labels: _Labels | None = None,
+        message: str | None = None,
+    ) -> Image:
+        """Makes an image of programs and files of the host. Can be cancelled.
+
+        Items are paths, or names of programs that are looked up in `PATH`; `"source:target"` or `(source, target)` puts one elsewhere in the image;
+        directories are taken with everything below. The interpreters and shared libraries that programs need are found by reading their
+        ELF headers, not by running them, and taken too. The other options are those of `import_rootfs`.
+
+        Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
+        """
+
+    async def list(self) -> _list[Image]:
+        """All images, newest first."""
+
+    async def get(self, image: _Image) -> Image:
+        """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
+
+    async def inspect(self, image: _Image) -> ImageDetails:
+        """Everything about an image. Raises `ImageNotFoundError`."""
+
+    async def history(self, image: _Image) -> _list[HistoryEntry]:
+        """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    async def tag(self, image: _Image, reference: str) -> None:
+        """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    async def untag(self, reference: str) -> None:
+        """Takes a name away. The image stays, also without a name. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
+
+    async def remove(self, image: _Image, *, force: bool = False) -> Removed:
+        """By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names only with
+        `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
+
+class Image:
+    """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
+
+    @property
+    def id(self) -> str:
+        """Digest of the configuration, `sha256:...`: what docker calls the image id."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def references(self) -> Coroutine[Any, Any, list[str]]:
+        """The canonical names that it has now. Raises `ImageNotFoundError`."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its blobs: manifest, configuration and compressed layers."""
+
+    @property
+    def architecture(self) -> str:
+        """CPU architecture, in GOARCH words: `amd64`."""
+
+    @property
+    def os(self) -> str:
+        """Operating system, in GOOS words: `linux`."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of the configuration."""
+
+    async def inspect(self) -> ImageDetails:
+        """Everything about it."""
+
+    async def history(self) -> list[HistoryEntry]:
+        """How it was made, newest step first."""
+
+    async def tag(self, reference: str) -> None:
+        """Gives it one more name, as `Images.tag`."""
+
+    async def remove(self, *, force: bool = False) -> Removed:
+        """Deletes it, as `Images.remove` by id."""
+
+class Containers:
+    """The containers of an engine: `engine.containers`."""
+
+    def create(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "detached",
+        auto_remove: bool = False,
+    ) -> Opening[Container]:
+        """Makes a container. It does not run yet.
+
+        - `command`, `entrypoint`: by default the image's, with docker's rules. An empty entrypoint removes the image's; any other one drops the
+          image's command too.
+        - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
+        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
+        - `working_dir`: absolute; made when missing.
+        - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
+        - `hostname`: the first 12 digits of the id when None.
+        - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
+        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
+          What the host cannot limit is a warning of the container, not an error.
+        - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
+        - `read_only`: mounts the root file system read-only.
+        - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
+        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
+        - `shm_size`: size of `/dev/shm`, by default 64 MiB.
+        - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
+          the host's.
+        - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
+        - `auto_remove`: removes the container when its program ends.
+
+        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`.
+        """
+
+    def run(
+        self,
+        image: _Image,
+        command: _Command | None = None,
+        *,
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        hostname: str | None = None,
+        network: _Network | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        lifetime: _Lifetime = "session",
+        auto_remove: bool = False,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        wait: Strategy | None = None,
+        wait_timeout: float = 60.0,
+    ) -> Opening[Container]:
+        """Makes a container, starts it, and waits until it is ready. Can be cancelled.
+
+        Made for `with`: leaving the block stops and removes the container. So it is session-scoped unless `lifetime="detached"`. The options are
+        those of `create` and `Container.start`. `wait` is a strategy of `coble.wait`, with `wait_timeout` seconds.
+
+        Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
+        """
+
+    async def list(self, *, all: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first."""
+
+    async def get(self, name_or_id: str) -> Container:
+        """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
+
+class Container:
+    """A container. Any thread may use it; equal if the ids are.
+
+    A context manager: leaving the block gives the program half a second to end, and removes the container with everything it wrote, whatever
+    its state and lifetime. A session-scoped container that is collected as garbage before it was removed is removed then, with a `ResourceWarning`.
+
+    Every call but the plain properties raises `ContainerNotFoundError` when the container was removed.
+    """
+
+    @property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def short_id(self) -> str:
+        """The first 12 digits of the id."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+
+    @property
+    def image(self) -> Coroutine[Any, Any, str]:
+        """The image as the caller named it."""
+
+    @property
+    def image_id(self) -> Coroutine[Any, Any, str]:
+        """The image's id."""
+
+    @property
+    def command(self) -> Coroutine[Any, Any, list[str]]:
+        """Program and arguments."""
+
+    @property
+    def created(self) -> Coroutine[Any, Any, str]:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> Coroutine[Any, Any, dict[str, str]]:
+        """Labels."""
+
+    @property
+    def lifetime(self) -> Coroutine[Any, Any, _Lifetime]:
+        """How long it may live."""
+
+    @property
+    def state(self) -> Coroutine[Any, Any, _State]:
+        """Its state now."""
+
+    @property
+    def exit_code(self) -> Coroutine[Any, Any, int | None]:
+        """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
+
+    async def start(self, *, stdin: _Stream | None = None, stdout: _Stream | None = None, stderr: _Stream | None = None) -> None:
+        """Starts the program and returns when it runs. Can be cancelled.
+
+        By default it has no input, and its output is kept for `logs`; a stream can be a file or `DEVNULL` instead. A container that has run before
+        is started again, on what it wrote.
+
+        Raises `InvalidStateError` if it runs, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `PermissionDeniedError`, `UnsupportedError`, `MonitorLostError`.
+        """
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Sends the stop signal, and SIGKILL after `timeout` seconds (default: the container's stop timeout). Returns when the program has ended. A container
+        that does not run is fine. Can be cancelled."""
+
+    async def kill(self, signal: str | int = "SIGKILL") -> None:
+        """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
+
+    async def wait(self, timeout: float | None = None) -> int:
+        """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
+
+        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        """
+
+    async def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
+        """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    async def remove(self, *, force: bool = False) -> None:
+        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
+
+    async def inspect(self) -> ContainerDetails:
+        """Everything about it."""
+
+    async def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+    ) -> RunResult:
+        """Runs another program in the running container and collects its output. Can be cancelled.
+
+        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        A program that outlives its time is killed, the container is not.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
+        """
+
+    def popen(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+    ) -> Opening[Process]:
+        """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
+        caller's own; `stderr` can be `STDOUT`.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`.
+        """
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        stdout: bool = True,
+        stderr: bool = True,
+        tail: int | None = None,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+    ) -> LogStream:
+        """What its program wrote, of the streams that were not given a file.
+
+        `follow` waits for more until the container ends. `tail` gives only the last lines. `since` (at or after) and `until` (before) are
+        datetimes, local time if they have no time zone, or seconds since the epoch.
+        """
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class Process:
+    """A program that `Container.popen` started, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
+    streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+
+    @property
+    def args(self) -> list[str]:
+        """Program and arguments."""
+
+    @property
+    def pid(self) -> int:
+        """Its process id on the host; 0 if it had ended before that could be looked up."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or 128 plus the signal that ended it, once `poll`, `wait` or `communicate` has seen its end."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What it could not be given and was not essential."""
+
+    async def poll(self) -> int | None:
+        """Its exit code if it ended, otherwise None."""
+
+    async def wait(self, timeout: float | None = None) -> int:
+        """Waits for its end and returns its exit code. Raises `TimeoutError`. Can be cancelled."""
+
+    async def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
+        """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
+
+        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        """
+
+    async def send_signal(self, sig: str | int) -> None:
+        """Sends a signal by name or number. A program that has ended is left alone."""
+
+    async def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+    async def kill(self) -> None:
+        """Sends SIGKILL."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class LogStream:
+    """A container's output: an asynchronous iterator of records, and an asynchronous context manager. It is opened when it is first used, or
+    awaited."""
+
+    def __init__(self, open_it: Callable[[], _PlainLogStream]) -> None: ...
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> LogRecord: ...
+    async def next(self, timeout: float | None = None) -> LogRecord | None:
+        """The next record; None at the end. Raises `TimeoutError`."""
+
+    async def read(self) -> bytes:
+        """All the bytes until the end, of both streams as they arrived."""
+
+    def lines(self) -> AsyncIterator[bytes]:
+        """The whole lines, without their ends. The streams are put together separately."""
+
+    async def close(self) -> None:
+        """Ends the stream, also for a task that waits in it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""

@@ -1,0 +1,561 @@
+//! `engine.containers` and one container.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use coble::{Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, LogOptions, Signal};
+use pyo3::exceptions::PyResourceWarning;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
+use crate::engine::PyEngine;
+use crate::enter::{Own, blocking, quick};
+use crate::errors::to_py;
+use crate::image::short;
+use crate::logs::PyLogStream;
+use crate::options::{Collect, Create, Keywords, Stay, Streams, Wait, read};
+use crate::process::PyProcess;
+use crate::values::{ContainerDetails, RunResult, word};
+
+/// How long leaving a `with` block lets the program end by itself.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The containers of an engine.
+#[pyclass(frozen, name = "Containers", module = "coble")]
+pub(crate) struct PyContainers {
+    pub(crate) engine: Py<PyEngine>,
+}
+
+impl PyContainers {
+    fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().engine(py)
+    }
+
+    fn make(
+        &self,
+        py: Python<'_>,
+        image: ImageName,
+        command: Option<Command>,
+        create: Create,
+        stay: &Stay,
+        default: Lifetime,
+    ) -> PyResult<PyContainer> {
+        let engine = self.engine(py)?;
+        let mut spec = create.spec(py, image.0, command)?;
+        stay.apply(py, &mut spec, default)?;
+        let session = spec.lifetime == Lifetime::Session;
+        let container = quick(py, || engine.containers().create(spec))?;
+        Ok(PyContainer::made(engine, container, session))
+    }
+}
+
+#[pymethods]
+impl PyContainers {
+    /// Makes a container. It does not run yet.
+    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
+                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
+    )]
+    fn create(
+        &self,
+        py: Python<'_>,
+        image: ImageName,
+        command: Option<Command>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyContainer> {
+        let (mut create, mut stay) = (Create::default(), Stay::default());
+        read("Containers.create", options, &mut [&mut create, &mut stay])?;
+        self.make(py, image, command, create, &stay, Lifetime::Detached)
+    }
+
+    /// Makes a container, starts it and waits until it is ready.
+    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(
+        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
+                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \
+                             stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
+    )]
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        image: ImageName,
+        command: Option<Command>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyContainer>> {
+        let (mut create, mut stay, mut streams, mut wait) =
+            (Create::default(), Stay::default(), Streams::default(), Wait::default());
+        let groups: &mut [&mut dyn Keywords] = &mut [&mut create, &mut stay, &mut streams, &mut wait];
+        read("Containers.run", options, groups)?;
+        let stdio = streams.logged(py)?;
+        let made = self.make(py, image, command, create, &stay, Lifetime::Session)?;
+        let made = Bound::new(py, made)?;
+        let container = made.get();
+        let started = (|| {
+            let handle = container.handle(py)?;
+            blocking(py, |cancel| handle.container()?.start(stdio, cancel))?;
+            match &wait.wait {
+                Some(strategy) => wait_for(&made, strategy.bind(py), wait.limit().as_secs_f64()),
+                None => Ok(()),
+            }
+        })();
+        if let Err(error) = started {
+            // The first failure is the one that matters; what cannot be removed now is removed by the sweep.
+            let _ = container.discard(py, Duration::ZERO);
+            return Err(error);
+        }
+        Ok(made)
+    }
+
+    /// The running containers, or all, newest first.
+    #[pyo3(signature = (*, all=false))]
+    fn list(&self, py: Python<'_>, all: bool) -> PyResult<Vec<PyContainer>> {
+        let engine = self.engine(py)?;
+        let containers = quick(py, || engine.containers().list(all))?;
+        Ok(containers.into_iter().map(|summary| PyContainer::listed(engine, summary)).collect())
+    }
+
+    /// The container with this name, id, or unambiguous prefix of an id.
+    fn get(&self, py: Python<'_>, name_or_id: &str) -> PyResult<PyContainer> {
+        let engine = self.engine(py)?;
+        let container = quick(py, || engine.containers().get(name_or_id))?;
+        Ok(PyContainer::made(engine, container, false))
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<coble.Containers>"
+    }
+}
+
+fn wait_for(container: &Bound<'_, PyContainer>, strategy: &Bound<'_, PyAny>, timeout: f64) -> PyResult<()> {
+    let module = container.py().import("coble.wait")?;
+    module.call_method1("until", (container, strategy, timeout))?;
+    Ok(())
+}
+
+/// A container. Any thread may use it.
+#[pyclass(frozen, name = "Container", module = "coble")]
+pub(crate) struct PyContainer {
+    handle: Own<Handle>,
+    id: String,
+    name: String,
+    /// What never changes, once somebody has asked for it.
+    facts: OnceLock<ContainerSummary>,
+    /// Made here for this session, and not removed yet.
+    owned: AtomicBool,
+}
+
+/// The engine's objects behind a container.
+struct Handle {
+    engine: Engine,
+    id: String,
+    container: OnceLock<Container>,
+}
+
+impl Handle {
+    fn container(&self) -> coble::Result<&Container> {
+        if let Some(container) = self.container.get() {
+            return Ok(container);
+        }
+        let found = self.engine.containers().get(&self.id)?;
+        Ok(self.container.get_or_init(|| found))
+    }
+}
+
+impl PyContainer {
+    fn made(engine: &Engine, container: Container, owned: bool) -> PyContainer {
+        let (id, name) = (container.id().to_owned(), container.name().to_owned());
+        let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::from(container) };
+        PyContainer {
+            handle: Own::new(handle),
+            id,
+            name,
+            facts: OnceLock::new(),
+            owned: AtomicBool::new(owned),
+        }
+    }
+
+    fn listed(engine: &Engine, summary: ContainerSummary) -> PyContainer {
+        let (id, name) = (summary.id.clone(), summary.name.clone());
+        let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::new() };
+        PyContainer {
+            handle: Own::new(handle),
+            id,
+            name,
+            facts: OnceLock::from(summary),
+            owned: AtomicBool::new(false),
+        }
+    }
+
+    fn handle(&self, py: Python<'_>) -> PyResult<&Handle> {
+        self.handle.get().map_err(|error| to_py(py, error))
+    }
+
+    fn details(&self, py: Python<'_>) -> PyResult<coble::ContainerDetails> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.inspect())
+    }
+
+    fn facts(&self, py: Python<'_>) -> PyResult<&ContainerSummary> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts);
+        }
+        let details = self.details(py)?;
+        Ok(self.facts.get_or_init(|| details.summary))
+    }
+
+    /// Stops and removes it. One that is gone is fine.
+    fn discard(&self, py: Python<'_>, grace: Duration) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        let result = blocking(py, |cancel| {
+            let remove = || {
+                let container = handle.container()?;
+                if !grace.is_zero() {
+                    // What does not stop is killed by the removal.
+                    match container.stop(Some(grace), cancel) {
+                        Err(error) if error.kind() == ErrorKind::ContainerNotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+                container.remove(true)
+            };
+            match remove() {
+                Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(()),
+                // The engine removed it when it was closed.
+                Err(error) if error.kind() == ErrorKind::Closed && self.owned.load(Ordering::SeqCst) => {
+                    Ok(())
+                }
+                result => result,
+            }
+        });
+        if result.is_ok() {
+            self.owned.store(false, Ordering::SeqCst);
+        }
+        result
+    }
+}
+
+impl Drop for PyContainer {
+    /// Takes back a container of this session that nobody removed, and says so.
+    fn drop(&mut self) {
+        if !self.owned.load(Ordering::SeqCst) || !self.handle.is_ours() {
+            return;
+        }
+        Python::try_attach(|py| {
+            // A destructor must not disturb an exception that is on its way.
+            let pending = PyErr::take(py);
+            let removed = quick(py, || {
+                let Ok(handle) = self.handle.get() else { return Ok(false) };
+                // Gone, by itself or with its engine: nothing is wrong.
+                let Ok(container) = handle.container() else { return Ok(false) };
+                if container.state().is_err() {
+                    return Ok(false);
+                }
+                container.remove(true).map(|()| true)
+            });
+            if !matches!(removed, Ok(false)) {
+                let text = format!(
+                    "container \"{}\" ({}) was not removed: use it in a with block",
+                    self.name,
+                    short(&self.id)
+                );
+                let text = CString::new(text).unwrap_or_default();
+                if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {
+                    error.write_unraisable(py, None);
+                }
+            }
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        });
+    }
+}
+
+#[pymethods]
+impl PyContainer {
+    /// 64 hexadecimal digits.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The first 12 digits of the id.
+    #[getter]
+    fn short_id(&self) -> String {
+        short(&self.id)
+    }
+
+    /// The name.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The image as the caller named it.
+    #[getter]
+    fn image(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.facts(py)?.image)
+    }
+
+    /// The image's id.
+    #[getter]
+    fn image_id(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.facts(py)?.image_id)
+    }
+
+    /// Program and arguments.
+    #[getter]
+    fn command(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self.facts(py)?.command.clone())
+    }
+
+    /// When it was made, RFC 3339.
+    #[getter]
+    fn created(&self, py: Python<'_>) -> PyResult<&str> {
+        Ok(&self.facts(py)?.created)
+    }
+
+    /// Labels.
+    #[getter]
+    fn labels(&self, py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+        Ok(self.facts(py)?.labels.clone())
+    }
+
+    /// "session" or "detached".
+    #[getter]
+    fn lifetime(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(word(&self.facts(py)?.lifetime))
+    }
+
+    /// Its state now: "created", "running" or "exited".
+    #[getter]
+    fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
+        let handle = self.handle(py)?;
+        Ok(quick(py, || handle.container()?.state())?.name())
+    }
+
+    /// The exit code of the last run; None before its end.
+    #[getter]
+    fn exit_code(&self, py: Python<'_>) -> PyResult<Option<i32>> {
+        Ok(self.details(py)?.summary.exit_code)
+    }
+
+    /// Starts the program. Returns when it runs.
+    #[pyo3(signature = (**options), text_signature = "($self, *, stdin=None, stdout=None, stderr=None)")]
+    fn start(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let mut streams = Streams::default();
+        read("Container.start", options, &mut [&mut streams])?;
+        let stdio = streams.logged(py)?;
+        let handle = self.handle(py)?;
+        blocking(py, |cancel| handle.container()?.start(stdio, cancel))
+    }
+
+    /// Sends the stop signal, and SIGKILL when the time is over. A container that does not run is fine.
+    #[pyo3(signature = (timeout=None))]
+    fn stop(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        let timeout = seconds(timeout);
+        blocking(py, |cancel| handle.container()?.stop(timeout, cancel))
+    }
+
+    /// Sends a signal to the program.
+    #[pyo3(signature = (signal=None), text_signature = "($self, signal='SIGKILL')")]
+    fn kill(&self, py: Python<'_>, signal: Option<Text>) -> PyResult<()> {
+        let number = match signal {
+            Some(text) => self::signal(py, &text)?,
+            None => Signal::KILL,
+        };
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.kill(number))
+    }
+
+    /// Waits for the program's end and returns its exit code.
+    #[pyo3(signature = (timeout=None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<i32> {
+        let handle = self.handle(py)?;
+        let timeout = seconds(timeout);
+        blocking(py, |cancel| handle.container()?.wait(timeout, cancel))
+    }
+
+    /// Waits until a strategy of coble.wait is satisfied.
+    #[pyo3(signature = (strategy, timeout=60.0))]
+    fn wait_for(slf: &Bound<'_, Self>, strategy: &Bound<'_, PyAny>, timeout: f64) -> PyResult<()> {
+        wait_for(slf, strategy, timeout)
+    }
+
+    /// Removes the container and everything it wrote.
+    #[pyo3(signature = (*, force=false))]
+    fn remove(&self, py: Python<'_>, force: bool) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.remove(force))?;
+        self.owned.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Everything about it.
+    fn inspect(&self, py: Python<'_>) -> PyResult<ContainerDetails> {
+        self.details(py).map(ContainerDetails)
+    }
+
+    /// Runs another program in the running container and collects its output.
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
+    #[pyo3(
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, input=None, stdin=None, stdout=None, \
+                             stderr=None, check=False, timeout=None, capture_limit=None)"
+    )]
+    fn exec(
+        &self,
+        py: Python<'_>,
+        command: Command,
+        environment: Option<Environment>,
+        working_dir: Option<String>,
+        user: Option<Text>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<RunResult> {
+        let (mut collect, mut streams) = (Collect::default(), Streams::default());
+        read("Container.exec", options, &mut [&mut collect, &mut streams])?;
+        let spec = exec_spec(command, environment, working_dir, user);
+        let options = collect.options(py, streams)?;
+        let handle = self.handle(py)?;
+        let result = blocking(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
+        Ok(RunResult::new(py, result))
+    }
+
+    /// Starts another program in the running container.
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
+    #[pyo3(
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, stdin=None, stdout=None, stderr=None)"
+    )]
+    fn popen(
+        &self,
+        py: Python<'_>,
+        command: Command,
+        environment: Option<Environment>,
+        working_dir: Option<String>,
+        user: Option<Text>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyProcess> {
+        let mut streams = Streams::default();
+        read("Container.popen", options, &mut [&mut streams])?;
+        let (stdio, merged) = streams.popen(py)?;
+        let spec = exec_spec(command, environment, working_dir, user);
+        let args = spec.command.clone();
+        let handle = self.handle(py)?;
+        let mut process = quick(py, || handle.container()?.popen(spec, stdio))?;
+        let stdin = file(py, process.take_stdin(), "wb")?;
+        let stdout = file(py, process.take_stdout().or(merged), "rb")?;
+        let stderr = file(py, process.take_stderr(), "rb")?;
+        Ok(PyProcess::new(process, args, [stdin, stdout, stderr]))
+    }
+
+    /// What its program wrote.
+    #[pyo3(signature = (*, follow=false, stdout=true, stderr=true, tail=None, since=None, until=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    fn logs(
+        &self,
+        py: Python<'_>,
+        follow: bool,
+        stdout: bool,
+        stderr: bool,
+        tail: Option<Natural>,
+        since: Option<Time>,
+        until: Option<Time>,
+    ) -> PyResult<PyLogStream> {
+        let mut options = LogOptions::default();
+        options.follow = follow;
+        options.stdout = stdout;
+        options.stderr = stderr;
+        options.tail = tail.map(|Natural(lines)| lines);
+        options.since = since.map(|Time(time)| time);
+        options.until = until.map(|Time(time)| time);
+        let handle = self.handle(py)?;
+        let stream = quick(py, || handle.container()?.logs(options))?;
+        Ok(PyLogStream::new(stream, follow))
+    }
+
+    /// Whether a path is there in the running container, for coble.wait.
+    fn _has_path(&self, py: Python<'_>, path: String) -> PyResult<bool> {
+        let handle = self.handle(py)?;
+        quick(py, || has_path(handle.container()?, &path))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    #[pyo3(signature = (exc_type=None, exc_value=None, traceback=None, /))]
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        exc_type: Option<&Bound<'_, PyAny>>,
+        exc_value: Option<&Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let _ = (exc_type, traceback);
+        self.discard(py, GRACE).inspect_err(|error| {
+            // Raised from here, the exception of the block would be lost.
+            if let Some(value) = exc_value.filter(|value| !value.is_none()) {
+                let _ = error.value(py).setattr("__context__", value);
+            }
+        })
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<PyContainer>().is_ok_and(|other| other.get().id == self.id)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        pyo3::types::PyString::new(py, &self.id).hash()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<coble.Container {} {:?}>", short(&self.id), self.name)
+    }
+}
+
+fn exec_spec(
+    Command(command): Command,
+    environment: Option<Environment>,
+    working_dir: Option<String>,
+    user: Option<Text>,
+) -> ExecSpec {
+    let mut spec = ExecSpec::new(command);
+    spec.environment = environment.map_or_else(Vec::new, |Environment(all)| all);
+    spec.working_dir = working_dir;
+    spec.user = user.map(|Text(text)| text);
+    spec
+}
+
+/// Looks for a path below the root of the container's program, without following links out of it and without running anything.
+fn has_path(container: &Container, path: &str) -> coble::Result<bool> {
+    let Some(pid) = container.inspect()?.pid else { return Ok(false) };
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = format!("/proc/{pid}/root");
+    let found =
+        rustix::fs::openat(CWD, root.as_str(), flags | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
+            rustix::fs::openat2(
+                root,
+                path,
+                flags,
+                Mode::empty(),
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            )
+        });
+    let found = match found {
+        Ok(_) => true,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => false,
+        Err(errno) => return Err(Error::syscall("openat2", path, errno.raw_os_error())),
+    };
+    // The number may have become another process's meanwhile.
+    Ok(found && container.inspect()?.pid == Some(pid))
+}

@@ -1,0 +1,252 @@
+//! `engine.images` and one image.
+
+use std::collections::BTreeMap;
+
+use coble::{Engine, HostItem, ImageSummary};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert::{Archive, ImageName, Item};
+use crate::engine::PyEngine;
+use crate::enter::{Own, blocking, quick};
+use crate::errors::to_py;
+use crate::options::{Import, read};
+use crate::values::{HistoryEntry, ImageDetails, Removed};
+
+/// The images of an engine.
+#[pyclass(frozen, name = "Images", module = "coble")]
+pub(crate) struct PyImages {
+    pub(crate) engine: Py<PyEngine>,
+}
+
+impl PyImages {
+    fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().engine(py)
+    }
+}
+
+#[pymethods]
+impl PyImages {
+    /// Loads the images of a docker-archive tar or an OCI image layout.
+    fn load(&self, py: Python<'_>, source: Archive) -> PyResult<Vec<PyImage>> {
+        let engine = self.engine(py)?;
+        let images = blocking(py, |cancel| engine.images().load(source.0, cancel))?;
+        Ok(images.into_iter().map(|summary| PyImage::new(engine, summary)).collect())
+    }
+
+    /// Makes an image of one layer from a root file system tar.
+    #[pyo3(signature = (tar, reference, **options))]
+    #[pyo3(
+        text_signature = "($self, tar, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None)"
+    )]
+    fn import_rootfs(
+        &self,
+        py: Python<'_>,
+        tar: Archive,
+        reference: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyImage> {
+        let mut import = Import::default();
+        read("Images.import_rootfs", options, &mut [&mut import])?;
+        let engine = self.engine(py)?;
+        let options = import.options();
+        let summary =
+            blocking(py, |cancel| engine.images().import_rootfs(tar.0, reference, options, cancel))?;
+        Ok(PyImage::new(engine, summary))
+    }
+
+    /// Makes an image of programs and files of the host, with the libraries that the programs need.
+    #[pyo3(signature = (items, reference, **options))]
+    #[pyo3(
+        text_signature = "($self, items, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None)"
+    )]
+    #[expect(clippy::wrong_self_convention, reason = "it is what the operation is called")]
+    fn from_host(
+        &self,
+        py: Python<'_>,
+        items: Vec<Item>,
+        reference: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyImage> {
+        let mut import = Import::default();
+        read("Images.from_host", options, &mut [&mut import])?;
+        let engine = self.engine(py)?;
+        let items: Vec<HostItem> = items.into_iter().map(|Item(item)| item).collect();
+        let options = import.options();
+        let summary = blocking(py, |cancel| engine.images().from_host(&items, reference, options, cancel))?;
+        Ok(PyImage::new(engine, summary))
+    }
+
+    /// All images, newest first.
+    fn list(&self, py: Python<'_>) -> PyResult<Vec<PyImage>> {
+        let engine = self.engine(py)?;
+        let images = quick(py, || engine.images().list())?;
+        Ok(images.into_iter().map(|summary| PyImage::new(engine, summary)).collect())
+    }
+
+    /// The image with this reference, id, or unambiguous prefix of an id.
+    fn get(&self, py: Python<'_>, image: ImageName) -> PyResult<PyImage> {
+        let engine = self.engine(py)?;
+        let summary = quick(py, || engine.images().get(&image.0))?;
+        Ok(PyImage::new(engine, summary))
+    }
+
+    /// Everything about an image.
+    fn inspect(&self, py: Python<'_>, image: ImageName) -> PyResult<ImageDetails> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().inspect(&image.0)).map(ImageDetails)
+    }
+
+    /// How an image was made, newest step first.
+    fn history(&self, py: Python<'_>, image: ImageName) -> PyResult<Vec<HistoryEntry>> {
+        let engine = self.engine(py)?;
+        Ok(quick(py, || engine.images().history(&image.0))?.into_iter().map(HistoryEntry).collect())
+    }
+
+    /// Gives an image one more name.
+    fn tag(&self, py: Python<'_>, image: ImageName, reference: &str) -> PyResult<()> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().tag(&image.0, reference))
+    }
+
+    /// Takes a name away. The image stays.
+    fn untag(&self, py: Python<'_>, reference: &str) -> PyResult<()> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().untag(reference))
+    }
+
+    /// Removes an image, or one of its names.
+    #[pyo3(signature = (image, *, force=false))]
+    fn remove(&self, py: Python<'_>, image: ImageName, force: bool) -> PyResult<Removed> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().remove(&image.0, force)).map(Removed)
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<coble.Images>"
+    }
+}
+
+/// An image. What its content fixes is read once; its names are looked up each time.
+#[pyclass(frozen, name = "Image", module = "coble")]
+pub(crate) struct PyImage {
+    engine: Own<Engine>,
+    summary: ImageSummary,
+}
+
+impl PyImage {
+    fn new(engine: &Engine, summary: ImageSummary) -> PyImage {
+        PyImage { engine: Own::new(engine.clone()), summary }
+    }
+
+    pub(crate) fn identity(&self) -> &str {
+        &self.summary.id
+    }
+
+    fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().map_err(|error| to_py(py, error))
+    }
+}
+
+#[pymethods]
+impl PyImage {
+    /// Digest of the configuration: what docker calls the image id.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.summary.id
+    }
+
+    /// The first 12 digits of the id.
+    #[getter]
+    fn short_id(&self) -> String {
+        short(&self.summary.id)
+    }
+
+    /// Digest of the manifest.
+    #[getter]
+    fn digest(&self) -> &str {
+        &self.summary.digest
+    }
+
+    /// The names that it has now.
+    #[getter]
+    fn references(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let engine = self.engine(py)?;
+        Ok(quick(py, || engine.images().get(&self.summary.id))?.references)
+    }
+
+    /// When it was made, RFC 3339, as the image says.
+    #[getter]
+    fn created(&self) -> Option<&str> {
+        self.summary.created.as_deref()
+    }
+
+    /// Bytes of its blobs: manifest, configuration and compressed layers.
+    #[getter]
+    fn size(&self) -> u64 {
+        self.summary.size
+    }
+
+    /// CPU architecture, in GOARCH words.
+    #[getter]
+    fn architecture(&self) -> &str {
+        &self.summary.architecture
+    }
+
+    /// Operating system, in GOOS words.
+    #[getter]
+    fn os(&self) -> &str {
+        &self.summary.os
+    }
+
+    /// Labels of the configuration.
+    #[getter]
+    fn labels(&self) -> BTreeMap<String, String> {
+        self.summary.labels.clone()
+    }
+
+    /// Everything about it.
+    fn inspect(&self, py: Python<'_>) -> PyResult<ImageDetails> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().inspect(&self.summary.id)).map(ImageDetails)
+    }
+
+    /// How it was made, newest step first.
+    fn history(&self, py: Python<'_>) -> PyResult<Vec<HistoryEntry>> {
+        let engine = self.engine(py)?;
+        Ok(quick(py, || engine.images().history(&self.summary.id))?.into_iter().map(HistoryEntry).collect())
+    }
+
+    /// Gives it one more name.
+    fn tag(&self, py: Python<'_>, reference: &str) -> PyResult<()> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().tag(&self.summary.id, reference))
+    }
+
+    /// Deletes it; with several names only with force.
+    #[pyo3(signature = (*, force=false))]
+    fn remove(&self, py: Python<'_>, force: bool) -> PyResult<Removed> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.images().remove(&self.summary.id, force)).map(Removed)
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<PyImage>().is_ok_and(|other| other.get().summary.id == self.summary.id)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        pyo3::types::PyString::new(py, &self.summary.id).hash()
+    }
+
+    fn __repr__(&self) -> String {
+        let name = self.summary.references.first().map_or("", String::as_str);
+        format!("<coble.Image {} {name:?}>", short(&self.summary.id))
+    }
+}
+
+/// The first 12 digits of an id or digest.
+pub(crate) fn short(id: &str) -> String {
+    id.rsplit(':').next().unwrap_or(id).chars().take(12).collect()
+}

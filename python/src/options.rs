@@ -1,0 +1,328 @@
+//! The keyword arguments of the calls that take many. The tables here are the only place that names them; the engine has their defaults
+//! and checks their values. The signatures that Python shows stand beside the methods, and a test compares them with these tables.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use coble::{
+    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, RunOptions, Stdio, StdioMode,
+    parse,
+};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::convert::{
+    Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null,
+    seconds,
+};
+use crate::errors::{invalid, to_py};
+
+/// A group of keyword arguments.
+pub(crate) trait Keywords {
+    /// Takes the argument if it is one of the group.
+    fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool>;
+}
+
+/// Gives every keyword to the first group that knows it.
+pub(crate) fn read(
+    function: &str,
+    given: Option<&Bound<'_, PyDict>>,
+    groups: &mut [&mut dyn Keywords],
+) -> PyResult<()> {
+    'next: for (name, value) in given.into_iter().flatten() {
+        let name: String = name.extract()?;
+        for group in groups.iter_mut() {
+            if group.take(&name, &value)? {
+                continue 'next;
+            }
+        }
+        return Err(PyTypeError::new_err(format!(
+            "{function}() got an unexpected keyword argument '{name}'"
+        )));
+    }
+    Ok(())
+}
+
+fn extract<'py, T>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    value.extract::<T>().map_err(|error| {
+        let error: PyErr = error.into();
+        if error.get_type(value.py()).is(value.py().get_type::<PyTypeError>()) {
+            PyTypeError::new_err(format!("argument '{name}': {}", error.value(value.py())))
+        } else {
+            error
+        }
+    })
+}
+
+macro_rules! keywords {
+    ($($(#[doc = $doc:literal])* $group:ident { $($name:ident: $type:ty,)* })*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Default)]
+        pub(crate) struct $group { $(pub(crate) $name: $type,)* }
+
+        impl Keywords for $group {
+            fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+                match name {
+                    $(stringify!($name) => self.$name = extract(name, value)?,)*
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+        }
+    )*};
+}
+
+keywords! {
+    /// What every new container may be given.
+    Create {
+        entrypoint: Option<Command>,
+        name: Option<String>,
+        environment: Option<Environment>,
+        working_dir: Option<String>,
+        user: Option<Text>,
+        group_add: Option<Vec<Text>>,
+        hostname: Option<String>,
+        network: Option<String>,
+        mem_limit: Option<Size>,
+        cpus: Option<f64>,
+        nano_cpus: Option<Natural>,
+        pids_limit: Option<Natural>,
+        cap_add: Option<Vec<String>>,
+        cap_drop: Option<Vec<String>>,
+        read_only: bool,
+        security_opt: Option<Vec<String>>,
+        labels: Option<Labels>,
+        stop_signal: Option<Text>,
+        stop_timeout: Option<Natural>,
+        shm_size: Option<Size>,
+        extra_hosts: Option<Hosts>,
+        dns: Option<Vec<String>>,
+    }
+    /// How long a container stays.
+    Stay {
+        lifetime: Option<String>,
+        auto_remove: bool,
+    }
+    /// The standard streams of a program.
+    Streams {
+        stdin: Option<Stream>,
+        stdout: Option<Stream>,
+        stderr: Option<Stream>,
+    }
+    /// What to wait for after the start.
+    Wait {
+        wait: Option<Py<PyAny>>,
+        wait_timeout: Option<f64>,
+    }
+    /// How a program's end and output are dealt with.
+    Collect {
+        input: Option<Input>,
+        check: bool,
+        timeout: Option<Seconds>,
+        capture_limit: Option<Natural>,
+    }
+    /// The configuration of an image that is made from files.
+    Import {
+        command: Option<Command>,
+        entrypoint: Option<Command>,
+        environment: Option<Environment>,
+        working_dir: Option<String>,
+        user: Option<Text>,
+        labels: Option<Labels>,
+        message: Option<String>,
+    }
+}
+
+impl Create {
+    /// The specification of the container.
+    pub(crate) fn spec(
+        self,
+        py: Python<'_>,
+        image: String,
+        command: Option<Command>,
+    ) -> PyResult<ContainerSpec> {
+        let engine = |error: Error| to_py(py, error);
+        let mut spec = ContainerSpec::new(image);
+        spec.command = command.map(|Command(words)| words);
+        spec.entrypoint = self.entrypoint.map(|Command(words)| words);
+        spec.name = self.name;
+        spec.environment = self.environment.map_or_else(Vec::new, |Environment(all)| all);
+        spec.working_dir = self.working_dir;
+        spec.user = self.user.map(|Text(text)| text);
+        spec.group_add = self.group_add.into_iter().flatten().map(|Text(text)| text).collect();
+        spec.hostname = self.hostname;
+        if let Some(network) = &self.network {
+            spec.network = NetworkMode::parse(network).map_err(engine)?;
+        }
+        spec.mem_limit = self.mem_limit.map(|Size(bytes)| bytes);
+        spec.nano_cpus = match (self.cpus, self.nano_cpus) {
+            (Some(_), Some(_)) => return Err(invalid(py, "cpus and nano_cpus are two words for one limit")),
+            (Some(cpus), None) => Some(parse::cpus(cpus).map_err(engine)?),
+            (None, nano) => nano.map(|Natural(nano)| nano),
+        };
+        spec.pids_limit = self.pids_limit.map(|Natural(limit)| limit);
+        spec.cap_add = self.cap_add.unwrap_or_default();
+        spec.cap_drop = self.cap_drop.unwrap_or_default();
+        spec.read_only = self.read_only;
+        spec.security_opt = self.security_opt.unwrap_or_default();
+        spec.labels = self.labels.unwrap_or_default().0;
+        spec.stop_signal = self.stop_signal.map(|Text(text)| text);
+        if let Some(Natural(seconds)) = self.stop_timeout {
+            let seconds = u32::try_from(seconds)
+                .map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;
+            spec.stop_timeout = Some(seconds);
+        }
+        spec.shm_size = self.shm_size.map(|Size(bytes)| bytes);
+        spec.extra_hosts = self.extra_hosts.map_or_else(Vec::new, |Hosts(all)| all);
+        spec.dns = self.dns.unwrap_or_default();
+        Ok(spec)
+    }
+}
+
+impl Stay {
+    /// Sets what was given.
+    pub(crate) fn apply(&self, py: Python<'_>, spec: &mut ContainerSpec, default: Lifetime) -> PyResult<()> {
+        spec.auto_remove = self.auto_remove;
+        spec.lifetime = match &self.lifetime {
+            Some(lifetime) => Lifetime::parse(lifetime).map_err(|error| to_py(py, error))?,
+            None => default,
+        };
+        Ok(())
+    }
+}
+
+impl Import {
+    /// The options of the engine.
+    pub(crate) fn options(self) -> ImportOptions {
+        let mut options = ImportOptions::default();
+        options.command = self.command.map(|Command(words)| words);
+        options.entrypoint = self.entrypoint.map(|Command(words)| words);
+        options.environment = self.environment.map_or_else(Vec::new, |Environment(all)| all);
+        options.working_dir = self.working_dir;
+        options.user = self.user.map(|Text(text)| text);
+        options.labels = self.labels.unwrap_or_default().0;
+        options.message = self.message;
+        options
+    }
+}
+
+impl Collect {
+    /// The options of a run whose output is collected, unless it goes elsewhere.
+    pub(crate) fn options(self, py: Python<'_>, streams: Streams) -> PyResult<RunOptions> {
+        let engine = |error: Error| to_py(py, error);
+        if self.input.is_some() && streams.stdin.is_some() {
+            return Err(invalid(py, "input and stdin exclude each other"));
+        }
+        let mut options = RunOptions::default();
+        options.input = self.input.map(|Input(bytes)| bytes);
+        options.timeout = seconds(self.timeout);
+        options.check = self.check;
+        options.capture_limit = self.capture_limit.map(|Natural(limit)| limit);
+        options.stdin = match streams.stdin {
+            None => None,
+            Some(Stream::Fd(fd)) => Some(fd),
+            Some(Stream::Null) => Some(null().map_err(engine)?),
+            Some(Stream::Pipe | Stream::Stdout) => {
+                return Err(invalid(py, "stdin is a file, or DEVNULL; bytes are given with input"));
+            }
+        };
+        options.stdout = match streams.stdout {
+            None | Some(Stream::Pipe) => None,
+            Some(Stream::Fd(fd)) => Some(fd),
+            Some(Stream::Null) => Some(null().map_err(engine)?),
+            Some(Stream::Stdout) => return Err(stdout_is_for_stderr(py)),
+        };
+        options.stderr = match streams.stderr {
+            None | Some(Stream::Pipe) => None,
+            Some(Stream::Fd(fd)) => Some(fd),
+            Some(Stream::Null) => Some(null().map_err(engine)?),
+            Some(Stream::Stdout) => match &options.stdout {
+                Some(fd) => Some(copy(fd).map_err(engine)?),
+                None => {
+                    return Err(to_py(
+                        py,
+                        Error::new(ErrorKind::InvalidArgument, "stderr is STDOUT, but stdout is collected")
+                            .with_hint("give stdout a file, or use popen, where both can go to one pipe"),
+                    ));
+                }
+            },
+        };
+        Ok(options)
+    }
+}
+
+impl Streams {
+    /// The streams of a container's own program: the log, or what was given.
+    pub(crate) fn logged(self, py: Python<'_>) -> PyResult<Stdio> {
+        let mode = |stream: Option<Stream>, default: StdioMode| match stream {
+            None => Ok(default),
+            Some(Stream::Null) => Ok(StdioMode::Null),
+            Some(Stream::Fd(fd)) => Ok(StdioMode::Fd(fd)),
+            Some(Stream::Pipe | Stream::Stdout) => {
+                Err(invalid(py, "a container's own streams are files, DEVNULL or the log; popen makes pipes"))
+            }
+        };
+        Ok(Stdio {
+            stdin: mode(self.stdin, StdioMode::Null)?,
+            stdout: mode(self.stdout, StdioMode::Log)?,
+            stderr: mode(self.stderr, StdioMode::Log)?,
+        })
+    }
+
+    /// The streams of `popen`, as subprocess has them: our own when nothing is given. With `stderr=STDOUT` to a pipe, that pipe is made here: the second value is
+    /// its other end.
+    pub(crate) fn popen(self, py: Python<'_>) -> PyResult<(Stdio, Option<OwnedFd>)> {
+        let engine = |error: Error| to_py(py, error);
+        let mode = |stream: Option<Stream>| match stream {
+            None => Ok(StdioMode::Inherit),
+            Some(Stream::Null) => Ok(StdioMode::Null),
+            Some(Stream::Pipe) => Ok(StdioMode::Pipe),
+            Some(Stream::Fd(fd)) => Ok(StdioMode::Fd(fd)),
+            Some(Stream::Stdout) => Err(stdout_is_for_stderr(py)),
+        };
+        let stdin = mode(self.stdin)?;
+        let stdout = mode(self.stdout)?;
+        let Some(Stream::Stdout) = self.stderr else {
+            return Ok((Stdio { stdin, stdout, stderr: mode(self.stderr)? }, None));
+        };
+        match stdout {
+            StdioMode::Pipe => {
+                let (read, write) =
+                    std::io::pipe().map_err(|error| engine(Error::io("pipe2", "standard stream", &error)))?;
+                let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+                let second = copy(&write).map_err(engine)?;
+                Ok((Stdio { stdin, stdout: StdioMode::Fd(write), stderr: StdioMode::Fd(second) }, Some(read)))
+            }
+            StdioMode::Fd(fd) => {
+                let second = copy(&fd).map_err(engine)?;
+                Ok((Stdio { stdin, stdout: StdioMode::Fd(fd), stderr: StdioMode::Fd(second) }, None))
+            }
+            StdioMode::Inherit => {
+                let second = duplicate(1).map_err(engine)?;
+                Ok((Stdio { stdin, stdout: StdioMode::Inherit, stderr: StdioMode::Fd(second) }, None))
+            }
+            stdout => Ok((Stdio { stdin, stdout, stderr: StdioMode::Null }, None)),
+        }
+    }
+}
+
+fn stdout_is_for_stderr(py: Python<'_>) -> PyErr {
+    invalid(py, "STDOUT is for stderr only")
+}
+
+fn copy(fd: &OwnedFd) -> coble::Result<OwnedFd> {
+    fd.try_clone().map_err(|error| Error::io("fcntl", "standard stream", &error))
+}
+
+impl Wait {
+    /// Seconds to wait for the start to be complete.
+    pub(crate) fn limit(&self) -> Duration {
+        self.wait_timeout
+            .and_then(|limit| Duration::try_from_secs_f64(limit.max(0.0)).ok())
+            .unwrap_or(Duration::from_secs(60))
+    }
+}

@@ -1,0 +1,505 @@
+//! What operations return: frozen objects with the engine's own fields. `to_dict()` gives them as plain Python values.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use coble::LogSource;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use serde_json::Value;
+
+macro_rules! values {
+    ($(
+        $(#[doc = $doc:literal])*
+        $name:ident($core:ty) {
+            $($(#[doc = $field_doc:literal])* $field:ident: $type:ty = |$value:ident| $get:expr;)*
+        }
+    )*) => {$(
+        $(#[doc = $doc])*
+        #[pyclass(frozen, eq, skip_from_py_object, module = "coble")]
+        #[derive(Clone, PartialEq)]
+        pub(crate) struct $name(pub(crate) $core);
+
+        #[pymethods]
+        impl $name {
+            $(
+                $(#[doc = $field_doc])*
+                #[getter]
+                fn $field(&self) -> $type {
+                    let $value = &self.0;
+                    $get
+                }
+            )*
+
+            /// The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+}
+
+/// What a program left.
+#[pyclass(frozen, module = "coble")]
+pub(crate) struct RunResult {
+    stdout: Py<PyBytes>,
+    stderr: Py<PyBytes>,
+    /// The rest; its outputs are empty.
+    rest: coble::RunResult,
+}
+
+impl RunResult {
+    pub(crate) fn new(py: Python<'_>, mut result: coble::RunResult) -> RunResult {
+        let stdout = PyBytes::new(py, &std::mem::take(&mut result.stdout)).unbind();
+        let stderr = PyBytes::new(py, &std::mem::take(&mut result.stderr)).unbind();
+        RunResult { stdout, stderr, rest: result }
+    }
+}
+
+#[pymethods]
+impl RunResult {
+    /// The program's exit code, or 128 plus the signal that ended it.
+    #[getter]
+    fn exit_code(&self) -> i32 {
+        self.rest.exit_code
+    }
+
+    /// Standard output, if it was collected.
+    #[getter]
+    fn stdout(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.stdout.clone_ref(py)
+    }
+
+    /// Standard error, if it was collected.
+    #[getter]
+    fn stderr(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.stderr.clone_ref(py)
+    }
+
+    /// Seconds that each phase took, in order.
+    #[getter]
+    fn timings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let timings = PyDict::new(py);
+        for (phase, length) in &self.rest.timings {
+            timings.set_item(phase, length.as_secs_f64())?;
+        }
+        Ok(timings)
+    }
+
+    /// The isolation that the program really had. None for exec.
+    #[getter]
+    fn isolation(&self) -> Option<Isolation> {
+        self.rest.isolation.clone().map(Isolation)
+    }
+
+    /// What could not be given and was not essential.
+    #[getter]
+    fn warnings(&self) -> Vec<Warning> {
+        self.rest.warnings.iter().cloned().map(Warning).collect()
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        repr(slf.as_any(), "RunResult", &["exit_code", "stdout", "stderr"])
+    }
+}
+
+/// A piece of a container's output, as it arrived.
+#[pyclass(frozen, module = "coble")]
+pub(crate) struct LogRecord {
+    /// The bytes.
+    #[pyo3(get)]
+    data: Py<PyBytes>,
+    stream: LogSource,
+    time: SystemTime,
+}
+
+impl LogRecord {
+    pub(crate) fn new(py: Python<'_>, record: coble::LogRecord) -> LogRecord {
+        LogRecord { data: PyBytes::new(py, &record.data).unbind(), stream: record.source, time: record.time }
+    }
+}
+
+#[pymethods]
+impl LogRecord {
+    /// "stdout" or "stderr".
+    #[getter]
+    fn stream(&self) -> &'static str {
+        if self.stream == LogSource::Stderr { "stderr" } else { "stdout" }
+    }
+
+    /// When it arrived, as a datetime in UTC, to the microsecond.
+    #[getter]
+    fn time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let datetime = py.import("datetime")?;
+        let utc = datetime.getattr("timezone")?.getattr("utc")?;
+        let micros = self.time_ns() / 1000;
+        let zero = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
+        zero.add(datetime.getattr("timedelta")?.call1((0, micros / 1_000_000, micros % 1_000_000))?)
+    }
+
+    /// When it arrived, in nanoseconds since the epoch.
+    #[getter]
+    fn time_ns(&self) -> u64 {
+        self.time
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        repr(slf.as_any(), "LogRecord", &["time", "stream", "data"])
+    }
+}
+
+/// JSON as plain Python values.
+pub(crate) struct Json(Value);
+
+impl<'py> IntoPyObject<'py> for Json {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json(py, &self.0)
+    }
+}
+
+fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
+    let value = serde_json::to_value(value).map_err(|error| {
+        crate::errors::to_py(
+            py,
+            coble::Error::new(coble::ErrorKind::Internal, format!("a result as JSON: {error}")),
+        )
+    })?;
+    json(py, &value).map(Bound::unbind)
+}
+
+fn json<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    match value {
+        Value::Null => Ok(py.None().into_bound(py)),
+        Value::Bool(value) => value.into_bound_py_any(py),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into_bound_py_any(py),
+            (None, Some(number)) => number.into_bound_py_any(py),
+            (None, None) => number.as_f64().into_bound_py_any(py),
+        },
+        Value::String(text) => text.into_bound_py_any(py),
+        Value::Array(values) => {
+            let list = PyList::empty(py);
+            for value in values {
+                list.append(json(py, value)?)?;
+            }
+            Ok(list.into_any())
+        }
+        Value::Object(members) => {
+            let dict = PyDict::new(py);
+            for (name, value) in members {
+                dict.set_item(name, json(py, value)?)?;
+            }
+            Ok(dict.into_any())
+        }
+    }
+}
+
+/// The word that the engine has for a member of an enumeration.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn repr(value: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyResult<String> {
+    let mut parts = Vec::with_capacity(fields.len());
+    for field in fields {
+        parts.push(format!("{field}={}", value.getattr(*field)?.repr()?));
+    }
+    Ok(format!("{name}({})", parts.join(", ")))
+}

@@ -1,0 +1,179 @@
+/* Containers: their life, logs, other programs in them. */
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static void a_life(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("echo \"$A $B\"; echo to-err >&2; exit 4");
+  coble_container_t *container = NULL;
+  coble_container_t *second = NULL;
+  coble_container_list_t *list = NULL;
+  coble_log_stream_t *stream = NULL;
+  coble_log_options_t options;
+  const coble_container_summary_t *summary = NULL;
+  const coble_log_record_t *record = NULL;
+  coble_string_t *json = NULL;
+  int32_t number = -1;
+  size_t index;
+  int found = 0, sources = 0;
+
+  CHECK_OK(coble_container_spec_set_name(spec, "a-life", &error));
+  CHECK_OK(coble_container_spec_add_environment(spec, "A", "one", &error));
+  CHECK_OK(coble_container_spec_add_environment(spec, "B", "two", &error));
+  CHECK_OK(coble_container_spec_add_label(spec, "k", "v", &error));
+  CHECK_OK(coble_container_spec_set_hostname(spec, "host-of-test", &error));
+  CHECK_OK(coble_container_spec_set_working_dir(spec, "/", &error));
+  CHECK_OK(coble_container_spec_set_user(spec, "0:0", &error));
+  CHECK_OK(coble_container_spec_set_stop_signal(spec, "INT", &error));
+  CHECK_OK(coble_container_spec_set_stop_timeout(spec, 1, &error));
+  CHECK_OK(coble_container_spec_set_shm_size(spec, 1 << 20, &error));
+  CHECK_OK(coble_container_spec_add_host(spec, "other", "10.0.0.1", &error));
+  CHECK_OK(coble_container_spec_add_dns(spec, "10.0.0.2", &error));
+  CHECK_OK(coble_container_spec_drop_capability(spec, "NET_RAW", &error));
+  CHECK_OK(coble_container_spec_set_network(spec, COBLE_NETWORK_NONE, &error));
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_DETACHED, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  CHECK(strlen(coble_container_id(container)) == 64);
+  CHECK(strcmp(coble_container_name(container), "a-life") == 0);
+  CHECK_FAILS(coble_container_create(engine, spec, &second, &error), COBLE_ERR_NAME_IN_USE);
+  coble_container_spec_delete(spec);
+
+  CHECK_OK(coble_container_state(container, &number, &error));
+  CHECK(number == COBLE_STATE_CREATED);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_wait(container, 60000, NULL, &number, &error));
+  CHECK(number == 4);
+  CHECK_OK(coble_container_state(container, &number, &error));
+  CHECK(number == COBLE_STATE_EXITED);
+  CHECK_FAILS(coble_container_kill(container, SIGTERM, &error), COBLE_ERR_INVALID_STATE);
+
+  CHECK_OK(coble_container_logs(container, NULL, &stream, &error));
+  for (;;) {
+    CHECK_OK(coble_log_stream_next(stream, NULL, &record, &error));
+    if (record == NULL) {
+      break;
+    }
+    sources |= coble_log_record_source(record);
+    CHECK(coble_log_record_time_ns(record) > 1000000000);
+    CHECK(coble_log_record_data(record, NULL) != NULL);
+  }
+  CHECK(sources == (COBLE_LOG_STDOUT | COBLE_LOG_STDERR));
+  coble_log_stream_delete(stream);
+  memset(&options, 0, sizeof options);
+  options.size = sizeof options;
+  options.sources = COBLE_LOG_STDOUT;
+  options.tail = 1;
+  CHECK_OK(coble_container_logs(container, &options, &stream, &error));
+  CHECK_OK(coble_log_stream_next(stream, NULL, &record, &error));
+  CHECK(record_is(record, "one two\n"));
+  CHECK_OK(coble_log_stream_next(stream, NULL, &record, &error));
+  CHECK(record == NULL);
+  coble_log_stream_delete(stream);
+  options.sources = 4;
+  CHECK_FAILS(coble_container_logs(container, &options, &stream, &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  CHECK_OK(coble_container_list(engine, 1, &list, &error));
+  for (index = 0; index < coble_container_list_count(list); index++) {
+    summary = coble_container_list_get(list, index);
+    if (strcmp(coble_container_summary_id(summary), coble_container_id(container)) == 0) {
+      found++;
+      CHECK(strcmp(coble_container_summary_name(summary), "a-life") == 0);
+      CHECK(strcmp(coble_container_summary_image(summary), IMAGE) == 0);
+      CHECK(strncmp(coble_container_summary_image_id(summary), "sha256:", 7) == 0);
+      CHECK(coble_container_summary_state(summary) == COBLE_STATE_EXITED);
+      CHECK(coble_container_summary_exit_code(summary) == 4);
+      CHECK_OK(coble_container_summary_json(summary, &json, &error));
+      CHECK(strstr(coble_string_data(json), "\"labels\":{\"k\":\"v\"}") != NULL);
+      coble_string_delete(json);
+    }
+  }
+  CHECK(found == 1);
+  coble_container_list_delete(list);
+
+  CHECK_OK(coble_container_inspect(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"exit_code\":4") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_get(engine, "a-life", &second, &error));
+  CHECK(strcmp(coble_container_id(container), coble_container_id(second)) == 0);
+  CHECK_OK(coble_container_remove(second, 0, &error));
+  CHECK_FAILS(coble_container_remove(container, 0, &error), COBLE_ERR_CONTAINER_NOT_FOUND);
+  coble_container_delete(second);
+  coble_container_delete(container);
+}
+
+static void programs_in_it(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("trap 'exit 9' TERM; while :; do sleep 0.05; done");
+  coble_container_t *container = NULL;
+  coble_exec_spec_t *exec = NULL;
+  coble_run_result_t *result = NULL;
+  coble_process_t *process = NULL;
+  coble_stdio_t stdio;
+  const char *script[3] = {"sh", "-c", "echo \"$X\"; exit 5"};
+  const char *cat[1] = {"cat"};
+  int32_t number = -1, exited = -1;
+  char text[16];
+  int in, out;
+
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_OK(coble_exec_spec_new(script, 3, &exec, &error));
+  CHECK_OK(coble_exec_spec_add_environment(exec, "X", "yes", &error));
+  CHECK_OK(coble_exec_spec_set_working_dir(exec, "/", &error));
+  CHECK_OK(coble_exec_spec_set_user(exec, NULL, &error));
+  CHECK_FAILS(coble_container_exec(container, exec, NULL, NULL, &result, &error), COBLE_ERR_INVALID_STATE);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_FAILS(coble_container_remove(container, 0, &error), COBLE_ERR_INVALID_STATE);
+  CHECK_FAILS(coble_container_wait(container, 0, NULL, &number, &error), COBLE_ERR_TIMEOUT);
+
+  CHECK_OK(coble_container_exec(container, exec, NULL, NULL, &result, &error));
+  CHECK(coble_run_result_exit_code(result) == 5);
+  CHECK(stdout_is(result, "yes\n"));
+  coble_run_result_delete(result);
+  coble_exec_spec_delete(exec);
+
+  CHECK_OK(coble_exec_spec_new(cat, 1, &exec, &error));
+  memset(&stdio, 0, sizeof stdio);
+  stdio.size = sizeof stdio;
+  stdio.stdin_stream.mode = COBLE_STREAM_PIPE;
+  stdio.stdout_stream.mode = COBLE_STREAM_PIPE;
+  CHECK_OK(coble_container_popen(container, exec, &stdio, &process, &error));
+  coble_exec_spec_delete(exec);
+  CHECK(coble_process_pid(process) > 1);
+  in = coble_process_take_stdin(process);
+  out = coble_process_take_stdout(process);
+  CHECK(in >= 0 && out >= 0);
+  CHECK(coble_process_take_stdout(process) == -1);
+  CHECK(coble_process_take_stderr(process) == -1);
+  CHECK(write(in, "abc", 3) == 3);
+  CHECK(read(out, text, sizeof text) == 3 && memcmp(text, "abc", 3) == 0);
+  CHECK_OK(coble_process_poll(process, &exited, &number, &error));
+  CHECK(exited == 0);
+  CHECK(close(in) == 0);
+  CHECK_OK(coble_process_wait(process, 60000, NULL, &number, &error));
+  CHECK(number == 0);
+  CHECK_OK(coble_process_poll(process, &exited, &number, &error));
+  CHECK(exited == 1 && number == 0);
+  CHECK(read(out, text, sizeof text) == 0);
+  CHECK(close(out) == 0);
+  coble_process_delete(process);
+
+  CHECK_FAILS(coble_container_kill(container, 1000, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_stop(container, 10000, NULL, &error));
+  CHECK_OK(coble_container_wait(container, -1, NULL, &number, &error));
+  CHECK(number == 9);
+  CHECK_OK(coble_container_remove(container, 1, &error));
+  coble_container_delete(container);
+}
+
+int main(int argc, char **argv) {
+  coble_engine_t *engine = open_engine(argc, argv);
+  a_life(engine);
+  programs_in_it(engine);
+  coble_engine_delete(engine);
+  return 0;
+}

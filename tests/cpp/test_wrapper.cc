@@ -1,0 +1,87 @@
+// The C++ wrapper: handles, exceptions, a container's life.
+
+#include <csignal>
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include <coble/coble.hh>
+
+const char *other_version();
+
+#define CHECK(condition)                                                                     \
+  do {                                                                                       \
+    if (!(condition)) {                                                                      \
+      std::cerr << __FILE__ << ':' << __LINE__ << ": not true: " << #condition << '\n';      \
+      std::exit(1);                                                                          \
+    }                                                                                        \
+  } while (false)
+
+template <typename Function> coble_status_t failure(Function function) {
+  try {
+    function();
+  } catch (const coble::Error &error) {
+    CHECK(std::string_view(error.what()).size() > 0);
+    CHECK(error.get() != nullptr);
+    return error.code();
+  }
+  return COBLE_OK;
+}
+
+int main(int argc, char **argv) {
+  CHECK(argc == 3);
+  CHECK(coble::version() == other_version());
+  coble::Engine engine(argv[1], argv[2]);
+  CHECK(engine.info().find("\"rootless\":") != std::string::npos);
+  CHECK(!engine.images().empty());
+
+  coble::RunOptions options;
+  options.input = "in";
+  options.timeout = std::chrono::seconds(60);
+  auto done = engine.run(coble::ContainerSpec("tests").command({"sh", "-c", "cat; echo err >&2; exit 3"}), options);
+  CHECK(done.exit_code() == 3);
+  CHECK(done.out() == "in");
+  CHECK(done.err() == "err\n");
+  CHECK(done.isolation().find("\"no_new_privileges\":true") != std::string::npos);
+
+  options.check = true;
+  try {
+    engine.run(coble::ContainerSpec("tests").command({"false"}), options);
+    CHECK(false);
+  } catch (const coble::Error &error) {
+    const coble::Error copy = error;
+    CHECK(copy.code() == COBLE_ERR_CONTAINER_EXIT);
+    CHECK(copy.kind() == "ContainerExit");
+    CHECK(coble_run_result_exit_code(coble_error_run_result(copy.get())) == 1);
+  }
+  CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there")); }) == COBLE_ERR_IMAGE_NOT_FOUND);
+
+  auto spec = coble::ContainerSpec("tests");
+  spec.command({"sh", "-c", "echo started; trap 'exit 7' TERM; while :; do sleep 0.05; done"})
+      .name("of-cpp")
+      .environment("A", "b")
+      .label("k", "v")
+      .lifetime(COBLE_LIFETIME_SESSION);
+  auto container = engine.create(spec);
+  CHECK(container.name() == "of-cpp");
+  CHECK(engine.container(container.id()).name() == "of-cpp");
+  container.start();
+  CHECK(container.state() == COBLE_STATE_RUNNING);
+  CHECK(container.exec({"sh", "-c", "echo $A"}).out() == "b\n");
+  CHECK(failure([&] { container.wait(std::chrono::milliseconds(1)); }) == COBLE_ERR_TIMEOUT);
+
+  coble::CancelToken token;
+  std::thread canceller([&] { token.cancel(); });
+  CHECK(failure([&] { container.wait({}, &token); }) == COBLE_ERR_CANCELLED);
+  canceller.join();
+  CHECK(token.cancelled());
+
+  container.kill(SIGTERM);
+  CHECK(container.wait() == 7);
+  CHECK(container.logs() == "started\n");
+  CHECK(container.inspect().find("of-cpp") != std::string::npos);
+  container.remove();
+  CHECK(failure([&] { engine.container("of-cpp"); }) == COBLE_ERR_CONTAINER_NOT_FOUND);
+  engine.close();
+  CHECK(failure([&] { engine.images(); }) == COBLE_ERR_CLOSED);
+}
