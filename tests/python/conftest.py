@@ -134,6 +134,10 @@ def engine(store: Store) -> Iterator[coble.Engine]:
     """An engine with a store of the test's own."""
     with store.engine() as opened:
         yield opened
+        try:
+            opened.info()
+        except coble.ClosedError:
+            return  # closed by the test
         left = [summary.name for summary in opened.containers.list(all=True)]
         for name in left:
             opened.containers.get(name).remove(force=True)
@@ -159,8 +163,9 @@ def shared_store(workplace: Path, assets: Assets) -> Store:
 
 @pytest.fixture(scope="session")
 def shared_engine(shared_store: Store) -> Iterator[coble.Engine]:
-    with shared_store.engine() as opened:
-        yield opened
+    opened = shared_store.engine()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_in_a_container_that_does_not_run(shared: coble.Engine) -> None:
 @pytest.mark.vm
 def test_the_programs_of_a_container_are_in_it(idle: coble.Container) -> None:
     """Same namespaces as process 1; a file that one writes another one reads."""
-    same = idle.exec(["sh", "-c", "for n in mnt pid net ipc uts cgroup user; do readlink /proc/1/ns/$n /proc/self/ns/$n; done"]).stdout.decode().split()
+    same = idle.exec(["sh", "-c", "for n in mnt pid net ipc uts cgroup user; do readlink /proc/1/ns/$n; readlink /proc/self/ns/$n; done"]).stdout.decode().split()
     assert same[0::2] == same[1::2] and len(same) == 14
     idle.exec(["sh", "-c", "echo shared > /tmp/file"])
     assert idle.exec(["cat", "/tmp/file"]).stdout == b"shared\n"

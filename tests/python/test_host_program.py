@@ -266,6 +266,19 @@ def test_the_type_of_every_error_kind() -> None:
     assert caught.value.kind and isinstance(caught.value.code, int) and caught.value.code < 0
 
 
+def test_close_releases_what_the_engine_holds(box: coble.Engine, store: Store) -> None:
+    """At once, though there are still objects that belong to it."""
+    image = box.images.get("box")
+    container = box.containers.create("box", ["sleep", "1000"])
+    container.start()
+    container.exec(["true"])
+    container.remove(force=True)
+    box.close()
+    held = {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    assert {fd: target for fd, target in held.items() if str(store.data_root.parent) in target} == {}
+    assert image.id and container.id
+
+
 def test_many_engines_leave_no_descriptor(store: Store) -> None:
     store.engine().close()
     before = len(os.listdir("/proc/self/fd"))

@@ -54,8 +54,7 @@ def test_it_is_process_1_and_alone(shared: coble.Engine) -> None:
 
 def test_network_none_has_only_loopback(shared: coble.Engine) -> None:
     assert output(shared, "probe", "interfaces") == "lo up\n"
-    serve = "echo hello | nc -l -p 7000 127.0.0.1 & for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 7000 </dev/null && break; sleep 0.05; done"
-    assert "hello" in sh(shared, serve)
+    assert "1 packets received" in output(shared, "ping", "-c", "1", "-W", "5", "127.0.0.1")
 
 
 def test_network_host_is_the_hosts(shared: coble.Engine) -> None:
@@ -208,7 +207,7 @@ def test_read_only_paths(shared: coble.Engine) -> None:
 
 @pytest.mark.skipif(MODE == "single", reason="a single id has no other user; the other suites have it")
 def test_read_only_paths_for_another_user(shared: coble.Engine) -> None:
-    line = output(shared, "probe", "open", "/proc/sysrq-trigger", "w", user="alice")
+    line = output(shared, "probe", "open", "/proc/sys/kernel/hostname", "w", user="alice")
     assert line.split()[2] in ("EROFS", "EACCES")
 
 
@@ -386,8 +385,9 @@ def test_links_of_the_image_where_the_engine_works(
     entries.append(archives.symlink(name, target))
     result = run_hostile(engine, assets, tmp_path, entries, ["/b/busybox", "sh", "-c", f"ls {canary} 2>/dev/null; echo ran"])
     if isinstance(result, coble.RunResult):
+        # What is seen there is inside the container's root: the link may be followed in it.
         assert b"file" not in result.stdout.split()
-        assert result.stdout == b"ran\n"
+        assert result.stdout.endswith(b"ran\n")
     else:
         assert result.kind not in ("Internal", "Panic", "MonitorLost"), result
 

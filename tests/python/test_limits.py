@@ -140,7 +140,7 @@ def test_every_process_is_in_the_cgroup(shared: coble.Engine) -> None:
                     continue
             return found
 
-        members = eventually(lambda: len(inside()) >= 8 and inside(), "all processes of the container")
+        members = eventually(lambda: len(inside()) >= 6 and inside(), "all processes of the container")
         for member in members:
             assert Path(f"/proc/{member}/cgroup").read_text() == own, member
         if MODE == "root" and CGROUPS != "none":

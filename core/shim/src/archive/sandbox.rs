@@ -111,7 +111,9 @@ fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let clone =
         rustix::mount::open_tree(&found, "", flags).map_err(|errno| fail(errno, "mount of a lower layer"))?;
     set_mount(&clone, INERT | READ_ONLY)?;
-    Ok(clone)
+    // What open_tree gives is a path only; attributes are read from an open directory.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(&clone, ".", flags, Mode::empty()).map_err(|errno| fail(errno, "lower layer"))
 }
 
 /// Makes the working directory the root, and lets go of everything else.
