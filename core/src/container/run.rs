@@ -9,7 +9,7 @@ use coble_protocol::{Exit, Report};
 
 use super::start::{Running, start};
 use super::{
-    ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, create, remove,
+    ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
@@ -57,6 +57,7 @@ pub(crate) fn run(
             &made.run_dir,
             lock,
             Stdio { stdin, stdout, stderr },
+            true,
             cancel,
         )?;
         Ok((collector, running))

@@ -121,9 +121,7 @@ fn try_start(
     let directory = create::directory(inner, &row.id);
     let container = open_dir(&directory)?;
     let session = match spec.lifetime {
-        Lifetime::Session => Some(
-            process::of_this_process()?,
-        ),
+        Lifetime::Session => Some(process::of_this_process()?),
         Lifetime::Detached => None,
     };
     let streams = Streams::open(stdio, &directory)?;
