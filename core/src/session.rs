@@ -15,7 +15,7 @@ use crate::process::names_in;
 pub(crate) struct Session {
     name: String,
     path: PathBuf,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 fn directory(run_root: &Path) -> PathBuf {
@@ -39,7 +39,7 @@ impl Session {
             if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
                 && rustix::fs::fstat(&file).call("fstat", &path)?.st_nlink > 0
             {
-                return Ok(Session { name, path, _lock: file });
+                return Ok(Session { name, path, lock: file });
             }
         }
         Err(Error::new(ErrorKind::Internal, "no session could be begun: its file is removed again and again"))
@@ -68,6 +68,8 @@ impl Session {
     pub(crate) fn end(self) {
         // A file that stays is removed by the sweep.
         let _ = std::fs::remove_file(&self.path);
+        // Not left to closing: a child that this program forked may have a copy of the descriptor.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

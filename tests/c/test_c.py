@@ -121,7 +121,7 @@ def valgrind(*command: object) -> None:
     # It cannot execute what has no name in a file system, so the helper is a file for once.
     (helper,) = BUILT.parent.glob("shim-build/*/shim/coble-shim")
     run(
-        "env", f"COBLE_SHIM={helper}", "valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible",
+        "env", "UNDER_VALGRIND=1", f"COBLE_SHIM={helper}", "valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite,indirect,possible",
         "--errors-for-leak-kinds=definite,indirect", "--trace-children=no", "--child-silent-after-fork=yes",
         f"--suppressions={Path(__file__).parent / 'valgrind.supp'}", *command,
     )  # fmt: skip

@@ -18,7 +18,8 @@ static void facts(coble_engine_t *engine, char **argv) {
   coble_string_delete(json);
 
   CHECK_OK(coble_engine_doctor(engine, &ok, &json, &error));
-  CHECK(ok == 1);
+  /* Under valgrind the doctor says, rightly, that system calls are missing. */
+  CHECK(ok == (getenv("UNDER_VALGRIND") == NULL));
   CHECK(strstr(coble_string_data(json), "\"checks\":[") != NULL);
   coble_string_delete(json);
 
@@ -26,7 +27,7 @@ static void facts(coble_engine_t *engine, char **argv) {
   options.size = sizeof options;
   options.data_root = argv[1];
   CHECK_OK(coble_doctor(&options, &ok, &json, &error));
-  CHECK(ok == 1);
+  CHECK(ok == (getenv("UNDER_VALGRIND") == NULL));
   coble_string_delete(json);
 
   CHECK_OK(coble_engine_verify(engine, &json, &error));

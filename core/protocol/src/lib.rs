@@ -162,6 +162,8 @@ pub enum Rootfs {
         container: FdIndex,
         /// Use `user.overlay.*` attributes (needed in a user namespace).
         userxattr: bool,
+        /// Nothing of the upper directory is wanted afterwards, so the kernel need not write it out. Such a root cannot be mounted twice.
+        volatile: bool,
     },
 }
 

@@ -96,36 +96,6 @@ pub(crate) fn reset_signals() {
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0usize, 8usize) };
 }
 
-/// Calls `exit(0)` as soon as the other end of the socket closes, whatever this process is doing then.
-pub(crate) fn exit_when_closed(socket: BorrowedFd<'_>) -> Result<()> {
-    extern "C" fn look(_: c_int) {
-        let mut poll = libc::pollfd { fd: coble_protocol::CONTROL_FD, events: libc::POLLRDHUP, revents: 0 };
-        // SAFETY: poll and _exit are async-signal-safe; errno is restored for the interrupted code.
-        unsafe {
-            let errno = *libc::__errno_location();
-            if libc::poll(&raw mut poll, 1, 0) == 1 {
-                libc::_exit(0);
-            }
-            *libc::__errno_location() = errno;
-        }
-    }
-    let fd = socket.as_raw_fd();
-    // SAFETY: the action is initialised in full; the handler only does what is async-signal-safe. The fcntl calls concern a descriptor
-    // that the caller borrows to us.
-    unsafe {
-        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
-        action.sa_sigaction = look as extern "C" fn(c_int) as usize;
-        action.sa_flags = libc::SA_RESTART;
-        check(libc::sigaction(libc::SIGIO, &raw const action, std::ptr::null_mut()).into())?;
-        check(libc::fcntl(fd, libc::F_SETOWN, libc::getpid()).into())?;
-        let flags = check(libc::fcntl(fd, libc::F_GETFL).into())?;
-        check(libc::fcntl(fd, libc::F_SETFL, flags as c_int | libc::O_ASYNC).into())?;
-    }
-    // It may have closed before the kernel was told whom to call.
-    look(0);
-    Ok(())
-}
-
 /// Takes possession of the control socket, if there is one.
 pub(crate) fn control_socket() -> Result<OwnedFd> {
     // SAFETY: F_SETFD on a number has no effect but on that descriptor, if it is open at all.

@@ -1,5 +1,7 @@
 //! The shim as the engine sees it: containers that run, that fail to start, and that are ended.
 
+#![allow(clippy::unwrap_used)]
+
 mod engine;
 
 use std::fs;
@@ -697,7 +699,94 @@ fn rootless_with_ranges() {
 
 #[test]
 fn a_shim_started_by_hand_says_what_it_is() {
-    let output = Command::new(SHIM).output().unwrap();
+    let output = Command::new(shim_program()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("coble"));
+}
+
+/// A cgroup of a hierarchy that every host with cgroups has, removed at the end.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn new() -> Cgroup {
+        let root = std::path::Path::new("/sys/fs/cgroup");
+        let hierarchy = if root.join("cgroup.procs").exists() { root.into() } else { root.join("pids") };
+        assert!(
+            hierarchy.join("cgroup.procs").exists(),
+            "this test needs cgroup v2 or the pids controller of v1"
+        );
+        let cgroup = hierarchy.join(format!("coble-shim-test-{}", std::process::id()));
+        fs::create_dir(&cgroup).unwrap();
+        Cgroup(cgroup)
+    }
+
+    fn procs(&self) -> std::os::fd::OwnedFd {
+        fs::OpenOptions::new().write(true).open(self.0.join("cgroup.procs")).unwrap().into()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // A process that has just ended may still be leaving it.
+        let busy = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ResourceBusy;
+        while fs::remove_dir(&self.0).is_err_and(|error| busy(&error)) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn every_process_is_in_the_cgroup() {
+    let engine = Engine::new();
+    let cgroup = Cgroup::new();
+    let name = cgroup.0.file_name().unwrap().to_str().unwrap().to_string();
+    let running = engine.start(with(shell("sleep 1000 & while true; do sleep 1000; done"), |o| {
+        o.cgroup = Some(cgroup.procs());
+    }));
+    assert!(running.started.isolation.cgroup.contains(&name), "{}", running.started.isolation.cgroup);
+    let (_, out, _) = exec_done(&engine, process(&["sh", "-c", "cat /proc/1/cgroup /proc/self/cgroup"]));
+    // Its own view begins there.
+    assert!(!out.contains(&name), "{out}");
+    assert!(out.lines().any(|line| line == "0::/" || line.ends_with("pids:/")), "{out}");
+    let (_, result) = exec(&engine, process(&["sleep", "1000"]));
+    let (other, ..) = result.unwrap();
+    let inside = fs::read_to_string(cgroup.0.join("cgroup.procs")).unwrap().lines().count();
+    assert!(inside >= 3, "{inside}");
+    kill(&running.program);
+    gone(&other);
+    assert_eq!(running.finish(&engine).exit.code, 137);
+    assert_eq!(fs::read_to_string(cgroup.0.join("cgroup.procs")).unwrap(), "");
+}
+
+#[test]
+fn cgroups_are_shown_read_only() {
+    for engine in [Engine::new(), Engine::rootless()] {
+        let done =
+            engine.run(with(shell("cat /sys/fs/cgroup/cgroup.controllers; mkdir /sys/fs/cgroup/x"), |o| {
+                o.view = CgroupView::V2;
+            }));
+        assert!(done.stderr.contains("Read-only file system"), "{}", done.stderr);
+        assert_eq!(done.stderr.lines().count(), 1, "{}", done.stderr);
+        assert!(done.started.warnings.is_empty(), "{:?}", done.started.warnings);
+    }
+}
+
+#[test]
+fn an_archive_worker_ends_with_its_engine() {
+    let engine = Engine::new();
+    let (control, mut shim) = engine.shim();
+    let (input, _never) = pipe();
+    let target = fs::File::open(engine.path("container/upper")).unwrap();
+    let mut list = FdList::default();
+    let work = ArchiveWork::Apply {
+        target: list.push(std::os::fd::AsFd::as_fd(&target)),
+        input: list.push(std::os::fd::AsFd::as_fd(&input)),
+        lower: Vec::new(),
+        userxattr: false,
+        limits: Limits::default(),
+    };
+    let job = ArchiveJob { userns: None, work };
+    control.send(&Launch::Archive(Box::new(job)), list.as_slice()).unwrap();
+    drop(control);
+    shim.wait().unwrap();
 }

@@ -26,11 +26,30 @@ pub(crate) struct RunDir {
 
 /// Responsibility for a container. Dropped, or with its process gone, it is free.
 #[derive(Debug)]
-pub(crate) struct Lock(OwnedFd);
+pub(crate) struct Lock {
+    file: OwnedFd,
+    ours: bool,
+}
+
+impl Lock {
+    /// Leaves the lock to the monitor, which has the same open file description.
+    pub(crate) fn hand_over(mut self) {
+        self.ours = false;
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.ours {
+            // Closing would not do: a child that this program forked meanwhile may have a copy of the descriptor.
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
 
 impl AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 
@@ -80,7 +99,7 @@ impl RunDir {
         }
         // The holder before us may have removed the directory while we opened the file.
         let stat = rustix::fs::fstat(&file).call("fstat", self.path.join(LOCK))?;
-        Ok((stat.st_nlink > 0).then_some(Lock(file)))
+        Ok((stat.st_nlink > 0).then(|| Lock { file, ours: true }))
     }
 
     /// What the monitor wrote last. None if it wrote nothing, or nothing that this version reads.

@@ -9,7 +9,7 @@ use coble_protocol::{Exit, Report};
 
 use super::start::{Running, start};
 use super::{
-    ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, create, remove,
+    ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
@@ -57,6 +57,7 @@ pub(crate) fn run(
             &made.run_dir,
             lock,
             Stdio { stdin, stdout, stderr },
+            true,
             cancel,
         )?;
         Ok((collector, running))
@@ -71,13 +72,17 @@ pub(crate) fn run(
             }
             // The monitor goes right after its last word; what it held goes with it.
             wait_for_end(&running);
-            result.map(|(exit, collected)| RunResult {
-                exit_code: exit.code,
-                stdout: collected.stdout,
-                stderr: collected.stderr,
-                timings: [vec![("create".to_owned(), created)], running.timings].concat(),
-                isolation: Some(running.isolation),
-                warnings: running.warnings,
+            result.map(|(exit, collected)| {
+                let mut warnings = running.warnings;
+                warnings.extend(out_of_memory(inner, &row.id, exit));
+                RunResult {
+                    exit_code: exit.code,
+                    stdout: collected.stdout,
+                    stderr: collected.stderr,
+                    timings: [vec![("create".to_owned(), created)], running.timings].concat(),
+                    isolation: Some(running.isolation),
+                    warnings,
+                }
             })
         }
         Err(error) => Err(error),
@@ -90,6 +95,15 @@ pub(crate) fn run(
     result.timings.push(("run".to_owned(), ran.saturating_sub(known)));
     result.timings.push(("remove".to_owned(), begin.elapsed() - ran));
     outcome(result, check).context(doing)
+}
+
+/// The warning for a program that was killed, in a container that ran out of its memory.
+pub(super) fn out_of_memory(inner: &Inner, id: &str, exit: Exit) -> Option<Warning> {
+    let killed = exit.signal == Some(Signal::KILL.number()) && inner.cgroups.oom_killed(id) == Some(true);
+    killed.then(|| Warning {
+        code: "out-of-memory".into(),
+        message: "the kernel killed a program of the container, which had used up its memory limit".into(),
+    })
 }
 
 /// The result, or with `check` the error that a non-zero exit code is.

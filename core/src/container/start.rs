@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use coble_protocol::{
     Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs,
@@ -53,12 +52,14 @@ impl Container {
         // Read under the lock: nobody else changes it now.
         let mut row = self.row(inner)?;
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, cancel).context(doing)?;
+        start(inner, &mut row, &image, &run_dir, lock, stdio, false, cancel).context(doing)?;
         Ok(())
     }
 }
 
-/// Starts the container of a row whose lock the caller holds. The row is updated, also when it fails.
+/// Starts the container of a row whose lock the caller holds. The row is updated, also when it fails. With `once` it is never started again, and
+/// nothing that it writes has to survive.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn start(
     inner: &Inner,
     row: &mut ContainerRow,
@@ -66,9 +67,10 @@ pub(super) fn start(
     run_dir: &RunDir,
     lock: Lock,
     stdio: Stdio,
+    once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, lock, stdio, cancel) {
+    match try_start(inner, row, image, run_dir, lock, stdio, once, cancel) {
         Ok(running) => Ok(running),
         Err(error) => {
             let _ = inner.cgroups.remove(&row.id);
@@ -85,6 +87,7 @@ pub(super) fn start(
     }
 }
 
+#[allow(clippy::too_many_arguments)]
 fn try_start(
     inner: &Inner,
     row: &mut ContainerRow,
@@ -92,6 +95,7 @@ fn try_start(
     run_dir: &RunDir,
     lock: Lock,
     stdio: Stdio,
+    once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
     let begin = Instant::now();
@@ -117,9 +121,7 @@ fn try_start(
     let directory = create::directory(inner, &row.id);
     let container = open_dir(&directory)?;
     let session = match spec.lifetime {
-        Lifetime::Session => Some(
-            pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).call("pidfd_open", "this process")?,
-        ),
+        Lifetime::Session => Some(process::of_this_process()?),
         Lifetime::Detached => None,
     };
     let streams = Streams::open(stdio, &directory)?;
@@ -133,6 +135,7 @@ fn try_start(
             lower,
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
+            volatile: once,
         },
         hostname: hostname.clone(),
         network: match spec.network {
@@ -184,7 +187,7 @@ fn try_start(
     row.set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })?;
     containers::update(&inner.store.db, row)?;
     // From here on the monitor alone holds the lock.
-    drop(lock);
+    lock.hand_over();
     Ok(Running { control, monitor, init, isolation, warnings, timings })
 }
 

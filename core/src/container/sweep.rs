@@ -66,7 +66,7 @@ fn one(inner: &Inner, id: &str) -> Result<()> {
 
 /// The lock of a container, if nobody is responsible for it.
 fn lock(inner: &Inner, id: &str) -> Result<Option<(RunDir, Lock)>> {
-    let _gate = inner.store.gate_shared()?;
+    let _gate = inner.store.gate_exclusive()?;
     let run_dir = RunDir::make(&inner.run_root, id)?;
     Ok(run_dir.try_lock()?.map(|lock| (run_dir, lock)))
 }

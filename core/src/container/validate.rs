@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn every_bad_field_is_refused_by_name() {
-        let table: Vec<(&str, Box<dyn FnOnce(&mut ContainerSpec)>)> = vec![
+        type Change = Box<dyn FnOnce(&mut ContainerSpec)>;
+        let table: Vec<(&str, Change)> = vec![
             ("image", Box::new(|s| s.image.clear())),
             ("name", Box::new(|s| s.name = Some("../x".into()))),
             ("name", Box::new(|s| s.name = Some(String::new()))),

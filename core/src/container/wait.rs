@@ -93,6 +93,11 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
     };
     let exit = record.and_then(|record| record.exit);
     finish(&mut row, exit);
+    if let Some(warning) = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit)) {
+        let mut run = row.run()?;
+        run.warnings.push(warning);
+        row.set_run(&run)?;
+    }
     containers::update(&inner.store.db, &row)?;
     Ok(row)
 }

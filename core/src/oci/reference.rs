@@ -94,10 +94,6 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    pub(crate) fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
-    }
-
     pub(crate) fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
@@ -249,9 +245,12 @@ mod tests {
             assert_eq!(Reference::parse(familiar).unwrap(), reference);
         }
         let pinned = Reference::parse(&format!("debian@{digest}")).unwrap();
-        assert_eq!((pinned.tag(), pinned.to_string()), (None, format!("docker.io/library/debian@{digest}")));
+        assert_eq!(
+            (pinned.tag.as_deref(), pinned.to_string()),
+            (None, format!("docker.io/library/debian@{digest}"))
+        );
         let both = Reference::parse(&format!("debian:12@{digest}")).unwrap();
-        assert_eq!((both.tag(), both.digest().unwrap().as_str()), (Some("12"), digest.as_str()));
+        assert_eq!((both.tag.as_deref(), both.digest().unwrap().as_str()), (Some("12"), digest.as_str()));
         assert_eq!(
             Reference::parse_tag(&format!("debian@{digest}")).unwrap_err().kind(),
             ErrorKind::InvalidReference

@@ -54,10 +54,9 @@ impl Collector {
         deadline: Deadline,
         cancel: &CancelToken,
     ) -> Result<(T, Collected)> {
-        for fd in [self.input.as_ref().map(|(fd, _)| fd), self.stdout.as_ref(), self.stderr.as_ref()] {
-            if let Some(fd) = fd {
-                nonblocking(fd)?;
-            }
+        let ours = [self.input.as_ref().map(|(fd, _)| fd), self.stdout.as_ref(), self.stderr.as_ref()];
+        for fd in ours.into_iter().flatten() {
+            nonblocking(fd)?;
         }
         if self.input.as_ref().is_some_and(|(_, data)| data.is_empty()) {
             self.input = None;

@@ -1,12 +1,29 @@
 //! Processes by descriptor.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 use crate::container::Signal;
 use crate::error::{Call, Error, ErrorKind, Result};
+
+/// A pidfd of this process. Checkers of memory that stand between a program and the kernel may not know `pidfd_open`; a socket says
+/// the same to them.
+pub(crate) fn of_this_process() -> Result<OwnedFd> {
+    match pidfd_open(getpid(), PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => peer_of_a_socket().map_err(|_| Errno::NOSYS),
+        result => result,
+    }
+    .call("pidfd_open", "this process")
+}
+
+fn peer_of_a_socket() -> std::result::Result<OwnedFd, Errno> {
+    let (socket, _other) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    crate::sys::peer_pidfd(socket.as_fd())
+}
 
 /// The process id of a pidfd, in this process's own pid namespace. None when the process is gone or not visible.
 pub(crate) fn host_pid(pidfd: impl AsFd) -> Option<i32> {
@@ -35,5 +52,21 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: Signal, whom: &str) -> Resul
     match rustix::process::pidfd_send_signal(pidfd, number) {
         Err(Errno::SRCH) => Err(gone()),
         result => result.call("pidfd_send_signal", whom),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_lead_to_this_process() {
+        let own = Some(std::process::id() as i32);
+        assert_eq!(host_pid(of_this_process().unwrap()), own);
+        match peer_of_a_socket() {
+            Ok(pidfd) => assert_eq!(host_pid(pidfd), own),
+            // Before Linux 6.5.
+            Err(errno) => assert_eq!(errno, Errno::NOPROTOOPT),
+        }
     }
 }

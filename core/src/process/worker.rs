@@ -143,10 +143,11 @@ pub(crate) fn names_in(directory: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::new(dir).call("open", directory)? {
         let entry = entry.call("getdents", directory)?;
-        if let Ok(name) = entry.file_name().to_str() {
-            if name != "." && name != ".." {
-                names.push(name.to_owned());
-            }
+        if let Ok(name) = entry.file_name().to_str()
+            && name != "."
+            && name != ".."
+        {
+            names.push(name.to_owned());
         }
     }
     Ok(names)

@@ -11,9 +11,17 @@ use rustix::io::Errno;
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, Result};
 
-/// A lock that is held as long as the value, and every copy of its descriptor, lives.
+/// A lock that is held as long as the value lives. If the process is killed, it goes with the last copy of the descriptor.
 #[derive(Debug)]
 pub(crate) struct Locked(OwnedFd);
+
+impl Drop for Locked {
+    /// Closing is not enough: the lock belongs to the open file description, of which a child that the host program forked meanwhile has a copy,
+    /// perhaps for as long as it lives.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl Locked {
     /// Locks exclusively if nobody holds a lock. None if somebody does.
@@ -116,5 +124,25 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rusti
             Err(Errno::INTR) => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_in_a_forked_child_does_not_keep_a_lock_that_was_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        let open = || OwnedFd::from(std::fs::File::open(&path).unwrap());
+        let lock = Locked::try_exclusive(open(), &path).unwrap().unwrap();
+        assert!(Locked::try_exclusive(open(), &path).unwrap().is_none());
+        // As fork does it: another descriptor of the same open file.
+        let copy = lock.fd().try_clone().unwrap();
+        drop(lock);
+        assert!(Locked::try_exclusive(open(), &path).unwrap().is_some());
+        drop(copy);
     }
 }

@@ -12,7 +12,7 @@ mod sweep;
 mod time;
 mod verify;
 
-pub(crate) use containers::{ContainerRow, RunInfo};
+pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::Session;

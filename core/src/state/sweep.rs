@@ -57,7 +57,7 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
             None => others |= !name.starts_with(DONE),
         }
     }
-    let mut doomed: Vec<(String, Locked)> = Vec::new();
+    let mut doomed: Vec<(String, Option<Locked>)> = Vec::new();
     if !others {
         collect(store, &mut doomed)?;
         if !crashed.is_empty() {
@@ -76,7 +76,7 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
                 && !doomed.iter().any(|(known, _)| *known == name)
                 && let Some(lock) = lock_dir(store, &name)?
             {
-                doomed.push((name, lock));
+                doomed.push((name, Some(lock)));
             }
         }
     }
@@ -100,7 +100,7 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
 }
 
 /// Blobs and layers that no image refers to: rows first, then files.
-fn collect(store: &Store, doomed: &mut Vec<(String, Locked)>) -> Result<()> {
+fn collect(store: &Store, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<()> {
     if !store.db.read(images::has_unreferenced)? {
         return Ok(());
     }
@@ -115,7 +115,7 @@ fn collect(store: &Store, doomed: &mut Vec<(String, Locked)>) -> Result<()> {
 }
 
 /// Blobs and layers on the disk that have no row, from processes that died between the two.
-fn strays(store: &Store, doomed: &mut Vec<(String, Locked)>) -> Result<()> {
+fn strays(store: &Store, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<()> {
     let known = store.db.read(images::blob_digests)?;
     for algorithm in Algorithm::ALL {
         for name in store.content.list(algorithm)? {
@@ -136,7 +136,7 @@ fn strays(store: &Store, doomed: &mut Vec<(String, Locked)>) -> Result<()> {
 }
 
 /// Takes a layer's directory out of the way, for deletion once the gate is open again.
-fn doom(store: &Store, name: &str, doomed: &mut Vec<(String, Locked)>) -> Result<()> {
+fn doom(store: &Store, name: &str, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<()> {
     let gone = format!("{TEMPORARY}gone-{name}");
     match rustix::fs::renameat(&store.layers, name, &store.layers, &gone) {
         Ok(()) => {}
@@ -145,9 +145,9 @@ fn doom(store: &Store, name: &str, doomed: &mut Vec<(String, Locked)>) -> Result
             return Err(Error::syscall("rename", store.paths.layers().join(name), errno.raw_os_error()));
         }
     }
-    if let Some(lock) = lock_dir(store, &gone)? {
-        doomed.push((gone, lock));
-    }
+    // It has no row and nobody has a session, so it is ours whoever still has a descriptor of it; the lock only keeps other sweeps away.
+    let lock = lock_dir(store, &gone)?;
+    doomed.push((gone, lock));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ const BPF_F_ALLOW_MULTI: u32 = 2;
 
 /// The part of `union bpf_attr` for `BPF_PROG_LOAD` that is used. The kernel takes missing bytes as zero.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct ProgramLoad {
     program_type: u32,
     instruction_count: u32,
@@ -26,6 +27,7 @@ struct ProgramLoad {
 
 /// The part of `union bpf_attr` for `BPF_PROG_ATTACH` that is used.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct ProgramAttach {
     target: u32,
     program: u32,
@@ -63,11 +65,15 @@ pub(crate) fn attach_device_program(program: BorrowedFd<'_>, cgroup: BorrowedFd<
     bpf(BPF_PROG_ATTACH, &attributes).map(drop)
 }
 
-fn bpf<T>(command: libc::c_int, attributes: &T) -> Result<libc::c_int, Errno> {
+fn bpf<T: Copy>(command: libc::c_int, attributes: &T) -> Result<libc::c_int, Errno> {
+    // In front of zeroes, since checkers of memory look at members of the kernel's union that lie behind the size.
+    #[repr(C)]
+    struct Union<T>(T, [u64; 24]);
+    let padded = Union(*attributes, [0; 24]);
     // SAFETY: the callers pass the attribute structure of the command, whose pointers refer to memory that they hold across the call;
     // its size goes along, and the kernel does not write to it for these commands.
     let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(&padded), size_of::<T>()) };
     if result < 0 {
         let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
         return Err(Errno::from_raw_os_error(code));

@@ -326,11 +326,13 @@ impl Applier {
 
     /// The root without an entry: as the layer below has it.
     pub(super) fn default_root(&mut self) -> Result<(), Error> {
+        let fail = |errno| Error::system(Act::Metadata, errno, b"");
+        // What the caller gave may be a descriptor that only names the directory.
         let shown = match self.lower.layers().first() {
-            Some(fd) => Some(
-                super::meta::Shown::read(fd.as_fd())
-                    .map_err(|errno| Error::system(Act::Metadata, errno, b""))?,
-            ),
+            Some(layer) => {
+                let fd = lower::open_dir(layer.as_fd(), b".").map_err(fail)?;
+                Some(super::meta::Shown::read(fd.as_fd()).map_err(fail)?)
+            }
             None => None,
         };
         let attributes = Attributes::of_shown_directory(shown.as_ref());

@@ -63,15 +63,13 @@ impl Applier {
         if let Some(level) = self.levels.last_mut() {
             level.hidden = true;
         }
-        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
-        if self
-            .lower
-            .find(&self.path)
-            .map_err(|errno| Error::system(Act::Whiteout, errno, &self.path))?
-            .is_none()
-        {
+        // Where they have no directory, there is nothing to merge with.
+        let found = self.lower.find(&self.path);
+        let found = found.map_err(|errno| Error::system(Act::Whiteout, errno, &self.path))?;
+        if found.is_none_or(|found| FileType::from_raw_mode(found.stat.st_mode) != FileType::Directory) {
             return Ok(());
         }
+        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
         rustix::fs::fsetxattr(self.here()?, opaque_name(self.userxattr), b"y", XattrFlags::empty())
             .map_err(fail)?;
         self.any_opaque = true;

@@ -225,14 +225,14 @@ fn bombs_are_refused() {
     let limits = Limits { max_bytes: 1000, ..Limits::default() };
     assert!(summary(&[1; 1000], limits).is_ok());
     assert!(matches!(summary(&[1; 1001], limits), Err(Error::Limit { .. })));
-    let zeros = vec![0; 80 << 20];
+    let zeros = vec![0; 65 << 20];
     for compress in [gzip as Compress, zstd] {
         let bomb = compress(&zeros);
         let ratio = |max_ratio| summary(&bomb, Limits { max_ratio, ..Limits::default() });
         assert!(matches!(ratio(500), Err(Error::Limit { .. })));
         assert!(ratio(100_000).is_ok());
         // Below 64 MiB nobody minds.
-        let small = compress(&zeros[..60 << 20]);
+        let small = compress(&zeros[..16 << 20]);
         assert!(summary(&small, Limits { max_ratio: 10, ..Limits::default() }).is_ok());
     }
 }
@@ -246,4 +246,65 @@ fn errors_of_the_file_are_told() {
         }
     }
     assert_eq!(Decoder::new(Broken).err(), Some(Error::Read(5)));
+}
+
+/// Environment of the process that runs [`under_little_memory`].
+const CHILD: &str = "COBLE_LAYER_TEST_LITTLE_MEMORY";
+
+/// All decoders and the parser, in a process that gets 64 MiB more than it has.
+#[test]
+fn little_memory_is_enough_or_an_error() {
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "decode::tests::under_little_memory",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}\n{}", child.status, String::from_utf8_lossy(&child.stderr));
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"));
+}
+
+#[test]
+#[ignore = "a part of little_memory_is_enough_or_an_error"]
+fn under_little_memory() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    // Made before memory gets scarce: encoders take more than decoders.
+    let archive = crate::testing::Tar::new().file("a", &sample(3 << 20)).file("b", b"x").end();
+    let ordinary: Vec<Vec<u8>> = ALL.iter().map(|(_, compress)| compress(&archive)).collect();
+    // A window of 128 MiB, which is allowed but not to be had.
+    let mut window = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3];
+    window.extend([0x00, 0x01, 0x00]);
+    window.extend([0; 200]);
+    let mut dictionary = xz(b"x");
+    // A dictionary of 96 MiB.
+    dictionary[16] = 29;
+    let mut crc = flate2::Crc::new();
+    crc.update(&dictionary[12..20]);
+    dictionary[20..24].copy_from_slice(&crc.sum().to_le_bytes());
+
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let used = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
+    let limit = Some(used + (64 << 20));
+    let limit = rustix::process::Rlimit { current: limit, maximum: limit };
+    rustix::process::setrlimit(rustix::process::Resource::As, limit).unwrap();
+
+    for (compressed, (format, _)) in ordinary.iter().zip(ALL) {
+        let limits = Limits::default();
+        let mut reader = crate::Reader::new(Stream::new(Cursor::new(compressed), limits).unwrap(), limits);
+        let mut entries = 0;
+        while reader.advance().unwrap() {
+            entries += 1;
+        }
+        assert_eq!(entries, 2, "{format:?}");
+        reader.into_source().finish().unwrap();
+    }
+    assert_eq!(decode(&window), Err(Error::Decode { format: Format::Zstd, rule: MEMORY }));
+    assert_eq!(decode(&dictionary), Err(Error::Decode { format: Format::Xz, rule: MEMORY }));
 }

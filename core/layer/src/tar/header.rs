@@ -110,6 +110,11 @@ impl Header {
             [b'u', b's', b't', b'a', b'r', ..] => return Err("a header of an unknown format"),
             _ => Family::V7,
         };
+        let kind = field(block, 156, 1).first().copied().unwrap_or_default();
+        // GNU's own times, which some read as the prefix of a name.
+        if family == Family::Gnu && kind != b'S' && field(block, 345, 24).iter().any(|&byte| byte != 0) {
+            return Err("a header with access times in the place of a name");
+        }
         let mut path = Vec::new();
         if family == Family::Ustar {
             let prefix = text(field(block, 345, 155));
@@ -124,9 +129,14 @@ impl Header {
         }
         path.extend_from_slice(text(field(block, 0, 100)));
         let size = number(field(block, 124, 12))?.ok_or("a header has no size")?;
+        if family != Family::V7 {
+            // Used for devices only, but others refuse every header in which they are no numbers.
+            number(field(block, 329, 8))?;
+            number(field(block, 337, 8))?;
+        }
         Ok(Header {
             family,
-            kind: field(block, 156, 1).first().copied().unwrap_or_default(),
+            kind,
             path,
             link: text(field(block, 157, 100)).to_vec(),
             mode: u32::try_from(number(field(block, 100, 8))?.unwrap_or(0))

@@ -115,6 +115,7 @@ pub struct Reader<S> {
 /// Extension headers waiting for their entry.
 #[derive(Default)]
 struct Pending {
+    global: bool,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     pax: Option<Pax>,
@@ -198,6 +199,7 @@ impl<S: Source> Reader<S> {
                     if pending.any() {
                         return Err(self.invalid("a global header stands between an entry and its extension"));
                     }
+                    pending.global = true;
                     self.count()?;
                     self.read_extension(&header, PAX_MAX)?;
                     let pax = Pax::parse(&self.extension).map_err(|rule| self.invalid(rule))?;
@@ -210,7 +212,7 @@ impl<S: Source> Reader<S> {
                 }
             }
         }
-        if pending.any() {
+        if pending.any() || pending.global {
             return Err(self.invalid("an extension header without its entry"));
         }
         Ok(false)
@@ -336,6 +338,10 @@ impl<S: Source> Reader<S> {
             };
             let count = left.min(BLOCK);
             self.extension.extend_from_slice(block.get(..count).unwrap_or_default());
+            // Some read on to the first NUL, wherever it is.
+            if block.get(count..).unwrap_or_default().iter().any(|&byte| byte != 0) {
+                return Err(self.invalid("an extension header is longer than it says"));
+            }
             left -= count;
         }
         Ok(())

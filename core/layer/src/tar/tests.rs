@@ -169,6 +169,15 @@ fn ambiguous_headers_are_refused() {
     refused(&Tar::new().pax(&[("path", b"a\0b")]).file("c", b"").end());
     refused(&Tar::new().pax(&[("path", b"a")]).end());
     refused(&Tar::new().long(b'L', b"a").end());
+    refused(&Tar::new().file("a", b"").global(&[("comment", b"x")]).end());
+    refused(&Tar::new().raw(&Head::new(b'L', "x").size(3).block(), b"namelonger").file("c", b"").end());
+    refused(
+        &Tar::new().raw(&Head::new(b'x', "x").size(9).block(), b"9 uid=12\n9 gid=12\n").file("c", b"").end(),
+    );
+    let mut block = Head::new(b'0', "a").block();
+    block[329] = b'x';
+    checksum(&mut block);
+    refused(&Tar::new().raw(&block, b"").end());
     refused(&Tar::new().global(&[("path", b"a")]).file("c", b"").end());
     refused(&Tar::new().global(&[("size", b"1")]).file("c", b"").end());
     refused(&Tar::new().pax(&[("path", b"a/")]).entry(Head::new(0, "a")).end());

@@ -3,8 +3,6 @@
 //! [`watch`] ties the process to the engine's end of the control socket, then [`run`] confines the process for good and does the
 //! job. Nothing of an archive is looked at before the sandbox is complete. This module is not for deciding what is applied where: the engine does that.
 
-#![allow(unsafe_code)]
-
 mod sandbox;
 mod seccomp;
 mod watch;

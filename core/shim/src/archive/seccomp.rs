@@ -67,6 +67,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
+    libc::SYS_capget,
     libc::SYS_sched_yield,
     libc::SYS_restart_syscall,
     libc::SYS_rt_sigaction,

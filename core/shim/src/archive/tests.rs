@@ -70,7 +70,7 @@ fn open(path: impl AsRef<Path>) -> OwnedFd {
 }
 
 /// Descriptors as they come with a message.
-fn send(work: impl FnOnce(&mut FdList<'_>) -> ArchiveWork, fds: &[OwnedFd]) -> (ArchiveWork, Fds) {
+fn send<'a>(fds: &'a [OwnedFd], work: impl FnOnce(&mut FdList<'a>) -> ArchiveWork) -> (ArchiveWork, Fds) {
     let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut list = FdList::default();
     let work = work(&mut list);
@@ -82,28 +82,22 @@ fn send(work: impl FnOnce(&mut FdList<'_>) -> ArchiveWork, fds: &[OwnedFd]) -> (
 fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
     let fds =
         [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
-    let (work, mut received) = send(
-        |list| {
-            let target = list.push(fds[0].as_fd());
-            let input = list.push(fds[1].as_fd());
-            let lower = vec![list.push(fds[2].as_fd())];
-            ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
-        },
-        &fds,
-    );
+    let (work, mut received) = send(&fds, |list| {
+        let target = list.push(fds[0].as_fd());
+        let input = list.push(fds[1].as_fd());
+        let lower = vec![list.push(fds[2].as_fd())];
+        ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
+    });
     drop(fds);
     super::run(work, &mut received)
 }
 
 fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
     let fds = [open(directory)];
-    let (work, mut received) = send(
-        |list| ArchiveWork::Remove {
-            parent: list.push(fds[0].as_fd()),
-            names: ["tree", "missing", "file"].map(String::from).to_vec(),
-        },
-        &fds,
-    );
+    let (work, mut received) = send(&fds, |list| ArchiveWork::Remove {
+        parent: list.push(fds[0].as_fd()),
+        names: ["tree", "missing", "file"].map(String::from).to_vec(),
+    });
     drop(fds);
     super::run(work, &mut received)
 }
@@ -309,7 +303,7 @@ fn trees_are_removed() {
         fs::write(temp.path().join("tree/work/work/x/file"), b"").unwrap();
         fs::write(temp.path().join("file"), b"").unwrap();
         std::os::unix::fs::symlink("../../canary", temp.path().join("tree/work/link")).unwrap();
-        for (path, mode) in [("tree/work/work", 0), ("tree/work", 0o555), ("tree", 0o100)] {
+        for (path, mode) in [("tree/work/work", 0o000), ("tree/work", 0o555), ("tree", 0o100)] {
             fs::set_permissions(temp.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
         }
         let said = worker_says("remove", temp.path(), wrapper);

@@ -5,9 +5,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Failure, Step};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use crate::failure::During;
+use crate::failure::{During, explained};
 
 /// The kernel copies one page of options and ignores what is beyond.
 const MAX_OPTIONS: usize = 4095;
@@ -19,6 +20,7 @@ pub(crate) struct Overlay {
     pub(crate) lower: Vec<String>,
     pub(crate) container: OwnedFd,
     pub(crate) userxattr: bool,
+    pub(crate) volatile: bool,
 }
 
 /// Makes all mounts private: nothing that happens here reaches the host, and the other way round.
@@ -45,6 +47,9 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     );
     if overlay.userxattr {
         options.push_str(",userxattr");
+    }
+    if overlay.volatile {
+        options.push_str(",volatile");
     }
     if options.len() > MAX_OPTIONS {
         return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
@@ -84,7 +89,10 @@ pub(crate) fn pivot() -> Result<(), Failure> {
     let step = Step::PivotRoot;
     let new = rustix::fs::stat(".").during(step, "new root")?;
     // The old root goes on top of the new one, and is then what "." means for umount.
-    rustix::process::pivot_root(".", ".").during(step, "/")?;
+    rustix::process::pivot_root(".", ".").map_err(|errno| match errno {
+        Errno::INVAL => explained(step, errno, "/", "the root of the host is a chroot or an initial ramdisk"),
+        errno => Failure::new(step, errno.raw_os_error(), "/"),
+    })?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).during(step, "old root")?;
     rustix::process::chdir("/").during(step, "/")?;
     for path in ["/", "/.."] {

@@ -95,12 +95,13 @@ struct Parts {
 
 fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
     let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
-    let Rootfs::Overlay { layers, lower, container, userxattr } = &spec.rootfs;
+    let Rootfs::Overlay { layers, lower, container, userxattr, volatile } = &spec.rootfs;
     let overlay = Overlay {
         layers: one(*layers)?,
         lower: lower.clone(),
         container: one(*container)?,
         userxattr: *userxattr,
+        volatile: *volatile,
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
     let home = spec.cgroup_home.map(&mut one).transpose()?;

@@ -86,8 +86,8 @@ pub(crate) struct Server {
     session: Option<OwnedFd>,
     log: Option<Log>,
     run_dir: OwnedFd,
-    /// Held, not used: while it is open the container counts as alive.
-    _lock: OwnedFd,
+    /// Held, and not used until the end: while it is open the container counts as alive.
+    lock: OwnedFd,
     record: StateRecord,
     clients: Vec<Client>,
     next_client: u64,
@@ -115,7 +115,7 @@ impl Server {
             session,
             log,
             run_dir,
-            _lock: lock,
+            lock,
             record,
             clients: Vec::new(),
             next_client: 0,
@@ -394,7 +394,11 @@ impl Server {
         }
         self.record.exit = Some(exit);
         let written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
+        // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
         drop(self.socket);
+        // Unlocked, not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
+        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+        drop((self.lock, self.run_dir));
         if let Some(control) = control {
             let _ = control.try_send(&Report::Exited(exit), &[]);
         }

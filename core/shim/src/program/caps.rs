@@ -26,7 +26,8 @@ pub(crate) fn become_user(
 ) -> Result<Granted, Failure> {
     let wanted = spec.capabilities;
     let available = sys::permitted().during(Step::Capabilities, "permitted")?;
-    let bounding = drop_bounding(wanted.bounding)? & available;
+    // What this process lacks goes from the bounding set too: exec would give it to user 0.
+    let bounding = drop_bounding(wanted.bounding & available)?;
     let granted = Granted { bounding, ambient: wanted.ambient & bounding };
     let missing = (wanted.bounding | wanted.ambient) & !granted.bounding;
     if missing != 0 {

@@ -1,6 +1,6 @@
 //! Plays the engine: starts the shim, launches containers over a small root made from `busybox`, and listens.
 
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -21,8 +21,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 pub const USER: u32 = 54_321;
 const PATIENCE: i64 = 20;
 
-/// The program under test.
-pub const SHIM: &str = env!("CARGO_BIN_EXE_coble-shim");
+/// The program under test: `COBLE_SHIM`, to test the one that is shipped, or the one just built.
+pub fn shim_program() -> PathBuf {
+    std::env::var_os("COBLE_SHIM").map_or_else(|| env!("CARGO_BIN_EXE_coble-shim").into(), PathBuf::from)
+}
 
 /// The field's default set.
 pub const CAPABILITIES: u64 = 0xa804_25fb;
@@ -193,7 +195,7 @@ impl Engine {
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         let number = theirs.as_raw_fd();
         // By descriptor, since an ordinary user may not have access to the build directory.
-        let program = rustix::io::fcntl_dupfd_cloexec(File::open(SHIM).unwrap(), 10).unwrap();
+        let program = rustix::io::fcntl_dupfd_cloexec(File::open(shim_program()).unwrap(), 10).unwrap();
         let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.env_clear().stdin(null()).stdout(null()).stderr(null());
         if self.rootless {
@@ -259,6 +261,7 @@ impl Engine {
                 lower: options.lower,
                 container: list.push(container.as_fd()),
                 userxattr: self.rootless,
+                volatile: false,
             },
             hostname: "box".into(),
             network: options.network,
@@ -391,10 +394,11 @@ impl Running {
         let stdout = reader.join().unwrap();
         let (report, _) = self.control.recv::<Report>().unwrap().expect("exited");
         let Report::Exited(exit) = report else { panic!("{report:?}") };
-        assert_eq!(engine.state().exit, Some(exit), "the state is written before it is told");
-        gone(&self.monitor);
-        assert!(self.control.recv::<Report>().unwrap().is_none());
+        // All is done before it is told.
+        assert_eq!(engine.state().exit, Some(exit));
         engine.free();
+        assert!(self.control.recv::<Report>().unwrap().is_none());
+        gone(&self.monitor);
         Done { started: self.started, exit, stdout, stderr }
     }
 }
