@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut options = RunOptions::default();
     options.input = Some(b"and what it read\n".to_vec());
     options.timeout = Some(Duration::from_secs(10));
-    let mut spec = ContainerSpec::new("hello-rust").command(["sh", "-c", "echo hello from $HOSTNAME; cat; exit 3"]);
+    let mut spec =
+        ContainerSpec::new("hello-rust").command(["sh", "-c", "echo hello from $HOSTNAME; cat; exit 3"]);
     spec.pids_limit = Some(16);
     let done = engine.run(spec, options, &never)?;
 
