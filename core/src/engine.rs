@@ -1,7 +1,6 @@
 //! The entry handle: one store, one host, the calls on both.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde::Serialize;
@@ -58,7 +57,17 @@ impl EngineOptions {
 ///
 /// When the last clone is dropped, or with [`Engine::close`], the session-scoped containers that it started are removed.
 #[derive(Debug, Clone)]
-pub struct Engine(Arc<Inner>);
+pub struct Engine(Arc<Handle>);
+
+/// What the clones of an engine share: the engine's inside, until it is closed.
+#[derive(Debug)]
+struct Handle {
+    inner: Mutex<Option<Arc<Inner>>>,
+    /// The options that the doctor needs, also of a closed engine.
+    options: EngineOptions,
+    /// The process that opened it.
+    pid: u32,
+}
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -72,8 +81,6 @@ pub(crate) struct Inner {
     pub(crate) host_warnings: Vec<Warning>,
     shim: OnceLock<Shim>,
     session: Mutex<Option<Session>>,
-    closed: AtomicBool,
-    pid: u32,
 }
 
 /// Facts about an engine and its host.
@@ -119,13 +126,17 @@ impl Engine {
             host_warnings,
             shim: OnceLock::new(),
             session: Mutex::new(None),
-            closed: AtomicBool::new(false),
-            pid: std::process::id(),
         };
         state::sweep(&inner.store, &inner).context(doing)?;
         container::sweep::sweep(&inner).context(doing)?;
         crate::session::sweep(&inner.run_root).context(doing)?;
-        Ok(Engine(Arc::new(inner)))
+        let options = EngineOptions {
+            data_root: Some(inner.store.paths.data.clone()),
+            run_root: Some(inner.run_root.clone()),
+            rootless: Some(inner.rootless()),
+        };
+        let pid = std::process::id();
+        Ok(Engine(Arc::new(Handle { inner: Mutex::new(Some(Arc::new(inner))), options, pid })))
     }
 
     /// The images of the store.
@@ -140,12 +151,12 @@ impl Engine {
 
     /// Creates a session-scoped container, starts it, waits, collects its output and removes it.
     pub fn run(&self, spec: ContainerSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
-        container::run(self.inner()?, spec, options, cancel)
+        container::run(&*self.inner()?, spec, options, cancel)
     }
 
     /// Facts about the engine and its host.
     pub fn info(&self) -> Result<Info> {
-        let inner = self.inner()?;
+        let inner = &*self.inner()?;
         let all = self.containers().list(true)?;
         Ok(Info {
             version: crate::version().to_owned(),
@@ -162,16 +173,12 @@ impl Engine {
 
     /// Looks at the host.
     pub fn doctor(&self) -> Report {
-        doctor::doctor(&EngineOptions {
-            data_root: Some(self.0.store.paths.data.clone()),
-            run_root: Some(self.0.run_root.clone()),
-            rootless: Some(self.0.rootless()),
-        })
+        doctor::doctor(&self.0.options)
     }
 
     /// Looks for damage in the store. Empty when nothing is wrong.
     pub fn verify(&self) -> Result<Vec<String>> {
-        let inner = self.inner()?;
+        let inner = &*self.inner()?;
         let mut problems = state::verify(&inner.store)?;
         for id in containers::ids(&inner.store.db)? {
             if !container::has_directory(inner, &id) {
@@ -187,10 +194,10 @@ impl Engine {
         self.0.close();
     }
 
-    /// The inside of an open engine that belongs to this process.
-    pub(crate) fn inner(&self) -> Result<&Inner> {
-        self.0.check()?;
-        Ok(&self.0)
+    /// The inside of an open engine that belongs to this process. Calls that are under way when the engine is closed still have it.
+    pub(crate) fn inner(&self) -> Result<Arc<Inner>> {
+        self.0.check_process()?;
+        self.0.lock().clone().ok_or_else(|| Error::new(ErrorKind::Closed, "the engine is closed"))
     }
 }
 
@@ -207,20 +214,6 @@ fn is_privileged() -> bool {
 }
 
 impl Inner {
-    fn check(&self) -> Result<()> {
-        if self.pid != std::process::id() {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the engine belongs to the process that opened it, and this one was forked from it",
-            )
-            .with_hint("open an engine in this process"));
-        }
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the engine is closed"));
-        }
-        Ok(())
-    }
-
     /// Whether containers run in a user namespace of the caller.
     pub(crate) fn rootless(&self) -> bool {
         self.userns.is_some()
@@ -250,10 +243,8 @@ impl Inner {
         Session::lives(&self.run_root, name)
     }
 
-    fn close(&self) {
-        if self.pid != std::process::id() || self.closed.swap(true, Ordering::SeqCst) {
-            return;
-        }
+    /// Ends the session of the engine, if it has one.
+    fn end_session(&self) {
         let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(session) = session {
             // What cannot be removed now is removed by the sweep, since the session is over.
@@ -263,7 +254,35 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Handle {
+    /// An engine belongs to the process that opened it. Asked before any lock is taken: in a forked child another thread's may be held for ever.
+    fn check_process(&self) -> Result<()> {
+        if self.pid == std::process::id() {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            "the engine belongs to the process that opened it, and this one was forked from it",
+        )
+        .with_hint("open an engine in this process"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Inner>>> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        let inner = self.lock().take();
+        if let Some(inner) = inner {
+            inner.end_session();
+        }
+    }
+}
+
+impl Drop for Handle {
     fn drop(&mut self) {
         self.close();
     }

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use coble::LogSource;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use serde_json::Value;
 
 macro_rules! values {
@@ -330,46 +331,45 @@ values! {
 /// What a program left.
 #[pyclass(frozen, module = "coble")]
 pub(crate) struct RunResult {
+    /// The program's exit code, or 128 plus the signal that ended it.
+    #[pyo3(get)]
+    exit_code: i32,
+    /// Standard output, if it was collected.
+    #[pyo3(get)]
     stdout: Py<PyBytes>,
+    /// Standard error, if it was collected.
+    #[pyo3(get)]
     stderr: Py<PyBytes>,
-    /// The rest; its outputs are empty.
-    rest: coble::RunResult,
+    timings: Vec<(String, f64)>,
+    isolation: Option<coble::Isolation>,
+    warnings: Vec<coble::Warning>,
 }
 
 impl RunResult {
-    pub(crate) fn new(py: Python<'_>, mut result: coble::RunResult) -> RunResult {
-        let stdout = PyBytes::new(py, &std::mem::take(&mut result.stdout)).unbind();
-        let stderr = PyBytes::new(py, &std::mem::take(&mut result.stderr)).unbind();
-        RunResult { stdout, stderr, rest: result }
+    pub(crate) fn new(py: Python<'_>, result: coble::RunResult) -> RunResult {
+        RunResult {
+            exit_code: result.exit_code,
+            stdout: PyBytes::new(py, &result.stdout).unbind(),
+            stderr: PyBytes::new(py, &result.stderr).unbind(),
+            timings: result
+                .timings
+                .into_iter()
+                .map(|(phase, length)| (phase, length.as_secs_f64()))
+                .collect(),
+            isolation: result.isolation,
+            warnings: result.warnings,
+        }
     }
 }
 
 #[pymethods]
 impl RunResult {
-    /// The program's exit code, or 128 plus the signal that ended it.
-    #[getter]
-    fn exit_code(&self) -> i32 {
-        self.rest.exit_code
-    }
-
-    /// Standard output, if it was collected.
-    #[getter]
-    fn stdout(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.stdout.clone_ref(py)
-    }
-
-    /// Standard error, if it was collected.
-    #[getter]
-    fn stderr(&self, py: Python<'_>) -> Py<PyBytes> {
-        self.stderr.clone_ref(py)
-    }
-
     /// Seconds that each phase took, in order.
     #[getter]
     fn timings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let timings = PyDict::new(py);
-        for (phase, length) in &self.rest.timings {
-            timings.set_item(phase, length.as_secs_f64())?;
+        for (phase, seconds) in &self.timings {
+            timings.set_item(phase, seconds)?;
         }
         Ok(timings)
     }
@@ -377,13 +377,29 @@ impl RunResult {
     /// The isolation that the program really had. None for exec.
     #[getter]
     fn isolation(&self) -> Option<Isolation> {
-        self.rest.isolation.clone().map(Isolation)
+        self.isolation.clone().map(Isolation)
     }
 
     /// What could not be given and was not essential.
     #[getter]
     fn warnings(&self) -> Vec<Warning> {
-        self.rest.warnings.iter().cloned().map(Warning).collect()
+        self.warnings.iter().cloned().map(Warning).collect()
+    }
+
+    /// For pickle: an error of a worker process brings its result along.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let (py, this) = (slf.py(), slf.get());
+        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings));
+        let rest = rest.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let state = (this.exit_code, this.stdout.bind(py), this.stderr.bind(py), rest).into_pyobject(py)?;
+        Ok((slf.get_type().getattr("_restore")?, state))
+    }
+
+    #[staticmethod]
+    fn _restore(exit_code: i32, stdout: Py<PyBytes>, stderr: Py<PyBytes>, rest: &str) -> PyResult<RunResult> {
+        let (timings, isolation, warnings) =
+            serde_json::from_str(rest).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings })
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

@@ -143,6 +143,18 @@ def test_an_error_says_everything(tmp_path: Path) -> None:
         assert f"hint: {refused.value.hint}" in str(refused.value)
 
 
+def test_a_failed_program_in_a_worker_process(tmp_path: Path) -> None:
+    """What it left comes along when the exception is pickled."""
+    with coble.Engine(tmp_path / "data", tmp_path / "run") as engine:
+        engine.images.from_host(["sh"], "demo")
+        with pytest.raises(coble.ContainerExitError) as caught:
+            engine.run("demo", ["sh", "-c", "echo out; exit 3"], check=True)
+    error = caught.value
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.exit_code, copy.stdout, copy.stderr, copy.timings) == (3, b"out\n", b"", error.timings)
+    assert error.result is not None and copy.result.isolation == error.result.isolation is not None
+
+
 # --- types ----------------------------------------------------------------------------------------------------------
 
 

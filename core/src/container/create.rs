@@ -24,7 +24,7 @@ pub(super) struct Made {
 impl Containers<'_> {
     /// Makes a container. It does not run yet.
     pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let made = make(inner, spec, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
@@ -42,10 +42,15 @@ pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
 
 /// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
 /// holder of the lock is litter.
-pub(super) fn make(inner: &Inner, spec: ContainerSpec, state: State) -> Result<Made> {
-    let doing = || format!("creating a container of \"{}\"", spec.image);
+pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Result<Made> {
+    let named = spec.image.clone();
+    let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
     let image = image::resolve(&inner.store, &spec.image).context(doing)?;
+    // As docker has it: a container has its image's labels too.
+    let labels = std::mem::take(&mut spec.labels);
+    spec.labels = image.config.labels.clone();
+    spec.labels.extend(labels);
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
     let id = names::id()?;

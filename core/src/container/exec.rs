@@ -86,7 +86,7 @@ impl Container {
 
     /// Starts another program in the running container.
     pub fn popen(&self, spec: ExecSpec, stdio: Stdio) -> Result<Process> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let doing = || format!("executing in \"{}\"", self.name());
         validate::exec(&spec)?;
         let row = self.row(inner)?;

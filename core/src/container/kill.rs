@@ -15,7 +15,7 @@ const ANSWER: std::time::Duration = std::time::Duration::from_secs(60);
 impl Container {
     /// Sends a signal to the program.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        send(self.engine.inner()?, self.id(), self.name(), signal)
+        send(&*self.engine.inner()?, self.id(), self.name(), signal)
             .context(|| format!("sending {signal} to \"{}\"", self.name()))
     }
 }

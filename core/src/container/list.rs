@@ -10,7 +10,7 @@ use crate::state::{ContainerRow, containers};
 impl Containers<'_> {
     /// The container with this name, id, or unambiguous id prefix of at least four digits.
     pub fn get(&self, name_or_id: &str) -> Result<Container> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         match containers::find(&inner.store.db, name_or_id)? {
             Some(row) => Ok(Container::new(self.engine.clone(), &row)),
             None => Err(not_found(name_or_id)),
@@ -19,7 +19,7 @@ impl Containers<'_> {
 
     /// The running containers, or all, newest first.
     pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let mut summaries = Vec::new();
         for row in containers::list(&inner.store.db, (!all).then_some(State::Running.name()))? {
             let row = refreshed(inner, row)?;
@@ -34,13 +34,13 @@ impl Containers<'_> {
 impl Container {
     /// Its state now.
     pub fn state(&self) -> Result<State> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         refreshed(inner, self.row(inner)?)?.state()
     }
 
     /// Everything about it.
     pub fn inspect(&self) -> Result<ContainerDetails> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         Ok(ContainerDetails {

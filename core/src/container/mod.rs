@@ -65,7 +65,7 @@ impl Container {
 
     /// What its program wrote, if it was started with [`StdioMode::Log`].
     pub fn logs(&self, options: LogOptions) -> Result<LogStream> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         self.row(inner)?;
         LogStream::open(self.clone(), &create::directory(inner, &self.id), options)
     }

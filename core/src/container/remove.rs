@@ -17,7 +17,7 @@ const KILL: Duration = Duration::from_secs(60);
 impl Container {
     /// Removes the container and everything it wrote. A running one only with `force`, which kills it.
     pub fn remove(&self, force: bool) -> Result<()> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         self.row(inner)?;
         by_id(inner, self.id(), self.name(), force).context(|| format!("removing \"{}\"", self.name()))
     }

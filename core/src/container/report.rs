@@ -53,17 +53,19 @@ pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Dur
             phases.push((name(*step).to_owned(), length));
         }
     }
-    phases.push(("exec".to_owned(), total.saturating_sub(sum)));
+    phases.push(("report".to_owned(), total.saturating_sub(sum)));
     phases
 }
 
 fn name(step: Step) -> &'static str {
     match step {
+        Step::MonitorNamespace => "monitor",
         Step::Clone => "clone",
         Step::RootMount => "mount-root",
         Step::PivotRoot => "pivot-root",
         Step::Mount => "mounts",
         Step::Ready => "confine",
+        Step::Exec => "exec",
         other => other.name(),
     }
 }

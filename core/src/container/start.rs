@@ -42,7 +42,7 @@ pub(super) struct Running {
 impl Container {
     /// Starts the program. Returns when it runs. A container that has run before is started again, on what it wrote.
     pub fn start(&self, stdio: Stdio, cancel: &CancelToken) -> Result<()> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let doing = || format!("starting container \"{}\"", self.name());
         let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
         let lock = run_dir.try_lock()?.ok_or_else(|| {

@@ -14,7 +14,7 @@ impl Container {
     /// Sends the stop signal, and SIGKILL when the time (default: the container's stop timeout) is over. A container that does not run is
     /// fine.
     pub fn stop(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<()> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         if self.state()? != State::Running {
             return Ok(());
         }

@@ -19,10 +19,15 @@ const KILLED: i32 = 137;
 impl Container {
     /// Waits for the program's end and returns its exit code; that of a container that has ended is returned at once.
     pub fn wait(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<i32> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         let deadline = Deadline::after(timeout);
+        let mut code = None;
         loop {
-            let row = refreshed(inner, self.row(inner)?)?;
+            let row = match self.row(inner) {
+                Ok(row) => refreshed(inner, row)?,
+                // It was removed at its end, by somebody who noticed that before we did.
+                Err(error) => return code.ok_or(error),
+            };
             match row.state()? {
                 State::Exited => return Ok(row.exit_code.unwrap_or(KILLED)),
                 State::Created => {
@@ -37,22 +42,31 @@ impl Container {
             // A lost connection is no end: whether the container has ended is what the lock and the state file say.
             let told = match connect(inner, self.id())? {
                 Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
-                None => false,
+                None => None,
             };
-            if !told {
+            code = told.or(code);
+            if told.is_none() {
                 settle(deadline, cancel, self.name())?;
             }
         }
     }
 }
 
-/// Waits until the monitor says that the program ended (true), or is gone (false).
-fn wait_on(monitor: &Connection, deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<bool> {
+/// Waits until the monitor says how the program ended; None if it is gone.
+fn wait_on(
+    monitor: &Connection,
+    deadline: Deadline,
+    cancel: &CancelToken,
+    name: &str,
+) -> Result<Option<i32>> {
     if monitor.send(&Request::Wait, &[]).is_err() {
-        return Ok(false);
+        return Ok(None);
     }
     process::readable(monitor, deadline, cancel, &format!("\"{name}\" is still running"))?;
-    Ok(matches!(monitor.recv::<Response>(), Ok(Some((Response::Exited(_), _)))))
+    match monitor.recv::<Response>() {
+        Ok(Some((Response::Exited(exit), _))) => Ok(Some(exit.code)),
+        _ => Ok(None),
+    }
 }
 
 /// Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells.
@@ -99,6 +113,10 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
         row.set_run(&run)?;
     }
     containers::update(&inner.store.db, &row)?;
+    if row.auto_remove {
+        // Whoever notices the end removes the container; what cannot be removed now is removed by the sweep.
+        let _ = super::remove::by_id(inner, &row.id, &row.name, true);
+    }
     Ok(row)
 }
 

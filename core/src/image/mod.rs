@@ -32,7 +32,7 @@ impl Images<'_> {
     ///
     /// All images of the archive are there when the call returns, or none.
     pub fn load(&self, source: Source, cancel: &CancelToken) -> Result<Vec<ImageSummary>> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         load::load(&inner.store, inner, source, cancel)
     }
 
@@ -44,7 +44,7 @@ impl Images<'_> {
         options: ImportOptions,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         import::import_rootfs(&inner.store, inner, source, reference, options, cancel)
     }
 
@@ -59,7 +59,7 @@ impl Images<'_> {
         options: ImportOptions,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         from_host::from_host(&inner.store, inner, items, reference, options, cancel)
     }
 
@@ -85,20 +85,20 @@ impl Images<'_> {
 
     /// Gives an image one more name. An image that had the name loses it.
     pub fn tag(&self, image: &str, reference: &str) -> Result<()> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         remove::tag(&inner.store, inner, image, reference)
     }
 
     /// Takes a name away. The image stays, also without a name.
     pub fn untag(&self, reference: &str) -> Result<()> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         remove::untag(&inner.store, inner, reference)
     }
 
     /// By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names
     /// only with `force`. An image that a container uses is refused with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
     pub fn remove(&self, image: &str, force: bool) -> Result<Removed> {
-        let inner = self.engine.inner()?;
+        let inner = &*self.engine.inner()?;
         remove::remove(&inner.store, inner, image, force)
     }
 }

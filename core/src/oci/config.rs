@@ -20,12 +20,19 @@ pub(crate) struct ImageDocument {
     pub(crate) os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<String>,
-    #[serde(default, deserialize_with = "null_is_default")]
+    #[serde(default, deserialize_with = "object")]
     pub(crate) config: ImageConfig,
     #[serde(default, deserialize_with = "null_is_default")]
     pub(crate) rootfs: RootFs,
     #[serde(default, deserialize_with = "null_is_default")]
     pub(crate) history: Vec<History>,
+}
+
+/// An object, or null. A list is not one, although its elements could be taken for the fields in their order.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<ImageConfig, D::Error> {
+    let object = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
+    let Some(object) = object else { return Ok(ImageConfig::default()) };
+    serde_json::from_value(serde_json::Value::Object(object)).map_err(serde::de::Error::custom)
 }
 
 /// The layers, lowest first.

@@ -1,15 +1,46 @@
-//! A structural check of a store: rows against files. Reads no content.
+//! A check of a store: rows against files, and the content of every blob against its digest.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use rustix::fs::{AtFlags, FileType};
 
 use super::{Store, images};
-use crate::error::Result;
-use crate::oci::{Descriptor, Document};
+use crate::error::{Call, Result};
+use crate::oci::{Descriptor, Digest, Document, Hasher};
 
 /// What is wrong, one sentence each. Empty when nothing is.
 pub(crate) fn verify(store: &Store) -> Result<Vec<String>> {
+    let mut problems = structure(store)?;
+    // Without the gate, since it takes as long as reading everything does. A blob that was removed meanwhile is no damage.
+    for (digest, size) in store.db.read(images::blobs)? {
+        if store.content.size(&digest)? == Some(size) && !is_intact(store, &digest, size)? {
+            let still_there = store.db.read(images::blob_digests)?.contains(&digest);
+            if still_there {
+                problems.push(format!("the content of blob {digest} is damaged"));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+/// Whether the content of a blob has its digest.
+fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<bool> {
+    let Ok(mut file) = store.content.open_blob(digest, size) else { return Ok(false) };
+    let mut hasher = Hasher::new(digest.algorithm());
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finish() == *digest),
+            Ok(n) => hasher.update(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).call("read", digest.as_str()),
+        }
+    }
+}
+
+/// Rows against files.
+fn structure(store: &Store) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     // Under the gate and in one read, so that what others do meanwhile is not taken for damage.
     let _gate = store.gate.shared(&crate::cancel::CancelToken::never())?;

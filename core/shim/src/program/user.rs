@@ -51,7 +51,14 @@ pub(crate) fn resolve(
     database: &mut dyn Database,
 ) -> Result<Identity, Failure> {
     let (user_part, group_part) = match user.split_once(':') {
-        Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
+        Some((user, group)) if user.is_empty() || group.is_empty() => {
+            return Err(Failure::rule(
+                Step::User,
+                format!("{user}:{group}"),
+                "a colon stands between a user and a group",
+            ));
+        }
+        Some((user, group)) => (user, Some(group)),
         None => (user, None),
     };
     // No user at all is user 0, and then nothing in the files can keep the container from starting.
