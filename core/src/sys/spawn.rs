@@ -7,7 +7,7 @@
 //!   no allocator, and cannot panic.
 //! - All signals are blocked, and stay blocked until the shim has reset its dispositions, so no handler of the host runs on shared memory.
 //! - A stepping stone, whose exit signal is 0 and which no ordinary wait meets, starts the shim and exits. The shim is an orphan from its first
-//!   instruction: the host never has it as a child.
+//!   instruction: the host does not have it as a child, unless it adopts orphans.
 
 use std::arch::asm;
 use std::ffi::{CStr, c_char};
@@ -131,7 +131,7 @@ fn reap(pid: isize) {
 
 /// The process between: starts the shim, and exits.
 extern "C" fn stepping_stone(plan: *const Plan) -> ! {
-    // SAFETY: `plan` is alive: the caller of the clone sleeps until this process has exited. The second stack is used by nobody else.
+    // SAFETY: `plan` is alive: the caller of the clone sleeps until this process has exited, or was killed, and then the memory stays for those that share it. The second stack is used by nobody else.
     unsafe {
         let result = clone_onto(
             (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize,
