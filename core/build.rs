@@ -54,5 +54,6 @@ fn build(manifest_dir: &Path) -> Outcome<PathBuf> {
 
 /// The target directory that OUT_DIR is in, so that every profile and feature set shares one build of the shim.
 fn shared_target_dir(out_dir: &Path) -> PathBuf {
-    out_dir.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file()).unwrap_or(out_dir).to_path_buf()
+    // <target>/<profile>/build/<package>/out
+    out_dir.ancestors().nth(4).unwrap_or(out_dir).to_path_buf()
 }

@@ -107,6 +107,23 @@ pub unsafe extern "C" fn coble_log_stream_next(
     })
 }
 
+/// Gives the next piece that is there already, or NULL; it never blocks, and NULL says nothing about the end. The piece is valid until the
+/// next call on the stream.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_log_stream_try_next(
+    stream: *mut coble_log_stream_t,
+    record: *mut *const coble_log_record_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (stream, out) = unsafe { (borrow_mut(stream)?, Out::new(record, "record")?) };
+        stream.record = None;
+        stream.record = stream.stream.try_next()?.map(coble_log_record_t);
+        out.set(stream.record.as_ref().map_or(std::ptr::null(), |record| record as *const _));
+    })
+}
+
 /// When a piece arrived, in nanoseconds since the epoch.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_log_record_time_ns(record: *const coble_log_record_t) -> i64 {

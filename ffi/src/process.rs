@@ -1,8 +1,9 @@
 //! Programs started with coble_container_popen.
 
+use std::ffi::{CString, c_char};
 use std::os::fd::IntoRawFd;
 
-use core::{Process, Signal};
+use core::{Process, Signal, Warning};
 
 use crate::boundary::Out;
 use crate::cancel::{coble_cancel_t, token};
@@ -10,9 +11,13 @@ use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::run::optional_duration;
 use crate::status::coble_status_t;
+use crate::strings::c_string;
 
 /// A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
-pub struct coble_process_t(Process);
+pub struct coble_process_t {
+    process: Process,
+    warnings: Vec<(CString, CString)>,
+}
 
 impl Handle for coble_process_t {
     const NAME: &'static str = "process";
@@ -20,7 +25,8 @@ impl Handle for coble_process_t {
 
 impl coble_process_t {
     pub(crate) fn new(process: Process) -> coble_process_t {
-        coble_process_t(process)
+        let pair = |warning: &Warning| (c_string(&warning.code), c_string(&warning.message));
+        coble_process_t { warnings: process.warnings().iter().map(pair).collect(), process }
     }
 }
 
@@ -31,7 +37,7 @@ pub unsafe extern "C" fn coble_process_take_stdin(process: *mut coble_process_t)
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(process) }
             .ok()
-            .and_then(|process| process.0.take_stdin())
+            .and_then(|process| process.process.take_stdin())
             .map_or(-1, |fd| fd.into_raw_fd())
     })
 }
@@ -41,7 +47,7 @@ pub unsafe extern "C" fn coble_process_take_stdin(process: *mut coble_process_t)
 pub unsafe extern "C" fn coble_process_take_stdout(process: *mut coble_process_t) -> i32 {
     boundary_value!(-1, {
         // SAFETY: the caller's, by the contract of the header.
-        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.0.take_stdout());
+        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.process.take_stdout());
         fd.map_or(-1, |fd| fd.into_raw_fd())
     })
 }
@@ -51,7 +57,7 @@ pub unsafe extern "C" fn coble_process_take_stdout(process: *mut coble_process_t
 pub unsafe extern "C" fn coble_process_take_stderr(process: *mut coble_process_t) -> i32 {
     boundary_value!(-1, {
         // SAFETY: the caller's, by the contract of the header.
-        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.0.take_stderr());
+        let fd = unsafe { borrow_mut(process) }.ok().and_then(|process| process.process.take_stderr());
         fd.map_or(-1, |fd| fd.into_raw_fd())
     })
 }
@@ -61,7 +67,42 @@ pub unsafe extern "C" fn coble_process_take_stderr(process: *mut coble_process_t
 pub unsafe extern "C" fn coble_process_pid(process: *const coble_process_t) -> i32 {
     boundary_value!(-1, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow(process) }.map_or(-1, |process| process.0.pid())
+        unsafe { borrow(process) }.map_or(-1, |process| process.process.pid())
+    })
+}
+
+/// How many things the program could not be given and were not essential.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_warning_count(process: *const coble_process_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(process) }.map_or(0, |process| process.warnings.len())
+    })
+}
+
+/// The stable code of a warning. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_warning_code(
+    process: *const coble_process_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let warning = unsafe { borrow(process) }.ok().and_then(|process| process.warnings.get(index));
+        warning.map_or(std::ptr::null(), |(code, _)| code.as_ptr())
+    })
+}
+
+/// The explanation of a warning. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_warning_message(
+    process: *const coble_process_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let warning = unsafe { borrow(process) }.ok().and_then(|process| process.warnings.get(index));
+        warning.map_or(std::ptr::null(), |(_, message)| message.as_ptr())
     })
 }
 
@@ -79,7 +120,7 @@ pub unsafe extern "C" fn coble_process_wait(
         // SAFETY: the caller's, by the contract of the header.
         let (process, cancel, out) =
             unsafe { (borrow(process)?, token(cancel), Out::new(exit_code, "exit_code")?) };
-        out.set(process.0.wait(optional_duration(timeout_ms), &cancel)?);
+        out.set(process.process.wait(optional_duration(timeout_ms), &cancel)?);
     })
 }
 
@@ -95,7 +136,7 @@ pub unsafe extern "C" fn coble_process_poll(
         // SAFETY: the caller's, by the contract of the header.
         let (process, exited, exit_code) =
             unsafe { (borrow(process)?, Out::new(exited, "exited")?, Out::new(exit_code, "exit_code")?) };
-        let code = process.0.poll()?;
+        let code = process.process.poll()?;
         exited.set(code.is_some().into());
         if let Some(code) = code {
             exit_code.set(code);
@@ -113,7 +154,7 @@ pub unsafe extern "C" fn coble_process_send_signal(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let process = unsafe { borrow(process)? };
-        process.0.send_signal(Signal::new(signal)?)?;
+        process.process.send_signal(Signal::new(signal)?)?;
     })
 }
 

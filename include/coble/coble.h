@@ -1389,6 +1389,21 @@ int32_t coble_process_take_stderr(coble_process_t *process);
 int32_t coble_process_pid(const coble_process_t *process);
 
 /**
+ * How many things the program could not be given and were not essential.
+ */
+size_t coble_process_warning_count(const coble_process_t *process);
+
+/**
+ * The stable code of a warning. NULL if the index is too large.
+ */
+const char *coble_process_warning_code(const coble_process_t *process, size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_process_warning_message(const coble_process_t *process, size_t index);
+
+/**
  * Waits for the program's end and gives its exit code, or 128 plus the signal that ended it. COBLE_ERR_TIMEOUT after `timeout_ms`
  * milliseconds; a negative number waits for ever.
  */
@@ -1425,6 +1440,14 @@ coble_status_t coble_log_stream_next(coble_log_stream_t *stream,
                                      const coble_cancel_t *cancel,
                                      const coble_log_record_t **record,
                                      coble_error_t **error);
+
+/**
+ * Gives the next piece that is there already, or NULL; it never blocks, and NULL says nothing about the end. The piece is valid until the
+ * next call on the stream.
+ */
+coble_status_t coble_log_stream_try_next(coble_log_stream_t *stream,
+                                         const coble_log_record_t **record,
+                                         coble_error_t **error);
 
 /**
  * When a piece arrived, in nanoseconds since the epoch.

@@ -67,8 +67,10 @@ static void a_life(coble_engine_t *engine) {
   options.sources = COBLE_LOG_STDOUT;
   options.tail = 1;
   CHECK_OK(coble_container_logs(container, &options, &stream, &error));
-  CHECK_OK(coble_log_stream_next(stream, NULL, &record, &error));
+  CHECK_OK(coble_log_stream_try_next(stream, &record, &error));
   CHECK(record_is(record, "one two\n"));
+  CHECK_OK(coble_log_stream_try_next(stream, &record, &error));
+  CHECK(record == NULL);
   CHECK_OK(coble_log_stream_next(stream, NULL, &record, &error));
   CHECK(record == NULL);
   coble_log_stream_delete(stream);
@@ -149,6 +151,8 @@ static void programs_in_it(coble_engine_t *engine) {
   CHECK(in >= 0 && out >= 0);
   CHECK(coble_process_take_stdout(process) == -1);
   CHECK(coble_process_take_stderr(process) == -1);
+  CHECK(coble_process_warning_code(process, coble_process_warning_count(process)) == NULL);
+  CHECK(coble_process_warning_message(process, coble_process_warning_count(process)) == NULL);
   CHECK(write(in, "abc", 3) == 3);
   CHECK(read(out, text, sizeof text) == 3 && memcmp(text, "abc", 3) == 0);
   CHECK_OK(coble_process_poll(process, &exited, &number, &error));

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,12 +20,11 @@ pytestmark = pytest.mark.root
 @pytest.fixture(params=["tmpfs", "ext4"])
 def small(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Store]:
     """A store on a file system of 24 MiB."""
-    place = workplace / f"small-{request.param}"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix="small-", dir=workplace))
     if request.param == "tmpfs":
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=755", "small", place], check=True)
     else:
-        disk = workplace / "small.disk"
+        disk = place.with_suffix(".disk")
         with disk.open("wb") as file:
             file.truncate(24 << 20)
         subprocess.run(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", disk], check=True)
@@ -32,10 +33,12 @@ def small(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Store]:
             disk.unlink()
             place.rmdir()
             pytest.skip(f"this host cannot mount a file: {done.stderr.strip()}")
-    yield Store(place / "data", workplace / "small-run")
-    subprocess.run(["umount", place], check=True)
+    yield Store(place / "data", place.with_suffix(".run"))
+    if subprocess.run(["umount", place]).returncode != 0:
+        subprocess.run(["umount", "--lazy", place], check=True)
+        pytest.fail("something still holds the file system of the store")
     place.rmdir()
-    (workplace / "small.disk").unlink(missing_ok=True)
+    place.with_suffix(".disk").unlink(missing_ok=True)
 
 
 def fill(place: Path, leave: int) -> Path:
@@ -43,8 +46,15 @@ def fill(place: Path, leave: int) -> Path:
     path = place / "filler"
     stat = os.statvfs(place)
     free = stat.f_bavail * stat.f_frsize
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
+    with path.open("wb", buffering=0) as file:
+        # Written, not reserved: what the file system needs for its own tables comes from the same space.
+        left, block = free - leave, bytes(65536)
+        try:
+            while left > 0:
+                left -= file.write(block[:left])
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
     return path
 
 

@@ -45,7 +45,9 @@ def facts():
         "umask": mask,
         "signals": {str(int(number)): str(signal.getsignal(number)).split(" at 0x")[0] for number in signal.valid_signals()},
         "kernel": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
-        "descriptors": {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")},
+        "descriptors": {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")
+                        # The engine keeps a connection to its database for each of the most threads that used it at once.
+                        and "/store.db" not in os.readlink(f"/proc/self/fd/{name}")},
         "threads": len(os.listdir("/proc/self/task")),
         "children": children,
         "children of threads": [text for text in (open(f"/proc/self/task/{task}/children").read() for task in os.listdir("/proc/self/task")) if text],

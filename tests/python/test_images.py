@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -59,14 +60,16 @@ def test_what_skopeo_writes(engine: coble.Engine, layout: Path, tmp_path: Path, 
 @pytest.mark.skipif(shutil.which("podman") is None or MODE != "root", reason="needs podman as root; the suite that root runs has it")
 @pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
 def test_what_podman_writes(engine: coble.Engine, layout: Path, tmp_path: Path, form: str) -> None:
-    podman = ["podman", "--root", str(tmp_path / "podman"), "--runroot", str(tmp_path / "podman-run"), "--storage-driver", "vfs"]
+    # Its run root may have 50 characters at most.
+    run_root = tempfile.mkdtemp(dir="/tmp")
+    podman = ["podman", "--root", str(tmp_path / "podman"), "--runroot", run_root, "--storage-driver", "vfs"]
     loaded = subprocess.run([*podman, "pull", "-q", f"oci:{layout}:two:1"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     subprocess.run([*podman, "tag", loaded, "localhost/of-podman:2"], check=True)
     subprocess.run([*podman, "save", "-q", "--format", form, "-o", tmp_path / "saved", "localhost/of-podman:2"], check=True)
     (image,) = engine.images.load(tmp_path / "saved")
     assert engine.run("localhost/of-podman:2").stdout == b"from the upper layer\n"
     assert engine.images.get("localhost/of-podman:2").id == image.id
-    subprocess.run([*podman, "unmount", "-a"], check=False, stdout=subprocess.DEVNULL)
+    shutil.rmtree(run_root)
 
 
 def test_several_images_in_one_archive(engine: coble.Engine, assets: Assets, tmp_path: Path) -> None:
@@ -228,8 +231,8 @@ def test_from_host_script(engine: coble.Engine, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/bin/sh\necho from a script\n")
     script.chmod(0o755)
-    engine.images.from_host([f"{script}:/bin/script"], "script:1")
-    assert engine.run("script:1", ["/bin/script"]).stdout == b"from a script\n"
+    engine.images.from_host([f"{script}:/opt/script"], "script:1")
+    assert engine.run("script:1", ["/opt/script"]).stdout == b"from a script\n"
 
 
 def test_from_host_of_what_is_not_there(engine: coble.Engine, tmp_path: Path) -> None:
@@ -289,7 +292,7 @@ BAD_REFERENCES = ["", "UPPER", "a:b:c", "a/", "/a", "a//b", "a:", ":a", "-a", "a
 
 @pytest.mark.parametrize("reference", BAD_REFERENCES)
 def test_references_that_are_none(box: coble.Engine, reference: str) -> None:
-    with pytest.raises(coble.InvalidReferenceError):
+    with pytest.raises((coble.InvalidReferenceError, coble.InvalidDigestError)):
         box.images.tag("box", reference)
     assert len(box.images.get("box").references) == 1
 

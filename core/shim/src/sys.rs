@@ -59,6 +59,22 @@ pub(crate) fn clone(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result
     }
 }
 
+/// As [`clone`], but the new process is a child of the caller's parent.
+pub(crate) fn clone_sibling() -> Result<Clone> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: as in `clone`.
+    let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    // The signal at its end is the one of the caller's own, and may not be given.
+    args.flags = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    // SAFETY: as in `clone`.
+    match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) })? {
+        0 => Ok(Clone::Child),
+        // SAFETY: the kernel has just stored a new descriptor, which nobody else knows.
+        _ => Ok(Clone::Parent(unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}
+
 /// Leaves namespaces for new ones.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<()> {
     // SAFETY: only namespace flags are passed (no CLONE_FILES), and there is one thread whose descriptor table could be affected.

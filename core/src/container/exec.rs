@@ -19,6 +19,9 @@ use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::{self, Collector, Deadline, Ended};
 
+/// How long a program may take to start. The monitor gives up before.
+const START: Duration = Duration::from_secs(60);
+
 /// A program that was started in a running container. Dropping it closes its pipes and leaves the program alone.
 #[derive(Debug)]
 pub struct Process {
@@ -51,7 +54,7 @@ impl Container {
             stdout: pipe_or(stdout),
             stderr: pipe_or(stderr),
         };
-        let mut process = self.popen(spec, stdio)?;
+        let mut process = self.popen_until(spec, stdio, deadline, cancel)?;
         let started = begin.elapsed();
         let collector = Collector {
             input: process.take_stdin().zip(input),
@@ -59,7 +62,7 @@ impl Container {
             stderr: process.take_stderr(),
             limit: capture_limit.unwrap_or(super::run::CAPTURE_LIMIT),
         };
-        let collected = collector.collect(&process.monitor, || process.news(), false, deadline, cancel);
+        let collected = collector.collect(&process.monitor, || process.news(), deadline, cancel);
         let (code, collected) = match collected {
             Ok(collected) => collected,
             Err(error) => {
@@ -86,6 +89,16 @@ impl Container {
 
     /// Starts another program in the running container.
     pub fn popen(&self, spec: ExecSpec, stdio: Stdio) -> Result<Process> {
+        self.popen_until(spec, stdio, Deadline::after(Some(START)), &CancelToken::never())
+    }
+
+    fn popen_until(
+        &self,
+        spec: ExecSpec,
+        stdio: Stdio,
+        deadline: Deadline,
+        cancel: &CancelToken,
+    ) -> Result<Process> {
         let inner = &*self.engine.inner()?;
         let doing = || format!("executing in \"{}\"", self.name());
         validate::exec(&spec)?;
@@ -107,6 +120,13 @@ impl Container {
         let lost = |why: String| {
             Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {why}", self.name()))
         };
+        process::readable(
+            &monitor,
+            deadline,
+            cancel,
+            &format!("no program was started in \"{}\"", self.name()),
+        )
+        .context(doing)?;
         match monitor.recv::<Response>().map_err(|error| lost(error.to_string()))? {
             Some((Response::Running { warnings }, mut fds)) => {
                 let pidfd = fds.take_nth(0).map_err(|error| lost(error.to_string()))?;
@@ -223,7 +243,14 @@ impl Process {
         match self.monitor.recv::<Response>() {
             Ok(Some((Response::Exited(exit), _))) => Ok(exit.code),
             // The container ended, and every program in it was killed.
-            Ok(None) | Err(coble_protocol::ProtocolError::Socket(rustix::io::Errno::CONNRESET)) => Ok(137),
+            Ok(None) | Err(coble_protocol::ProtocolError::Socket(rustix::io::Errno::CONNRESET))
+                if ends_soon(&self.pidfd) =>
+            {
+                Ok(137)
+            }
+            Ok(None) => {
+                Err(Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\" hung up", self.name)))
+            }
             Ok(Some(_)) => Err(Error::new(ErrorKind::MonitorLost, "the monitor sent an unexpected answer")),
             Err(error) => {
                 Err(Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {error}", self.name)))
@@ -234,6 +261,12 @@ impl Process {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<i32>> {
         self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// Whether a process has ended, or does within a moment.
+fn ends_soon(pidfd: &OwnedFd) -> bool {
+    process::readable(pidfd, Deadline::after(Some(Duration::from_secs(2))), &CancelToken::never(), "its end")
+        .is_ok()
 }
 
 fn is_readable(connection: &Connection) -> Result<bool> {

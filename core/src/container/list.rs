@@ -22,7 +22,11 @@ impl Containers<'_> {
         let inner = &*self.engine.inner()?;
         let mut summaries = Vec::new();
         for row in containers::list(&inner.store.db, (!all).then_some(State::Running.name()))? {
-            let row = refreshed(inner, row)?;
+            let row = match refreshed(inner, row) {
+                // Removed since the list was read.
+                Err(error) if error.kind() == ErrorKind::ContainerNotFound => continue,
+                result => result?,
+            };
             if all || row.state()? == State::Running {
                 summaries.push(summary(&row)?);
             }

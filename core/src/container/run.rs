@@ -65,7 +65,7 @@ pub(crate) fn run(
 
     let result = match started {
         Ok((collector, running)) => {
-            let result = collector.collect(&running.control, || news(&running), true, deadline, cancel);
+            let result = collector.collect(&running.control, || news(&running), deadline, cancel);
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
                 let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
@@ -90,7 +90,10 @@ pub(crate) fn run(
     let ran = begin.elapsed();
     let removed = remove::by_id(inner, &row.id, &row.name, true);
     let mut result = result.context(doing)?;
-    removed.context(doing)?;
+    if let Err(error) = removed {
+        // What the program did is worth more; the sweep removes what is left.
+        result.warnings.push(Warning { code: "not-removed".into(), message: error.to_string() });
+    }
     let known: Duration = result.timings.iter().map(|(_, length)| *length).sum();
     result.timings.push(("run".to_owned(), ran.saturating_sub(known)));
     result.timings.push(("remove".to_owned(), begin.elapsed() - ran));
@@ -136,9 +139,14 @@ fn news(running: &Running) -> Result<Ended<Exit>> {
 }
 
 fn wait_for_end(running: &Running) {
-    let limit = Deadline::after(Some(Duration::from_secs(60)));
-    // Not in time: then the removal, which waits too, says so.
-    let _ = process::readable(&running.monitor, limit, &CancelToken::never(), "the end of the monitor");
+    let soon = Deadline::after(Some(Duration::from_secs(2)));
+    if process::readable(&running.monitor, soon, &CancelToken::never(), "the end of the monitor").is_err() {
+        // Stopped, or starved: with it the kernel ends all that is left.
+        let _ = process::send_signal(&running.monitor, Signal::KILL, "monitor");
+        let later = Deadline::after(Some(super::start::ENDING));
+        // Not in time: then the removal, which waits too, says so.
+        let _ = process::readable(&running.monitor, later, &CancelToken::never(), "the end of the monitor");
+    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

@@ -26,6 +26,9 @@ use crate::process::{self, Deadline};
 use crate::snapshot;
 use crate::state::{ContainerRow, containers};
 
+/// How long a killed monitor may take to end.
+pub(super) const ENDING: Duration = Duration::from_secs(30);
+
 /// A started container, as its starter holds it.
 pub(super) struct Running {
     /// The control socket of the monitor: tells the end.
@@ -51,6 +54,11 @@ impl Container {
         })?;
         // Read under the lock: nobody else changes it now.
         let mut row = self.row(inner)?;
+        if row.state()? == State::Running {
+            // Its end was not noticed yet.
+            super::wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
+            containers::update(&inner.store.db, &row)?;
+        }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
         start(inner, &mut row, &image, &run_dir, lock, stdio, false, cancel).context(doing)?;
         Ok(())
@@ -70,8 +78,12 @@ pub(super) fn start(
     once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, lock, stdio, once, cancel) {
-        Ok(running) => Ok(running),
+    match try_start(inner, row, image, run_dir, &lock, stdio, once, cancel) {
+        Ok(running) => {
+            // From here on the monitor alone holds the lock.
+            lock.hand_over();
+            Ok(running)
+        }
         Err(error) => {
             let _ = inner.cgroups.remove(&row.id);
             let _ = run_dir.clear();
@@ -82,6 +94,8 @@ pub(super) fn start(
             row.pid = None;
             // The first error is the one that matters.
             let _ = containers::update(&inner.store.db, row);
+            // Only now: whoever has the lock next finds nothing of this start.
+            drop(lock);
             Err(error)
         }
     }
@@ -93,7 +107,7 @@ fn try_start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: Lock,
+    lock: &Lock,
     stdio: Stdio,
     once: bool,
     cancel: &CancelToken,
@@ -184,10 +198,15 @@ fn try_start(
     row.exit_code = None;
     row.error = None;
     row.pid = process::host_pid(&init);
-    row.set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })?;
-    containers::update(&inner.store.db, row)?;
-    // From here on the monitor alone holds the lock.
-    lock.hand_over();
+    let recorded = row
+        .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
+        .and_then(|()| containers::update(&inner.store.db, row));
+    if let Err(error) = recorded {
+        // A container that is not on record must not run. With the monitor the kernel ends all of it.
+        let _ = process::send_signal(&monitor, super::Signal::KILL, &row.name);
+        let _ = process::readable(&monitor, Deadline::after(Some(ENDING)), &CancelToken::never(), "its end");
+        return Err(error);
+    }
     Ok(Running { control, monitor, init, isolation, warnings, timings })
 }
 

@@ -32,10 +32,12 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
 
 /// Removes the containers of a session that is over.
 pub(crate) fn end_session(inner: &Inner, session: &str) -> Result<()> {
+    let mut result = Ok(());
     for row in containers::of_session(&inner.store.db, session)? {
-        remove::by_id(inner, &row.id, &row.name, true)?;
+        // The others are removed whatever comes of one.
+        result = result.and(remove::by_id(inner, &row.id, &row.name, true));
     }
-    Ok(())
+    result
 }
 
 fn one(inner: &Inner, id: &str) -> Result<()> {
@@ -59,7 +61,9 @@ fn one(inner: &Inner, id: &str) -> Result<()> {
     };
     match removed {
         // Somebody else sweeps too.
-        Err(error) if error.kind() == ErrorKind::PathNotFound => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::PathNotFound | ErrorKind::ContainerNotFound) => {
+            Ok(())
+        }
         result => result,
     }
 }
@@ -67,7 +71,11 @@ fn one(inner: &Inner, id: &str) -> Result<()> {
 /// The lock of a container, if nobody is responsible for it.
 fn lock(inner: &Inner, id: &str) -> Result<Option<(RunDir, Lock)>> {
     let _gate = inner.store.gate_exclusive()?;
-    let run_dir = RunDir::make(&inner.run_root, id)?;
+    let run_dir = match RunDir::make(&inner.run_root, id) {
+        // Its owner removed it just now.
+        Err(error) if error.kind() == ErrorKind::ContainerNotFound => return Ok(None),
+        result => result?,
+    };
     Ok(run_dir.try_lock()?.map(|lock| (run_dir, lock)))
 }
 

@@ -26,7 +26,8 @@ impl Container {
             let row = match self.row(inner) {
                 Ok(row) => refreshed(inner, row)?,
                 // It was removed at its end, by somebody who noticed that before we did.
-                Err(error) => return code.ok_or(error),
+                Err(error) if error.kind() == ErrorKind::ContainerNotFound => return code.ok_or(error),
+                Err(error) => return Err(error),
             };
             match row.state()? {
                 State::Exited => return Ok(row.exit_code.unwrap_or(KILLED)),
@@ -106,13 +107,18 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
         None => None,
     };
     let exit = record.and_then(|record| record.exit);
+    let started_at = row.started_at;
     finish(&mut row, exit);
     if let Some(warning) = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit)) {
         let mut run = row.run()?;
         run.warnings.push(warning);
         row.set_run(&run)?;
     }
-    containers::update(&inner.store.db, &row)?;
+    if !containers::settle(&inner.store.db, &row, started_at)? {
+        // Somebody else noticed it first, and it may have been started again since.
+        return containers::get(&inner.store.db, &row.id)?.ok_or_else(|| super::list::not_found(&row.name));
+    }
+    inner.cgroups.remove(&row.id)?;
     if row.auto_remove {
         // Whoever notices the end removes the container; what cannot be removed now is removed by the sweep.
         let _ = super::remove::by_id(inner, &row.id, &row.name, true);

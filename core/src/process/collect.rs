@@ -44,13 +44,14 @@ pub(crate) enum Ended<T> {
 const CHUNK: usize = 64 * 1024;
 
 impl Collector {
-    /// Moves bytes until the program has ended. `control` is readable when there may be news of that, which `ended` then reads. After the end, output is read
-    /// until its own end if `to_the_end` (all writers are dead then), otherwise as far as it is there.
+    /// Moves bytes until the program has ended. `control` is readable when there may be news of that, which `ended` then reads.
+    ///
+    /// What is in the pipes at that moment is read too. Their own end is not waited for: what the program left running may have them open, and so
+    /// may a child that the host program forked.
     pub(crate) fn collect<T>(
         mut self,
         control: &impl AsFd,
         mut ended: impl FnMut() -> Result<Ended<T>>,
-        to_the_end: bool,
         deadline: Deadline,
         cancel: &CancelToken,
     ) -> Result<(T, Collected)> {
@@ -63,21 +64,15 @@ impl Collector {
         }
         let mut sent = 0;
         let mut out = Collected::default();
-        let mut end = None;
         let mut ready = Vec::new();
         loop {
-            if end.is_some() && self.stdout.is_none() && self.stderr.is_none() {
-                break;
-            }
             let mut wanted = Vec::with_capacity(4);
             let mut sources = Vec::with_capacity(4);
-            if end.is_none() {
-                wanted.push((control.as_fd(), PollFlags::IN));
-                sources.push(0);
-                if let Some((fd, _)) = &self.input {
-                    wanted.push((fd.as_fd(), PollFlags::OUT));
-                    sources.push(1);
-                }
+            wanted.push((control.as_fd(), PollFlags::IN));
+            sources.push(0);
+            if let Some((fd, _)) = &self.input {
+                wanted.push((fd.as_fd(), PollFlags::OUT));
+                sources.push(1);
             }
             if let Some(fd) = &self.stdout {
                 wanted.push((fd.as_fd(), PollFlags::IN));
@@ -87,15 +82,7 @@ impl Collector {
                 wanted.push((fd.as_fd(), PollFlags::IN));
                 sources.push(3);
             }
-            let wait = if end.is_some() && !to_the_end {
-                Deadline::after(Some(Default::default()))
-            } else {
-                deadline
-            };
-            if poll(&wanted, &mut ready, wait, cancel)? == 0 {
-                if end.is_some() && !to_the_end {
-                    break;
-                }
+            if poll(&wanted, &mut ready, deadline, cancel)? == 0 {
                 return Err(Error::new(ErrorKind::Timeout, "the program did not end in time"));
             }
             drop(wanted);
@@ -106,8 +93,9 @@ impl Collector {
                 match source {
                     0 => {
                         if let Ended::Yes(value) = ended()? {
-                            end = Some(value);
-                            self.input = None;
+                            drain(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?;
+                            drain(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?;
+                            return Ok((value, out));
                         }
                     }
                     1 => {
@@ -130,11 +118,18 @@ impl Collector {
                 }
             }
         }
-        match end {
-            Some(end) => Ok((end, out)),
-            None => Err(Error::new(ErrorKind::Internal, "the program's end was not seen")),
-        }
     }
+}
+
+/// Reads what is in a pipe now, and no more, whoever goes on writing.
+fn drain(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str) -> Result<()> {
+    let Some(fd) = stream else { return Ok(()) };
+    let there = rustix::io::ioctl_fionread(&*fd).call("ioctl(FIONREAD)", name)?;
+    let end = (into.len() as u64).saturating_add(there);
+    while stream.is_some() && (into.len() as u64) < end {
+        take(stream, into, limit, name)?;
+    }
+    Ok(())
 }
 
 /// Reads what is there; closes the stream at its end.
@@ -186,7 +181,7 @@ mod tests {
             limit: 1 << 20,
         };
         let (_, collected) = collector
-            .collect(&control_read, || Ok(Ended::Yes(())), true, Deadline::never(), &CancelToken::never())
+            .collect(&control_read, || Ok(Ended::Yes(())), Deadline::never(), &CancelToken::never())
             .unwrap();
         echo.join().unwrap();
         assert_eq!(collected.stdout, data);
@@ -199,10 +194,7 @@ mod tests {
             let (control, _keep) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             rustix::io::write(&write, &[0; 100]).unwrap();
             let collector = Collector { stdout: Some(read), limit, ..Collector::default() };
-            collector
-                .collect(&control, || Ok(Ended::<()>::NotYet), true, deadline, cancel)
-                .unwrap_err()
-                .kind()
+            collector.collect(&control, || Ok(Ended::<()>::NotYet), deadline, cancel).unwrap_err().kind()
         };
         let soon = Deadline::after(Some(std::time::Duration::from_millis(20)));
         assert_eq!(run(99, Deadline::never(), &CancelToken::never()), ErrorKind::LimitExceeded);

@@ -237,12 +237,13 @@ impl<'a> Stack<'a> {
             rustix::fs::fsync(&store.layers).call("fsync", store.paths.layers())?;
             Ok(placed)
         })?;
-        if !superfluous.is_empty() {
-            let names: Vec<&str> = superfluous.iter().map(String::as_str).collect();
-            self.worker.remove(store.layers.as_fd(), &names)?;
-        }
         for (layer, n) in self.layers.iter_mut().zip(&placed) {
             layer.place = Place::Published(*n);
+        }
+        if !superfluous.is_empty() {
+            let names: Vec<&str> = superfluous.iter().map(String::as_str).collect();
+            // What cannot be removed now is removed by the sweep.
+            let _ = self.worker.remove(store.layers.as_fd(), &names);
         }
         Ok(placed)
     }

@@ -244,6 +244,26 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
     Ok(())
 }
 
+/// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not.
+pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>) -> Result<bool> {
+    db.write(|tx| {
+        let mut statement = tx.prepare_cached(
+            "UPDATE containers SET state = ?2, finished_at = ?3, exit_code = ?4, pid = NULL, error = ?5, run = ?6
+             WHERE id = ?1 AND state = 'running' AND started_at IS ?7",
+        )?;
+        let changed = statement.execute(params![
+            row.id,
+            row.state,
+            row.finished_at.map(signed),
+            row.exit_code,
+            row.error,
+            row.run,
+            started_at.map(signed)
+        ])?;
+        Ok(changed > 0)
+    })
+}
+
 /// Deletes a container's row; false if it was not there.
 pub(crate) fn delete(db: &Db, id: &str) -> Result<bool> {
     db.write(|tx| Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0))

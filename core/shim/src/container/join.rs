@@ -29,7 +29,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) core_limit: u64,
 }
 
-/// The life of a joining process, which is already in the container's pid namespace. Never returns.
+/// The life of a joining process. Never returns.
+///
+/// It is outside of the container's pid namespace as long as it has anything of the host: a process that the container can see, it may be allowed to
+/// trace or to stop. What enters is a sibling, made when all that is gone.
 pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
     let Err(failure) = run(plan, &mut channel);
     give_up(&channel, failure)
@@ -45,7 +48,9 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let mut namespaces = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP;
+        | ThreadNameSpaceType::CONTROL_GROUP
+        // For processes that are made from now on.
+        | ThreadNameSpaceType::PROCESS_ID;
     if plan.own_network {
         namespaces |= ThreadNameSpaceType::NETWORK;
     }
@@ -53,6 +58,16 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let Plan { spec, maps, core_limit, stdio, .. } = plan;
     drop(stdio);
     let proc = seal(channel, plan.proc)?;
+    match sys::clone_sibling() {
+        Ok(sys::Clone::Child) => {}
+        Ok(sys::Clone::Parent(pidfd)) => {
+            channel.send(&Status::Joined, &[pidfd.as_fd()]).during(Step::Protocol, "monitor")?;
+            sys::exit(0)
+        }
+        // What the kernel says when the namespace's first process is gone.
+        Err(rustix::io::Errno::NOMEM) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+        Err(errno) => return Err(errno).during(Step::Join, "container"),
+    }
 
     let root = Root::open().during(Step::Join, "/")?;
     let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;

@@ -29,6 +29,8 @@ use rootfs::Overlay;
 pub(crate) enum Status {
     /// Everything is set. From the first process the frame carries its procfs.
     Ready(Box<Started>),
+    /// A joining process has made the one that becomes the program, whose pidfd comes with this frame, and ends.
+    Joined,
     /// It ends now.
     Failed(Failure),
 }

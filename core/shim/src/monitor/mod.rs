@@ -230,6 +230,8 @@ fn wait_for_program(
                 ready = Some((*started, fds.take_nth(0).during(Step::Protocol, "procfs")?));
             }
             Ok(Some((Status::Failed(failure), _))) => return Err(failure.into()),
+            // Not a first process's word.
+            Ok(Some((Status::Joined, _))) => {}
             // Closed by exec, or by its death.
             Ok(None) => break,
             Err(error) => return Err(error).during(Step::Internal, "first process").map_err(Ended::from),

@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::thread::ThreadNameSpaceType;
 
 use super::log::Log;
 use super::state::{self, Socket};
@@ -26,6 +25,8 @@ const MAX_CLIENTS: usize = 256;
 const MAX_PROGRAMS: usize = 256;
 /// How long a client may take for one request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a process may take to become its program.
+const JOIN_TIME: Duration = Duration::from_secs(30);
 
 /// What exec needs of the running container.
 pub(crate) struct Container {
@@ -60,6 +61,8 @@ struct Program {
     /// What it said last on the channel.
     said: Option<Status>,
     running: bool,
+    /// When it was made.
+    since: Instant,
 }
 
 /// What can happen.
@@ -92,8 +95,6 @@ pub(crate) struct Server {
     clients: Vec<Client>,
     next_client: u64,
     programs: Vec<Program>,
-    /// Whether new processes are born in the container's pid namespace.
-    joined: bool,
 }
 
 impl Server {
@@ -120,7 +121,6 @@ impl Server {
             clients: Vec::new(),
             next_client: 0,
             programs: Vec::new(),
-            joined: false,
         }
     }
 
@@ -152,6 +152,12 @@ impl Server {
             }
             self.programs.retain(|program| program.running || program.channel.is_some());
             let now = Instant::now();
+            for program in &self.programs {
+                // One that does not become its program was stopped by somebody in the container. Its channel then says that it ended.
+                if program.channel.is_some() && now - program.since > JOIN_TIME {
+                    let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+                }
+            }
             let late = |client: &Client| client.since.is_some_and(|since| now - since > REQUEST_TIME);
             self.clients.retain(|client| !late(client));
         }
@@ -194,7 +200,9 @@ impl Server {
         events.push(Event::Init);
         fds.push(PollFd::new(&self.container.init, PollFlags::IN));
         let partial = self.clients.iter().any(|client| client.since.is_some());
-        let timeout = partial.then_some(Timespec { tv_sec: REQUEST_TIME.as_secs() as i64, tv_nsec: 0 });
+        let joining = self.programs.iter().any(|program| program.channel.is_some());
+        let timeout =
+            (partial || joining).then_some(Timespec { tv_sec: REQUEST_TIME.as_secs() as i64, tv_nsec: 0 });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -291,11 +299,6 @@ impl Server {
             return Err(Failure::rule(step, "container", "too many programs at once"));
         }
         let container = &self.container;
-        if !self.joined {
-            let pid = ThreadNameSpaceType::PROCESS_ID;
-            rustix::thread::move_into_thread_name_spaces(container.init.as_fd(), pid).during(step, "pid")?;
-            self.joined = true;
-        }
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .during(step, "channel")?;
         match sys::clone(0, container.home.as_ref().map(AsFd::as_fd)) {
@@ -318,15 +321,10 @@ impl Server {
                 channel: Some((Connection::new(ours), FrameReader::default())),
                 said: None,
                 running: false,
+                since: Instant::now(),
             }),
-            // What the kernel says when the namespace's first process is gone.
-            Err(Errno::NOMEM) if self.init_is_dead() => Err(Failure::new(step, libc::ESRCH, "container")),
             Err(errno) => Err(errno).during(step, "container"),
         }
-    }
-
-    fn init_is_dead(&self) -> bool {
-        sys::pidfd_signal(self.container.init.as_fd(), 0) == Err(Errno::SRCH)
     }
 
     /// Hears what a process on its way to its program says.
@@ -335,6 +333,13 @@ impl Server {
         let Some((connection, reader)) = &mut program.channel else { return };
         loop {
             match reader.read::<Status>(connection) {
+                Ok(Incoming::Frame(Status::Joined, mut fds)) => {
+                    // The process that made it is outside of the container, and ends at once.
+                    let _ = ended(program.pidfd.as_fd());
+                    if let Ok(pidfd) = fds.take_nth(0) {
+                        program.pidfd = pidfd;
+                    }
+                }
                 Ok(Incoming::Frame(status, _)) => program.said = Some(status),
                 Ok(Incoming::Wait) => return,
                 Ok(Incoming::End) | Err(_) => break,
@@ -355,9 +360,10 @@ impl Server {
             }
             Some(Status::Failed(failure)) => failure,
             // Killed on the way, as when the container ends.
-            None => Failure::new(Step::Join, libc::ESRCH, "container"),
+            Some(Status::Joined) | None => Failure::new(Step::Join, libc::ESRCH, "container"),
         };
-        // It ends by itself; wait for that here, where it is sure to come at once.
+        // It ends by itself, unless somebody in the container has stopped it.
+        let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
         let _ = ended(program.pidfd.as_fd());
         self.release(client);
         self.respond(client, &Response::Failed(failure), &[]);

@@ -339,7 +339,9 @@ impl Engine {
     }
 
     pub fn state(&self) -> StateRecord {
-        StateRecord::decode(&fs::read(self.path("run/state")).unwrap()).unwrap()
+        let last = fs::read(self.path("run").join(EXIT_FILE))
+            .or_else(|_| fs::read(self.path("run").join(STATE_FILE)));
+        StateRecord::decode(&last.unwrap()).unwrap()
     }
 
     /// Waits until nobody holds the lock, as the next engine would find it.
