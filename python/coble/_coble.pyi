@@ -57,6 +57,7 @@ def doctor(*, data_root: _Path | None = None, run_root: _Path | None = None, roo
 def cli_main(argv: Sequence[str]) -> int:
     """Runs the `coble` command with these arguments, program name first, and returns its exit status. For programs: it handles signals."""
 
+def _pause(seconds: float) -> None: ...
 @final
 class Engine:
     """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process

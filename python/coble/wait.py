@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from ._coble import DEVNULL, CobleError, Container, ContainerExitError, InvalidStateError, Process, TimeoutError
+from ._coble import DEVNULL, CobleError, Container, ContainerExitError, InvalidStateError, MonitorLostError, Process, TimeoutError, _pause
 
 __all__ = ["Strategy", "Waiter", "all_of", "any_of", "exec", "file", "log", "until"]
 
@@ -56,6 +56,7 @@ def until(container: Container, strategy: Strategy, timeout: float = 60.0) -> No
     waiter = strategy.begin(container)
     try:
         while True:
+            _pause(0)  # Nothing else in here need be a call that can be cancelled.
             # Looked at first: what was there when the container ended still counts.
             ended = container.state != "running"
             left = max(0.0, deadline - time.monotonic())
@@ -190,7 +191,7 @@ class _FileWaiter:
             left = deadline - time.monotonic()
             if left <= 0 or self.container.state != "running":
                 return False
-            time.sleep(min(left, _INTERVAL))
+            _pause(min(left, _INTERVAL))
         return True
 
     def close(self) -> None:
@@ -223,39 +224,45 @@ class _ExecWaiter:
         self.next = 0.0
 
     def ready(self, seconds: float) -> bool:
-        strategy = self.strategy
         deadline = time.monotonic() + seconds
         while True:
             if self.process is None:
                 pause = self.next - time.monotonic()
                 if pause > deadline - time.monotonic():
-                    time.sleep(max(0.0, deadline - time.monotonic()))
+                    _pause(max(0.0, deadline - time.monotonic()))
                     return False
-                time.sleep(max(0.0, pause))
-                try:
-                    self.process = self.container.popen(
-                        strategy.command,
-                        environment=strategy.environment,
-                        user=strategy.user,
-                        stdin=DEVNULL,
-                        stdout=DEVNULL,
-                        stderr=DEVNULL,
-                    )
-                except InvalidStateError:
-                    return False  # It does not run any more.
+                _pause(max(0.0, pause))
             try:
-                code = self.process.wait(timeout=max(0.0, deadline - time.monotonic()))
+                code = self.run(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 return False
-            self.process, self.next = None, time.monotonic() + strategy.interval
-            if code == strategy.exit_code:
+            except (InvalidStateError, MonitorLostError):
+                return False  # The container has ended, or is about to.
+            self.process, self.next = None, time.monotonic() + self.strategy.interval
+            if code == self.strategy.exit_code:
                 return True
             if self.container.state != "running":
                 return False
 
+    def run(self, seconds: float) -> int:
+        strategy = self.strategy
+        if self.process is None:
+            self.process = self.container.popen(
+                strategy.command,
+                environment=strategy.environment,
+                user=strategy.user,
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+            )
+        return self.process.wait(timeout=seconds)
+
     def close(self) -> None:
         if self.process is not None:
-            self.process.kill()
+            try:
+                self.process.kill()
+            except MonitorLostError:
+                pass  # It went with its container.
 
 
 def exec(  # noqa: A001 - the name is the container's

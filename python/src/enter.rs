@@ -73,6 +73,23 @@ impl Call {
     }
 }
 
+/// Waits, as a call that can be cancelled, for coble.wait.
+#[pyfunction]
+pub(crate) fn _pause(py: Python<'_>, seconds: f64) -> PyResult<()> {
+    let pause = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    blocking(py, |cancel| {
+        let limit = Timespec {
+            tv_sec: pause.as_secs().min(i32::MAX as u64) as i64,
+            tv_nsec: i64::from(pause.subsec_nanos()),
+        };
+        let mut fds: Vec<PollFd<'_>> =
+            cancel.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).into_iter().collect();
+        // An interruption only makes it shorter, and who pauses looks again afterwards.
+        let _ = poll(&mut fds, Some(&limit));
+        cancel.check()
+    })
+}
+
 /// Runs the call on a helper thread and watches over it.
 fn supervised<T: Send>(
     token: &CancelToken,

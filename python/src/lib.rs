@@ -41,6 +41,7 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(version, module)?)?;
     module.add_function(wrap_pyfunction!(engine::doctor, module)?)?;
     module.add_function(wrap_pyfunction!(cli_main, module)?)?;
+    module.add_function(wrap_pyfunction!(enter::_pause, module)?)?;
     module.add_class::<engine::PyEngine>()?;
     module.add_class::<image::PyImages>()?;
     module.add_class::<image::PyImage>()?;
