@@ -133,9 +133,17 @@ def cgroups() -> set[str]:
             names.clear()
         for name in names:
             path = os.path.join(folder, name)
-            if "coble" in path[len(str(CGROUP_ROOT)) :] and name != "coble":
+            if "coble" in path[len(str(CGROUP_ROOT)) :] and name != "coble" and ours(path):
                 found.add(path)
     return found
+
+
+def ours(path: str) -> bool:
+    """An ordinary user cannot have made what is somebody else's."""
+    try:
+        return os.geteuid() == 0 or os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def empty_cgroup(path: str) -> bool:
