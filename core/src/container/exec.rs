@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use coble_protocol::{Connection, Request, Response};
+use coble_protocol::{Connection, ProtocolError, Request, Response};
 
 use super::run::outcome;
 use super::start::{process_of, stream};
@@ -127,7 +127,12 @@ impl Container {
             &format!("no program was started in \"{}\"", self.name()),
         )
         .context(doing)?;
-        match monitor.recv::<Response>().map_err(|error| lost(error.to_string()))? {
+        let answer = match monitor.recv::<Response>() {
+            // It was ending, or was killed, and the container with it.
+            Err(ProtocolError::Socket(rustix::io::Errno::CONNRESET) | ProtocolError::Truncated) => None,
+            answer => answer.map_err(|error| lost(error.to_string()))?,
+        };
+        match answer {
             Some((Response::Running { warnings }, mut fds)) => {
                 let pidfd = fds.take_nth(0).map_err(|error| lost(error.to_string()))?;
                 Ok(Process {
@@ -243,9 +248,7 @@ impl Process {
         match self.monitor.recv::<Response>() {
             Ok(Some((Response::Exited(exit), _))) => Ok(exit.code),
             // The container ended, and every program in it was killed.
-            Ok(None) | Err(coble_protocol::ProtocolError::Socket(rustix::io::Errno::CONNRESET))
-                if ends_soon(&self.pidfd) =>
-            {
+            Ok(None) | Err(ProtocolError::Socket(rustix::io::Errno::CONNRESET)) if ends_soon(&self.pidfd) => {
                 Ok(137)
             }
             Ok(None) => {

@@ -1,6 +1,6 @@
 //! Signals to a container's program.
 
-use coble_protocol::{Request, Response};
+use coble_protocol::{ProtocolError, Request, Response};
 
 use super::wait::connect;
 use super::{Container, Signal};
@@ -33,7 +33,12 @@ pub(super) fn send(inner: &Inner, id: &str, name: &str, signal: Signal) -> Resul
         &CancelToken::never(),
         "the monitor's answer",
     )?;
-    match monitor.recv::<Response>().map_err(lost)? {
+    let answer = match monitor.recv::<Response>() {
+        // It was ending, or was killed, and the container with it.
+        Err(ProtocolError::Socket(rustix::io::Errno::CONNRESET) | ProtocolError::Truncated) => None,
+        answer => answer.map_err(lost)?,
+    };
+    match answer {
         Some((Response::Ok, _)) => Ok(()),
         Some((Response::Failed(failure), _)) => Err(process::error_of(&failure)),
         Some(_) => Err(Error::new(
