@@ -24,6 +24,8 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     let mut spec = spec(args.options, args.rm)?;
     // Without --rm the container stays and may be started again by a process that does not stay with it.
     spec.lifetime = if args.rm && !args.detach { Lifetime::Session } else { Lifetime::Detached };
+    // In the foreground it is removed here, after its exit code was read; its session sees to it if this process is killed.
+    spec.auto_remove = args.rm && args.detach;
     let engine = open(global)?;
     let container = engine.containers().create(spec)?;
     if args.detach {

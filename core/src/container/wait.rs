@@ -23,8 +23,8 @@ impl Container {
         let deadline = Deadline::after(timeout);
         let mut code = None;
         loop {
-            let row = match self.row(inner) {
-                Ok(row) => refreshed(inner, row)?,
+            let row = match self.row(inner).and_then(|row| refreshed(inner, row)) {
+                Ok(row) => row,
                 // It was removed at its end, by somebody who noticed that before we did.
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => return code.ok_or(error),
                 Err(error) => return Err(error),
