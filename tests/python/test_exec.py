@@ -153,6 +153,7 @@ def test_an_exec_ends_with_its_container(shared: coble.Engine) -> None:
     thread.join(10)
     assert not thread.is_alive()
     assert codes == [137] or codes == ["MonitorLost"]
+    assert container.wait(timeout=10) == 137
     container.remove()
 
 
