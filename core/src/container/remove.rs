@@ -29,7 +29,7 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     let deadline = Deadline::after(Some(KILL));
     loop {
         if let Some(lock) = run_dir.try_lock()? {
-            return locked(inner, id, run_dir, lock);
+            return locked(inner, id, run_dir, lock, || {});
         }
         // The lock is held, or the directory was removed by somebody else meanwhile.
         if containers::get(&inner.store.db, id)?.is_none() {
@@ -76,12 +76,20 @@ fn wait_for_monitor(inner: &Inner, id: &str, deadline: Deadline, name: &str) -> 
     Ok(())
 }
 
-/// Removes a container whose lock the caller holds: the row first, so that a crash leaves litter and no container without its files.
-pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Lock) -> Result<()> {
-    containers::delete(&inner.store.db, id)?;
-    files(inner, id)?;
-    inner.cgroups.remove(id)?;
-    run_dir.remove(&lock)
+/// Removes a container whose lock the caller holds: the row first, so that a crash leaves litter and no container without its files. `settle` waits for whoever
+/// may still use the run directory.
+pub(crate) fn locked(
+    inner: &Inner,
+    id: &str,
+    run_dir: RunDir,
+    lock: Lock,
+    settle: impl FnOnce(),
+) -> Result<()> {
+    let removed = containers::delete(&inner.store.db, id)
+        .and_then(|_| files(inner, id))
+        .and_then(|()| inner.cgroups.remove(id));
+    settle();
+    removed.and_then(|()| run_dir.remove(&lock))
 }
 
 /// Removes the files of a container that has no row.

@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Running, start};
+use super::start::{Running, launch, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
@@ -30,12 +30,15 @@ pub(crate) fn run(
     let RunOptions { input, timeout, check, capture_limit, stdin, stdout, stderr } = options;
     let deadline = Deadline::after(timeout);
     spec.lifetime = Lifetime::Session;
-    let image = spec.image.clone();
-    let doing = || format!("running \"{image}\"");
-    let made = create::make(inner, spec, State::Created)?;
-    let created = begin.elapsed();
-    let (mut row, id) = (made.row, made.lock);
-    let lock = id;
+    let named = spec.image.clone();
+    let doing = || format!("running \"{named}\"");
+    let planned = create::plan(inner, spec)?;
+    let plan = begin.elapsed();
+    // The monitor gets ready while the container is made.
+    let launched = launch(inner, planned.spec.network).context(doing)?;
+    let making = Instant::now();
+    let create::Made { mut row, image, run_dir, lock } = create::make(inner, planned, State::Created)?;
+    let created = plan + making.elapsed();
 
     let started = (|| {
         let (input_end, stdin) = match (stdin, input) {
@@ -53,42 +56,55 @@ pub(crate) fn run(
         let running = start(
             inner,
             &mut row,
-            &made.image,
-            &made.run_dir,
+            &image,
+            &run_dir,
             lock,
             Stdio { stdin, stdout, stderr },
+            launched,
             true,
             cancel,
         )?;
         Ok((collector, running))
     })();
 
+    let (ran, removed);
     let result = match started {
-        Ok((collector, running)) => {
+        Ok((collector, mut running)) => {
             let result = collector.collect(&running.control, || news(&running), deadline, cancel);
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
                 let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
             }
-            // The monitor goes right after its last word; what it held goes with it.
-            wait_for_end(&running);
-            result.map(|(exit, collected)| {
-                let mut warnings = running.warnings;
+            if result.is_err() {
+                // Until then nothing says that the container is gone. Otherwise the monitor ends while the container is removed.
+                wait_for_end(&running);
+            }
+            ran = begin.elapsed();
+            let result = result.map(|(exit, collected)| {
+                let mut warnings = std::mem::take(&mut running.warnings);
                 warnings.extend(out_of_memory(inner, &row.id, exit));
                 RunResult {
                     exit_code: exit.code,
                     stdout: collected.stdout,
                     stderr: collected.stderr,
-                    timings: [vec![("create".to_owned(), created)], running.timings].concat(),
-                    isolation: Some(running.isolation),
+                    timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
+                        .concat(),
+                    isolation: Some(running.isolation.clone()),
                     warnings,
                 }
-            })
+            });
+            removed = match running.lock.take() {
+                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, || wait_for_end(&running)),
+                None => remove::by_id(inner, &row.id, &row.name, true),
+            };
+            result
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            ran = begin.elapsed();
+            removed = remove::by_id(inner, &row.id, &row.name, true);
+            Err(error)
+        }
     };
-    let ran = begin.elapsed();
-    let removed = remove::by_id(inner, &row.id, &row.name, true);
     let mut result = result.context(doing)?;
     if let Err(error) = removed {
         // What the program did is worth more; the sweep removes what is left.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs,
-    Started,
+    Commit, Connection, Device, FdList, Ground, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile,
+    Report, Rootfs, Started,
 };
 
 use super::live::{Lock, RunDir};
@@ -24,7 +24,7 @@ use crate::isolation::{capabilities, defaults, files};
 use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{ContainerRow, containers};
+use crate::state::{BASE, ContainerRow, containers};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -40,6 +40,26 @@ pub(super) struct Running {
     pub(super) isolation: Isolation,
     pub(super) warnings: Vec<Warning>,
     pub(super) timings: Vec<(String, Duration)>,
+    /// Of a container that runs once: its lock, which the monitor has too.
+    pub(super) lock: Option<Lock>,
+}
+
+/// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
+pub(super) struct Launched {
+    control: Connection,
+    begun: Instant,
+}
+
+/// Starts the monitor of a container.
+pub(super) fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
+    let begun = Instant::now();
+    let network = match network {
+        NetworkMode::None => Network::None,
+        NetworkMode::Host => Network::Host,
+    };
+    let ground = Ground { userns: inner.userns.clone(), network };
+    let control = inner.shim()?.start(&Launch::Monitor(ground), &[])?;
+    Ok(Launched { control, begun })
 }
 
 impl Container {
@@ -60,7 +80,8 @@ impl Container {
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, false, cancel).context(doing)?;
+        let launched = launch(inner, row.spec()?.network).context(doing)?;
+        start(inner, &mut row, &image, &run_dir, lock, stdio, launched, false, cancel).context(doing)?;
         Ok(())
     }
 }
@@ -75,13 +96,18 @@ pub(super) fn start(
     run_dir: &RunDir,
     lock: Lock,
     stdio: Stdio,
+    launched: Launched,
     once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, once, cancel) {
-        Ok(running) => {
-            // From here on the monitor alone holds the lock.
-            lock.hand_over();
+    match try_start(inner, row, image, run_dir, &lock, stdio, launched, once, cancel) {
+        Ok(mut running) => {
+            if once {
+                running.lock = Some(lock);
+            } else {
+                // From here on the monitor alone holds the lock.
+                lock.hand_over();
+            }
             Ok(running)
         }
         Err(error) => {
@@ -109,14 +135,18 @@ fn try_start(
     run_dir: &RunDir,
     lock: &Lock,
     stdio: Stdio,
+    launched: Launched,
     once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
+    let Launched { control, begun } = launched;
+    let launched = begun.elapsed();
     let begin = Instant::now();
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
     run_dir.clear()?;
-    let lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
+    let mut lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
+    lower.push(BASE.to_owned());
     let resolved = begin.elapsed();
 
     let mut warnings: Vec<Warning> = inner.host_warnings.clone();
@@ -143,19 +173,13 @@ fn try_start(
     let mut fds = FdList::default();
     let monitor_spec = MonitorSpec {
         id: row.id.clone(),
-        userns: inner.userns.clone(),
         rootfs: Rootfs::Overlay {
             layers: fds.push(layers.as_fd()),
             lower,
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
-            volatile: once,
         },
         hostname: hostname.clone(),
-        network: match spec.network {
-            NetworkMode::None => Network::None,
-            NetworkMode::Host => Network::Host,
-        },
         files: provided_files(&spec, &hostname)?,
         masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
         readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
@@ -170,28 +194,29 @@ fn try_start(
             Some(pidfd) => coble_protocol::Lifetime::Session(fds.push(pidfd.as_fd())),
             None => coble_protocol::Lifetime::Detached,
         },
+        once,
         run_dir: fds.push(run_dir.as_fd()),
         lock: fds.push(lock.as_fd()),
         process,
     };
     let prepared = begin.elapsed();
 
-    let control = inner.shim()?.start(cancel)?;
-    let launched = begin.elapsed();
-    control.send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice()).map_err(|error| {
+    // A helper that has failed by now has said why.
+    let sent = control.send(&monitor_spec, fds.as_slice());
+    let (started, monitor, init) = hear_start(&control, cancel)?;
+    sent.map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;
-    let (started, monitor, init) = hear_start(&control, cancel)?;
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
     let isolation = report::isolation(&started.isolation, &cgroup.limits, inner.rootless());
     let mut timings = vec![
+        ("launch".to_owned(), launched),
         ("resolve".to_owned(), resolved),
         ("prepare".to_owned(), prepared - resolved),
-        ("launch".to_owned(), launched - prepared),
     ];
-    timings.extend(report::phases(&started.timings, running - launched));
+    timings.extend(report::phases(&started.timings, running - prepared));
     row.state = State::Running.name().to_owned();
     row.started_at = Some(log::now_nanos());
     row.finished_at = None;
@@ -201,31 +226,31 @@ fn try_start(
     let recorded = row
         .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
         .and_then(|()| containers::update(&inner.store.db, row));
-    if let Err(error) = recorded {
-        // A container that is not on record must not run. With the monitor the kernel ends all of it.
-        let _ = process::send_signal(&monitor, super::Signal::KILL, &row.name);
+    // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
+    let committed = match recorded {
+        Ok(()) if once => Ok(()),
+        Ok(()) => control.send(&Commit, &[]).or_else(|_| Ok(())),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = committed {
+        drop(control);
         let _ = process::readable(&monitor, Deadline::after(Some(ENDING)), &CancelToken::never(), "its end");
         return Err(error);
     }
-    Ok(Running { control, monitor, init, isolation, warnings, timings })
+    Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
 }
 
-/// Waits for the monitor's word that the program runs.
+/// Waits for the monitor's word that the program runs. When this fails, dropping the connection makes a monitor that has not started its program end.
 fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, OwnedFd, OwnedFd)> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
-    // Cancelled or not, dropping the connection makes a monitor that has not started its program end.
-    process::readable(control, Deadline::never(), cancel, "the monitor's report")?;
-    match control.recv::<Report>() {
-        Ok(Some((Report::Started(started), mut fds))) => {
+    match process::report(control, Deadline::never(), cancel, "the monitor's report")? {
+        (Report::Started(started), mut fds) => {
             let mut take =
                 |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
             let (monitor, init) = (take(0)?, take(1)?);
             Ok((*started, monitor, init))
         }
-        Ok(Some((Report::Failed(failure), _))) => Err(process::error_of(&failure)),
-        Ok(Some(_)) => Err(lost("the monitor sent an unexpected report".into())),
-        Ok(None) => Err(lost("the monitor ended before the program ran".into())),
-        Err(error) => Err(lost(format!("the monitor's report: {error}"))),
+        _ => Err(lost("the monitor sent an unexpected report".into())),
     }
 }
 

@@ -44,13 +44,13 @@ fn one(inner: &Inner, id: &str) -> Result<()> {
     let Some((run_dir, lock)) = lock(inner, id)? else { return Ok(()) };
     // Under the lock: whoever made, started or removed it is done or dead.
     let removed = match containers::get(&inner.store.db, id)? {
-        None => remove::locked(inner, id, run_dir, lock),
+        None => remove::locked(inner, id, run_dir, lock, || {}),
         Some(row) => {
             let was_running = row.state()? == State::Running;
             let row = if was_running { settled(inner, row, &run_dir)? } else { row };
             let abandoned = row.session.as_deref().is_some_and(|session| !inner.session_lives(session));
             if abandoned || (row.auto_remove && row.state()? == State::Exited) {
-                remove::locked(inner, id, run_dir, lock)
+                remove::locked(inner, id, run_dir, lock, || {})
             } else {
                 if was_running {
                     inner.cgroups.remove(id)?;
