@@ -86,8 +86,8 @@ pub(crate) fn locked(
     settle: impl FnOnce(),
 ) -> Result<()> {
     let removed = containers::delete(&inner.store.db, id)
-        .and_then(|_| files(inner, id))
-        .and_then(|()| inner.cgroups.remove(id));
+        .and_then(|_| inner.cgroups.remove(id))
+        .and_then(|()| files(inner, id));
     settle();
     removed.and_then(|()| run_dir.remove(&lock))
 }

@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Running, launch, start};
+use super::start::{Running, launching, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
@@ -33,39 +33,29 @@ pub(crate) fn run(
     let named = spec.image.clone();
     let doing = || format!("running \"{named}\"");
     let planned = create::plan(inner, spec)?;
-    let plan = begin.elapsed();
     // The monitor gets ready while the container is made.
-    let launched = launch(inner, planned.spec.network).context(doing)?;
-    let making = Instant::now();
-    let create::Made { mut row, image, run_dir, lock } = create::make(inner, planned, State::Created)?;
-    let created = plan + making.elapsed();
-
-    let started = (|| {
-        let (input_end, stdin) = match (stdin, input) {
-            (Some(fd), _) => (None, StdioMode::Fd(fd)),
-            (None, Some(data)) => {
-                let (read, write) = pipe()?;
-                (Some((write, data)), StdioMode::Fd(read))
-            }
-            (None, None) => (None, StdioMode::Null),
-        };
-        let (stdout_end, stdout) = output(stdout)?;
-        let (stderr_end, stderr) = output(stderr)?;
-        let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
-        let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
-        let running = start(
-            inner,
-            &mut row,
-            &image,
-            &run_dir,
-            lock,
-            Stdio { stdin, stdout, stderr },
-            launched,
-            true,
-            cancel,
-        )?;
-        Ok((collector, running))
-    })();
+    let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
+        let create::Made { mut row, image, run_dir, lock } = create::make(inner, planned, State::Created)?;
+        let created = begin.elapsed();
+        let started = (|| {
+            let (input_end, stdin) = match (stdin, input) {
+                (Some(fd), _) => (None, StdioMode::Fd(fd)),
+                (None, Some(data)) => {
+                    let (read, write) = pipe()?;
+                    (Some((write, data)), StdioMode::Fd(read))
+                }
+                (None, None) => (None, StdioMode::Null),
+            };
+            let (stdout_end, stdout) = output(stdout)?;
+            let (stderr_end, stderr) = output(stderr)?;
+            let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
+            let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
+            let stdio = Stdio { stdin, stdout, stderr };
+            let running = start(inner, &mut row, &image, &run_dir, lock, stdio, launching, true, cancel)?;
+            Ok((collector, running))
+        })();
+        Ok::<_, Error>((row, run_dir, created, started))
+    })?;
 
     let (ran, removed);
     let result = match started {

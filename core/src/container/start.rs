@@ -1,6 +1,7 @@
 //! Starting a container: from its options, its image and the host to a running program.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +26,7 @@ use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
 use crate::state::{BASE, ContainerRow, containers};
+use crate::sys;
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -47,19 +49,55 @@ pub(super) struct Running {
 /// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
 pub(super) struct Launched {
     control: Connection,
-    begun: Instant,
+}
+
+/// A launch that may not be over yet.
+pub(super) enum Launching<'scope> {
+    Begun(ScopedJoinHandle<'scope, Result<Launched>>),
+    Over(Result<Launched>),
+}
+
+impl Launching<'_> {
+    fn over(self) -> Result<Launched> {
+        match self {
+            Launching::Over(launched) => launched,
+            Launching::Begun(thread) => thread.join().unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Panic, "the thread that starts the monitor panicked"))
+            }),
+        }
+    }
+}
+
+/// Starts the monitor of a container on a thread of its own, since the kernel holds up the one that does it until the monitor is executed, and meanwhile does the
+/// work that prepares the container.
+pub(super) fn launching<R>(inner: &Inner, network: NetworkMode, work: impl FnOnce(Launching<'_>) -> R) -> R {
+    /// A launch needs little.
+    const STACK: usize = 128 << 10;
+    std::thread::scope(|scope| {
+        let thread = {
+            // The host's signal handlers must not run on a thread of ours.
+            let _quiet = sys::SignalsBlocked::begin();
+            std::thread::Builder::new()
+                .name("coble-launch".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, || launch(inner, network))
+        };
+        work(match thread {
+            Ok(thread) => Launching::Begun(thread),
+            Err(_) => Launching::Over(launch(inner, network)),
+        })
+    })
 }
 
 /// Starts the monitor of a container.
-pub(super) fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
-    let begun = Instant::now();
+fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
     let network = match network {
         NetworkMode::None => Network::None,
         NetworkMode::Host => Network::Host,
     };
     let ground = Ground { userns: inner.userns.clone(), network };
     let control = inner.shim()?.start(&Launch::Monitor(ground), &[])?;
-    Ok(Launched { control, begun })
+    Ok(Launched { control })
 }
 
 impl Container {
@@ -80,8 +118,9 @@ impl Container {
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        let launched = launch(inner, row.spec()?.network).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, launched, false, cancel).context(doing)?;
+        launching(inner, row.spec()?.network, |launching| {
+            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, cancel).context(doing)
+        })?;
         Ok(())
     }
 }
@@ -96,11 +135,11 @@ pub(super) fn start(
     run_dir: &RunDir,
     lock: Lock,
     stdio: Stdio,
-    launched: Launched,
+    launching: Launching<'_>,
     once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, launched, once, cancel) {
+    match try_start(inner, row, image, run_dir, &lock, stdio, launching, once, cancel) {
         Ok(mut running) => {
             if once {
                 running.lock = Some(lock);
@@ -135,12 +174,10 @@ fn try_start(
     run_dir: &RunDir,
     lock: &Lock,
     stdio: Stdio,
-    launched: Launched,
+    launching: Launching<'_>,
     once: bool,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    let Launched { control, begun } = launched;
-    let launched = begun.elapsed();
     let begin = Instant::now();
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
@@ -201,6 +238,8 @@ fn try_start(
     };
     let prepared = begin.elapsed();
 
+    let Launched { control } = launching.over()?;
+    let launched = begin.elapsed();
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
     let (started, monitor, init) = hear_start(&control, cancel)?;
@@ -212,11 +251,11 @@ fn try_start(
     warnings.extend(started.warnings.iter().map(process::warning_of));
     let isolation = report::isolation(&started.isolation, &cgroup.limits, inner.rootless());
     let mut timings = vec![
-        ("launch".to_owned(), launched),
         ("resolve".to_owned(), resolved),
         ("prepare".to_owned(), prepared - resolved),
+        ("launch".to_owned(), launched - prepared),
     ];
-    timings.extend(report::phases(&started.timings, running - prepared));
+    timings.extend(report::phases(&started.timings, running - launched));
     row.state = State::Running.name().to_owned();
     row.started_at = Some(log::now_nanos());
     row.finished_at = None;
@@ -229,7 +268,7 @@ fn try_start(
     // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
     let committed = match recorded {
         Ok(()) if once => Ok(()),
-        Ok(()) => control.send(&Commit, &[]).or_else(|_| Ok(())),
+        Ok(()) => control.send(&Commit, &[]).or(Ok(())),
         Err(error) => Err(error),
     };
     if let Err(error) = committed {

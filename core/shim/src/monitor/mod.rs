@@ -203,8 +203,10 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
         }
         sys::Clone::Parent(pidfd) => pidfd,
     };
-    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep.
-    drop((theirs, overlay, network, stdio, host));
+    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away.
+    let Overlay { container, .. } = overlay;
+    let leavings = spec.once.then_some(container);
+    drop((theirs, network, stdio, host));
     let served = serve::Container {
         init,
         cgroups,
@@ -238,10 +240,9 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     // An engine that went away meanwhile hears nothing, and what it started lives on if it may.
     let report = Report::Started(Box::new(record.started.clone()));
     let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
-    let once = spec.once;
     drop((spec, own, report));
     sys::trim_memory();
-    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record, once))
+    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record, leavings))
 }
 
 /// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.

@@ -92,8 +92,8 @@ pub(crate) struct Server {
     /// Held, and not used until the end: while it is open the container counts as alive.
     lock: OwnedFd,
     record: StateRecord,
-    /// Whether the engine keeps the lock, and wants nothing of the container afterwards.
-    once: bool,
+    /// The container's directory, if the engine keeps the lock and wants nothing of the container afterwards.
+    leavings: Option<OwnedFd>,
     /// Whether the container may outlive the connection to the engine that started it.
     committed: bool,
     clients: Vec<Client>,
@@ -112,7 +112,7 @@ impl Server {
         run_dir: OwnedFd,
         lock: OwnedFd,
         record: StateRecord,
-        once: bool,
+        leavings: Option<OwnedFd>,
     ) -> Server {
         Server {
             socket,
@@ -123,7 +123,7 @@ impl Server {
             run_dir,
             lock,
             record,
-            once,
+            leavings,
             committed: false,
             clients: Vec::new(),
             next_client: 0,
@@ -202,7 +202,8 @@ impl Server {
         }
         if let Some(control) = control {
             events.push(Event::Control);
-            let word = if self.once || self.committed { PollFlags::empty() } else { PollFlags::IN };
+            let word =
+                if self.leavings.is_some() || self.committed { PollFlags::empty() } else { PollFlags::IN };
             fds.push(PollFd::new(control, PollFlags::RDHUP | word));
         }
         events.push(Event::Init);
@@ -221,7 +222,7 @@ impl Server {
 
     /// The engine said its word, or is gone. Gives the connection back as long as there is somebody at its end.
     fn engine_ready(&mut self, control: Connection) -> Option<Connection> {
-        if !self.once && !self.committed && matches!(control.recv::<Commit>(), Ok(Some(_))) {
+        if self.leavings.is_none() && !self.committed && matches!(control.recv::<Commit>(), Ok(Some(_))) {
             self.committed = true;
             return Some(control);
         }
@@ -421,7 +422,7 @@ impl Server {
         }
         self.record.exit = Some(exit);
         let mut written = Ok(());
-        if !self.once {
+        if self.leavings.is_none() {
             written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
             // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
             drop(self.socket);
@@ -431,13 +432,16 @@ impl Server {
         drop((self.lock, self.run_dir));
         if let Some(control) = control {
             let _ = control.try_send(&Report::Exited(exit), &[]);
-            if !self.once && !self.committed {
+            if self.leavings.is_none() && !self.committed {
                 // A program of a moment ends before the engine has it on record. A socket that is closed with something unread loses what was sent on it.
                 let _ = control.recv::<Commit>();
             }
         }
         for client in self.clients.iter().filter(|client| client.waits) {
             let _ = client.connection.try_send(&Response::Exited(exit), &[]);
+        }
+        if let Some(container) = &self.leavings {
+            state::clear_work(container.as_fd());
         }
         i32::from(written.is_err())
     }
