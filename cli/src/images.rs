@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use coble::{CancelToken, Error, HostItem, ImportOptions, Source, parse};
+use coble::{CancelToken, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
 use jiff::Timestamp;
 
 use crate::args::{
@@ -62,12 +62,24 @@ fn stdin(advice: &str) -> Result<Source, Error> {
     Ok(Source::Fd(fd.map_err(|error| Error::io("fcntl", "standard input", &error))?))
 }
 
+/// Says what of an image could not be kept: without privileges that can be the owner of every file, so not all of it.
+fn warn(image: &ImageSummary) {
+    const SHOWN: usize = 5;
+    for warning in image.warnings.iter().take(SHOWN) {
+        output::note(format_args!("warning: {}", output::printable(&warning.message)));
+    }
+    if image.warnings.len() > SHOWN {
+        output::note("warning: there is more of this kind, which --format json lists");
+    }
+}
+
 pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
     let source = match args.input {
         Some(path) if path.as_os_str() != "-" => Source::Path(path),
         _ => stdin("give an archive with --input")?,
     };
     for image in open(global)?.images().load(source, &CancelToken::never())? {
+        warn(&image);
         if args.quiet {
             continue;
         }
@@ -86,6 +98,7 @@ pub(crate) fn import(global: &Global, args: ImportArgs) -> Outcome {
     let source = if args.file.as_os_str() == "-" { stdin("give a file")? } else { Source::Path(args.file) };
     let image =
         open(global)?.images().import_rootfs(source, &args.reference, options, &CancelToken::never())?;
+    warn(&image);
     output::line(image.id)?;
     Ok(0)
 }
@@ -94,6 +107,7 @@ pub(crate) fn from_host(global: &Global, args: FromHostArgs) -> Outcome {
     let options = import_options(args.options)?;
     let items: Vec<HostItem> = args.items.iter().map(|item| HostItem::from(item.as_str())).collect();
     let image = open(global)?.images().from_host(&items, &args.tag, options, &CancelToken::never())?;
+    warn(&image);
     output::line(image.id)?;
     Ok(0)
 }

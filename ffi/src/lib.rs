@@ -31,3 +31,4 @@ mod stdio;
 mod string;
 mod strings;
 mod version;
+mod warning;

@@ -892,6 +892,22 @@ const char *coble_image_architecture(const coble_image_t *image);
 const char *coble_image_os(const coble_image_t *image);
 
 /**
+ * How many things of the image's layers could not be kept. Known to the call that unpacked the layers (a load or an import); 0 for an
+ * image that was looked up.
+ */
+size_t coble_image_warning_count(const coble_image_t *image);
+
+/**
+ * The stable code of a warning, such as "device". NULL if the index is too large.
+ */
+const char *coble_image_warning_code(const coble_image_t *image, size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_image_warning_message(const coble_image_t *image, size_t index);
+
+/**
  * The image as a JSON object, with its labels.
  */
 coble_status_t coble_image_json(const coble_image_t *image, coble_string_t **json, coble_error_t **error);

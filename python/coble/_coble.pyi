@@ -264,6 +264,14 @@ class Image:
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
+    @property
+    def warnings(self) -> list[Warning]:
+        """What its layers have that could not be kept, such as device nodes and owners without privileges.
+
+        Known to the `load`, `import_rootfs` or `from_host` that unpacked the layers; empty for an image that was looked up. At most 64 for
+        each layer: the code `more-warnings` tells how many there were besides.
+        """
+
     def inspect(self) -> ImageDetails:
         """Everything about it."""
 
