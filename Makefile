@@ -34,7 +34,7 @@ lint: check-header
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	.ci/licences
 
-## header      write include/coble/coble.h and the list of exported symbols from the sources
+## header      write include/coble/coble.h and the lists of symbols and of the ABI from the sources
 header:
 	$(CARGO) run --quiet --locked -p coble-header
 

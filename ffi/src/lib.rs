@@ -15,12 +15,14 @@ mod boundary;
 
 mod cancel;
 mod container;
+mod details;
 mod engine;
 mod error;
 mod exec;
 mod handle;
 mod image;
 mod import;
+mod isolation;
 mod log;
 mod options;
 mod process;
