@@ -316,7 +316,7 @@ class Containers:
         - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
-        - `hostname`: the first 12 digits of the id when None.
+        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network.
         - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
           What the host cannot limit is a warning of the container, not an error.
