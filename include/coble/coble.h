@@ -1007,7 +1007,7 @@ coble_status_t coble_container_spec_add_group(coble_container_spec_t *spec,
                                               coble_error_t **error);
 
 /**
- * Sets the host name. NULL: the first 12 characters of the id.
+ * Sets the host name. NULL: the first 12 characters of the id, or the host's name on the host's network.
  */
 coble_status_t coble_container_spec_set_hostname(coble_container_spec_t *spec,
                                                  const char *hostname,

@@ -6,7 +6,6 @@ use std::io::Write;
 
 #[path = "../fuzz/fuzz_targets/bodies.rs"]
 mod bodies;
-#[allow(dead_code)]
 #[path = "../src/testing.rs"]
 mod testing;
 use testing::{GNU, Head, Tar, Xorshift, checksum};
