@@ -133,6 +133,7 @@ def shown(tmp_path: Path, installed: Path) -> Iterator[Shown]:
 
 def save(shown: Shown) -> None:
     """An OCI layout, which is what the store's content is."""
+    shown.shell("coble image from-host -t saved true")
     content = next(path for path in (shown.roots[0] / "content", shown.roots[0] / "coble" / "content") if path.exists())
     with tarfile.open(shown.work / "image.tar", "w") as tar:
         for name in ("oci-layout", "index.json", "blobs"):
@@ -183,6 +184,6 @@ def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:
     verbs = re.findall(r"^  ([a-z-]+) {2,}\S", text.split("Commands:")[1].split("Options:")[0], re.MULTILINE)
     assert len(verbs) > 20
     for verb in verbs:
-        assert "Usage: coble " in shown.shell(f"coble {verb} --help"), verb
         if verb != "help":
+            assert "Usage: coble " in shown.shell(f"coble {verb} --help"), verb
             assert re.search(rf"\b{verb}\b", table), f"docs/cli.md does not have {verb}"
