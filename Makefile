@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help quickstart test bench lint header check-header install clean
 
@@ -44,7 +45,7 @@ check-header:
 ## install     library, headers, pkg-config file, CMake package and command, below PREFIX
 install:
 	$(CARGO) build --release --locked -p coble-ffi -p coble-cli
-	ffi/pkg/install target/release $(PREFIX) $(DESTDIR)
+	ffi/pkg/install $(TARGET)/release $(PREFIX) $(DESTDIR)
 
 ## clean       everything that was built
 clean:
