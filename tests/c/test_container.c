@@ -89,7 +89,8 @@ static void a_life(coble_engine_t *engine) {
       CHECK(coble_container_summary_state(summary) == COBLE_STATE_EXITED);
       CHECK(coble_container_summary_exit_code(summary) == 4);
       CHECK(coble_container_summary_created(summary)[4] == '-');
-      CHECK(strcmp(coble_container_summary_started_at(summary), coble_container_summary_finished_at(summary)) <= 0);
+      CHECK(coble_container_summary_started_at(summary)[4] == '-');
+      CHECK(coble_container_summary_finished_at(summary)[4] == '-');
       CHECK_OK(coble_container_summary_json(summary, &json, &error));
       CHECK(strstr(coble_string_data(json), "\"labels\":{\"k\":\"v\"}") != NULL);
       coble_string_delete(json);
