@@ -11,7 +11,7 @@ use crate::engine::PyEngine;
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::options::{Import, read};
-use crate::values::{HistoryEntry, ImageDetails, Removed};
+use crate::values::{HistoryEntry, ImageDetails, Removed, Warning};
 
 /// The images of an engine.
 #[pyclass(frozen, name = "Images", module = "coble")]
@@ -205,6 +205,12 @@ impl PyImage {
     #[getter]
     fn labels(&self) -> BTreeMap<String, String> {
         self.summary.labels.clone()
+    }
+
+    /// What its layers have that could not be kept: known to the call that unpacked them.
+    #[getter]
+    fn warnings(&self) -> Vec<Warning> {
+        self.summary.warnings.iter().cloned().map(Warning).collect()
     }
 
     /// Everything about it.

@@ -342,7 +342,11 @@ fn seccomp_filters_apply_with_and_without_new_privileges() {
         bytes.extend(k.to_ne_bytes());
         bytes
     };
+    // What the C library calls for mkdir(2).
+    #[cfg(target_arch = "x86_64")]
     let mkdir = libc::SYS_mkdir as u32;
+    #[cfg(not(target_arch = "x86_64"))]
+    let mkdir = libc::SYS_mkdirat as u32;
     let filter = [
         instruction(0x20, 0, 0, 0),
         instruction(0x15, 0, 1, mkdir),
@@ -676,13 +680,12 @@ fn rootless_with_ranges() {
     let engine = Engine::new();
     // As the set-id helpers, for the part that matters here: writes the map of a process from outside.
     let helper = |name: &str, file: &str| {
-        let path = engine.path(name);
-        let script = format!(
-            "#!/bin/sh\nmap=/proc/$1/{file}; shift\nwhile [ $# -gt 0 ]; do echo $1 $2 $3; shift 3; done | cat > $map\n"
-        );
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.to_str().unwrap().to_string()
+        engine.script(
+            name,
+            &format!(
+                "#!/bin/sh\nmap=/proc/$1/{file}; shift\nwhile [ $# -gt 0 ]; do echo $1 $2 $3; shift 3; done | cat > $map\n"
+            ),
+        )
     };
     let (newuidmap, newgidmap) = (helper("newuidmap", "uid_map"), helper("newgidmap", "gid_map"));
     let ranges = vec![
@@ -706,7 +709,7 @@ fn rootless_with_ranges() {
     }));
     assert_eq!(failure.step, Step::SetIds);
 
-    fs::write(&newgidmap, "#!/bin/sh\necho it is not allowed >&2; exit 1\n").unwrap();
+    let newgidmap = engine.script("refusing", "#!/bin/sh\necho it is not allowed >&2; exit 1\n");
     let failure =
         engine.fails(with(shell("true"), |o| o.userns = namespace(newuidmap.clone(), newgidmap.clone())));
     assert_eq!(

@@ -175,7 +175,7 @@ fn security_options(options: &[String]) -> Result<SecurityOptions> {
     Ok(read)
 }
 
-fn host_name(field: &str, name: &str, max: usize) -> Result<()> {
+pub(super) fn host_name(field: &str, name: &str, max: usize) -> Result<()> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63

@@ -246,6 +246,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             architecture: row.get(4)?,
             os: row.get(5)?,
             labels: from_json(&row.get::<_, String>(6)?)?,
+            warnings: Vec::new(),
         });
     }
     Ok(summaries)

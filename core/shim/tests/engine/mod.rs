@@ -181,6 +181,15 @@ impl Engine {
         self.dir.path().join(name)
     }
 
+    /// Makes a program of a script and returns its path. Another process writes it: a file that this one has open for writing could be
+    /// inherited by what another test starts at that moment, and nobody could execute it meanwhile.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        let path = self.path(name).to_str().unwrap().to_string();
+        let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;
+        assert!(Command::new("sh").args(["-c", write, "sh", &path, text]).status().unwrap().success());
+        path
+    }
+
     /// A path of the image.
     pub fn image(&self, name: &str) -> PathBuf {
         self.path("layers/1").join(name)
