@@ -10,7 +10,8 @@ use coble_protocol::{
     Started,
 };
 
-use super::live::{Lock, RunDir};
+use super::live::RunDir;
+use super::take::Taken;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
     create, report, validate,
@@ -24,7 +25,7 @@ use crate::isolation::{capabilities, defaults, files};
 use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{ContainerRow, containers};
+use crate::state::{ContainerRow, Locked, containers};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -48,12 +49,26 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let doing = || format!("starting container \"{}\"", self.name());
         let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
-        let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name()))
-                .with_object(self.name())
-        })?;
+        let patience = Deadline::after(Some(super::take::PATIENCE));
+        let lock = match super::take::take(inner, self.id(), self.name(), &run_dir, patience, cancel)
+            .context(doing)?
+        {
+            Taken::Lock(lock) => lock,
+            Taken::Running(_) => {
+                let why = format!("container \"{}\" is running", self.name());
+                return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
+            }
+            Taken::Gone => return Err(super::list::not_found(self.name())).context(doing),
+        };
         // Read under the lock: nobody else changes it now.
-        let mut row = self.row(inner)?;
+        let mut row = match self.row(inner) {
+            Ok(row) if !super::remove::is_doomed(inner, self.id()) => row,
+            // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+            result => {
+                super::remove::locked(inner, self.id(), run_dir, lock).context(doing)?;
+                return result.and(Err(super::list::not_found(self.name()))).context(doing);
+            }
+        };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
             super::wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
@@ -73,7 +88,7 @@ pub(super) fn start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: Lock,
+    lock: Locked,
     stdio: Stdio,
     once: bool,
     cancel: &CancelToken,
@@ -107,7 +122,7 @@ fn try_start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: &Lock,
+    lock: &Locked,
     stdio: Stdio,
     once: bool,
     cancel: &CancelToken,

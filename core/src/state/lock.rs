@@ -1,7 +1,7 @@
 //! Locks on files and directories (`flock`), which go when their last holder dies.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,13 +13,24 @@ use crate::error::{Call, Error, Result};
 
 /// A lock that is held as long as the value lives. If the process is killed, it goes with the last copy of the descriptor.
 #[derive(Debug)]
-pub(crate) struct Locked(OwnedFd);
+pub(crate) struct Locked {
+    file: OwnedFd,
+    ours: bool,
+}
 
 impl Drop for Locked {
     /// Closing is not enough: the lock belongs to the open file description, of which a child that the host program forked meanwhile has a copy,
     /// perhaps for as long as it lives.
     fn drop(&mut self) {
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+        if self.ours {
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
+
+impl AsFd for Locked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -27,7 +38,7 @@ impl Locked {
     /// Locks exclusively if nobody holds a lock. None if somebody does.
     pub(crate) fn try_exclusive(fd: OwnedFd, object: &Path) -> Result<Option<Locked>> {
         match retry(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(Some(Locked(fd))),
+            Ok(()) => Ok(Some(Locked { file: fd, ours: true })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(Error::syscall("flock", object, errno.raw_os_error())),
         }
@@ -35,7 +46,12 @@ impl Locked {
 
     /// The locked file or directory.
     pub(crate) fn fd(&self) -> &OwnedFd {
-        &self.0
+        &self.file
+    }
+
+    /// Leaves the lock to whoever else has the same open file description.
+    pub(crate) fn hand_over(mut self) {
+        self.ours = false;
     }
 }
 
@@ -71,7 +87,7 @@ impl Gate {
         let mut pause = Pause::default();
         loop {
             match retry(|| rustix::fs::flock(&file, operation)) {
-                Ok(()) => return Ok(Locked(file)),
+                Ok(()) => return Ok(Locked { file, ours: true }),
                 Err(Errno::WOULDBLOCK) => pause.wait(cancel)?,
                 Err(errno) => return Err(Error::syscall("flock", &self.path, errno.raw_os_error())),
             }
