@@ -10,8 +10,7 @@ use super::{Container, ContainerSpec, Containers, Lifetime, State, command, name
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
-use crate::log::now_nanos;
-use crate::state::{ContainerRow, Locked, containers};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
 pub(super) struct Made {

@@ -25,7 +25,7 @@ use crate::isolation::{capabilities, defaults, files};
 use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{ContainerRow, Locked, containers};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -105,7 +105,7 @@ pub(super) fn start(
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
             row.error = Some(error.to_string());
-            row.finished_at = Some(log::now_nanos());
+            row.finished_at = Some(now_nanos());
             row.pid = None;
             // The first error is the one that matters.
             let _ = containers::update(&inner.store.db, row);
@@ -208,7 +208,7 @@ fn try_start(
     ];
     timings.extend(report::phases(&started.timings, running - launched));
     row.state = State::Running.name().to_owned();
-    row.started_at = Some(log::now_nanos());
+    row.started_at = Some(now_nanos());
     row.finished_at = None;
     row.exit_code = None;
     row.error = None;

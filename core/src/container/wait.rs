@@ -10,9 +10,8 @@ use super::{Container, State};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::now_nanos;
 use crate::process::Deadline;
-use crate::state::{ContainerRow, containers};
+use crate::state::{ContainerRow, containers, now_nanos};
 
 /// The exit code of a container whose monitor was killed: its program was killed by the kernel with it.
 const KILLED: i32 = 137;

@@ -17,7 +17,7 @@ pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::Session;
 pub(crate) use sweep::sweep;
-pub(crate) use time::{parse_rfc3339, rfc3339};
+pub(crate) use time::{from_nanos, now_nanos, parse_rfc3339, rfc3339};
 pub(crate) use verify::verify;
 
 use std::os::fd::OwnedFd;
