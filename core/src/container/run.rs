@@ -58,6 +58,7 @@ pub(crate) fn run(
             lock,
             Stdio { stdin, stdout, stderr },
             true,
+            deadline,
             cancel,
         )?;
         Ok((collector, running))

@@ -75,7 +75,7 @@ impl Container {
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, false, cancel).context(doing)?;
+        start(inner, &mut row, &image, &run_dir, lock, stdio, false, Deadline::never(), cancel).context(doing)?;
         Ok(())
     }
 }
@@ -91,9 +91,10 @@ pub(super) fn start(
     lock: Locked,
     stdio: Stdio,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, once, cancel) {
+    match try_start(inner, row, image, run_dir, &lock, stdio, once, deadline, cancel) {
         Ok(running) => {
             // From here on the monitor alone holds the lock.
             lock.hand_over();
@@ -125,6 +126,7 @@ fn try_start(
     lock: &Locked,
     stdio: Stdio,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
     let begin = Instant::now();
@@ -196,7 +198,7 @@ fn try_start(
     control.send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice()).map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;
-    let (started, monitor, init) = hear_start(&control, cancel)?;
+    let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
@@ -226,10 +228,16 @@ fn try_start(
 }
 
 /// Waits for the monitor's word that the program runs.
-fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, OwnedFd, OwnedFd)> {
+fn hear_start(
+    control: &Connection,
+    deadline: Deadline,
+    cancel: &CancelToken,
+) -> Result<(Started, OwnedFd, OwnedFd)> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
-    // Cancelled or not, dropping the connection makes a monitor that has not started its program end.
-    process::readable(control, Deadline::never(), cancel, "the monitor's report")?;
+    if let Err(error) = process::readable(control, deadline, cancel, "the program was not started") {
+        call_off(control);
+        return Err(error);
+    }
     match control.recv::<Report>() {
         Ok(Some((Report::Started(started), mut fds))) => {
             let mut take =
@@ -241,6 +249,25 @@ fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, Ow
         Ok(Some(_)) => Err(lost("the monitor sent an unexpected report".into())),
         Ok(None) => Err(lost("the monitor ended before the program ran".into())),
         Err(error) => Err(lost(format!("the monitor's report: {error}"))),
+    }
+}
+
+/// Makes a monitor that has not told of its program end, and waits until it has, since it has the lock too.
+fn call_off(control: &Connection) {
+    let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Write);
+    let deadline = Deadline::after(Some(ENDING));
+    while process::readable(control, deadline, &CancelToken::never(), "its end").is_ok() {
+        match control.recv::<Report>() {
+            // Too late for it to notice.
+            Ok(Some((Report::Started(_), mut fds))) => {
+                if let Ok(monitor) = fds.take_nth(0) {
+                    let _ = process::send_signal(&monitor, super::Signal::KILL, "monitor");
+                    let _ = process::readable(&monitor, deadline, &CancelToken::never(), "its end");
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 
