@@ -171,3 +171,28 @@ def test_a_removal_on_a_full_disk_that_is_cut_short(small: Store, assets: Assets
             marked[1].start()
         assert engine.verify() == [] and engine.containers.list(all=True) == []
     assert small.litter() == []
+
+
+def test_removing_from_a_store_without_a_byte(small: Store, assets: Assets) -> None:
+    """Images and small containers, while something else has taken all the space."""
+    with small.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        engine.images.tag("box", "other:1")
+        for _ in range(3):
+            container = engine.containers.create("box", ["true"], lifetime="detached")
+            filler = fill(small.data_root.parent, 0)
+            assert free(small.data_root) < 4096
+            container.remove()
+            engine.images.remove("other:1")
+            filler.unlink()
+            engine.images.tag("box", "other:1")
+            assert engine.verify() == [] and small.litter() == []
+        filler = fill(small.data_root.parent, 0)
+        engine.images.remove("box", force=True)
+        engine.images.remove("other:1", force=True)
+        assert free(small.data_root) > 500_000, "the layer has gone"
+        filler.unlink()
+        assert engine.images.list() == [] and engine.verify() == []
+        engine.images.import_rootfs(assets.busybox, "box")
+        assert (small.data_root / "reserve").stat().st_blocks * 512 >= 1 << 20
+    assert small.litter() == []

@@ -75,6 +75,7 @@ pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Resu
         auto_remove: spec.auto_remove,
         ..ContainerRow::default()
     };
+    inner.store.keep_reserve();
     // From here on there is something to be removed if it fails.
     let (run_dir, lock) = {
         let _gate = inner.store.gate_shared()?;

@@ -65,7 +65,7 @@ pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Locked) -> 
             for name in names_in(&directory)? {
                 remove_tree(inner, &directory, &name)?;
             }
-            containers::delete(&inner.store.db, id)?;
+            inner.store.freeing(|| containers::delete(&inner.store.db, id))?;
         }
         result => {
             result?;

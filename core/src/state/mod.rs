@@ -6,6 +6,7 @@ pub(crate) mod containers;
 mod db;
 pub(crate) mod images;
 mod lock;
+mod reserve;
 mod schema;
 mod session;
 mod sweep;
