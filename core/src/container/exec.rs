@@ -9,9 +9,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Connection, ProtocolError, Request, Response};
 
+use super::monitor::{Monitor, stopped};
 use super::run::outcome;
 use super::start::{process_of, stream};
-use super::monitor::{Monitor, stopped};
 use super::{
     Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate,
 };

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::process::{self, Deadline};
 
 /// How long a monitor may take to answer. It answers at once, unless somebody has stopped it or the host is out of memory.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A connection to a monitor.
 #[derive(Debug)]

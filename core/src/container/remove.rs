@@ -41,12 +41,10 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
         match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
             Taken::Lock(lock) => return locked(inner, id, run_dir, lock),
             Taken::Gone => return Ok(()),
-            Taken::Running(monitor) if force => {
-                match monitor.signal(Signal::KILL) {
-                    Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
-                    _ => monitor.gone(deadline)?,
-                }
-            }
+            Taken::Running(monitor) if force => match monitor.signal(Signal::KILL) {
+                Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
+                _ => monitor.gone(deadline)?,
+            },
             Taken::Running(_) => {
                 return Err(Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is running"))
                     .with_object(name)
@@ -80,7 +78,9 @@ pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Locked) -> 
 
 /// Whether the removal of a container has begun and was cut short before its row went.
 pub(crate) fn is_doomed(inner: &Inner, id: &str) -> bool {
-    create::directory(inner, id).symlink_metadata().is_ok_and(|found| found.mode() & DOOMED.as_raw_mode() != 0)
+    create::directory(inner, id)
+        .symlink_metadata()
+        .is_ok_and(|found| found.mode() & DOOMED.as_raw_mode() != 0)
 }
 
 /// Removes the files of a container that has no row.

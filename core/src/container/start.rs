@@ -75,7 +75,8 @@ impl Container {
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, false, Deadline::never(), cancel).context(doing)?;
+        start(inner, &mut row, &image, &run_dir, lock, stdio, false, Deadline::never(), cancel)
+            .context(doing)?;
         Ok(())
     }
 }

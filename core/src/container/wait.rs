@@ -54,12 +54,7 @@ impl Container {
 }
 
 /// Waits until the monitor says how the program ended; None if it is gone.
-fn wait_on(
-    monitor: &Monitor,
-    deadline: Deadline,
-    cancel: &CancelToken,
-    name: &str,
-) -> Result<Option<i32>> {
+fn wait_on(monitor: &Monitor, deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<Option<i32>> {
     match monitor.ask(&Request::Wait, &[], deadline, cancel, &format!("\"{name}\" is still running")) {
         Ok(Some((Response::Exited(exit), _))) => Ok(Some(exit.code)),
         Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) => Err(error),
@@ -107,7 +102,8 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
         Ok(true) => {}
         // Somebody else noticed it first, and it may have been started again since.
         Ok(false) => {
-            return containers::get(&inner.store.db, &row.id)?.ok_or_else(|| super::list::not_found(&row.name));
+            return containers::get(&inner.store.db, &row.id)?
+                .ok_or_else(|| super::list::not_found(&row.name));
         }
         // It has ended all the same, and the next one who looks finds the same.
         Err(error) if error.kind() == ErrorKind::StorageFull => {}

@@ -40,15 +40,8 @@ impl LogStream {
             Err(error) if error.kind() == IoKind::NotFound => None,
             Err(error) => return Err(Error::io("open", &path, &error)),
         };
-        let mut stream = LogStream {
-            path,
-            file,
-            options,
-            container,
-            backlog: None,
-            watch: None,
-            complete: false,
-        };
+        let mut stream =
+            LogStream { path, file, options, container, backlog: None, watch: None, complete: false };
         if stream.options.follow {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
                 .call("inotify_init1", directory)?;
