@@ -5,20 +5,19 @@ use std::path::PathBuf;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::live::{Lock, RunDir};
+use super::live::RunDir;
 use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
-use crate::log::now_nanos;
-use crate::state::{ContainerRow, containers};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
 pub(super) struct Made {
     pub(super) row: ContainerRow,
     pub(super) image: ResolvedImage,
     pub(super) run_dir: RunDir,
-    pub(super) lock: Lock,
+    pub(super) lock: Locked,
 }
 
 impl Containers<'_> {
@@ -35,9 +34,9 @@ pub(crate) fn directory(inner: &Inner, id: &str) -> PathBuf {
     inner.store.paths.data.join("containers").join(id)
 }
 
-/// Whether the container's directory is there.
+/// Whether the directory of a container with a row is as it should be.
 pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
-    directory(inner, id).join("upper").is_dir()
+    directory(inner, id).join("upper").is_dir() || super::remove::is_doomed(inner, id)
 }
 
 /// A container that can be made, as far as can be told without making anything.
@@ -73,14 +72,6 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         Lifetime::Session => Some(inner.session()?),
         Lifetime::Detached => None,
     };
-    let (run_dir, lock) = {
-        let _gate = inner.store.gate_shared()?;
-        let run_dir = RunDir::make(&inner.run_root, &id).context(doing)?;
-        let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::Internal, format!("the new container \"{id}\" is locked by somebody else"))
-        })?;
-        (run_dir, lock)
-    };
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| {
             Error::new(ErrorKind::Internal, format!("writing a container's options: {error}"))
@@ -98,6 +89,16 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         session,
         auto_remove: spec.auto_remove,
         ..ContainerRow::default()
+    };
+    inner.store.keep_reserve();
+    // From here on there is something to be removed if it fails.
+    let (run_dir, lock) = {
+        let _gate = inner.store.gate_shared()?;
+        let run_dir = RunDir::make(&inner.run_root, &id).context(doing)?;
+        let lock = run_dir.try_lock()?.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the new container \"{id}\" is locked by somebody else"))
+        })?;
+        (run_dir, lock)
     };
     let made = make_directory(inner, &id).and_then(|()| insert(inner, &mut row, spec.name.as_deref()));
     match made.context(doing) {

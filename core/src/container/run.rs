@@ -51,7 +51,8 @@ pub(crate) fn run(
             let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
             let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
             let stdio = Stdio { stdin, stdout, stderr };
-            let running = start(inner, &mut row, &image, &run_dir, lock, stdio, launching, true, cancel)?;
+            let running =
+                start(inner, &mut row, &image, &run_dir, lock, stdio, launching, true, deadline, cancel)?;
             Ok((collector, running))
         })();
         Ok::<_, Error>((row, run_dir, created, started))

@@ -11,7 +11,8 @@ use coble_protocol::{
     Report, Rootfs, Started,
 };
 
-use super::live::{Lock, RunDir};
+use super::live::RunDir;
+use super::take::Taken;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
     create, report, validate,
@@ -25,7 +26,7 @@ use crate::isolation::{capabilities, defaults, files};
 use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{BASE, ContainerRow, containers};
+use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
 use crate::sys;
 
 /// How long a killed monitor may take to end.
@@ -43,7 +44,7 @@ pub(super) struct Running {
     pub(super) warnings: Vec<Warning>,
     pub(super) timings: Vec<(String, Duration)>,
     /// Of a container that runs once: its lock, which the monitor has too.
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<Locked>,
 }
 
 /// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
@@ -106,12 +107,26 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let doing = || format!("starting container \"{}\"", self.name());
         let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
-        let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name()))
-                .with_object(self.name())
-        })?;
+        let patience = Deadline::after(Some(super::take::PATIENCE));
+        let lock = match super::take::take(inner, self.id(), self.name(), &run_dir, patience, cancel)
+            .context(doing)?
+        {
+            Taken::Lock(lock) => lock,
+            Taken::Running(_) => {
+                let why = format!("container \"{}\" is running", self.name());
+                return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
+            }
+            Taken::Gone => return Err(super::list::not_found(self.name())).context(doing),
+        };
         // Read under the lock: nobody else changes it now.
-        let mut row = self.row(inner)?;
+        let mut row = match self.row(inner) {
+            Ok(row) if !super::remove::is_doomed(inner, self.id()) => row,
+            // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+            result => {
+                super::remove::locked(inner, self.id(), run_dir, lock, || {}).context(doing)?;
+                return result.and(Err(super::list::not_found(self.name()))).context(doing);
+            }
+        };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
             super::wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
@@ -119,7 +134,9 @@ impl Container {
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
         launching(inner, row.spec()?.network, |launching| {
-            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, cancel).context(doing)
+            let never = Deadline::never();
+            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, never, cancel)
+                .context(doing)
         })?;
         Ok(())
     }
@@ -133,13 +150,14 @@ pub(super) fn start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: Lock,
+    lock: Locked,
     stdio: Stdio,
     launching: Launching<'_>,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, launching, once, cancel) {
+    match try_start(inner, row, image, run_dir, &lock, stdio, launching, once, deadline, cancel) {
         Ok(mut running) => {
             if once {
                 running.lock = Some(lock);
@@ -155,7 +173,7 @@ pub(super) fn start(
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
             row.error = Some(error.to_string());
-            row.finished_at = Some(log::now_nanos());
+            row.finished_at = Some(now_nanos());
             row.pid = None;
             // The first error is the one that matters.
             let _ = containers::update(&inner.store.db, row);
@@ -172,10 +190,11 @@ fn try_start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: &Lock,
+    lock: &Locked,
     stdio: Stdio,
     launching: Launching<'_>,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
     let begin = Instant::now();
@@ -242,7 +261,7 @@ fn try_start(
     let launched = begin.elapsed();
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
-    let (started, monitor, init) = hear_start(&control, cancel)?;
+    let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
     sent.map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;
@@ -257,7 +276,7 @@ fn try_start(
     ];
     timings.extend(report::phases(&started.timings, running - launched));
     row.state = State::Running.name().to_owned();
-    row.started_at = Some(log::now_nanos());
+    row.started_at = Some(now_nanos());
     row.finished_at = None;
     row.exit_code = None;
     row.error = None;
@@ -279,10 +298,15 @@ fn try_start(
     Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
 }
 
-/// Waits for the monitor's word that the program runs. When this fails, dropping the connection makes a monitor that has not started its program end.
-fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, OwnedFd, OwnedFd)> {
+/// Waits for the monitor's word that the program runs.
+fn hear_start(
+    control: &Connection,
+    deadline: Deadline,
+    cancel: &CancelToken,
+) -> Result<(Started, OwnedFd, OwnedFd)> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
-    match process::report(control, Deadline::never(), cancel, "the monitor's report")? {
+    let report = process::report(control, deadline, cancel, "the program was not started");
+    match report.inspect_err(|_| call_off(control))? {
         (Report::Started(started), mut fds) => {
             let mut take =
                 |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
@@ -290,6 +314,25 @@ fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, Ow
             Ok((*started, monitor, init))
         }
         _ => Err(lost("the monitor sent an unexpected report".into())),
+    }
+}
+
+/// Makes a monitor that has not told of its program end, and waits until it has, since it has the lock too.
+fn call_off(control: &Connection) {
+    let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Write);
+    let deadline = Deadline::after(Some(ENDING));
+    while process::readable(control, deadline, &CancelToken::never(), "its end").is_ok() {
+        match control.recv::<Report>() {
+            // Too late for it to notice.
+            Ok(Some((Report::Started(_), mut fds))) => {
+                if let Ok(monitor) = fds.take_nth(0) {
+                    let _ = process::send_signal(&monitor, super::Signal::KILL, "monitor");
+                    let _ = process::readable(&monitor, deadline, &CancelToken::never(), "its end");
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 

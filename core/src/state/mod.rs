@@ -7,6 +7,7 @@ pub(crate) mod containers;
 mod db;
 pub(crate) mod images;
 mod lock;
+mod reserve;
 mod schema;
 mod session;
 mod sweep;
@@ -19,7 +20,7 @@ pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::Session;
 pub(crate) use sweep::sweep;
-pub(crate) use time::{parse_rfc3339, rfc3339};
+pub(crate) use time::{from_nanos, now_nanos, parse_rfc3339, rfc3339};
 pub(crate) use verify::verify;
 
 use std::os::fd::OwnedFd;

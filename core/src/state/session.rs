@@ -36,11 +36,30 @@ impl Session {
         cancel: &CancelToken,
         work: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
+        store.keep_reserve();
+        Session::run_now(store, worker, cancel, work)
+    }
+
+    fn run_now<T>(
+        store: &Store,
+        worker: &dyn Worker,
+        cancel: &CancelToken,
+        work: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
         let session = Session::begin(store, cancel)?;
         let result = work(&session);
         // What cannot be cleaned now is found by the next sweep; the work's own result is not touched by it.
         let _ = sweep::finish(store, worker, session);
         result
+    }
+
+    /// As [`Session::run`], for work that frees space: on a full disk it is done with the space that is kept for that.
+    pub(crate) fn run_freeing<T>(
+        store: &Store,
+        worker: &dyn Worker,
+        work: impl Fn(&Session) -> Result<T>,
+    ) -> Result<T> {
+        store.freeing(|| Session::run_now(store, worker, &CancelToken::never(), &work))
     }
 
     fn begin(store: &Store, cancel: &CancelToken) -> Result<Session> {
