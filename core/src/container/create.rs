@@ -24,7 +24,7 @@ impl Containers<'_> {
     /// Makes a container. It does not run yet.
     pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let made = make(inner, spec, State::Created)?;
+        let made = make(inner, plan(inner, spec)?, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
 }
@@ -39,9 +39,15 @@ pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
     directory(inner, id).join("upper").is_dir() || super::remove::is_doomed(inner, id)
 }
 
-/// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
-/// holder of the lock is litter.
-pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Result<Made> {
+/// A container that can be made, as far as can be told without making anything.
+pub(super) struct Planned {
+    pub(super) spec: ContainerSpec,
+    pub(super) image: ResolvedImage,
+    argv: Vec<String>,
+}
+
+/// Checks the options and resolves the image.
+pub(super) fn plan(inner: &Inner, mut spec: ContainerSpec) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
@@ -52,6 +58,15 @@ pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Resu
     spec.labels.extend(labels);
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
+    Ok(Planned { spec, image, argv })
+}
+
+/// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
+/// holder of the lock is litter.
+pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made> {
+    let Planned { spec, image, argv } = planned;
+    let named = spec.image.clone();
+    let doing = || format!("creating a container of \"{named}\"");
     let id = names::id()?;
     let session = match spec.lifetime {
         Lifetime::Session => Some(inner.session()?),

@@ -39,7 +39,7 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     loop {
         let run_dir = RunDir::make(&inner.run_root, id)?;
         match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
-            Taken::Lock(lock) => return locked(inner, id, run_dir, lock),
+            Taken::Lock(lock) => return locked(inner, id, run_dir, lock, || {}),
             Taken::Gone => return Ok(()),
             Taken::Running(monitor) if force => match monitor.signal(Signal::KILL) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
@@ -54,8 +54,25 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     }
 }
 
-/// Removes a container whose lock the caller holds.
-pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Locked) -> Result<()> {
+/// Removes a container whose lock the caller holds. `settle` waits for whoever may still use the run directory.
+pub(crate) fn locked(
+    inner: &Inner,
+    id: &str,
+    run_dir: RunDir,
+    lock: Locked,
+    settle: impl FnOnce(),
+) -> Result<()> {
+    // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
+    let removed = delete(inner, id).and_then(|()| {
+        let cgroups = inner.cgroups.remove(id);
+        files(inner, id).and(cgroups)
+    });
+    settle();
+    removed.and_then(|()| run_dir.remove(&lock))
+}
+
+/// Deletes the row.
+fn delete(inner: &Inner, id: &str) -> Result<()> {
     match containers::delete(&inner.store.db, id) {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let directory = create::directory(inner, id);
@@ -63,17 +80,10 @@ pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Locked) -> 
             for name in names_in(&directory)? {
                 remove_tree(inner, &directory, &name)?;
             }
-            inner.store.freeing(|| containers::delete(&inner.store.db, id))?;
+            inner.store.freeing(|| containers::delete(&inner.store.db, id)).map(drop)
         }
-        result => {
-            result?;
-        }
+        result => result.map(drop),
     }
-    // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
-    let removed = files(inner, id);
-    inner.cgroups.remove(id)?;
-    removed?;
-    run_dir.remove(&lock)
 }
 
 /// Whether the removal of a container has begun and was cut short before its row went.

@@ -61,12 +61,12 @@ fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
     let Some((run_dir, lock)) = lock(inner, id, deadline)? else { return Ok(()) };
     // Under the lock: whoever made, started or removed it is done or dead.
     let Some(row) = containers::get(&inner.store.db, id)? else {
-        return remove::locked(inner, id, run_dir, lock);
+        return remove::locked(inner, id, run_dir, lock, || {});
     };
     let row = if row.state()? == State::Running { settled(inner, row, &run_dir)? } else { row };
     let over = row.auto_remove && row.state()? == State::Exited;
     if over || is_abandoned(inner, &row) || remove::is_doomed(inner, id) {
-        return remove::locked(inner, id, run_dir, lock);
+        return remove::locked(inner, id, run_dir, lock, || {});
     }
     inner.cgroups.remove(id)
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Launch, Limits, Report};
 
-use super::{Deadline, error_of, readable};
+use super::{Deadline, report};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -42,18 +42,11 @@ impl Worker for Inner {
 }
 
 fn job(inner: &Inner, work: ArchiveWork, fds: &FdList<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
-    let lost = |why: String| Error::new(ErrorKind::MonitorLost, format!("the archive worker: {why}"));
-    let control = inner.shim()?.start(cancel)?;
     let job = ArchiveJob { userns: inner.userns.clone(), work };
-    control.send(&Launch::Archive(Box::new(job)), fds.as_slice()).map_err(|error| lost(error.to_string()))?;
-    // When this returns early the connection is dropped, which ends the worker.
-    readable(&control, Deadline::never(), cancel, "the archive worker")?;
-    match control.recv::<Report>() {
-        Ok(Some((Report::Done(done), _))) => Ok(*done),
-        Ok(Some((Report::Failed(failure), _))) => Err(error_of(&failure)),
-        Ok(Some(_)) => Err(lost("an unexpected report".into())),
-        Ok(None) => Err(lost("it ended without a report".into())),
-        Err(error) => Err(lost(error.to_string())),
+    let control = inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
+    match report(&control, Deadline::never(), cancel, "the archive worker")? {
+        (Report::Done(done), _) => Ok(*done),
+        _ => Err(Error::new(ErrorKind::MonitorLost, "the archive worker: an unexpected report")),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Order of locks, always: a session (see [`session`]), the gate, the database. Nobody takes the gate inside a transaction.
 
+mod base;
 pub(crate) mod containers;
 mod db;
 pub(crate) mod images;
@@ -13,6 +14,7 @@ mod sweep;
 mod time;
 mod verify;
 
+pub(crate) use base::BASE;
 pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
@@ -95,6 +97,7 @@ impl Store {
         };
         let content = Content::open(&data, &paths.content())?;
         let layers = open_dir(&data, "layers", &paths.data)?;
+        base::make(&data, &paths.data)?;
         Ok(Store { paths, db, content, idmap, data, layers, gate })
     }
 
@@ -234,7 +237,9 @@ pub(crate) mod tests {
             let metadata = entry.path().symlink_metadata().unwrap();
             let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(metadata.mode() & 0o7777, wanted, "{}", entry.path().display());
-            if metadata.is_dir() && path.file_name().is_none_or(|name| name != "layers") {
+            // What is below these is for containers.
+            let ours = path.file_name().is_none_or(|name| name != "layers") && entry.file_name() != "base";
+            if metadata.is_dir() && ours {
                 assert_private(&entry.path());
             }
         }
