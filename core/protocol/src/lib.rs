@@ -321,6 +321,8 @@ impl LogFrame {
 /// The program runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
+    /// When the program was started, nanoseconds since the epoch: when its process was ready to execute it.
+    pub started_at: u64,
     /// What the program's process really got, read back in that process right before it became the program.
     pub isolation: Isolation,
     /// When the steps were over, nanoseconds of `CLOCK_MONOTONIC`.
@@ -388,8 +390,6 @@ pub struct StateRecord {
     pub version: u32,
     /// The container's id.
     pub id: String,
-    /// When the program was started, nanoseconds since the epoch.
-    pub started_at: u64,
     /// What it got.
     pub started: Started,
     /// How it ended; None while it runs.

@@ -25,7 +25,7 @@ fn a_program_runs_and_its_end_is_told() {
     assert!(done.started.timings.is_sorted_by_key(|(_, time)| *time));
     let state = engine.state();
     assert_eq!(state.started, done.started);
-    assert!(state.started_at <= done.exit.finished_at);
+    assert!(state.started.started_at <= done.exit.finished_at);
 
     let again = engine.run(shell("kill -9 $$"));
     assert_eq!((again.exit.code, again.exit.signal), (0, None), "process 1 is safe from itself");

@@ -276,7 +276,7 @@ fn try_start(
     ];
     timings.extend(report::phases(&started.timings, running - launched));
     row.state = State::Running.name().to_owned();
-    row.started_at = Some(now_nanos());
+    row.started_at = Some(started.started_at);
     row.finished_at = None;
     row.exit_code = None;
     row.error = None;

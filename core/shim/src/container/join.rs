@@ -7,7 +7,7 @@ use coble_protocol::{Connection, Failure, Isolation, ProcessSpec, Started, Step}
 use rustix::fs::Mode;
 use rustix::thread::ThreadNameSpaceType;
 
-use super::{Status, give_up, join_cgroups, seal};
+use super::{Status, give_up, join_cgroups, seal, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::program::Program;
@@ -73,7 +73,12 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;
     let mut warnings = Vec::new();
     prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
-        let started = Started { isolation, timings: Vec::new(), warnings: std::mem::take(warnings) };
+        let started = Started {
+            started_at: wall_clock(),
+            isolation,
+            timings: Vec::new(),
+            warnings: std::mem::take(warnings),
+        };
         channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
     })
 }

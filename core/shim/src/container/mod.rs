@@ -106,9 +106,16 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     };
     prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
         timings.push(now(Step::Ready));
-        let started = Started { isolation, timings, warnings: std::mem::take(warnings) };
+        let started =
+            Started { started_at: wall_clock(), isolation, timings, warnings: std::mem::take(warnings) };
         channel.send(&Status::Ready(Box::new(started)), &[proc.as_fd()]).during(Step::Protocol, "monitor")
     })
+}
+
+/// Nanoseconds since the epoch.
+pub(crate) fn wall_clock() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// The time of a step.

@@ -8,7 +8,7 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSlice};
 use rustix::pipe::PipeFlags;
 
-use super::state::wall_clock;
+use crate::container::wall_clock;
 use crate::failure::{During, explained};
 
 /// Both streams and the file that they go to.

@@ -221,8 +221,7 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
         timings.append(&mut started.timings);
         timings.push(container::now(Step::Exec));
         started.timings = timings;
-        let started_at = state::wall_clock();
-        let record = StateRecord { version: VERSION, id: spec.id.clone(), started_at, started, exit: None };
+        let record = StateRecord { version: VERSION, id: spec.id.clone(), started, exit: None };
         state::write(&run_dir, coble_protocol::STATE_FILE, &record)?;
         let one = Pid::from_raw(1).ok_or(Failure::rule(Step::Internal, "pid", "not process 1"))?;
         let own = rustix::process::pidfd_open(one, PidfdFlags::empty()).during(Step::Internal, "pidfd")?;

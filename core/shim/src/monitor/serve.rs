@@ -14,7 +14,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use super::log::Log;
 use super::state::{self, Socket};
-use crate::container::{Status, join};
+use crate::container::{Status, join, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::sys;
@@ -458,5 +458,5 @@ fn ended(pidfd: BorrowedFd<'_>) -> Option<Exit> {
         (None, Some(signal)) => 128 + signal,
         (None, None) => return None,
     };
-    Some(Exit { code, signal, finished_at: state::wall_clock(), core_dumped: status.dumped() })
+    Some(Exit { code, signal, finished_at: wall_clock(), core_dumped: status.dumped() })
 }

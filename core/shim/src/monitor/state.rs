@@ -81,9 +81,3 @@ pub(crate) fn clear_work(container: BorrowedFd<'_>) {
         let _ = rustix::fs::unlinkat(container, name, flags);
     }
 }
-
-/// Nanoseconds since the epoch.
-pub(crate) fn wall_clock() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
