@@ -571,6 +571,7 @@ fn a_container_that_runs_once_leaves_its_lock_to_the_engine_and_no_record() {
     assert!(matches!(report, Report::Exited(Exit { code: 3, signal: None, .. })));
     gone(&running.monitor);
     assert!(!engine.path("run").join(EXIT_FILE).exists() && !engine.path("run/ctl").exists());
+    assert!(!engine.path("container/work").exists() && engine.path("container/upper").exists());
 }
 
 #[test]

@@ -73,7 +73,8 @@ pub(crate) fn write(run_dir: &OwnedFd, name: &str, record: &StateRecord) -> Resu
 /// away a directory is slow on some file systems. Whatever is in the way is left to the engine. No program of the container could reach these names.
 pub(crate) fn clear_work(container: BorrowedFd<'_>) {
     for (name, flags) in [
-        ("work/work/incompat/volatile", AtFlags::empty()),
+        ("work/work/incompat/volatile/dirty", AtFlags::empty()),
+        ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
         ("work/work/incompat", AtFlags::REMOVEDIR),
         ("work/work", AtFlags::REMOVEDIR),
         ("work", AtFlags::REMOVEDIR),
