@@ -89,7 +89,7 @@ fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
         ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
     });
     drop(fds);
-    super::run(work, &mut received)
+    super::change(work, &mut received)
 }
 
 fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
@@ -99,7 +99,7 @@ fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
         names: ["tree", "missing", "file"].map(String::from).to_vec(),
     });
     drop(fds);
-    super::run(work, &mut received)
+    super::change(work, &mut received)
 }
 
 /// Tries everything that a worker taken over by an archive would like to do.
