@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
-use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Launch, Limits, Report};
+use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Fds, Launch, Limits, Report};
 
 use super::{Deadline, error_of, readable};
 use crate::cancel::CancelToken;
@@ -42,18 +42,39 @@ impl Worker for Inner {
 }
 
 fn job(inner: &Inner, work: ArchiveWork, fds: &FdList<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
-    let lost = |why: String| Error::new(ErrorKind::MonitorLost, format!("the archive worker: {why}"));
+    sent(exchange(inner, work, fds, cancel)?)
+}
+
+/// The error of a worker that did not do its part.
+pub(super) fn lost(why: String) -> Error {
+    Error::new(ErrorKind::MonitorLost, format!("the archive worker: {why}"))
+}
+
+/// Starts a worker with its work and waits for its report.
+pub(super) fn exchange(
+    inner: &Inner,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<(Report, Fds)> {
     let control = inner.shim()?.start(cancel)?;
     let job = ArchiveJob { userns: inner.userns.clone(), work };
     control.send(&Launch::Archive(Box::new(job)), fds.as_slice()).map_err(|error| lost(error.to_string()))?;
     // When this returns early the connection is dropped, which ends the worker.
     readable(&control, Deadline::never(), cancel, "the archive worker")?;
     match control.recv::<Report>() {
-        Ok(Some((Report::Done(done), _))) => Ok(*done),
-        Ok(Some((Report::Failed(failure), _))) => Err(error_of(&failure)),
-        Ok(Some(_)) => Err(lost("an unexpected report".into())),
+        Ok(Some(report)) => Ok(report),
         Ok(None) => Err(lost("it ended without a report".into())),
         Err(error) => Err(lost(error.to_string())),
+    }
+}
+
+/// What a worker reported of work that was done.
+pub(super) fn sent((report, _): (Report, Fds)) -> Result<ArchiveDone> {
+    match report {
+        Report::Done(done) => Ok(*done),
+        Report::Failed(failure) => Err(error_of(&failure)),
+        _ => Err(lost("an unexpected report".into())),
     }
 }
 

@@ -43,6 +43,11 @@ impl Session {
         result
     }
 
+    /// Holds what is there until the lease ends: nobody takes away blobs and layers, whatever is removed. It ends with the process, too.
+    pub(crate) fn lease(store: &Store, cancel: &CancelToken) -> Result<Lease> {
+        Session::begin(store, cancel).map(Lease)
+    }
+
     fn begin(store: &Store, cancel: &CancelToken) -> Result<Session> {
         let _gate = store.gate.shared(cancel)?;
         let name = random_hex(8)?;
@@ -79,5 +84,17 @@ impl Session {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::syscall("unlink", self.path.join(name), errno.raw_os_error())),
         }
+    }
+}
+
+/// A session in which nothing is done.
+#[derive(Debug)]
+pub(crate) struct Lease(Session);
+
+impl Lease {
+    /// Ends it, and takes away what nobody needs any more.
+    pub(crate) fn end(self, store: &Store, worker: &dyn Worker) {
+        // What cannot be cleaned now is found by the next sweep.
+        let _ = sweep::finish(store, worker, self.0);
     }
 }
