@@ -22,7 +22,7 @@ use crate::strings::{c_string, text};
 
 /// A container. Deleting the handle does nothing to the container itself.
 pub struct coble_container_t {
-    container: Container,
+    pub(crate) container: Container,
     id: CString,
     name: CString,
 }

@@ -14,12 +14,14 @@
 mod boundary;
 
 mod cancel;
+mod commit;
 mod container;
 mod engine;
 mod error;
 mod exec;
 mod handle;
 mod image;
+mod image_store;
 mod import;
 mod log;
 mod options;

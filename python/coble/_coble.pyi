@@ -37,6 +37,9 @@ _Labels: TypeAlias = Mapping[str, str] | Sequence[str]
 _Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
 _Size: TypeAlias = int | str
 _Stream: TypeAlias = int | _HasFileno
+_Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
+_SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
+_Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 _Network: TypeAlias = Literal["none", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _State: TypeAlias = Literal["created", "running", "exited"]
@@ -138,6 +141,16 @@ class Engine:
     def verify(self) -> list[str]:
         """Looks for damage in the store: one line for each thing that is wrong."""
 
+    def disk_usage(self) -> DiskUsage:
+        """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
+
+    def scrub(self, *, repair: bool = False) -> Scrub:
+        """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
+
+        With `repair`, a damaged layer is unpacked again, unless a running container uses it, and a damaged layer blob is taken away, so that the next load or
+        pull of the image brings it again.
+        """
+
     def close(self) -> None:
         """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
         nothing."""
@@ -151,10 +164,11 @@ class Engine:
 class Images:
     """The images of an engine: `engine.images`."""
 
-    def load(self, source: _Path | _Stream) -> _list[Image]:
+    def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
-        `source` is a path, a file descriptor or an open file, which is read to its end.
+        `source` is a path, a file descriptor or an open file, which is read to its end. `platform` is one such as `linux/arm64/v8`, or `"all"` for every
+        one that is there; by default the host's.
 
         Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
         `StorageFullError`; then nothing of the archive is in the store.
@@ -202,8 +216,11 @@ class Images:
         Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
         """
 
-    def list(self) -> _list[Image]:
-        """All images, newest first."""
+    def list(self, *, filters: _Filters | None = None) -> _list[Image]:
+        """The images that meet all conditions, or all, newest first.
+
+        `filters` maps `dangling`, `label`, `label!`, `reference`, `before`, `since` and `until` to a value or several, as docker has them.
+        """
 
     def get(self, image: _Image) -> Image:
         """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
@@ -213,6 +230,50 @@ class Images:
 
     def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    def save(
+        self, images: _Image | Sequence[_Image], target: _Path | _Stream, *, format: _SaveFormat | None = None, platform: str | None = None
+    ) -> None:
+        """Saves images, with the names that they are called by here. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. `"oci-archive"`, the default, is a tar of
+        an OCI image layout that is a docker archive, too; its blobs are byte for byte those of the store. `"oci-dir"` is a layout as a directory, which
+        may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that. `platform`, such as
+        `linux/arm64`, chooses one of those that a name has; by default all are saved.
+
+        Raises `ImageNotFoundError`, `DigestMismatchError` if a blob is damaged, `StorageFullError`.
+        """
+
+    def diff(self, old: _Image, new: _Image) -> _list[PathChange]:
+        """What is different in one image's root file system against another's, sorted by path. Can be cancelled. Raises `ImageNotFoundError`."""
+
+    def mount(self, image: _Image) -> ImageMount:
+        """Mounts an image's root file system read-only, where only this process sees it. Can be cancelled.
+
+            with engine.images.mount("demo") as root:
+                os.listdir(root)
+
+        The mount is nowhere in the tree of the host, and goes with its descriptor, however the process ends. Links in an image may lead anywhere, and an
+        absolute one leads to the host's files. Files of users that are mapped into containers only can be read as far as their modes let others.
+
+        Raises `ImageNotFoundError`, and `UnsupportedError` if the kernel does not allow it.
+        """
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        filters: _Filters | None = None,
+        reserved_space: _Size | None = None,
+        max_used_space: _Size | None = None,
+        min_free_space: _Size | None = None,
+    ) -> Pruned:
+        """Removes images that no container uses: those without a name, or with `all` the others, too. Can be cancelled.
+
+        `filters` are those of `list`. With `max_used_space` or `min_free_space` only as many are removed as it takes for blobs and unpacked layers
+        to have no more than that, or for the file system to have that much free; those go first that were not used for longest. `reserved_space` is
+        kept in any case.
+        """
 
     def tag(self, image: _Image, reference: str) -> None:
         """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
@@ -259,6 +320,10 @@ class Image:
     @property
     def os(self) -> str:
         """Operating system, in GOOS words: `linux`."""
+
+    @property
+    def variant(self) -> str | None:
+        """Variant of the architecture, such as `v7`."""
 
     @property
     def labels(self) -> dict[str, str]:
@@ -467,6 +532,35 @@ class Container:
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    def export(self, target: _Path | _Stream) -> Exported:
+        """Writes the root file system as a tar, whether the container runs or not. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
+        that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        """
+
+    def diff(self) -> list[PathChange]:
+        """What the container changed of its image, sorted by path. Can be cancelled."""
+
+    def commit(
+        self,
+        reference: str | None = None,
+        *,
+        changes: Sequence[str] | None = None,
+        author: str | None = None,
+        message: str | None = None,
+        pause: bool = True,
+        compression: _Compression | None = None,
+    ) -> Image:
+        """Makes an image of the container: its image's layers, one more with what it changed, and its configuration. Can be cancelled.
+
+        `changes` are instructions as in a Dockerfile: `CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR`. A running container is
+        paused while its files are read, unless `pause` is off; where it cannot be paused, that raises `UnsupportedError`. The layer is
+        compressed with gzip unless `compression` says otherwise.
+
+        Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
+        """
 
     def remove(self, *, force: bool = False) -> None:
         """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
@@ -1093,6 +1187,10 @@ class ImageDetails:
         """Operating system, in GOOS words."""
 
     @property
+    def variant(self) -> str | None:
+        """Variant of the architecture, such as `v7`."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
@@ -1140,6 +1238,2957 @@ class HistoryEntry:
     @property
     def layer(self) -> str | None:
         """Diff id of the layer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageMount:
+    """An image's root file system, mounted read-only where only this process sees it. A context manager, whose value is the path."""
+
+    @property
+    def path(self) -> Path:
+        """A path to the root that this process can use until it is closed. Raises `ClosedError`."""
+
+    def fileno(self) -> int:
+        """The descriptor of the root directory, for `os.open(..., dir_fd=...)`. It belongs to the mount. Raises `ClosedError`."""
+
+    def close(self) -> None:
+        """Unmounts. Closing again does nothing."""
+
+    def __enter__(self) -> Path: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
+
+@final
+class PathChange:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different."""
+
+    @property
+    def kind(self) -> Literal["added", "changed", "deleted"]:
+        """"added", "changed" or "deleted"."""
+
+    @property
+    def path(self) -> str:
+        """The path, absolute."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pruned:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did."""
+
+    @property
+    def untagged(self) -> list[str]:
+        """References that are gone."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Image ids that were deleted."""
+
+    @property
+    def reclaimed(self) -> int:
+        """Bytes of the disk that are given back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Exported:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the tar."""
+
+    @property
+    def entries(self) -> int:
+        """Entries of the tar."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What could not be written as it was."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageUsage:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk."""
+
+    @property
+    def id(self) -> str:
+        """The image."""
+
+    @property
+    def references(self) -> list[str]:
+        """Its names."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as it says."""
+
+    @property
+    def size(self) -> int:
+        """All of its blobs and unpacked layers."""
+
+    @property
+    def shared(self) -> int:
+        """What other images have, too."""
+
+    @property
+    def unique(self) -> int:
+        """What only it has."""
+
+    @property
+    def containers(self) -> int:
+        """How many containers use it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerUsage:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk.
+    ImageUsage(coble::ImageUsage) {
+        /// The image.
+        id: String = |i| i.id.clone();
+        /// Its names.
+        references: Vec<String> = |i| i.references.clone();
+        /// When it was made, RFC 3339, as it says.
+        created: Option<String> = |i| i.created.clone();
+        /// All of its blobs and unpacked layers.
+        size: u64 = |i| i.size;
+        /// What other images have, too.
+        shared: u64 = |i| i.shared;
+        /// What only it has.
+        unique: u64 = |i| i.unique;
+        /// How many containers use it.
+        containers: u64 = |i| i.containers;
+    }
+
+    /// What a container takes of the disk."""
+
+    @property
+    def id(self) -> str:
+        """The container."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def image(self) -> str:
+        """The image as its creator named it."""
+
+    @property
+    def state(self) -> str:
+        """Its state."""
+
+    @property
+    def writable(self) -> int:
+        """What it wrote."""
+
+    @property
+    def logs(self) -> int:
+        """Its log."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class DiskUsage:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk.
+    ImageUsage(coble::ImageUsage) {
+        /// The image.
+        id: String = |i| i.id.clone();
+        /// Its names.
+        references: Vec<String> = |i| i.references.clone();
+        /// When it was made, RFC 3339, as it says.
+        created: Option<String> = |i| i.created.clone();
+        /// All of its blobs and unpacked layers.
+        size: u64 = |i| i.size;
+        /// What other images have, too.
+        shared: u64 = |i| i.shared;
+        /// What only it has.
+        unique: u64 = |i| i.unique;
+        /// How many containers use it.
+        containers: u64 = |i| i.containers;
+    }
+
+    /// What a container takes of the disk.
+    ContainerUsage(coble::ContainerUsage) {
+        /// The container.
+        id: String = |c| c.id.clone();
+        /// Its name.
+        name: String = |c| c.name.clone();
+        /// The image as its creator named it.
+        image: String = |c| c.image.clone();
+        /// Its state.
+        state: String = |c| c.state.clone();
+        /// What it wrote.
+        writable: u64 = |c| c.writable;
+        /// Its log.
+        logs: u64 = |c| c.logs;
+    }
+
+    /// What the store takes of the disk, in bytes of allocated blocks."""
+
+    @property
+    def total(self) -> int:
+        """Everything below the data root."""
+
+    @property
+    def blobs(self) -> int:
+        """Compressed layers, configurations and manifests."""
+
+    @property
+    def layers(self) -> int:
+        """Unpacked layers."""
+
+    @property
+    def writable(self) -> int:
+        """What containers wrote."""
+
+    @property
+    def logs(self) -> int:
+        """Logs of containers."""
+
+    @property
+    def other(self) -> int:
+        """The database, directories, and what is on its way in."""
+
+    @property
+    def reclaimable(self) -> int:
+        """What pruning all images that no container uses would give back."""
+
+    @property
+    def images(self) -> list[ImageUsage]:
+        """The images, newest first."""
+
+    @property
+    def containers(self) -> list[ContainerUsage]:
+        """The containers, newest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Problem:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk.
+    ImageUsage(coble::ImageUsage) {
+        /// The image.
+        id: String = |i| i.id.clone();
+        /// Its names.
+        references: Vec<String> = |i| i.references.clone();
+        /// When it was made, RFC 3339, as it says.
+        created: Option<String> = |i| i.created.clone();
+        /// All of its blobs and unpacked layers.
+        size: u64 = |i| i.size;
+        /// What other images have, too.
+        shared: u64 = |i| i.shared;
+        /// What only it has.
+        unique: u64 = |i| i.unique;
+        /// How many containers use it.
+        containers: u64 = |i| i.containers;
+    }
+
+    /// What a container takes of the disk.
+    ContainerUsage(coble::ContainerUsage) {
+        /// The container.
+        id: String = |c| c.id.clone();
+        /// Its name.
+        name: String = |c| c.name.clone();
+        /// The image as its creator named it.
+        image: String = |c| c.image.clone();
+        /// Its state.
+        state: String = |c| c.state.clone();
+        /// What it wrote.
+        writable: u64 = |c| c.writable;
+        /// Its log.
+        logs: u64 = |c| c.logs;
+    }
+
+    /// What the store takes of the disk, in bytes of allocated blocks.
+    DiskUsage(coble::DiskUsage) {
+        /// Everything below the data root.
+        total: u64 = |u| u.total;
+        /// Compressed layers, configurations and manifests.
+        blobs: u64 = |u| u.blobs;
+        /// Unpacked layers.
+        layers: u64 = |u| u.layers;
+        /// What containers wrote.
+        writable: u64 = |u| u.writable;
+        /// Logs of containers.
+        logs: u64 = |u| u.logs;
+        /// The database, directories, and what is on its way in.
+        other: u64 = |u| u.other;
+        /// What pruning all images that no container uses would give back.
+        reclaimable: u64 = |u| u.reclaimable;
+        /// The images, newest first.
+        images: Vec<ImageUsage> = |u| u.images.iter().cloned().map(ImageUsage).collect();
+        /// The containers, newest first.
+        containers: Vec<ContainerUsage> = |u| u.containers.iter().cloned().map(ContainerUsage).collect();
+    }
+
+    /// Something that is wrong with the store."""
+
+    @property
+    def kind(self) -> str:
+        """"blob", "layer" or "store"."""
+
+    @property
+    def object(self) -> str:
+        """The digest of the blob, or the chain id of the layer."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images that have it, or their ids."""
+
+    @property
+    def repaired(self) -> bool:
+        """Whether it was mended."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Scrub:
+    """The same as plain values.
+            fn to_dict(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+                plain(py, &self.0)
+            }
+
+            fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+                repr(slf.as_any(), stringify!($name), &[$(stringify!($field)),*])
+            }
+        }
+    )*};
+}
+
+values! {
+    /// Something the container did not get, which was not essential.
+    Warning(coble::Warning) {
+        /// A stable code, such as memory-limit-not-applied.
+        code: String = |w| w.code.clone();
+        /// The explanation.
+        message: String = |w| w.message.clone();
+    }
+
+    /// A namespace of a container.
+    NamespaceInfo(coble::NamespaceInfo) {
+        /// The name as in /proc/self/ns.
+        name: String = |n| n.name.clone();
+        /// Whether it is the container's own, not the host's.
+        own: bool = |n| n.own;
+        /// Its inode.
+        inode: u64 = |n| n.inode;
+    }
+
+    /// Capability sets, as names with CAP_.
+    CapabilityInfo(coble::CapabilityInfo) {
+        /// The effective set.
+        effective: Vec<String> = |c| c.effective.clone();
+        /// The permitted set.
+        permitted: Vec<String> = |c| c.permitted.clone();
+        /// The inheritable set.
+        inheritable: Vec<String> = |c| c.inheritable.clone();
+        /// The ambient set.
+        ambient: Vec<String> = |c| c.ambient.clone();
+        /// The bounding set.
+        bounding: Vec<String> = |c| c.bounding.clone();
+    }
+
+    /// The user of a container's program.
+    UserInfo(coble::UserInfo) {
+        /// User id inside.
+        uid: u32 = |u| u.uid;
+        /// Group id inside.
+        gid: u32 = |u| u.gid;
+        /// Supplementary groups inside.
+        groups: Vec<u32> = |u| u.groups.clone();
+        /// /proc/self/uid_map.
+        uid_map: String = |u| u.uid_map.clone();
+        /// /proc/self/gid_map.
+        gid_map: String = |u| u.gid_map.clone();
+    }
+
+    /// A limit that was asked for.
+    LimitInfo(coble::LimitInfo) {
+        /// The name of the option, such as mem_limit.
+        name: String = |l| l.name.clone();
+        /// What was asked for.
+        requested: u64 = |l| l.requested;
+        /// What the kernel says is in force. None: not applied, and a warning says why.
+        applied: Option<u64> = |l| l.applied;
+    }
+
+    /// The isolation that a program really got, read back from its process.
+    Isolation(coble::Isolation) {
+        /// The namespaces.
+        namespaces: Vec<NamespaceInfo> = |i| i.namespaces.iter().cloned().map(NamespaceInfo).collect();
+        /// Capability sets.
+        capabilities: CapabilityInfo = |i| CapabilityInfo(i.capabilities.clone());
+        /// Whether no_new_privs is set.
+        no_new_privileges: bool = |i| i.no_new_privileges;
+        /// "filter" or "none".
+        seccomp: String = |i| i.seccomp.clone();
+        /// The user.
+        user: UserInfo = |i| UserInfo(i.user.clone());
+        /// The lines of /proc/self/cgroup.
+        cgroup: String = |i| i.cgroup.clone();
+        /// The limits, one by one.
+        limits: Vec<LimitInfo> = |i| i.limits.iter().cloned().map(LimitInfo).collect();
+        /// Masked paths that exist.
+        masked_paths: Vec<String> = |i| i.masked_paths.clone();
+        /// Read-only paths that exist.
+        readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
+        /// Whether the root is mounted read-only.
+        root_readonly: bool = |i| i.root_readonly;
+        /// Whether the container runs in a user namespace of the caller.
+        rootless: bool = |i| i.rootless;
+    }
+
+    /// What was asked of a container. Sizes are bytes; None is the image's or the engine's default.
+    ContainerSpec(coble::ContainerSpec) {
+        /// The image as the caller named it.
+        image: String = |s| s.image.clone();
+        /// The command.
+        command: Option<Vec<String>> = |s| s.command.clone();
+        /// The entrypoint.
+        entrypoint: Option<Vec<String>> = |s| s.entrypoint.clone();
+        /// The name.
+        name: Option<String> = |s| s.name.clone();
+        /// Environment, merged over the image's.
+        environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Working directory.
+        working_dir: Option<String> = |s| s.working_dir.clone();
+        /// User.
+        user: Option<String> = |s| s.user.clone();
+        /// More group ids or names.
+        group_add: Vec<String> = |s| s.group_add.clone();
+        /// Host name.
+        hostname: Option<String> = |s| s.hostname.clone();
+        /// "none" or "host".
+        network: String = |s| word(&s.network);
+        /// Memory limit in bytes.
+        mem_limit: Option<u64> = |s| s.mem_limit;
+        /// CPU limit in billionths of a CPU.
+        nano_cpus: Option<u64> = |s| s.nano_cpus;
+        /// Limit on the number of processes and threads.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Capabilities added to the default set.
+        cap_add: Vec<String> = |s| s.cap_add.clone();
+        /// Capabilities taken from the default set.
+        cap_drop: Vec<String> = |s| s.cap_drop.clone();
+        /// Whether the root file system is mounted read-only.
+        read_only: bool = |s| s.read_only;
+        /// Security options.
+        security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// The signal that stop sends.
+        stop_signal: Option<String> = |s| s.stop_signal.clone();
+        /// Seconds stop waits before it kills.
+        stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Size of /dev/shm in bytes.
+        shm_size: Option<u64> = |s| s.shm_size;
+        /// Lines of /etc/hosts: host name to address.
+        extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
+        /// Name servers.
+        dns: Vec<String> = |s| s.dns.clone();
+        /// Whether the container is removed when it ends.
+        auto_remove: bool = |s| s.auto_remove;
+        /// "session" or "detached".
+        lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// Everything about a container.
+    ContainerDetails(coble::ContainerDetails) {
+        /// 64 hexadecimal digits.
+        id: String = |d| d.summary.id.clone();
+        /// The name.
+        name: String = |d| d.summary.name.clone();
+        /// The image as the caller named it.
+        image: String = |d| d.summary.image.clone();
+        /// The image's id.
+        image_id: String = |d| d.summary.image_id.clone();
+        /// Program and arguments.
+        command: Vec<String> = |d| d.summary.command.clone();
+        /// When it was made, RFC 3339.
+        created: String = |d| d.summary.created.clone();
+        /// "created", "running" or "exited".
+        state: &'static str = |d| d.summary.state.name();
+        /// The exit code of the last run.
+        exit_code: Option<i32> = |d| d.summary.exit_code;
+        /// When it was last started, RFC 3339.
+        started_at: Option<String> = |d| d.summary.started_at.clone();
+        /// When it last ended, RFC 3339.
+        finished_at: Option<String> = |d| d.summary.finished_at.clone();
+        /// Labels, the image's included.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// "session" or "detached".
+        lifetime: String = |d| word(&d.summary.lifetime);
+        /// What was asked for.
+        spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
+        /// The process id of its program on the host, while it runs.
+        pid: Option<i32> = |d| d.pid;
+        /// Why the last start failed.
+        error: Option<String> = |d| d.error.clone();
+        /// The isolation of the current or last run.
+        isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
+        /// What the last run did not get.
+        warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// A layer of an image.
+    LayerInfo(coble::LayerInfo) {
+        /// Digest of the blob.
+        digest: String = |l| l.digest.clone();
+        /// Digest of the uncompressed layer.
+        diff_id: String = |l| l.diff_id.clone();
+        /// Digest of this layer and all below.
+        chain_id: String = |l| l.chain_id.clone();
+        /// Media type of the blob.
+        media_type: String = |l| l.media_type.clone();
+        /// Bytes of the blob.
+        size: u64 = |l| l.size;
+    }
+
+    /// Everything about an image.
+    ImageDetails(coble::ImageDetails) {
+        /// Digest of the configuration.
+        id: String = |d| d.summary.id.clone();
+        /// Digest of the manifest.
+        digest: String = |d| d.summary.digest.clone();
+        /// Canonical references that name it.
+        references: Vec<String> = |d| d.summary.references.clone();
+        /// When it was made, RFC 3339, as the image says.
+        created: Option<String> = |d| d.summary.created.clone();
+        /// Bytes of its blobs.
+        size: u64 = |d| d.summary.size;
+        /// CPU architecture, in GOARCH words.
+        architecture: String = |d| d.summary.architecture.clone();
+        /// Operating system, in GOOS words.
+        os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
+        /// Labels of the configuration.
+        labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
+        /// The whole image configuration.
+        config: Json = |d| Json(d.config.clone());
+        /// The whole manifest.
+        manifest: Json = |d| Json(d.manifest.clone());
+        /// The layers, lowest first.
+        layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+    }
+
+    /// A step of an image's history.
+    HistoryEntry(coble::HistoryEntry) {
+        /// When, RFC 3339.
+        created: Option<String> = |h| h.created.clone();
+        /// The command.
+        created_by: String = |h| h.created_by.clone();
+        /// The comment.
+        comment: Option<String> = |h| h.comment.clone();
+        /// Whether the step made no layer.
+        empty_layer: bool = |h| h.empty_layer;
+        /// Bytes of the blob; 0 for an empty layer.
+        size: u64 = |h| h.size;
+        /// Diff id of the layer.
+        layer: Option<String> = |h| h.layer.clone();
+    }
+
+    /// What the removal of an image did.
+    Removed(coble::Removed) {
+        /// References that were taken away.
+        untagged: Vec<String> = |r| r.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |r| r.deleted.clone();
+    }
+
+    /// Facts about an engine and its host.
+    Info(coble::Info) {
+        /// Version of coble.
+        version: String = |i| i.version.clone();
+        /// The data root.
+        data_root: PathBuf = |i| i.data_root.clone();
+        /// The run root.
+        run_root: PathBuf = |i| i.run_root.clone();
+        /// Whether containers run in a user namespace.
+        rootless: bool = |i| i.rootless;
+        /// Number of images.
+        images: u64 = |i| i.images;
+        /// Number of containers.
+        containers: u64 = |i| i.containers;
+        /// Number of running containers.
+        running: u64 = |i| i.running;
+        /// "v1", "hybrid", "v2" or "none".
+        cgroup_version: String = |i| i.cgroup_version.clone();
+        /// Release of the kernel.
+        kernel: String = |i| i.kernel.clone();
+    }
+
+    /// One thing of the host that was looked at.
+    Check(coble::Check) {
+        /// A stable name, such as overlay.
+        name: String = |c| c.name.clone();
+        /// "ok", "warning" or "fail".
+        status: String = |c| word(&c.status);
+        /// What was found.
+        summary: String = |c| c.summary.clone();
+        /// What to do about it.
+        fix: Option<String> = |c| c.fix.clone();
+    }
+
+    /// The result of a look at the host.
+    Report(coble::Report) {
+        /// The checks, in a fixed order.
+        checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
+        /// Whether containers can run: no check failed.
+        ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk.
+    ImageUsage(coble::ImageUsage) {
+        /// The image.
+        id: String = |i| i.id.clone();
+        /// Its names.
+        references: Vec<String> = |i| i.references.clone();
+        /// When it was made, RFC 3339, as it says.
+        created: Option<String> = |i| i.created.clone();
+        /// All of its blobs and unpacked layers.
+        size: u64 = |i| i.size;
+        /// What other images have, too.
+        shared: u64 = |i| i.shared;
+        /// What only it has.
+        unique: u64 = |i| i.unique;
+        /// How many containers use it.
+        containers: u64 = |i| i.containers;
+    }
+
+    /// What a container takes of the disk.
+    ContainerUsage(coble::ContainerUsage) {
+        /// The container.
+        id: String = |c| c.id.clone();
+        /// Its name.
+        name: String = |c| c.name.clone();
+        /// The image as its creator named it.
+        image: String = |c| c.image.clone();
+        /// Its state.
+        state: String = |c| c.state.clone();
+        /// What it wrote.
+        writable: u64 = |c| c.writable;
+        /// Its log.
+        logs: u64 = |c| c.logs;
+    }
+
+    /// What the store takes of the disk, in bytes of allocated blocks.
+    DiskUsage(coble::DiskUsage) {
+        /// Everything below the data root.
+        total: u64 = |u| u.total;
+        /// Compressed layers, configurations and manifests.
+        blobs: u64 = |u| u.blobs;
+        /// Unpacked layers.
+        layers: u64 = |u| u.layers;
+        /// What containers wrote.
+        writable: u64 = |u| u.writable;
+        /// Logs of containers.
+        logs: u64 = |u| u.logs;
+        /// The database, directories, and what is on its way in.
+        other: u64 = |u| u.other;
+        /// What pruning all images that no container uses would give back.
+        reclaimable: u64 = |u| u.reclaimable;
+        /// The images, newest first.
+        images: Vec<ImageUsage> = |u| u.images.iter().cloned().map(ImageUsage).collect();
+        /// The containers, newest first.
+        containers: Vec<ContainerUsage> = |u| u.containers.iter().cloned().map(ContainerUsage).collect();
+    }
+
+    /// Something that is wrong with the store.
+    Problem(coble::Problem) {
+        /// "blob", "layer" or "store".
+        kind: String = |p| p.kind.clone();
+        /// The digest of the blob, or the chain id of the layer.
+        object: String = |p| p.object.clone();
+        /// What is wrong, in a sentence.
+        message: String = |p| p.message.clone();
+        /// Names of the images that have it, or their ids.
+        images: Vec<String> = |p| p.images.clone();
+        /// Whether it was mended.
+        repaired: bool = |p| p.repaired;
+    }
+
+    /// What a scrub found."""
+
+    @property
+    def blobs(self) -> int:
+        """Blobs that were hashed."""
+
+    @property
+    def layers(self) -> int:
+        """Unpacked layers that were compared with their blobs."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong, or was."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -11,8 +11,9 @@ use crate::convert::{Command, ImageName};
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::image::PyImages;
+use crate::image_store;
 use crate::options::{Collect, Create, Streams, read};
-use crate::values::{Info, Report, RunResult};
+use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
 
 fn options(data_root: Option<PathBuf>, run_root: Option<PathBuf>, rootless: Option<bool>) -> EngineOptions {
     let mut options = EngineOptions::default();
@@ -115,6 +116,17 @@ impl PyEngine {
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let engine = self.engine(py)?;
         quick(py, || engine.verify())
+    }
+
+    /// What the store takes of the disk.
+    fn disk_usage(&self, py: Python<'_>) -> PyResult<DiskUsage> {
+        image_store::disk_usage(py, self.engine(py)?)
+    }
+
+    /// Looks at every byte of the store, and mends what can be mended if asked to.
+    #[pyo3(signature = (*, repair=false))]
+    fn scrub(&self, py: Python<'_>, repair: bool) -> PyResult<Scrub> {
+        image_store::scrub(py, self.engine(py)?, repair)
     }
 
     /// Closes the engine and removes the session-scoped containers that it started. Closing again does nothing.

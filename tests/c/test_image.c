@@ -85,7 +85,7 @@ int main(int argc, char **argv) {
   CHECK(coble_image_reference_count(again) == 2);
   coble_image_delete(again);
 
-  CHECK_OK(coble_image_list(engine, &list, &error));
+  CHECK_OK(coble_image_list(engine, NULL, 0, &list, &error));
   for (index = 0; index < coble_image_list_count(list); index++) {
     found += strcmp(coble_image_id(coble_image_list_get(list, index)), coble_image_id(image)) == 0;
   }
@@ -102,9 +102,9 @@ int main(int argc, char **argv) {
   CHECK_FAILS(coble_image_remove(engine, coble_image_id(image), 1, NULL, &error), COBLE_ERR_IMAGE_NOT_FOUND);
   coble_image_delete(image);
 
-  CHECK_FAILS(coble_image_load(engine, "/nowhere/at/all", NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
-  CHECK_FAILS(coble_image_load_fd(engine, fd, NULL, &list, &error), COBLE_ERR_INVALID_ARCHIVE);
-  CHECK_FAILS(coble_image_load_fd(engine, 12345, NULL, &list, &error), COBLE_ERR_IO);
+  CHECK_FAILS(coble_image_load(engine, "/nowhere/at/all", NULL, NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK_FAILS(coble_image_load_fd(engine, fd, NULL, NULL, &list, &error), COBLE_ERR_INVALID_ARCHIVE);
+  CHECK_FAILS(coble_image_load_fd(engine, 12345, NULL, NULL, &list, &error), COBLE_ERR_IO);
   CHECK_FAILS(coble_image_import_rootfs_fd(engine, fd, "Not A Reference", NULL, NULL, &again, &error),
               COBLE_ERR_INVALID_REFERENCE);
   CHECK(close(fd) == 0);
