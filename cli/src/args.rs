@@ -285,6 +285,9 @@ pub(crate) struct CreateOptions {
     /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Platform of the image, such as linux/arm64, if its name has several
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
     /// Signal that stops the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,

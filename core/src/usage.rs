@@ -10,7 +10,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Result};
 use crate::oci::{Algorithm, Digest};
 use crate::process::reader;
-use crate::state::{Lease, Session, containers, images};
+use crate::state::{containers, images};
 
 /// What the store takes of the disk, in bytes of allocated blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -100,12 +100,8 @@ pub(crate) fn parts(inner: &Inner, cancel: &CancelToken) -> Result<Parts> {
 impl Engine {
     /// What the store takes of the disk, in all and for each image and container. The sum is what `du` sees of the data root.
     pub fn disk_usage(&self, cancel: &CancelToken) -> Result<DiskUsage> {
-        let inner = &*self.inner()?;
-        // So that what is counted is there until the end.
-        let lease: Lease = Session::lease(&inner.store, cancel)?;
-        let usage = measure(inner, cancel).context(|| "measuring the store".to_owned());
-        lease.end(&inner.store, inner);
-        usage
+        // Without a session, whose directory would count. What goes meanwhile is counted or not.
+        measure(&*self.inner()?, cancel).context(|| "measuring the store".to_owned())
     }
 }
 

@@ -90,6 +90,7 @@ class Engine:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -346,6 +347,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -387,6 +389,7 @@ class Containers:
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
         - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `platform`: the one of the image, such as `linux/arm64`, if its name has several in the store; by default the host's.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
@@ -402,6 +405,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,

@@ -133,6 +133,8 @@ values! {
     ContainerSpec(coble::ContainerSpec) {
         /// The image as the caller named it.
         image: String = |s| s.image.clone();
+        /// The platform of the image.
+        platform: Option<String> = |s| s.platform.clone();
         /// The command.
         command: Option<Vec<String>> = |s| s.command.clone();
         /// The entrypoint.

@@ -37,9 +37,13 @@ struct Upper {
     path: usize,
     /// Nothing of the lower layers shows through.
     pure: bool,
+    /// It is below, too, and is told of if something in it is different.
+    both: bool,
+    changed: bool,
 }
 
-/// What the upper directory of an overlay changes of the layers below, uppermost first. The order is that of a walk.
+/// What the upper directory of a container's overlay changes of the layers below, uppermost first. A directory that was only copied up counts if
+/// something in it is different, and comes after that. What is mounted over in every container does not count.
 pub fn changes(
     upper: BorrowedFd<'_>,
     lower: Vec<OwnedFd>,
@@ -51,47 +55,70 @@ pub fn changes(
     let mut path = Vec::new();
     let fd = walk::reopen(upper)?;
     let names = budget.names(fd.as_fd(), b"")?;
-    let mut levels = vec![Upper { fd, names, path: 0, pure: false }];
+    let mut levels = vec![Upper { fd, names, path: 0, pure: false, both: false, changed: false }];
     while let Some(level) = levels.last_mut() {
+        path.truncate(level.path);
         let Some(name) = level.names.pop() else {
             budget.give_back(&level.names);
+            let (changed, both) = (level.changed, level.both);
             levels.pop();
+            if let Some(above) = levels.last_mut()
+                && changed
+            {
+                above.changed = true;
+                if both {
+                    emit(Change::Changed, &path)?;
+                }
+            }
             continue;
         };
-        path.truncate(level.path);
         join(&mut path, &name)?;
         let Some(stat) = look(level.fd.as_fd(), &name, &path)? else { continue };
+        if walk::is_mount_point(level.fd.as_fd(), &name, &path, &stat) {
+            continue;
+        }
         let below = lower.find(&path).map_err(|errno| fail(errno, &path))?.map(|found| found.stat);
         if is_whiteout(&stat) {
             if below.is_some() {
+                level.changed = true;
                 emit(Change::Deleted, &path)?;
             }
             continue;
         }
-        emit(if below.is_some() { Change::Changed } else { Change::Added }, &path)?;
-        if kind(&stat) != FileType::Directory {
+        let directory = kind(&stat) == FileType::Directory;
+        let both = directory && below.is_some_and(|below| kind(&below) == FileType::Directory);
+        if !both {
+            level.changed = true;
+            emit(if below.is_some() { Change::Changed } else { Change::Added }, &path)?;
+        }
+        if !directory {
             continue;
         }
+        let mut changed = both
+            && below.is_some_and(|below| {
+                (below.st_mode, below.st_uid, below.st_gid) != (stat.st_mode, stat.st_uid, stat.st_gid)
+            });
         let Some(fd) = walk::open(level.fd.as_fd(), &name, &stat, &path)? else { continue };
         let opaque = is_opaque(fd.as_fd(), userxattr).map_err(|errno| fail(errno, &path))?;
         let pure = level.pure || opaque;
-        if pure && below.is_some_and(|below| kind(&below) == FileType::Directory) {
-            hidden(&fd, &mut lower, &mut path, &mut budget, &mut emit)?;
+        if pure && both {
+            changed |= hidden(&fd, &mut lower, &mut path, &mut budget, &mut emit)?;
         }
         let names = budget.names(fd.as_fd(), &path)?;
-        levels.push(Upper { fd, names, path: path.len(), pure });
+        levels.push(Upper { fd, names, path: path.len(), pure, both, changed });
     }
     Ok(())
 }
 
-/// What the lower layers have in a directory that shows nothing of them, and the directory has not itself.
+/// What the lower layers have in a directory that shows nothing of them, and the directory has not itself. Returns whether there is something.
 fn hidden(
     upper: &OwnedFd,
     lower: &mut Lower,
     path: &mut Vec<u8>,
     budget: &mut Budget,
     emit: &mut impl FnMut(Change, &[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let mut any = false;
     let mut found = std::collections::BTreeSet::new();
     let merged = lower.merged(path).map_err(|errno| fail(errno, path))?;
     for directory in merged {
@@ -107,11 +134,12 @@ fn hidden(
         join(path, &name)?;
         let shows = lower.find(path).map_err(|errno| fail(errno, path))?.is_some();
         if shows && look(upper.as_fd(), &name, path)?.is_none() {
+            any = true;
             emit(Change::Deleted, path)?;
         }
         path.truncate(length);
     }
-    Ok(())
+    Ok(any)
 }
 
 fn kind(stat: &Stat) -> FileType {
@@ -342,6 +370,10 @@ mod tests {
         };
         node("gone");
         node("never");
+        // Only copied up, and only what it takes to mount.
+        fs::create_dir_all(lower.join("same")).unwrap();
+        fs::create_dir_all(upper.join("same")).unwrap();
+        fs::create_dir_all(upper.join("proc")).unwrap();
         rustix::fs::setxattr(
             upper.join("opaque"),
             "user.overlay.opaque",

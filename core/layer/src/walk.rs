@@ -150,3 +150,16 @@ impl Links {
         }
     }
 }
+
+/// What an engine mounts over in every container, so that nothing there is the container's: the places in its upper directory are only what it takes to mount.
+pub(crate) fn is_mount_point(dir: BorrowedFd<'_>, name: &[u8], path: &[u8], stat: &Stat) -> bool {
+    match path {
+        b"dev" | b"proc" | b"sys" => FileType::from_raw_mode(stat.st_mode) == FileType::Directory,
+        b"etc/hosts" | b"etc/hostname" | b"etc/resolv.conf" => {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size == 0
+        }
+        b"etc/mtab" => rustix::fs::readlinkat(dir, name, Vec::new())
+            .is_ok_and(|target| target.to_bytes() == b"/proc/mounts"),
+        _ => false,
+    }
+}

@@ -46,7 +46,7 @@ pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Resu
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
-    let image = image::resolve(&inner.store, &spec.image).context(doing)?;
+    let image = image::resolve_for(&inner.store, &spec.image, spec.platform.as_deref()).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();

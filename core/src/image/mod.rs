@@ -21,7 +21,7 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve};
+pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use mount::ImageMount;
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};

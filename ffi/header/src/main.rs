@@ -17,11 +17,13 @@ const SECTIONS: &[&str] = &[
     "engine",
     "import",
     "image",
+    "image_store",
     "spec",
     "stdio",
     "run",
     "exec",
     "container",
+    "commit",
     "process",
     "log",
 ];

@@ -25,7 +25,8 @@ const CHUNK: usize = 256 << 10;
 /// What a tree is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// A layer: the tree is the upper directory of an overlay, whose whiteouts and opaque directories become those of the image specification.
+    /// A layer: the tree is the upper directory of a container's overlay, whose whiteouts and opaque directories become those of the image specification. The
+    /// empty places that are mounted over in every container (`/dev`, `/proc`, `/sys`, `/etc/hosts` and the like) are left out.
     Layer,
     /// A root file system. Whiteouts, which such a tree does not have, are left out.
     Tree,
@@ -129,6 +130,9 @@ impl<W: Write> Packer<W> {
         let layer = self.options.form == Form::Layer;
         if is_whiteout(stat) && self.options.form != Form::Exact {
             return if layer { self.marker(&dir_of(&self.path), name).map(|()| None) } else { Ok(None) };
+        }
+        if layer && walk::is_mount_point(dir, name, &self.path, stat) {
+            return Ok(None);
         }
         if layer && name.starts_with(b".wh.") {
             return Err(Error::invalid(&self.path, "a name that begins with `.wh.` cannot be in a layer"));
