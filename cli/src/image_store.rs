@@ -6,7 +6,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use coble::{CancelToken, CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink, parse};
+use coble::{
+    CancelToken, CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink,
+    parse,
+};
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::output::{self, Outcome, Table};
@@ -221,7 +224,8 @@ pub(crate) fn image_diff(global: &Global, args: ImageDiffArgs) -> Outcome {
 pub(crate) fn mount(global: &Global, args: MountArgs) -> Outcome {
     let engine = open(global)?;
     let mount = engine.images().mount(&args.image, &CancelToken::never())?;
-    let shell = || std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let shell =
+        || std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let (program, arguments) = match args.command.split_first() {
         Some((program, arguments)) => (program.clone(), arguments.to_vec()),
         None => (shell(), Vec::new()),
@@ -280,7 +284,8 @@ fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
     let images = usage.images.len().to_string();
     let used = usage.images.iter().filter(|image| image.containers > 0).count().to_string();
     let containers = usage.containers.len().to_string();
-    let running = usage.containers.iter().filter(|container| container.state == "running").count().to_string();
+    let running =
+        usage.containers.iter().filter(|container| container.state == "running").count().to_string();
     let mut table = Table::new(&["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
     let none = String::new;
     table.row(["Images".into(), images, used, size(usage.blobs + usage.layers), size(usage.reclaimable)]);
@@ -290,7 +295,8 @@ fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
     table.print()?;
     if args.verbose {
         output::line("")?;
-        let mut table = Table::new(&["IMAGE ID", "NAMES", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"]);
+        let mut table =
+            Table::new(&["IMAGE ID", "NAMES", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"]);
         for image in &usage.images {
             table.row([
                 output::short_id(&image.id),

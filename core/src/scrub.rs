@@ -201,7 +201,9 @@ fn one(
     let borrowed: Vec<BorrowedFd<'_>> = lower.iter().map(AsFd::as_fd).collect();
     let applied = match inner.apply(target.as_fd(), input.as_fd(), &borrowed, cancel) {
         Ok(applied) => applied,
-        Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::StorageFull) => return Err(error),
+        Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::StorageFull) => {
+            return Err(error);
+        }
         Err(error) => return Ok(State::Unknown(error.message().to_owned())),
     };
     if Digest::from_sha256(&applied.diff_sha256) != row.diff_id {

@@ -119,7 +119,8 @@ pub unsafe extern "C" fn coble_container_commit(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (container, reference, options, cancel, out) = unsafe {
-            let options = borrow(options).map_or_else(|_| CommitOptions::default(), |options| options.0.clone());
+            let options =
+                borrow(options).map_or_else(|_| CommitOptions::default(), |options| options.0.clone());
             let reference = optional_text(reference, "reference")?;
             (borrow(container)?, reference, options, token(cancel), Out::new(image, "image")?)
         };
@@ -137,7 +138,8 @@ pub unsafe extern "C" fn coble_container_diff(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (container, cancel, out) = unsafe { (borrow(container)?, token(cancel), Out::new(json, "json")?) };
+        let (container, cancel, out) =
+            unsafe { (borrow(container)?, token(cancel), Out::new(json, "json")?) };
         coble_string_t::json(&container.container.diff(&cancel)?)?.give(out);
     })
 }

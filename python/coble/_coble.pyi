@@ -15,6 +15,7 @@ Any call may raise `ClosedError` (the engine is closed, or belongs to the proces
 
 from builtins import TimeoutError as _TimeoutError
 from builtins import list as _list
+from builtins import object as _object
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -1476,7 +1477,7 @@ class Problem:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
 
-    def __eq__(self, other: object, /) -> bool: ...
+    def __eq__(self, other: _object, /) -> bool: ...
 
 @final
 class Scrub:

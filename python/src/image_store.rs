@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use coble::{CommitOptions, Container, Engine, ImageMount, LoadOptions, PruneOptions, SaveFormat, SaveOptions, Sink};
+use coble::{
+    CommitOptions, Container, Engine, ImageMount, LoadOptions, PruneOptions, SaveFormat, SaveOptions, Sink,
+};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyInt, PyMapping, PyString};
 
@@ -56,7 +58,10 @@ impl<'py> FromPyObject<'_, 'py> for Filters {
                 filters.push(format!("{key}={text}"));
                 Ok(())
             };
-            if value.is_instance_of::<PyString>() || value.is_instance_of::<PyBool>() || value.is_instance_of::<PyInt>() {
+            if value.is_instance_of::<PyString>()
+                || value.is_instance_of::<PyBool>()
+                || value.is_instance_of::<PyInt>()
+            {
                 add(&value)?;
             } else {
                 for value in value.try_iter()? {
@@ -109,7 +114,12 @@ pub(crate) fn save(
     })
 }
 
-pub(crate) fn diff(py: Python<'_>, engine: &Engine, old: ImageName, new: ImageName) -> PyResult<Vec<PathChange>> {
+pub(crate) fn diff(
+    py: Python<'_>,
+    engine: &Engine,
+    old: ImageName,
+    new: ImageName,
+) -> PyResult<Vec<PathChange>> {
     let found = blocking(py, |cancel| engine.images().diff(&old.0, &new.0, cancel))?;
     Ok(found.into_iter().map(PathChange).collect())
 }

@@ -280,7 +280,8 @@ fn differs(
         FileType::RegularFile | FileType::Directory => {
             let attributes = |dir: &OwnedFd, stat: &Stat| -> Result<_, Error> {
                 let Some(fd) = walk::open(dir.as_fd(), name, stat, path)? else { return Ok(None) };
-                let wanted = |name: &[u8]| !name.starts_with(b"trusted.") && !name.starts_with(b"user.overlay.");
+                let wanted =
+                    |name: &[u8]| !name.starts_with(b"trusted.") && !name.starts_with(b"user.overlay.");
                 let mut found = read_xattrs(fd.as_fd(), wanted).map_err(|errno| fail(errno, path))?;
                 found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                 Ok(Some(found))
@@ -366,7 +367,8 @@ mod tests {
             fs::write(upper.join(file), "").unwrap();
         }
         let node = |name: &str| {
-            rustix::fs::mknodat(dir(&upper), name, FileType::CharacterDevice, rustix::fs::Mode::empty(), 0).unwrap();
+            rustix::fs::mknodat(dir(&upper), name, FileType::CharacterDevice, rustix::fs::Mode::empty(), 0)
+                .unwrap();
         };
         node("gone");
         node("never");

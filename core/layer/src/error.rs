@@ -78,7 +78,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Read(errno) => write!(f, "cannot read the archive: {}", Errno::from_raw_os_error(*errno)),
-            Error::Output(errno) => write!(f, "cannot write the archive: {}", Errno::from_raw_os_error(*errno)),
+            Error::Output(errno) => {
+                write!(f, "cannot write the archive: {}", Errno::from_raw_os_error(*errno))
+            }
             Error::Decode { format, rule } => {
                 write!(f, "cannot decompress the archive: {}: {rule}", format.name())
             }

@@ -52,7 +52,14 @@ impl Container {
                 message: options.message.clone(),
                 reference,
             };
-            record(&inner.store, session, inner, upon, |config| configure(config, &spec, &options.changes), cancel)
+            record(
+                &inner.store,
+                session,
+                inner,
+                upon,
+                |config| configure(config, &spec, &options.changes),
+                cancel,
+            )
         })
         .context(doing)
     }
@@ -101,8 +108,8 @@ fn layer(
         let _ = shutdown(&read, Shutdown::Both);
         (pack.join(), compressed)
     });
-    let packed =
-        packed.map_err(|_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended"))?;
+    let packed = packed
+        .map_err(|_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended"))?;
     // Of two errors the one that came first: a full disk makes the other side fail, too.
     let packed = match (packed, compressed) {
         (Err(error), _) if error.errno() != Some(libc::EPIPE) => return Err(error),

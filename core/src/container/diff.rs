@@ -21,7 +21,9 @@ impl Container {
         let lower = tree
             .lower
             .iter()
-            .map(|name| rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty()).call("open", name))
+            .map(|name| {
+                rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty()).call("open", name)
+            })
             .collect::<Result<Vec<OwnedFd>>>()
             .context(doing)?;
         let upper = tree.upper().context(doing)?;

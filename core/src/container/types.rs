@@ -273,13 +273,7 @@ pub struct CommitOptions {
 
 impl Default for CommitOptions {
     fn default() -> CommitOptions {
-        CommitOptions {
-            changes: Vec::new(),
-            author: None,
-            message: None,
-            pause: true,
-            compression: None,
-        }
+        CommitOptions { changes: Vec::new(), author: None, message: None, pause: true, compression: None }
     }
 }
 

@@ -118,7 +118,8 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 }
 
 fn zstd(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &CancelToken) -> Result<()> {
-    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(|error| failed(&error))?;
+    let mut encoder =
+        zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(|error| failed(&error))?;
     encoder.include_checksum(true).map_err(|error| failed(&error))?;
     loop {
         let piece = piece(input, what, cancel)?;

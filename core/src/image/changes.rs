@@ -11,11 +11,8 @@ pub(crate) fn apply(config: &mut Map<String, Value>, changes: &[String]) -> Resu
     for change in changes {
         one(config, change.trim()).map_err(|why| {
             let shown: String = change.chars().take(300).collect();
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!("change \"{}\": {why}", shown.escape_debug()),
-            )
-            .with_object(shown)
+            Error::new(ErrorKind::InvalidArgument, format!("change \"{}\": {why}", shown.escape_debug()))
+                .with_object(shown)
         })?;
     }
     Ok(())
@@ -124,9 +121,9 @@ pub(crate) fn set_env(config: &mut Map<String, Value>, name: &str, value: &str) 
         *list = json!([]);
     }
     if let Value::Array(list) = list {
-        let same = list.iter_mut().find(|old| {
-            old.as_str().and_then(|old| old.split('=').next()).is_some_and(|old| old == name)
-        });
+        let same = list
+            .iter_mut()
+            .find(|old| old.as_str().and_then(|old| old.split('=').next()).is_some_and(|old| old == name));
         match same {
             Some(old) => *old = entry,
             None => list.push(entry),
@@ -162,9 +159,9 @@ fn assignments(text: &str) -> Outcome<Vec<(String, String)>> {
     words
         .iter()
         .map(|word| {
-            let (name, value) = word.split_once('=').ok_or_else(|| {
-                format!("\"{}\" is not of the form name=value", word.escape_debug())
-            })?;
+            let (name, value) = word
+                .split_once('=')
+                .ok_or_else(|| format!("\"{}\" is not of the form name=value", word.escape_debug()))?;
             Ok((check_name(name)?, value.to_owned()))
         })
         .collect()

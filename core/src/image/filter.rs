@@ -54,16 +54,27 @@ impl Filters {
                 "reference" => filters.references.push(value.to_owned()),
                 "before" => filters.before.push(value.to_owned()),
                 "since" => filters.since.push(value.to_owned()),
-                "until" => filters.until = Some(moment(value).ok_or_else(|| invalid("neither a time nor a duration"))?),
-                _ => return Err(invalid("unknown key").with_hint("use dangling, label, label!, reference, before, since or until")),
+                "until" => {
+                    filters.until =
+                        Some(moment(value).ok_or_else(|| invalid("neither a time nor a duration"))?)
+                }
+                _ => {
+                    return Err(invalid("unknown key")
+                        .with_hint("use dangling, label, label!, reference, before, since or until"));
+                }
             }
         }
         Ok(filters)
     }
 
     /// The images that meet all conditions. Those that `before` and `since` name have to be there.
-    pub(crate) fn choose(&self, connection: &Connection, images: Vec<ImageSummary>) -> Result<Vec<ImageSummary>> {
-        let created = |summary: &ImageSummary| summary.created.as_deref().and_then(parse_rfc3339).unwrap_or(0);
+    pub(crate) fn choose(
+        &self,
+        connection: &Connection,
+        images: Vec<ImageSummary>,
+    ) -> Result<Vec<ImageSummary>> {
+        let created =
+            |summary: &ImageSummary| summary.created.as_deref().and_then(parse_rfc3339).unwrap_or(0);
         let time_of = |text: &String| -> Result<i64> {
             let found = images::find(connection, text)?;
             let summary = images::summaries(connection, Some(&found.id))?.pop();
@@ -125,7 +136,8 @@ fn moment(text: &str) -> Option<i64> {
 /// Whether a pattern fits a canonical reference: against its long and short form, with and without the tag. `*` and `?` stay within a part
 /// of the name.
 fn matches(pattern: &str, reference: &str) -> bool {
-    let familiar = Reference::parse(reference).map_or_else(|_| reference.to_owned(), |reference| reference.familiar());
+    let familiar =
+        Reference::parse(reference).map_or_else(|_| reference.to_owned(), |reference| reference.familiar());
     [reference, familiar.as_str()].into_iter().any(|name| {
         let bare = name.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(name, |(bare, _)| bare);
         fits(pattern.as_bytes(), name.as_bytes()) || fits(pattern.as_bytes(), bare.as_bytes())

@@ -21,8 +21,8 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use mount::ImageMount;
+pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};
 

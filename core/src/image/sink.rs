@@ -91,8 +91,7 @@ impl Output {
     /// Something that is written as it is.
     fn plain(fd: OwnedFd, what: String, cancel: &CancelToken) -> Result<Output> {
         let stat = rustix::fs::fstat(&fd).call("fstat", &what)?;
-        let waits =
-            matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket);
+        let waits = matches!(FileType::from_raw_mode(stat.st_mode), FileType::Fifo | FileType::Socket);
         Ok(Output { file: fd.into(), what, place: None, waits, cancel: cancel.clone() })
     }
 

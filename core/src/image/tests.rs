@@ -589,7 +589,11 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
         assert!(fixture.tree("rootfs").join("etc/os-release").exists());
     }
     assert_eq!(
-        inspect::list(&fixture.store, &Default::default()).unwrap().iter().filter(|image| !image.references.is_empty()).count(),
+        inspect::list(&fixture.store, &Default::default())
+            .unwrap()
+            .iter()
+            .filter(|image| !image.references.is_empty())
+            .count(),
         1
     );
     for (bytes, kind) in [
@@ -718,7 +722,8 @@ fn a_session_without_its_end_is_cleaned_by_the_next_one() {
     let fixture = Fixture::new();
     let path = fixture.dir.path().join("archive");
     std::fs::write(&path, archive(&docker())).unwrap();
-    let error = load::load(&fixture.store, &Broken, Source::Path(path), &LoadOptions::default(), &NEVER).unwrap_err();
+    let error =
+        load::load(&fixture.store, &Broken, Source::Path(path), &LoadOptions::default(), &NEVER).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MonitorLost);
     assert_ne!(std::fs::read_dir(fixture.store.paths.layers()).unwrap().count(), 0);
     Session::run(&fixture.store, &fixture.worker, &NEVER, |_| Ok(())).unwrap();
@@ -811,7 +816,8 @@ fn load_and_remove_without_end() {
     let store = Store::open(&dir.join("data"), "host".into()).unwrap();
     let worker = FakeWorker::default();
     loop {
-        load::load(&store, &worker, Source::Path(dir.join("archive")), &LoadOptions::default(), &NEVER).unwrap();
+        load::load(&store, &worker, Source::Path(dir.join("archive")), &LoadOptions::default(), &NEVER)
+            .unwrap();
         remove::tag(&store, &worker, "demo:1", "more").unwrap();
         for name in ["demo:1", "more", "localhost:5000/x/y:z"] {
             remove::remove(&store, &worker, name, false).unwrap();

@@ -81,8 +81,7 @@ pub(crate) fn record(
         .iter()
         .map(|layer| Descriptor::new(oci_type(&layer.media_type), layer.digest.clone(), layer.size))
         .collect();
-    descriptors
-        .extend(upon.layer.map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)));
+    descriptors.extend(upon.layer.map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)));
     let manifest = Manifest {
         schema_version: 2,
         media_type: media_type::MANIFEST.into(),
@@ -106,9 +105,8 @@ pub(crate) fn record(
 /// The type that a layer has in a manifest of ours: those of docker do not belong there.
 fn oci_type(text: &str) -> &str {
     match text {
-        "application/vnd.docker.image.rootfs.diff.tar" | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => {
-            Compression::None.layer_media_type()
-        }
+        "application/vnd.docker.image.rootfs.diff.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => Compression::None.layer_media_type(),
         "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip.layer_media_type(),
         "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd.layer_media_type(),
         other => other,

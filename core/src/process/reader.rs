@@ -6,9 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 
-use coble_protocol::{
-    ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, Report, Tree,
-};
+use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, Report, Tree};
 
 use super::worker::{exchange, lost, sent};
 use crate::cancel::CancelToken;
@@ -127,8 +125,7 @@ pub(crate) fn usage(
 ) -> Result<Vec<(String, u64)>> {
     let list = list_file()?;
     let mut fds = FdList::default();
-    let work =
-        ArchiveWork::Usage { tree: fds.push(directory), depth, output: fds.push(list.as_fd()) };
+    let work = ArchiveWork::Usage { tree: fds.push(directory), depth, output: fds.push(list.as_fd()) };
     sent(exchange(inner, work, &fds, cancel)?)?;
     let bad = || Error::new(ErrorKind::Internal, "the list of the archive worker is malformed");
     records(list)?

@@ -111,7 +111,8 @@ pub(crate) fn set_tag(tx: &Transaction<'_>, reference: &Reference, id: &str) -> 
         .execute([reference.to_string().as_str(), id]);
     match result {
         Ok(_) => {
-            tx.prepare_cached("DELETE FROM tag_images WHERE reference = ?1")?.execute([reference.to_string()])?;
+            tx.prepare_cached("DELETE FROM tag_images WHERE reference = ?1")?
+                .execute([reference.to_string()])?;
             Ok(())
         }
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
@@ -137,8 +138,10 @@ pub(crate) fn set_group(
     set_tag(tx, reference, first)?;
     let name = reference.to_string();
     for (_, id) in ranked.iter().skip(1) {
-        tx.prepare_cached("INSERT INTO tag_images (reference, image_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute([&name, *id])?;
+        tx.prepare_cached(
+            "INSERT INTO tag_images (reference, image_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute([&name, *id])?;
     }
     if let Some(index) = index {
         add_blob(tx, &index.digest, index.bytes.len() as u64)?;
@@ -183,12 +186,13 @@ pub(crate) fn user_of(connection: &Connection, id: &str) -> Result<Option<String
 }
 
 /// Every pair of name and image.
-const NAMES: &str = "SELECT reference, image_id FROM tags UNION ALL SELECT reference, image_id FROM tag_images";
+const NAMES: &str =
+    "SELECT reference, image_id FROM tags UNION ALL SELECT reference, image_id FROM tag_images";
 
 /// Canonical references of an image, in order.
 pub(crate) fn tags_of(connection: &Connection, id: &str) -> Result<Vec<String>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT reference FROM ({NAMES}) WHERE image_id = ?1 ORDER BY reference"))?;
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT reference FROM ({NAMES}) WHERE image_id = ?1 ORDER BY reference"))?;
     let tags = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(tags)
 }
@@ -485,7 +489,8 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
     Ok(entries)
 }
 
-const UNREFERENCED_BLOBS: &str = "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)
+const UNREFERENCED_BLOBS: &str =
+    "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)
      AND NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = blobs.digest)";
 const UNREFERENCED_LAYERS: &str =
     "NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)";
@@ -500,7 +505,10 @@ pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
 
 /// Deletes the rows of blobs and layers that no image refers to, and says which they were.
 pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Vec<i64>)> {
-    tx.execute("DELETE FROM indexes WHERE NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = indexes.digest)", [])?;
+    tx.execute(
+        "DELETE FROM indexes WHERE NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = indexes.digest)",
+        [],
+    )?;
     let mut statement =
         tx.prepare(&format!("DELETE FROM blobs WHERE {UNREFERENCED_BLOBS} RETURNING digest"))?;
     let blobs =
@@ -512,10 +520,12 @@ pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Ve
 
 /// Blobs and layers that no image refers to.
 pub(crate) fn unreferenced(connection: &Connection) -> Result<(BTreeSet<Digest>, BTreeSet<i64>)> {
-    let mut statement = connection.prepare_cached(&format!("SELECT digest FROM blobs WHERE {UNREFERENCED_BLOBS}"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT digest FROM blobs WHERE {UNREFERENCED_BLOBS}"))?;
     let blobs =
         statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut statement = connection.prepare_cached(&format!("SELECT n FROM layers WHERE {UNREFERENCED_LAYERS}"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT n FROM layers WHERE {UNREFERENCED_LAYERS}"))?;
     let layers = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
 }
@@ -527,7 +537,8 @@ pub(crate) fn unused(connection: &Connection, all: bool) -> Result<BTreeMap<Stri
          AND (?1 OR NOT (EXISTS (SELECT 1 FROM tags WHERE tags.image_id = images.id)
                          OR EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)))",
     )?;
-    let rows = statement.query_map([all], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    let rows =
+        statement.query_map([all], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     Ok(rows)
 }
 
@@ -614,8 +625,8 @@ pub(crate) fn users(connection: &Connection, digest: &Digest) -> Result<Vec<Stri
 
 /// Names of the images that have a layer in this place, or ids of those without a name.
 pub(crate) fn users_of_chain(connection: &Connection, chain_id: &Digest) -> Result<Vec<String>> {
-    let mut statement =
-        connection.prepare_cached("SELECT image_id FROM image_layers WHERE chain_id = ?1 ORDER BY image_id")?;
+    let mut statement = connection
+        .prepare_cached("SELECT image_id FROM image_layers WHERE chain_id = ?1 ORDER BY image_id")?;
     let ids = statement.query_map([chain_id.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     names_or_ids(connection, ids)
 }

@@ -48,10 +48,7 @@ impl Shown {
 }
 
 /// The attributes of a file with names that are wanted.
-pub(crate) fn read_xattrs(
-    fd: BorrowedFd<'_>,
-    wanted: impl Fn(&[u8]) -> bool,
-) -> Result<Vec<Xattr>, Errno> {
+pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Xattr>, Errno> {
     let mut found = Vec::new();
     for name in list_xattrs(fd)? {
         if wanted(&name) {

@@ -41,8 +41,8 @@ use crate::tar::{Kind, Reader};
 use crate::tree::Remover;
 use dirs::Level;
 pub(crate) use lower::{Lower, is_opaque, is_whiteout};
-pub(crate) use meta::{Shown, read_xattrs};
 use meta::{Attributes, Place};
+pub(crate) use meta::{Shown, read_xattrs};
 
 /// Warnings that are kept word by word.
 pub(crate) const WARNINGS_MAX: usize = 64;

@@ -106,7 +106,10 @@ impl<W: Write> Archive<W> {
             record(&mut records, &[b"SCHILY.xattr.", xattr.name.as_slice()].concat(), &xattr.value);
         }
         if records.len() > RECORDS_MAX {
-            return Err(Error::limit(head.path, "its extended attributes are larger than an archive can hold"));
+            return Err(Error::limit(
+                head.path,
+                "its extended attributes are larger than an archive can hold",
+            ));
         }
         if !records.is_empty() {
             let size = records.len() as u64;
@@ -128,7 +131,8 @@ fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let from = path.len() - 101;
     // The first slash that leaves a short enough name; one at the very end would leave none.
     let at = path.iter().enumerate().skip(from).find(|&(at, &byte)| byte == b'/' && at + 1 < path.len())?.0;
-    (at <= 155 && at > 0).then(|| (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()))
+    (at <= 155 && at > 0)
+        .then(|| (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()))
 }
 
 /// What of a long path stands in the field of the name, for readers that do not know better.

@@ -251,13 +251,7 @@ impl<W: Write> Packer<W> {
     }
 
     /// Links, devices and pipes, which are not opened.
-    fn other(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        name: &[u8],
-        stat: &Stat,
-        kind: FileType,
-    ) -> Result<(), Error> {
+    fn other(&mut self, dir: BorrowedFd<'_>, name: &[u8], stat: &Stat, kind: FileType) -> Result<(), Error> {
         let path = self.path.clone();
         // A link may have several names, too, but none of them gains by being a hard link.
         let target = match kind {
@@ -297,7 +291,8 @@ impl<W: Write> Packer<W> {
     /// The attributes that go into the archive, in order.
     fn xattrs(&mut self, fd: &OwnedFd) -> Result<Vec<Xattr>, Error> {
         let exact = self.options.form == Form::Exact;
-        let overlay: &[u8] = if self.options.userxattr { b"user.overlay.opaque" } else { b"trusted.overlay.opaque" };
+        let overlay: &[u8] =
+            if self.options.userxattr { b"user.overlay.opaque" } else { b"trusted.overlay.opaque" };
         let wanted = |name: &[u8]| policy(name) == Policy::Keep || (exact && name == overlay);
         let mut xattrs = read_xattrs(fd.as_fd(), wanted).map_err(|errno| fail(errno, &self.path))?;
         // Such a name could not be told from its value.

@@ -43,7 +43,9 @@ pub(super) fn pieces(fd: BorrowedFd<'_>, size: u64, blocks: u64) -> Result<Optio
         let start = start / ALIGN * ALIGN;
         let end = end.next_multiple_of(ALIGN).min(size);
         match pieces.last_mut() {
-            Some((first, length)) if start < *first + *length + SMALLEST => *length = end.saturating_sub(*first),
+            Some((first, length)) if start < *first + *length + SMALLEST => {
+                *length = end.saturating_sub(*first)
+            }
             _ if start < end => pieces.push((start, end - start)),
             _ => {}
         }

@@ -44,7 +44,8 @@ fn tree(root: &Path) {
     fs::write(root.join("empty"), "").unwrap();
     let odd = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\n=\\");
     fs::write(root.join::<&std::ffi::OsStr>(odd), "odd").unwrap();
-    rustix::fs::mknodat(dir(root), "pipe", FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+    rustix::fs::mknodat(dir(root), "pipe", FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::setxattr(root.join("a/file"), "user.kept", b"\0binary\n", flags).unwrap();
     rustix::fs::setxattr(root.join("b"), "user.overlay.opaque", b"y", flags).unwrap();
@@ -148,7 +149,8 @@ fn whiteouts_and_opaque_directories_get_their_names() {
     assert_eq!(names(Form::Exact), ["./", "gone", "opaque/", "opaque/file", "opaque/in/", "opaque/in/gone"]);
     // A name that would be taken for a whiteout by everybody who reads the layer.
     fs::write(root.join("opaque/.wh.etc"), "").unwrap();
-    let error = pack(dir(root).as_fd(), Vec::new(), PackOptions { form: Form::Layer, ..OPTIONS }).unwrap_err();
+    let error =
+        pack(dir(root).as_fd(), Vec::new(), PackOptions { form: Form::Layer, ..OPTIONS }).unwrap_err();
     assert!(matches!(error, Error::Invalid { ref entry, .. } if entry == b"opaque/.wh.etc"), "{error}");
 }
 

@@ -47,12 +47,15 @@ pub(super) fn freeze(file: OwnedFd, events: &OwnedFd) -> Result<Frozen, Failure>
     let frozen = Frozen(());
     // SAFETY: one byte of a constant, to a descriptor that stays open as long as `frozen` lives.
     if unsafe { libc::write(raw, c"1".as_ptr().cast(), 1) } != 1 {
-        return Err(fail(Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(5))));
+        return Err(fail(Errno::from_raw_os_error(
+            std::io::Error::last_os_error().raw_os_error().unwrap_or(5),
+        )));
     }
     loop {
         let mut text = [0; 256];
         let length = rustix::io::pread(events, &mut text[..], 0).map_err(fail)?;
-        if text.get(..length).unwrap_or_default().split(|&byte| byte == b'\n').any(|line| line == b"frozen 1") {
+        if text.get(..length).unwrap_or_default().split(|&byte| byte == b'\n').any(|line| line == b"frozen 1")
+        {
             return Ok(frozen);
         }
         let mut fds = [PollFd::new(events, PollFlags::PRI)];

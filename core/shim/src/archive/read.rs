@@ -41,7 +41,9 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             };
             let options = PackOptions { form, userxattr, max_bytes };
             let packed = match output {
-                Some(fd) => coble_layer::pack(root.as_fd(), BufWriter::with_capacity(BUFFER, Output(fd)), options),
+                Some(fd) => {
+                    coble_layer::pack(root.as_fd(), BufWriter::with_capacity(BUFFER, Output(fd)), options)
+                }
                 None => coble_layer::pack(root.as_fd(), std::io::sink(), options),
             };
             packed.map(done).map_err(failure)

@@ -43,11 +43,7 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files, what: &str) -> Result<
     read(load, &Archive { load, files, what }, names)
 }
 
-fn read(
-    load: Load<'_>,
-    layout: &dyn Layout,
-    docker_names: Vec<(Digest, Vec<Reference>)>,
-) -> Result<Loaded> {
+fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Reference>)>) -> Result<Loaded> {
     check_version(layout)?;
     let bytes = layout.small("index.json")?.ok_or_else(|| missing("index.json"))?;
     let Document::Index(index) = parse_document(&bytes, None, "index.json")? else {
@@ -61,7 +57,9 @@ fn read(
         for Found { descriptor, bytes, manifest } in images {
             for (config, more) in &docker_names {
                 if *config == manifest.config.digest {
-                    names.extend(more.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+                    names.extend(
+                        more.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>(),
+                    );
                 }
             }
             let id = manifest.config.digest.clone();
@@ -200,7 +198,8 @@ fn all(layout: &dyn Layout, entry: &Descriptor, names: Vec<Reference>) -> Result
             break;
         }
     }
-    let index = images::Document { digest: entry.digest.clone(), media_type: entry.media_type.clone(), bytes };
+    let index =
+        images::Document { digest: entry.digest.clone(), media_type: entry.media_type.clone(), bytes };
     Ok(Some(Chosen { images, names, index: Some(index) }).filter(|chosen| !chosen.images.is_empty()))
 }
 

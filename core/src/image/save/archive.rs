@@ -87,7 +87,8 @@ pub(super) fn docker(
                 continue;
             }
             let input = store.content.open_blob(&layer.digest, layer.size)?;
-            let mut decoder = coble_layer::Decoder::new(input).map_err(|error| damaged(&layer.digest, &error))?;
+            let mut decoder =
+                coble_layer::Decoder::new(input).map_err(|error| damaged(&layer.digest, &error))?;
             if decoder.format() == coble_layer::Format::Plain {
                 header(output, &name, b'0', layer.size)?;
                 copy(store, &layer.digest, layer.size, output, cancel)?;
@@ -127,7 +128,8 @@ pub(super) fn docker(
 
 /// Names as docker writes them; null if there are none.
 fn tags(entry: &Entry) -> Option<Vec<String>> {
-    let familiar = |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
+    let familiar =
+        |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
     let names: Vec<String> = entry.names.iter().map(familiar).collect();
     Some(names).filter(|names| !names.is_empty())
 }
@@ -217,7 +219,16 @@ fn block(output: &mut Output, path: &str, kind: u8, size: u64) -> Result<()> {
     set(124, &format!("{:011o}", size.min(MAX_OCTAL)));
     set(136, "00000000000");
     set(148, "        ");
-    set(156, if kind == b'5' { "5" } else if kind == b'x' { "x" } else { "0" });
+    set(
+        156,
+        if kind == b'5' {
+            "5"
+        } else if kind == b'x' {
+            "x"
+        } else {
+            "0"
+        },
+    );
     set(257, "ustar\x0000");
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     for (to, from) in block.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").as_bytes()) {

@@ -114,9 +114,8 @@ fn replace(
     let mode = Mode::from_raw_mode(0o644);
     let mut file: File =
         rustix::fs::openat(dir, &temporary, flags, mode).call("open", path.join(&temporary))?.into();
-    let written = write(&mut file).and_then(|()| {
-        rustix::fs::renameat(dir, &temporary, dir, name).call("rename", path.join(name))
-    });
+    let written = write(&mut file)
+        .and_then(|()| rustix::fs::renameat(dir, &temporary, dir, name).call("rename", path.join(name)));
     if written.is_err() {
         let _ = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
     }
