@@ -41,8 +41,7 @@ impl Container {
             let layer = layer(inner, session, &tree, freezer.as_ref(), compression, cancel)?;
             self.still_there(inner)?;
             let spec = tree.row.spec()?;
-            let mut created_by = tree.row.command()?.join(" ");
-            created_by.truncate(created_by.floor_char_boundary(4096));
+            let created_by = tree.row.command()?.join(" ").chars().take(4096).collect();
             let upon = Upon {
                 image: &tree.row.image_id,
                 layer,

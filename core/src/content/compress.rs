@@ -94,7 +94,7 @@ fn gzip(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &Canc
             if pending.len() > 2 * threads
                 && let Some(receiver) = pending.pop_front()
                 && let Err(error) =
-                    receiver.recv().map_err(|_| gone()).flatten().and_then(|bytes| output.append(&bytes))
+                    receiver.recv().map_err(|_| gone()).and_then(|bytes| output.append(&bytes?))
             {
                 break Err(error);
             }
@@ -102,7 +102,7 @@ fn gzip(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &Canc
         drop(jobs);
         result?;
         for receiver in pending {
-            output.append(&receiver.recv().map_err(|_| gone()).flatten()?)?;
+            output.append(&receiver.recv().map_err(|_| gone())??)?;
         }
         Ok(())
     })
