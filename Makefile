@@ -4,6 +4,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
 PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help quickstart test bench lint header check-header install clean
 
@@ -34,7 +35,7 @@ lint: check-header
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	.ci/licences
 
-## header      write include/coble/coble.h and the list of exported symbols from the sources
+## header      write include/coble/coble.h and the lists of symbols and of the ABI from the sources
 header:
 	$(CARGO) run --quiet --locked -p coble-header
 
@@ -44,7 +45,7 @@ check-header:
 ## install     library, headers, pkg-config file, CMake package and command, below PREFIX
 install:
 	$(CARGO) build --release --locked -p coble-ffi -p coble-cli
-	ffi/pkg/install target/release $(PREFIX) $(DESTDIR)
+	ffi/pkg/install $(TARGET)/release $(PREFIX) $(DESTDIR)
 
 ## clean       everything that was built
 clean:

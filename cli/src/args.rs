@@ -253,7 +253,7 @@ pub(crate) struct CreateOptions {
     /// Name of the container
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// Host name
+    /// Host name (default: the beginning of the id; with --network host the host's)
     #[arg(short = 'h', long)]
     pub(crate) hostname: Option<String>,
     /// Network: none or host
@@ -480,10 +480,14 @@ pub(crate) struct LoadArgs {
     /// Print nothing
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ImageOptions {
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
     /// Set an environment variable of the image
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
@@ -546,6 +550,8 @@ pub(crate) struct RmiArgs {
     /// Remove also images with several names
     #[arg(short, long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) output: FormatArgs,
     /// References or ids
     #[arg(required = true, value_name = "IMAGE")]
     pub(crate) images: Vec<String>,

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use coble::{CancelToken, Error, HostItem, ImportOptions, Source, parse};
+use coble::{CancelToken, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
 use jiff::Timestamp;
 
 use crate::args::{
@@ -62,13 +62,30 @@ fn stdin(advice: &str) -> Result<Source, Error> {
     Ok(Source::Fd(fd.map_err(|error| Error::io("fcntl", "standard input", &error))?))
 }
 
+/// Says what of an image could not be kept: without privileges that can be the owner of every file, so not all of it.
+fn warn(image: &ImageSummary) {
+    const SHOWN: usize = 5;
+    for warning in image.warnings.iter().take(SHOWN) {
+        output::note(format_args!("warning: {}", output::printable(&warning.message)));
+    }
+    if image.warnings.len() > SHOWN {
+        output::note("warning: there is more of this kind, which --format json lists");
+    }
+}
+
 pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
     let source = match args.input {
         Some(path) if path.as_os_str() != "-" => Source::Path(path),
         _ => stdin("give an archive with --input")?,
     };
     let options = image_store::load_options(args.platform);
-    for image in open(global)?.images().load(source, &options, &CancelToken::never())? {
+    let images = open(global)?.images().load(source, &options, &CancelToken::never())?;
+    if args.output.format == Format::Json {
+        output::json(&images)?;
+        return Ok(0);
+    }
+    for image in images {
+        warn(&image);
         if args.quiet {
             continue;
         }
@@ -82,21 +99,33 @@ pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
     Ok(0)
 }
 
+/// Prints an image that was made here.
+fn made(image: &ImageSummary, format: Format) -> Outcome {
+    match format {
+        Format::Json => output::json(image)?,
+        Format::Table => {
+            warn(image);
+            output::line(&image.id)?;
+        }
+    }
+    Ok(0)
+}
+
 pub(crate) fn import(global: &Global, args: ImportArgs) -> Outcome {
+    let format = args.options.output.format;
     let options = import_options(args.options)?;
     let source = if args.file.as_os_str() == "-" { stdin("give a file")? } else { Source::Path(args.file) };
     let image =
         open(global)?.images().import_rootfs(source, &args.reference, options, &CancelToken::never())?;
-    output::line(image.id)?;
-    Ok(0)
+    made(&image, format)
 }
 
 pub(crate) fn from_host(global: &Global, args: FromHostArgs) -> Outcome {
+    let format = args.options.output.format;
     let options = import_options(args.options)?;
     let items: Vec<HostItem> = args.items.iter().map(|item| HostItem::from(item.as_str())).collect();
     let image = open(global)?.images().from_host(&items, &args.tag, options, &CancelToken::never())?;
-    output::line(image.id)?;
-    Ok(0)
+    made(&image, format)
 }
 
 fn import_options(args: ImageOptions) -> Result<ImportOptions, Error> {
@@ -146,11 +175,21 @@ pub(crate) fn untag(global: &Global, args: References) -> Outcome {
 
 pub(crate) fn remove(global: &Global, args: RmiArgs) -> Outcome {
     let engine = open(global)?;
-    each(&args.images, |image| {
+    let json = args.output.format == Format::Json;
+    let mut all = Vec::new();
+    let status = each(&args.images, |image| {
         let removed = engine.images().remove(image, args.force)?;
+        if json {
+            all.push(removed);
+            return Ok(());
+        }
         removed.untagged.iter().try_for_each(|name| output::line(format_args!("Untagged: {name}")))?;
         removed.deleted.iter().try_for_each(|id| output::line(format_args!("Deleted: {id}")))
-    })
+    })?;
+    if json {
+        output::json(&all)?;
+    }
+    Ok(status)
 }
 
 pub(crate) fn history(global: &Global, args: HistoryArgs) -> Outcome {

@@ -33,6 +33,11 @@ impl CancelToken {
         CancelToken(None)
     }
 
+    /// Whether nobody can cancel it.
+    pub(crate) const fn is_never(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Cancels every call that uses the token, now and later.
     pub fn cancel(&self) {
         if let Some(state) = &self.0 {

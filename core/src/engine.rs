@@ -16,7 +16,7 @@ use crate::image::Images;
 use crate::isolation::userns;
 use crate::paths::{Roots, key_of, make_private_dir, make_run_root};
 use crate::process::Shim;
-use crate::session::Session;
+use crate::session::EngineSession;
 use crate::state::{self, Store, containers};
 
 /// Where an engine keeps its things. Everything has a default.
@@ -80,7 +80,7 @@ pub(crate) struct Inner {
     /// What the host lacks for every container.
     pub(crate) host_warnings: Vec<Warning>,
     shim: OnceLock<Shim>,
-    session: Mutex<Option<Session>>,
+    session: Mutex<Option<EngineSession>>,
 }
 
 /// Facts about an engine and its host.
@@ -127,9 +127,7 @@ impl Engine {
             shim: OnceLock::new(),
             session: Mutex::new(None),
         };
-        state::sweep(&inner.store, &inner).context(doing)?;
-        container::sweep::sweep(&inner).context(doing)?;
-        crate::session::sweep(&inner.run_root).context(doing)?;
+        inner.sweep().context(doing)?;
         let options = EngineOptions {
             data_root: Some(inner.store.paths.data.clone()),
             run_root: Some(inner.run_root.clone()),
@@ -176,10 +174,11 @@ impl Engine {
         doctor::doctor(&self.0.options)
     }
 
-    /// Looks for damage in the store. Empty when nothing is wrong.
+    /// Looks for damage in the store, and for what a crash left and cannot be removed. Empty when nothing is wrong.
     pub fn verify(&self) -> Result<Vec<String>> {
         let inner = &*self.inner()?;
         let mut problems = state::verify(&inner.store)?;
+        problems.extend(inner.sweep()?.iter().map(Error::to_string));
         for id in containers::ids(&inner.store.db)? {
             if !container::has_directory(inner, &id) {
                 problems.push(format!("container \"{id}\" has no directory"));
@@ -219,6 +218,18 @@ impl Inner {
         self.userns.is_some()
     }
 
+    /// Cleans up what crashed processes left. What cannot be cleaned up now, which comes back, keeps nobody from using the rest of the store.
+    fn sweep(&self) -> Result<Vec<Error>> {
+        let mut problems = container::sweep::sweep(self)?;
+        for result in [state::sweep(&self.store, self), crate::session::sweep(&self.run_root)] {
+            match result {
+                Err(error) if error.kind() == ErrorKind::Database => return Err(error),
+                result => problems.extend(result.err()),
+            }
+        }
+        Ok(problems)
+    }
+
     /// The helper executable, made ready at its first use.
     pub(crate) fn shim(&self) -> Result<&Shim> {
         if let Some(shim) = self.shim.get() {
@@ -234,13 +245,13 @@ impl Inner {
         if let Some(session) = &*session {
             return Ok(session.name().to_owned());
         }
-        let made = Session::begin(&self.run_root)?;
+        let made = EngineSession::begin(&self.run_root)?;
         Ok(session.insert(made).name().to_owned())
     }
 
     /// Whether the engine of a session still lives.
     pub(crate) fn session_lives(&self, name: &str) -> bool {
-        Session::lives(&self.run_root, name)
+        EngineSession::lives(&self.run_root, name)
     }
 
     /// Ends the session of the engine, if it has one.

@@ -1,7 +1,6 @@
 //! Sessions: a locked file for each engine that has session-scoped containers. The lock goes with the process, so a container whose session is free
 //! belongs to nobody any more.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -9,22 +8,23 @@ use rustix::io::Errno;
 
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::process::names_in;
+use crate::state::Locked;
 
 /// A session of this process.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct EngineSession {
     name: String,
     path: PathBuf,
-    lock: OwnedFd,
+    lock: Locked,
 }
 
 fn directory(run_root: &Path) -> PathBuf {
     run_root.join("sessions")
 }
 
-impl Session {
+impl EngineSession {
     /// Begins a session.
-    pub(crate) fn begin(run_root: &Path) -> Result<Session> {
+    pub(crate) fn begin(run_root: &Path) -> Result<EngineSession> {
         let directory = directory(run_root);
         match rustix::fs::mkdir(&directory, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -36,10 +36,10 @@ impl Session {
             let path = directory.join(&name);
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).call("open", &path)?;
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-                && rustix::fs::fstat(&file).call("fstat", &path)?.st_nlink > 0
+            if let Some(lock) = Locked::try_exclusive(file, &path)?
+                && rustix::fs::fstat(lock.fd()).call("fstat", &path)?.st_nlink > 0
             {
-                return Ok(Session { name, path, lock: file });
+                return Ok(EngineSession { name, path, lock });
             }
         }
         Err(Error::new(ErrorKind::Internal, "no session could be begun: its file is removed again and again"))
@@ -68,8 +68,7 @@ impl Session {
     pub(crate) fn end(self) {
         // A file that stays is removed by the sweep.
         let _ = std::fs::remove_file(&self.path);
-        // Not left to closing: a child that this program forked may have a copy of the descriptor.
-        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+        drop(self.lock);
     }
 }
 
@@ -81,7 +80,7 @@ pub(crate) fn sweep(run_root: &Path) -> Result<()> {
         let Ok(file) = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
             continue;
         };
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if let Some(_lock) = Locked::try_exclusive(file, &path)? {
             let _ = std::fs::remove_file(&path);
         }
     }
@@ -95,12 +94,12 @@ mod tests {
     #[test]
     fn a_session_lives_until_it_ends() {
         let root = tempfile::tempdir().unwrap();
-        let session = Session::begin(root.path()).unwrap();
+        let session = EngineSession::begin(root.path()).unwrap();
         let name = session.name().to_owned();
         sweep(root.path()).unwrap();
-        assert!(Session::lives(root.path(), &name));
+        assert!(EngineSession::lives(root.path(), &name));
         session.end();
-        assert!(!Session::lives(root.path(), &name));
-        assert!(!Session::lives(root.path(), "no such session"));
+        assert!(!EngineSession::lives(root.path(), &name));
+        assert!(!EngineSession::lives(root.path(), "no such session"));
     }
 }

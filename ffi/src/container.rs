@@ -18,7 +18,7 @@ use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
 use crate::stdio::{coble_stdio_t, streams};
 use crate::string::coble_string_t;
-use crate::strings::{c_string, text};
+use crate::strings::{c_string, pointer_or_null, text};
 
 /// A container. Deleting the handle does nothing to the container itself.
 pub struct coble_container_t {
@@ -55,13 +55,16 @@ fn state_number(state: State) -> i32 {
     }
 }
 
-/// A container as it was when the list was made. Borrowed from the list.
+/// A container as it was when it was looked at. Borrowed from the list or the details that it is in.
 pub struct coble_container_summary_t {
     summary: ContainerSummary,
     id: CString,
     name: CString,
     image: CString,
     image_id: CString,
+    created: CString,
+    started_at: Option<CString>,
+    finished_at: Option<CString>,
 }
 
 impl Handle for coble_container_summary_t {
@@ -76,12 +79,15 @@ impl Handle for coble_container_list_t {
 }
 
 impl coble_container_summary_t {
-    fn new(summary: ContainerSummary) -> coble_container_summary_t {
+    pub(crate) fn new(summary: ContainerSummary) -> coble_container_summary_t {
         coble_container_summary_t {
             id: c_string(&summary.id),
             name: c_string(&summary.name),
             image: c_string(&summary.image),
             image_id: c_string(&summary.image_id),
+            created: c_string(&summary.created),
+            started_at: summary.started_at.as_deref().map(c_string),
+            finished_at: summary.finished_at.as_deref().map(c_string),
             summary,
         }
     }
@@ -247,20 +253,6 @@ pub unsafe extern "C" fn coble_container_remove(
     })
 }
 
-/// Everything about the container, as a JSON object.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_container_inspect(
-    container: *const coble_container_t,
-    json: *mut *mut coble_string_t,
-    error: *mut *mut coble_error_t,
-) -> coble_status_t {
-    boundary!(error, {
-        // SAFETY: the caller's, by the contract of the header.
-        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
-        coble_string_t::json(&container.container.inspect()?)?.give(out);
-    })
-}
-
 /// What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_logs(
@@ -414,6 +406,39 @@ pub unsafe extern "C" fn coble_container_summary_exit_code(summary: *const coble
     boundary_value!(-1, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(summary) }.ok().and_then(|summary| summary.summary.exit_code).unwrap_or(-1)
+    })
+}
+
+/// When it was made, RFC 3339. NULL if the summary is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_created(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| summary.created.as_ptr())
+    })
+}
+
+/// When it was last started, RFC 3339. NULL if it never was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_started_at(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| pointer_or_null(&summary.started_at))
+    })
+}
+
+/// When it last ended, RFC 3339. NULL if it never did.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_finished_at(
+    summary: *const coble_container_summary_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| pointer_or_null(&summary.finished_at))
     })
 }
 

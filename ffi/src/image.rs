@@ -15,6 +15,7 @@ use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, owned_text, path, pointer_or_null, text, texts};
+use crate::warning::Warnings;
 
 /// An image of the store, as it was when it was looked up.
 pub struct coble_image_t {
@@ -25,6 +26,7 @@ pub struct coble_image_t {
     created: Option<CString>,
     architecture: CString,
     os: CString,
+    warnings: Warnings,
 }
 
 impl Handle for coble_image_t {
@@ -40,6 +42,7 @@ impl coble_image_t {
             created: summary.created.as_deref().map(c_string),
             architecture: c_string(&summary.architecture),
             os: c_string(&summary.os),
+            warnings: Warnings::new(&summary.warnings),
             summary,
         }
     }
@@ -385,6 +388,40 @@ pub unsafe extern "C" fn coble_image_os(image: *const coble_image_t) -> *const c
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(image) }.map_or(std::ptr::null(), |image| image.os.as_ptr())
+    })
+}
+
+/// How many things of the image's layers could not be kept. Known to the call that unpacked the layers (a load or an import); 0 for an
+/// image that was looked up.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_warning_count(image: *const coble_image_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(0, |image| image.warnings.count())
+    })
+}
+
+/// The stable code of a warning, such as "device". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_warning_code(
+    image: *const coble_image_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(std::ptr::null(), |image| image.warnings.code(index))
+    })
+}
+
+/// The explanation of a warning. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_warning_message(
+    image: *const coble_image_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(std::ptr::null(), |image| image.warnings.message(index))
     })
 }
 

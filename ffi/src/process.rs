@@ -1,9 +1,9 @@
 //! Programs started with coble_container_popen.
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::os::fd::IntoRawFd;
 
-use core::{Process, Signal, Warning};
+use core::{Process, Signal};
 
 use crate::boundary::Out;
 use crate::cancel::{coble_cancel_t, token};
@@ -11,12 +11,12 @@ use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::run::optional_duration;
 use crate::status::coble_status_t;
-use crate::strings::c_string;
+use crate::warning::Warnings;
 
 /// A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
 pub struct coble_process_t {
     process: Process,
-    warnings: Vec<(CString, CString)>,
+    warnings: Warnings,
 }
 
 impl Handle for coble_process_t {
@@ -25,8 +25,7 @@ impl Handle for coble_process_t {
 
 impl coble_process_t {
     pub(crate) fn new(process: Process) -> coble_process_t {
-        let pair = |warning: &Warning| (c_string(&warning.code), c_string(&warning.message));
-        coble_process_t { warnings: process.warnings().iter().map(pair).collect(), process }
+        coble_process_t { warnings: Warnings::new(process.warnings()), process }
     }
 }
 
@@ -76,7 +75,7 @@ pub unsafe extern "C" fn coble_process_pid(process: *const coble_process_t) -> i
 pub unsafe extern "C" fn coble_process_warning_count(process: *const coble_process_t) -> usize {
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow(process) }.map_or(0, |process| process.warnings.len())
+        unsafe { borrow(process) }.map_or(0, |process| process.warnings.count())
     })
 }
 
@@ -88,8 +87,7 @@ pub unsafe extern "C" fn coble_process_warning_code(
 ) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
-        let warning = unsafe { borrow(process) }.ok().and_then(|process| process.warnings.get(index));
-        warning.map_or(std::ptr::null(), |(code, _)| code.as_ptr())
+        unsafe { borrow(process) }.map_or(std::ptr::null(), |process| process.warnings.code(index))
     })
 }
 
@@ -101,8 +99,7 @@ pub unsafe extern "C" fn coble_process_warning_message(
 ) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
-        let warning = unsafe { borrow(process) }.ok().and_then(|process| process.warnings.get(index));
-        warning.map_or(std::ptr::null(), |(_, message)| message.as_ptr())
+        unsafe { borrow(process) }.map_or(std::ptr::null(), |process| process.warnings.message(index))
     })
 }
 

@@ -7,13 +7,12 @@ use std::time::Duration;
 use core::{Error, Result, RunOptions, RunResult, StdioMode};
 
 use crate::boundary::{Out, invalid};
-use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
+use crate::isolation::coble_isolation_t;
 use crate::options::{self, Options, flag};
-use crate::status::coble_status_t;
 use crate::stdio::{coble_stream_t, duplicate};
-use crate::string::coble_string_t;
 use crate::strings::c_string;
+use crate::warning::Warnings;
 
 /// How coble_engine_run and coble_container_exec treat the program. Zero everything but the size for the defaults.
 #[repr(C)]
@@ -111,7 +110,8 @@ fn descriptor(stream: coble_stream_t, own: i32, argument: &str) -> Result<Option
 pub struct coble_run_result_t {
     result: RunResult,
     timings: Vec<CString>,
-    warnings: Vec<(CString, CString)>,
+    warnings: Warnings,
+    isolation: Option<coble_isolation_t>,
 }
 
 impl Handle for coble_run_result_t {
@@ -122,11 +122,8 @@ impl coble_run_result_t {
     pub(crate) fn new(result: RunResult) -> coble_run_result_t {
         coble_run_result_t {
             timings: result.timings.iter().map(|(name, _)| c_string(name)).collect(),
-            warnings: result
-                .warnings
-                .iter()
-                .map(|item| (c_string(&item.code), c_string(&item.message)))
-                .collect(),
+            warnings: Warnings::new(&result.warnings),
+            isolation: result.isolation.clone().map(coble_isolation_t::new),
             result,
         }
     }
@@ -218,7 +215,7 @@ pub unsafe extern "C" fn coble_run_result_timing_ns(result: *const coble_run_res
 pub unsafe extern "C" fn coble_run_result_warning_count(result: *const coble_run_result_t) -> usize {
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow(result) }.map_or(0, |result| result.warnings.len())
+        unsafe { borrow(result) }.map_or(0, |result| result.warnings.count())
     })
 }
 
@@ -230,8 +227,7 @@ pub unsafe extern "C" fn coble_run_result_warning_code(
 ) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
-        let warning = unsafe { borrow(result) }.ok().and_then(|result| result.warnings.get(index));
-        warning.map_or(std::ptr::null(), |(code, _)| code.as_ptr())
+        unsafe { borrow(result) }.map_or(std::ptr::null(), |result| result.warnings.code(index))
     })
 }
 
@@ -243,22 +239,19 @@ pub unsafe extern "C" fn coble_run_result_warning_message(
 ) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
-        let warning = unsafe { borrow(result) }.ok().and_then(|result| result.warnings.get(index));
-        warning.map_or(std::ptr::null(), |(_, message)| message.as_ptr())
+        unsafe { borrow(result) }.map_or(std::ptr::null(), |result| result.warnings.message(index))
     })
 }
 
-/// The isolation that the program really had, as a JSON object; null for exec.
+/// The isolation that the program really had. Borrowed from the result; NULL for exec, which has that of its container.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_run_result_isolation(
     result: *const coble_run_result_t,
-    json: *mut *mut coble_string_t,
-    error: *mut *mut coble_error_t,
-) -> coble_status_t {
-    boundary!(error, {
+) -> *const coble_isolation_t {
+    boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
-        let (result, out) = unsafe { (borrow(result)?, Out::new(json, "json")?) };
-        coble_string_t::json(&result.result.isolation)?.give(out);
+        let isolation = unsafe { borrow(result) }.ok().and_then(|result| result.isolation.as_ref());
+        isolation.map_or(std::ptr::null(), std::ptr::from_ref)
     })
 }
 

@@ -152,7 +152,7 @@ pub unsafe extern "C" fn coble_container_spec_add_group(
     })
 }
 
-/// Sets the host name. NULL: the first 12 characters of the id.
+/// Sets the host name. NULL: the first 12 characters of the id, or the host's name on the host's network.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_hostname(
     spec: *mut coble_container_spec_t,

@@ -156,6 +156,11 @@ typedef struct coble_cancel_t coble_cancel_t;
 typedef struct coble_commit_options_t coble_commit_options_t;
 
 /**
+ * A container as it was when it was inspected.
+ */
+typedef struct coble_container_details_t coble_container_details_t;
+
+/**
  * Some containers. Those in it are borrowed from it.
  */
 typedef struct coble_container_list_t coble_container_list_t;
@@ -166,7 +171,7 @@ typedef struct coble_container_list_t coble_container_list_t;
 typedef struct coble_container_spec_t coble_container_spec_t;
 
 /**
- * A container as it was when the list was made. Borrowed from the list.
+ * A container as it was when it was looked at. Borrowed from the list or the details that it is in.
  */
 typedef struct coble_container_summary_t coble_container_summary_t;
 
@@ -209,6 +214,11 @@ typedef struct coble_image_t coble_image_t;
  * The configuration of an image that is made from files instead of from another image.
  */
 typedef struct coble_import_options_t coble_import_options_t;
+
+/**
+ * The isolation that a program really got, read back from its process. Borrowed from the result or the details that it belongs to.
+ */
+typedef struct coble_isolation_t coble_isolation_t;
 
 /**
  * A piece of output, as it arrived. Borrowed from its stream until the next call on that.
@@ -946,6 +956,22 @@ const char *coble_image_architecture(const coble_image_t *image);
 const char *coble_image_os(const coble_image_t *image);
 
 /**
+ * How many things of the image's layers could not be kept. Known to the call that unpacked the layers (a load or an import); 0 for an
+ * image that was looked up.
+ */
+size_t coble_image_warning_count(const coble_image_t *image);
+
+/**
+ * The stable code of a warning, such as "device". NULL if the index is too large.
+ */
+const char *coble_image_warning_code(const coble_image_t *image, size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_image_warning_message(const coble_image_t *image, size_t index);
+
+/**
  * The image as a JSON object, with its labels.
  */
 coble_status_t coble_image_json(const coble_image_t *image, coble_string_t **json, coble_error_t **error);
@@ -1121,7 +1147,7 @@ coble_status_t coble_container_spec_add_group(coble_container_spec_t *spec,
                                               coble_error_t **error);
 
 /**
- * Sets the host name. NULL: the first 12 characters of the id.
+ * Sets the host name. NULL: the first 12 characters of the id, or the host's name on the host's network.
  */
 coble_status_t coble_container_spec_set_hostname(coble_container_spec_t *spec,
                                                  const char *hostname,
@@ -1249,6 +1275,91 @@ coble_status_t coble_container_spec_set_lifetime(coble_container_spec_t *spec,
                                                  coble_error_t **error);
 
 /**
+ * Whether it runs in a user namespace of the caller: 1 or 0.
+ */
+int32_t coble_isolation_rootless(const coble_isolation_t *isolation);
+
+/**
+ * Whether no_new_privs is set: 1 or 0.
+ */
+int32_t coble_isolation_no_new_privileges(const coble_isolation_t *isolation);
+
+/**
+ * Whether the root file system is mounted read-only: 1 or 0.
+ */
+int32_t coble_isolation_root_readonly(const coble_isolation_t *isolation);
+
+/**
+ * "filter" if a seccomp filter is in force, or "none". NULL if the isolation is NULL.
+ */
+const char *coble_isolation_seccomp(const coble_isolation_t *isolation);
+
+/**
+ * The program's user id inside; UINT32_MAX if the isolation is NULL.
+ */
+uint32_t coble_isolation_uid(const coble_isolation_t *isolation);
+
+/**
+ * The program's group id inside; UINT32_MAX if the isolation is NULL.
+ */
+uint32_t coble_isolation_gid(const coble_isolation_t *isolation);
+
+/**
+ * How many kinds of namespaces there are.
+ */
+size_t coble_isolation_namespace_count(const coble_isolation_t *isolation);
+
+/**
+ * The name of a namespace as in /proc/self/ns, such as "net". NULL if the index is too large.
+ */
+const char *coble_isolation_namespace_name(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * Whether a namespace is the container's own (1) or the host's (0). 0 if the index is too large.
+ */
+int32_t coble_isolation_namespace_own(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * How many capabilities the program has in effect.
+ */
+size_t coble_isolation_capability_count(const coble_isolation_t *isolation);
+
+/**
+ * A capability that the program has in effect, such as "CAP_CHOWN". NULL if the index is too large.
+ */
+const char *coble_isolation_capability(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * How many limits were asked for.
+ */
+size_t coble_isolation_limit_count(const coble_isolation_t *isolation);
+
+/**
+ * The name of a limit, such as "mem_limit". NULL if the index is too large.
+ */
+const char *coble_isolation_limit_name(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * What was asked for. 0 if the index is too large.
+ */
+uint64_t coble_isolation_limit_requested(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * Gives what the kernel says is in force, and 1. 0, and `applied` stays untouched, if the limit is not in force (a warning says why) or the
+ * index is too large. `applied` may be NULL.
+ */
+int32_t coble_isolation_limit_applied(const coble_isolation_t *isolation,
+                                      size_t index,
+                                      uint64_t *applied);
+
+/**
+ * All of it as a JSON object.
+ */
+coble_status_t coble_isolation_json(const coble_isolation_t *isolation,
+                                    coble_string_t **json,
+                                    coble_error_t **error);
+
+/**
  * The program's exit code, or 128 plus the signal that ended it; -1 if the result is NULL.
  */
 int32_t coble_run_result_exit_code(const coble_run_result_t *result);
@@ -1296,11 +1407,9 @@ const char *coble_run_result_warning_code(const coble_run_result_t *result, size
 const char *coble_run_result_warning_message(const coble_run_result_t *result, size_t index);
 
 /**
- * The isolation that the program really had, as a JSON object; null for exec.
+ * The isolation that the program really had. Borrowed from the result; NULL for exec, which has that of its container.
  */
-coble_status_t coble_run_result_isolation(const coble_run_result_t *result,
-                                          coble_string_t **json,
-                                          coble_error_t **error);
+const coble_isolation_t *coble_run_result_isolation(const coble_run_result_t *result);
 
 /**
  * Deletes a result, which is not one borrowed from an error. NULL is fine.
@@ -1424,13 +1533,6 @@ coble_status_t coble_container_remove(const coble_container_t *container,
                                       coble_error_t **error);
 
 /**
- * Everything about the container, as a JSON object.
- */
-coble_status_t coble_container_inspect(const coble_container_t *container,
-                                       coble_string_t **json,
-                                       coble_error_t **error);
-
-/**
  * What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
  */
 coble_status_t coble_container_logs(const coble_container_t *container,
@@ -1507,6 +1609,21 @@ int32_t coble_container_summary_state(const coble_container_summary_t *summary);
  * The exit code of the last run, or -1 if there is none.
  */
 int32_t coble_container_summary_exit_code(const coble_container_summary_t *summary);
+
+/**
+ * When it was made, RFC 3339. NULL if the summary is NULL.
+ */
+const char *coble_container_summary_created(const coble_container_summary_t *summary);
+
+/**
+ * When it was last started, RFC 3339. NULL if it never was.
+ */
+const char *coble_container_summary_started_at(const coble_container_summary_t *summary);
+
+/**
+ * When it last ended, RFC 3339. NULL if it never did.
+ */
+const char *coble_container_summary_finished_at(const coble_container_summary_t *summary);
 
 /**
  * The container as a JSON object.
@@ -1598,6 +1715,60 @@ coble_status_t coble_container_export_fd(const coble_container_t *container,
                                          const coble_cancel_t *cancel,
                                          coble_string_t **json,
                                          coble_error_t **error);
+
+/**
+ * Everything about the container.
+ */
+coble_status_t coble_container_inspect(const coble_container_t *container,
+                                       coble_container_details_t **details,
+                                       coble_error_t **error);
+
+/**
+ * What a list shows of it: names, image, state, exit code, times. Borrowed from the details; NULL if they are NULL.
+ */
+const coble_container_summary_t *coble_container_details_summary(const coble_container_details_t *details);
+
+/**
+ * The process id of its program on the host, or -1 if it does not run.
+ */
+int32_t coble_container_details_pid(const coble_container_details_t *details);
+
+/**
+ * Why the last start failed. NULL if it did not.
+ */
+const char *coble_container_details_error(const coble_container_details_t *details);
+
+/**
+ * The isolation of the current or last run. Borrowed from the details; NULL if it never ran.
+ */
+const coble_isolation_t *coble_container_details_isolation(const coble_container_details_t *details);
+
+/**
+ * How many things the last run did not get that were not essential.
+ */
+size_t coble_container_details_warning_count(const coble_container_details_t *details);
+
+/**
+ * The stable code of a warning, such as "memory-limit-not-applied". NULL if the index is too large.
+ */
+const char *coble_container_details_warning_code(const coble_container_details_t *details, size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_container_details_warning_message(const coble_container_details_t *details, size_t index);
+
+/**
+ * All of it as a JSON object, with what was asked for.
+ */
+coble_status_t coble_container_details_json(const coble_container_details_t *details,
+                                            coble_string_t **json,
+                                            coble_error_t **error);
+
+/**
+ * Deletes details, with what was borrowed from them. NULL is fine.
+ */
+void coble_container_details_delete(coble_container_details_t *details);
 
 /**
  * Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.

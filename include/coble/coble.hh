@@ -36,6 +36,7 @@ struct Deleter {
   void operator()(coble_exec_spec_t *handle) const noexcept { coble_exec_spec_delete(handle); }
   void operator()(coble_run_result_t *handle) const noexcept { coble_run_result_delete(handle); }
   void operator()(coble_container_t *handle) const noexcept { coble_container_delete(handle); }
+  void operator()(coble_container_details_t *handle) const noexcept { coble_container_details_delete(handle); }
   void operator()(coble_container_list_t *handle) const noexcept { coble_container_list_delete(handle); }
   void operator()(coble_process_t *handle) const noexcept { coble_process_delete(handle); }
   void operator()(coble_log_stream_t *handle) const noexcept { coble_log_stream_delete(handle); }
@@ -144,9 +145,18 @@ public:
   std::string_view out() const noexcept { return view(coble_run_result_stdout); }
   /** Standard error; valid as long as the result. */
   std::string_view err() const noexcept { return view(coble_run_result_stderr); }
-  /** The isolation that the program really had, as JSON. */
+  /** The isolation that the program really had, as JSON; coble_run_result_isolation has it typed. Empty for exec. */
   std::string isolation() const {
-    return detail::text(detail::make<coble_string_t>(coble_run_result_isolation, handle_.get()));
+    const coble_isolation_t *isolation = coble_run_result_isolation(handle_.get());
+    return isolation != nullptr ? detail::text(detail::make<coble_string_t>(coble_isolation_json, isolation)) : "";
+  }
+  /** What the program could not be given, in words. */
+  std::vector<std::string> warnings() const {
+    std::vector<std::string> messages;
+    for (std::size_t index = 0; index < coble_run_result_warning_count(handle_.get()); index++) {
+      messages.emplace_back(coble_run_result_warning_message(handle_.get(), index));
+    }
+    return messages;
   }
   /** The handle of the C interface. */
   const coble_run_result_t *get() const noexcept { return handle_.get(); }
@@ -258,9 +268,15 @@ public:
   }
   void kill(int signal) const { detail::call(coble_container_kill, handle_.get(), signal); }
   void remove(bool force = false) const { detail::call(coble_container_remove, handle_.get(), force ? 1 : 0); }
+  /** Everything about it, for the coble_container_details_ functions. */
+  Handle<coble_container_details_t> details() const {
+    return detail::make<coble_container_details_t>(coble_container_inspect, handle_.get());
+  }
   /** Everything about it, as JSON. */
   std::string inspect() const {
-    return detail::text(detail::make<coble_string_t>(coble_container_inspect, handle_.get()));
+    const auto given = details();
+    return detail::text(detail::make<coble_string_t>(coble_container_details_json,
+                                                     static_cast<const coble_container_details_t *>(given.get())));
   }
   /** Runs another program in it and collects its output. */
   RunResult exec(const std::vector<std::string> &command, const RunOptions &options = {},

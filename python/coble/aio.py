@@ -270,7 +270,7 @@ class Containers(_Object):
 
 @_like(
     _coble.Image,
-    facts="id short_id digest created size architecture os variant labels",
+    facts="id short_id digest created size architecture os variant labels warnings",
     looked_up="references",
     methods="inspect history tag remove",
 )

@@ -327,6 +327,14 @@ class Image:
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
+    @property
+    def warnings(self) -> list[Warning]:
+        """What its layers have that could not be kept, such as device nodes and owners without privileges.
+
+        Known to the `load`, `import_rootfs` or `from_host` that unpacked the layers; empty for an image that was looked up. At most 64 for
+        each layer: the code `more-warnings` tells how many there were besides.
+        """
+
     async def inspect(self) -> ImageDetails:
         """Everything about it."""
 
@@ -381,7 +389,7 @@ class Containers:
         - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
-        - `hostname`: the first 12 digits of the id when None.
+        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network.
         - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
           What the host cannot limit is a warning of the container, not an error.

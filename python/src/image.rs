@@ -12,7 +12,7 @@ use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::image_store::{self, Filters, Names, PyImageMount, Target};
 use crate::options::{Import, read};
-use crate::values::{HistoryEntry, ImageDetails, PathChange, Pruned, Removed};
+use crate::values::{HistoryEntry, ImageDetails, PathChange, Pruned, Removed, Warning};
 
 /// The images of an engine.
 #[pyclass(frozen, name = "Images", module = "coble")]
@@ -254,6 +254,12 @@ impl PyImage {
     #[getter]
     fn labels(&self) -> BTreeMap<String, String> {
         self.summary.labels.clone()
+    }
+
+    /// What its layers have that could not be kept: known to the call that unpacked them.
+    #[getter]
+    fn warnings(&self) -> Vec<Warning> {
+        self.summary.warnings.iter().cloned().map(Warning).collect()
     }
 
     /// Everything about it.

@@ -16,6 +16,7 @@ static void a_life(coble_engine_t *engine) {
   const coble_container_summary_t *summary = NULL;
   const coble_log_record_t *record = NULL;
   coble_string_t *json = NULL;
+  coble_container_details_t *details = NULL;
   int32_t number = -1;
   size_t index;
   int found = 0, sources = 0;
@@ -87,6 +88,9 @@ static void a_life(coble_engine_t *engine) {
       CHECK(strncmp(coble_container_summary_image_id(summary), "sha256:", 7) == 0);
       CHECK(coble_container_summary_state(summary) == COBLE_STATE_EXITED);
       CHECK(coble_container_summary_exit_code(summary) == 4);
+      CHECK(coble_container_summary_created(summary)[4] == '-');
+      CHECK(coble_container_summary_started_at(summary)[4] == '-');
+      CHECK(coble_container_summary_finished_at(summary)[4] == '-');
       CHECK_OK(coble_container_summary_json(summary, &json, &error));
       CHECK(strstr(coble_string_data(json), "\"labels\":{\"k\":\"v\"}") != NULL);
       coble_string_delete(json);
@@ -95,14 +99,83 @@ static void a_life(coble_engine_t *engine) {
   CHECK(found == 1);
   coble_container_list_delete(list);
 
-  CHECK_OK(coble_container_inspect(container, &json, &error));
+  CHECK_OK(coble_container_inspect(container, &details, &error));
+  summary = coble_container_details_summary(details);
+  CHECK(coble_container_summary_exit_code(summary) == 4);
+  CHECK(coble_container_details_pid(details) == -1);
+  CHECK(coble_container_details_error(details) == NULL);
+  CHECK_OK(coble_container_details_json(details, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"exit_code\":4") != NULL);
   coble_string_delete(json);
+  coble_container_details_delete(details);
   CHECK_OK(coble_container_get(engine, "a-life", &second, &error));
   CHECK(strcmp(coble_container_id(container), coble_container_id(second)) == 0);
   CHECK_OK(coble_container_remove(second, 0, &error));
   CHECK_FAILS(coble_container_remove(container, 0, &error), COBLE_ERR_CONTAINER_NOT_FOUND);
   coble_container_delete(second);
+  coble_container_delete(container);
+}
+
+/* What a running container really got, by its accessors. */
+static void what_it_got(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("sleep 1000");
+  coble_container_t *container = NULL;
+  coble_container_details_t *details = NULL;
+  const coble_isolation_t *isolation = NULL;
+  uint64_t applied = 1;
+  size_t index;
+  int own = 0, chown = 0, admin = 0, warned = 0;
+
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_spec_set_mem_limit(spec, 64 << 20, &error));
+  CHECK_OK(coble_container_spec_set_read_only(spec, 1, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_OK(coble_container_inspect(container, &details, &error));
+  CHECK(coble_container_summary_state(coble_container_details_summary(details)) == COBLE_STATE_CREATED);
+  CHECK(coble_container_summary_started_at(coble_container_details_summary(details)) == NULL);
+  CHECK(coble_container_details_isolation(details) == NULL);
+  coble_container_details_delete(details);
+
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_inspect(container, &details, &error));
+  CHECK(coble_container_summary_state(coble_container_details_summary(details)) == COBLE_STATE_RUNNING);
+  CHECK(coble_container_details_pid(details) > 1);
+  isolation = coble_container_details_isolation(details);
+  CHECK(strcmp(coble_isolation_seccomp(isolation), "filter") == 0);
+  CHECK(coble_isolation_no_new_privileges(isolation) == 1);
+  CHECK(coble_isolation_root_readonly(isolation) == 1);
+  CHECK(coble_isolation_rootless(isolation) == (geteuid() != 0));
+  CHECK(coble_isolation_uid(isolation) == 0 && coble_isolation_gid(isolation) == 0);
+  for (index = 0; index < coble_isolation_namespace_count(isolation); index++) {
+    own += strcmp(coble_isolation_namespace_name(isolation, index), "pid") == 0 &&
+           coble_isolation_namespace_own(isolation, index) == 1;
+  }
+  CHECK(own == 1);
+  CHECK(coble_isolation_namespace_name(isolation, index) == NULL);
+  CHECK(coble_isolation_namespace_own(isolation, index) == 0);
+  for (index = 0; index < coble_isolation_capability_count(isolation); index++) {
+    chown += strcmp(coble_isolation_capability(isolation, index), "CAP_CHOWN") == 0;
+    admin += strcmp(coble_isolation_capability(isolation, index), "CAP_SYS_ADMIN") == 0;
+  }
+  CHECK(chown == 1 && admin == 0);
+  CHECK(coble_isolation_limit_count(isolation) == 1);
+  CHECK(strcmp(coble_isolation_limit_name(isolation, 0), "mem_limit") == 0);
+  CHECK(coble_isolation_limit_requested(isolation, 0) == 64 << 20);
+  for (index = 0; index < coble_container_details_warning_count(details); index++) {
+    CHECK(strlen(coble_container_details_warning_message(details, index)) > 0);
+    warned += strcmp(coble_container_details_warning_code(details, index), "memory-limit-not-applied") == 0;
+  }
+  CHECK(coble_container_details_warning_code(details, index) == NULL);
+  if (coble_isolation_limit_applied(isolation, 0, &applied)) {
+    CHECK(applied == 64 << 20 && warned == 0);
+  } else {
+    CHECK(applied == 1 && warned == 1);
+  }
+  CHECK(coble_isolation_limit_applied(isolation, 1, &applied) == 0);
+  coble_container_details_delete(details);
+  CHECK_OK(coble_container_remove(container, 1, &error));
   coble_container_delete(container);
 }
 
@@ -177,6 +250,7 @@ static void programs_in_it(coble_engine_t *engine) {
 int main(int argc, char **argv) {
   coble_engine_t *engine = open_engine(argc, argv);
   a_life(engine);
+  what_it_got(engine);
   programs_in_it(engine);
   coble_engine_delete(engine);
   return 0;

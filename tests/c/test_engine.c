@@ -41,6 +41,7 @@ static void runs(coble_engine_t *engine) {
   coble_run_result_t *result = NULL;
   coble_run_options_t options;
   coble_string_t *json = NULL;
+  const coble_isolation_t *isolation = NULL;
   const coble_run_result_t *of_error = NULL;
   size_t length = 0;
 
@@ -58,7 +59,9 @@ static void runs(coble_engine_t *engine) {
   CHECK(coble_run_result_timing_name(result, 0) != NULL);
   CHECK(coble_run_result_timing_name(result, coble_run_result_timing_count(result)) == NULL);
   CHECK(coble_run_result_warning_code(result, coble_run_result_warning_count(result)) == NULL);
-  CHECK_OK(coble_run_result_isolation(result, &json, &error));
+  isolation = coble_run_result_isolation(result);
+  CHECK(strcmp(coble_isolation_seccomp(isolation), "filter") == 0);
+  CHECK_OK(coble_isolation_json(isolation, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"seccomp\":\"filter\"") != NULL);
   coble_string_delete(json);
   coble_run_result_delete(result);

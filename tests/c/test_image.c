@@ -9,6 +9,8 @@
 static int small_tar(void) {
   char path[] = "/tmp/coble-test-XXXXXX";
   char block[512 * 4];
+  char extended[512 * 2];
+  int length;
   unsigned sum = 0;
   size_t index;
   int fd = mkstemp(path);
@@ -29,6 +31,19 @@ static int small_tar(void) {
   }
   (void)snprintf(block + 148, 8, "%06o", sum);
   memcpy(block + 512, "hi\n", 3);
+  /* Before it, the same header once more as that of an attribute that images may not set. */
+  memcpy(extended, block, 512);
+  memset(extended + 512, 0, 512);
+  extended[156] = 'x';
+  length = snprintf(extended + 512, 512, "%d SCHILY.xattr.trusted.overlay.opaque=y\n", 41);
+  CHECK(length == 41);
+  (void)snprintf(extended + 124, 12, "%011o", (unsigned)length);
+  memset(extended + 148, ' ', 8);
+  for (sum = 0, index = 0; index < 512; index++) {
+    sum += (unsigned char)extended[index];
+  }
+  (void)snprintf(extended + 148, 8, "%06o", sum);
+  CHECK(write(fd, extended, sizeof extended) == (ssize_t)sizeof extended);
   CHECK(write(fd, block, sizeof block) == (ssize_t)sizeof block);
   CHECK(lseek(fd, 0, SEEK_SET) == 0);
   return fd;
@@ -78,6 +93,10 @@ int main(int argc, char **argv) {
   CHECK(strcmp(coble_image_os(image), "linux") == 0);
   CHECK(strlen(coble_image_architecture(image)) > 0);
   CHECK(coble_image_created(image) != NULL);
+  CHECK(coble_image_warning_count(image) == 1);
+  CHECK(strcmp(coble_image_warning_code(image, 0), "metadata") == 0);
+  CHECK(strstr(coble_image_warning_message(image, 0), "trusted.overlay.opaque") != NULL);
+  CHECK(coble_image_warning_code(image, 1) == NULL && coble_image_warning_message(image, 1) == NULL);
   CHECK_OK(coble_image_json(image, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"labels\":{\"k\":\"v\"}") != NULL);
   coble_string_delete(json);
@@ -93,6 +112,7 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_image_get(engine, "small:2", &again, &error));
   CHECK(strcmp(coble_image_id(image), coble_image_id(again)) == 0);
   CHECK(coble_image_reference_count(again) == 2);
+  CHECK(coble_image_warning_count(again) == 0);
   coble_image_delete(again);
 
   CHECK_OK(coble_image_list(engine, NULL, 0, &list, &error));

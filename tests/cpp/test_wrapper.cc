@@ -42,6 +42,8 @@ int main(int argc, char **argv) {
   CHECK(done.exit_code() == 3);
   CHECK(done.out() == "in");
   CHECK(done.err() == "err\n");
+  CHECK(coble_isolation_no_new_privileges(coble_run_result_isolation(done.get())) == 1);
+  CHECK(done.warnings().size() == coble_run_result_warning_count(done.get()));
   CHECK(done.isolation().find("\"no_new_privileges\":true") != std::string::npos);
 
   options.check = true;
@@ -80,6 +82,7 @@ int main(int argc, char **argv) {
   CHECK(container.wait() == 7);
   CHECK(container.logs() == "started\n");
   CHECK(container.inspect().find("of-cpp") != std::string::npos);
+  CHECK(coble_container_details_pid(container.details().get()) == -1);
   container.remove();
   CHECK(failure([&] { engine.container("of-cpp"); }) == COBLE_ERR_CONTAINER_NOT_FOUND);
   engine.close();

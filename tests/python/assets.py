@@ -78,6 +78,22 @@ class Assets:
         return self.make("debian.tar", bootstrap)
 
 
+    def bomb(self, compression: str) -> Path:
+        """A compressed tar that claims a file of 40 GiB of zeros, has 600 MiB of them, and is a thousandth of that."""
+        tools = {"gzip": ["gzip", "-9"], "zstd": ["zstd", "-q", "-3", "--long=27"], "xz": ["xz", "-1"], "bzip2": ["bzip2", "-9"]}
+
+        def compress(target: Path) -> None:
+            with target.open("wb") as stdout, subprocess.Popen([*tools[compression], "-c"], stdin=subprocess.PIPE, stdout=stdout) as tool:
+                assert tool.stdin is not None
+                tool.stdin.write(archives.header(b"zeros", size=40 << 30))
+                for _ in range(600):
+                    tool.stdin.write(bytes(1 << 20))
+                tool.stdin.close()
+                assert tool.wait() == 0
+
+        return self.make(f"bomb.{compression}", compress)
+
+
 def static_busybox() -> Path:
     for name in ("/bin/busybox", "/usr/bin/busybox"):
         if os.path.exists(name) and b".interp" not in Path(name).read_bytes():
@@ -87,5 +103,6 @@ def static_busybox() -> Path:
 
 if __name__ == "__main__":
     made = Assets(Path(sys.argv[1]))
-    for path in (made.probe, made.busybox, made.debian):
+    bombs = [made.bomb(compression) for compression in ("gzip", "zstd", "xz", "bzip2")]
+    for path in (made.probe, made.busybox, made.debian, *bombs):
         print(path)

@@ -63,6 +63,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root") and not IS_ROOT:
             item.add_marker(pytest.mark.skip(reason="needs root; the suite that root runs has it"))
+        if item.get_closest_marker("once") and os.environ.get("COBLE_TEST_AGAIN"):
+            item.add_marker(pytest.mark.skip(reason="the same for every user; the suite that root runs has it"))
 
 
 # --- assets ---------------------------------------------------------------------------------------------------------

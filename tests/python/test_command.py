@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import archives
 import coble
 import pytest
 from conftest import MODE, Assets, Store
@@ -167,3 +168,19 @@ def test_images(store: Store, assets: Assets) -> None:
     command.good("image", "from-host", "--tag", "host:1", "sh", "cat")
     assert command.good("run", "--rm", "host:1", "sh", "-c", "echo x | cat") == "x\n"
     command.good("rmi", "host:1")
+
+
+def test_what_images_commands_did_as_json(command: Command, tmp_path: Path) -> None:
+    tar = tmp_path / "rootfs.tar"
+    tar.write_bytes(archives.tar(archives.entry("file", b"x", records={"SCHILY.xattr.trusted.overlay.redirect": b"/"})))
+    done = command("import", str(tar), "json:1")
+    assert done.returncode == 0 and b"warning: " in done.stderr and b"trusted.overlay.redirect" in done.stderr
+    assert command.good("rmi", "json:1").startswith("Untagged: ")
+    image = json.loads(command.good("import", "--format", "json", str(tar), "json:1"))
+    assert [warning["code"] for warning in image["warnings"]] == ["metadata"]
+    assert image["references"] == ["docker.io/library/json:1"]
+    (removed,) = json.loads(command.good("rmi", "--format", "json", "json:1"))
+    assert removed == {"untagged": image["references"], "deleted": [image["id"]]}
+    made = json.loads(command.good("image", "from-host", "--format", "json", "-t", "json:2", "sh"))
+    assert made["id"].startswith("sha256:") and "warnings" not in made
+    command.good("rmi", "json:2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import archives
 import coble
+import helpers
 import pytest
 from conftest import Assets, Store
 
@@ -56,6 +58,11 @@ def fill(place: Path, leave: int) -> Path:
             if error.errno != errno.ENOSPC:
                 raise
     return path
+
+
+def free(place: Path) -> int:
+    stat = os.statvfs(place)
+    return stat.f_bavail * stat.f_frsize
 
 
 def test_load_and_run(small: Store, assets: Assets, tmp_path: Path) -> None:
@@ -116,3 +123,76 @@ def test_a_store_that_cannot_be_made(small: Store) -> None:
     filler.unlink()
     with small.engine() as engine:
         assert engine.verify() == []
+
+
+def test_removing_containers_of_a_full_store(small: Store, assets: Assets) -> None:
+    """Containers that filled the disk, by their files and by their log: their end is seen, and they can be removed, which makes room."""
+    fill_up = "dd if=/dev/zero of=/file bs=65536 2>/dev/null; while dd if=/dev/zero of=/more bs=512 count=1 conv=notrunc,fsync oflag=append 2>/dev/null; do :; done"
+    with small.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        other = engine.containers.create("box", ["true"], lifetime="detached")
+        files = engine.containers.create("box", ["sh", "-c", fill_up], lifetime="detached")
+        files.start()
+        assert files.wait(60) is not None
+        assert files.inspect().state == "exited"
+        files.remove()
+        log = engine.containers.create("box", ["sh", "-c", "yes"], lifetime="detached")
+        log.start()
+        helpers.eventually(lambda: free(small.data_root) == 0, "the log fills the disk", 60)
+        assert log.exec(["echo", "x"]).stdout == b"x\n"
+        log.kill()
+        log.wait(60)
+        assert {one.name: one.state for one in engine.containers.list(all=True)}[log.name] == "exited"
+        log.remove()
+        other.remove()
+        assert engine.run("box", ["echo", "x"]).stdout == b"x\n"
+        assert engine.verify() == [] and engine.containers.list(all=True) == []
+    assert small.litter() == []
+
+
+def test_a_removal_on_a_full_disk_that_is_cut_short(small: Store, assets: Assets) -> None:
+    """What was marked is removed by whoever comes next, and is no container any more."""
+    with small.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        marked = [engine.containers.create("box", ["true"], lifetime="detached") for _ in range(3)]
+    for container in marked:
+        folder = small.data_root / "containers" / container.id
+        folder.chmod(0o1700)
+        shutil.rmtree(folder / "upper")
+    with small.engine() as engine:
+        assert engine.verify() == [] and engine.containers.list(all=True) == []
+        marked = [engine.containers.create("box", ["true"], lifetime="detached") for _ in range(2)]
+        for container in marked:
+            folder = small.data_root / "containers" / container.id
+            folder.chmod(0o1700)
+            shutil.rmtree(folder / "upper")
+        marked[0].remove()
+        with pytest.raises(coble.ContainerNotFoundError):
+            marked[1].start()
+        assert engine.verify() == [] and engine.containers.list(all=True) == []
+    assert small.litter() == []
+
+
+def test_removing_from_a_store_without_a_byte(small: Store, assets: Assets) -> None:
+    """Images and small containers, while something else has taken all the space."""
+    with small.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        engine.images.tag("box", "other:1")
+        for _ in range(3):
+            container = engine.containers.create("box", ["true"], lifetime="detached")
+            filler = fill(small.data_root.parent, 0)
+            assert free(small.data_root) < 4096
+            container.remove()
+            engine.images.remove("other:1")
+            filler.unlink()
+            engine.images.tag("box", "other:1")
+            assert engine.verify() == [] and small.litter() == []
+        filler = fill(small.data_root.parent, 0)
+        engine.images.remove("box", force=True)
+        engine.images.remove("other:1", force=True)
+        assert free(small.data_root) > 500_000, "the layer has gone"
+        filler.unlink()
+        assert engine.images.list() == [] and engine.verify() == []
+        engine.images.import_rootfs(assets.busybox, "box")
+        assert (small.data_root / "reserve").stat().st_blocks * 512 >= 1 << 20
+    assert small.litter() == []

@@ -197,6 +197,7 @@ def test_content_that_is_not_what_its_digest_says(engine: coble.Engine, store: S
     refused(engine, store, tmp_path / "image", BAD_INPUT | {"PathNotFound", "Io"})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("file", ["index.json", "oci-layout"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"null", b'{"imageLayoutVersion": "9.9.9"}', b'{"schemaVersion": 2, "manifests": 5}', b"[" * 100_000, b'"' + b"x" * (1 << 25)], ids=lambda c: repr(c)[:30])
 def test_odd_layout_files(engine: coble.Engine, store: Store, small: a.Image, tmp_path: Path, file: str, content: bytes | None) -> None:
@@ -216,6 +217,7 @@ def test_links_in_a_layout(engine: coble.Engine, store: Store, small: a.Image, t
     refused(engine, store, tmp_path / "image", BAD_INPUT | {"PathNotFound", "Io"})
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "digest", ["sha256:../../../../etc/passwd", "sha256:" + "0" * 63, "sha256:" + "A" * 64, "sha256:" + "0" * 65, "md5:" + "0" * 32, "", "sha256", ":", 5, None], ids=repr
 )
@@ -236,6 +238,7 @@ def test_digests_that_are_none(engine: coble.Engine, store: Store, small: a.Imag
     refused(engine, store, tmp_path / "image")
 
 
+@pytest.mark.once
 def test_a_manifest_that_is_also_an_index(engine: coble.Engine, store: Store, small: a.Image, tmp_path: Path) -> None:
     """SEC-103."""
     index = a.write_oci_layout(tmp_path / "image", small)
@@ -249,6 +252,7 @@ def test_a_manifest_that_is_also_an_index(engine: coble.Engine, store: Store, sm
     refused(engine, store, tmp_path / "image")
 
 
+@pytest.mark.once
 def test_an_index_that_contains_itself(engine: coble.Engine, store: Store, small: a.Image, tmp_path: Path) -> None:
     """SEC-11: indexes in indexes, deep and wide."""
     index = a.write_oci_layout(tmp_path / "image", small)
@@ -266,6 +270,7 @@ def image_json(small: a.Image) -> str:
     return hashlib.sha256(small.configuration_bytes()).hexdigest() + ".json"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "manifest",
     [
@@ -299,6 +304,7 @@ def test_a_docker_archive_with_other_layers_than_it_says(engine: coble.Engine, s
     refused(engine, store, tmp_path / "image.tar")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("reference", ["UPPER:1", "a:b:c", "../x", "", "x" * 300, 5, "a@sha256:" + "0" * 64])
 def test_odd_names_in_a_docker_archive(engine: coble.Engine, small: a.Image, tmp_path: Path, reference: object) -> None:
     manifest = [{"Config": image_json(small), "RepoTags": [reference], "Layers": [hashlib.sha256(layer).hexdigest() + "/layer.tar" for layer in small.layers]}]
@@ -389,21 +395,9 @@ def test_several_members_and_empty_ones(engine: coble.Engine, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "xz", "bzip2"])
-def test_a_bomb(engine: coble.Engine, store: Store, tmp_path: Path, compression: str) -> None:
+def test_a_bomb(engine: coble.Engine, store: Store, assets: Assets, compression: str) -> None:
     """SEC-11, SEC-140: a small archive of many zeros ends with a typed error, soon, without growth of the host program."""
-    source = tmp_path / "zeros"
-    bomb = tmp_path / "bomb"
-    header = a.header(b"zeros", size=40 << 30)
-    with source.open("wb") as file:
-        file.write(header)
-        file.truncate(512 + (2 << 30))
-    tool = {"gzip": ["gzip", "-9"], "zstd": ["zstd", "-q", "-19", "--long=27"], "xz": ["xz", "-1"], "bzip2": ["bzip2", "-9"]}[compression]
-    if compression in ("xz", "bzip2"):
-        with source.open("r+b") as file:
-            file.truncate(512 + (600 << 20))
-    with source.open("rb") as stdin, bomb.open("wb") as stdout:
-        subprocess.run([*tool, "-c"], stdin=stdin, stdout=stdout, check=True)
-    source.unlink()
+    bomb = assets.bomb(compression)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin = time.monotonic()
     with pytest.raises(coble.CobleError) as caught:

@@ -187,6 +187,23 @@ def test_import_of_odd_but_valid_archives(engine: coble.Engine, tmp_path: Path, 
     assert engine.run("odd:1", ["/bin/sh", "-c", script]).stdout == b"absolutedeepsecondlong nameraw 4755\n 1777\nsame\n"
 
 
+def test_what_cannot_be_kept_is_told_once(engine: coble.Engine, tmp_path: Path) -> None:
+    tar = tmp_path / "rootfs.tar"
+    tar.write_bytes(
+        archives.tar(
+            archives.directory("d/"),
+            archives.entry("d/null", type=archives.CHAR, major=1, minor=3),
+            archives.entry("d/file", b"x", records={"SCHILY.xattr.trusted.overlay.redirect": b"/etc"}),
+        )
+    )
+    image = engine.images.import_rootfs(tar, "odd")
+    messages = {warning.code: warning.message for warning in image.warnings}
+    assert "d/file: trusted.overlay.redirect" in messages["metadata"]
+    # Only root of the machine may make device nodes.
+    assert messages.keys() == ({"metadata"} if MODE == "root" else {"metadata", "device"})
+    assert engine.images.get("odd").warnings == []
+
+
 def test_debian(debian_engine: coble.Engine) -> None:
     done = debian_engine.run("debian", ["sh", "-c", "cat /etc/os-release; id; ls /proc | head"])
     text = done.stdout.decode()

@@ -63,6 +63,18 @@ def test_network_host_is_the_hosts(shared: coble.Engine) -> None:
     assert output(shared, "readlink", "/proc/self/ns/net", network="host").strip() == os.readlink("/proc/self/ns/net")
 
 
+def test_network_host_keeps_the_hosts_name(shared: coble.Engine) -> None:
+    """As docker has it: the name is the host's unless another is asked for; the namespace of names is the container's own."""
+    name = os.uname().nodename
+    script = "hostname; cat /etc/hostname; echo $HOSTNAME; readlink /proc/self/ns/uts"
+    *names, namespace = output(shared, "sh", "-c", script, network="host").splitlines()
+    assert names == [name] * 3
+    assert namespace != os.readlink("/proc/self/ns/uts")
+    assert output(shared, "hostname", network="host", hostname="box").strip() == "box"
+    with shared.containers.run("box", ["sleep", "1000"], network="host") as container:
+        assert container.exec(["sh", "-c", "hostname; echo $HOSTNAME"]).stdout.decode().split() == [name] * 2
+
+
 # --- privileges -----------------------------------------------------------------------------------------------------
 
 

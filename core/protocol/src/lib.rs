@@ -1,8 +1,8 @@
 //! Typed messages between the engine and its shim.
 //!
-//! The engine starts the shim with one end of a socket pair as descriptor [`CONTROL_FD`]. The shim says [`Hello`], the engine
-//! answers with [`Launch`], which gives the process its role. A monitor also listens on a socket named [`CONTROL_SOCKET`] in the
-//! container's run directory, where any process of the same user may send [`Request`]s.
+//! The engine starts the shim with one end of a socket pair as descriptor [`CONTROL_FD`], in which a [`Launch`] waits already: it gives the process its
+//! role. The shim answers with [`Report`]s. A monitor gets a [`MonitorSpec`] next: while it makes what does not depend on that, the engine prepares the
+//! rest. It also listens on a socket named [`CONTROL_SOCKET`] in the container's run directory, where any process of the same user may send [`Request`]s.
 //!
 //! Errors cross as (step, errno, object) in a [`Failure`], never as text. Both sides are always built together, so the
 //! format has no compatibility promise; [`VERSION`] guards the socket of monitors that outlive the library that started them.
@@ -39,25 +39,34 @@ pub const EXIT_FILE: &str = "exit";
 /// The name that both files have while they are being written.
 pub const TEMPORARY_FILE: &str = "state.tmp";
 
-/// The first message of the shim.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// [`VERSION`] of the shim.
-    pub version: u32,
-}
-
 /// What the engine wants the new process to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Launch {
-    /// The parent of a container.
-    Monitor(Box<MonitorSpec>),
+    /// The parent of a container. A [`MonitorSpec`] follows.
+    Monitor(Ground),
     /// A worker on untrusted archives and directories.
     Archive(Box<ArchiveJob>),
 }
 
-/// What a shim sends on its control socket after [`Hello`].
+/// What a monitor and its container stand on: made before the rest is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ground {
+    /// The user namespace to make, when rootless.
+    pub userns: Option<UserNamespace>,
+    /// The network.
+    pub network: Network,
+}
+
+/// From the engine to a monitor that has said [`Report::Started`]: the container is on record and may outlive this connection. A monitor whose connection
+/// closes before ends its container, since nobody could know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit;
+
+/// What a shim sends on its control socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
+    /// The first word of every shim: its [`VERSION`].
+    Hello(u32),
     /// The program runs. The frame carries two pidfds: the monitor's and the program's.
     Started(Box<Started>),
     /// The program ended.
@@ -111,14 +120,10 @@ pub struct IdRange {
 pub struct MonitorSpec {
     /// The container's id.
     pub id: String,
-    /// The user namespace to make, when rootless.
-    pub userns: Option<UserNamespace>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// The host name in the container's uts namespace.
     pub hostname: String,
-    /// The network.
-    pub network: Network,
     /// The program.
     pub process: ProcessSpec,
     /// Small files that the engine provides, such as `/etc/hosts`: mounted from a tmpfs of the container, never written into its root.
@@ -144,6 +149,9 @@ pub struct MonitorSpec {
     pub stdio: Stdio,
     /// How long the container may live.
     pub lifetime: Lifetime,
+    /// The engine waits for the end and then removes the container: nothing of it is wanted afterwards, so the kernel need not write out its upper directory (such a
+    /// root cannot be mounted twice), the monitor writes no [`EXIT_FILE`], and the lock stays with the engine.
+    pub once: bool,
     /// The container's run directory (for [`CONTROL_SOCKET`] and [`STATE_FILE`]).
     pub run_dir: FdIndex,
     /// The container's lock file, with the lock held by this open file description. As long as the monitor has it, the
@@ -164,8 +172,6 @@ pub enum Rootfs {
         container: FdIndex,
         /// Use `user.overlay.*` attributes (needed in a user namespace).
         userxattr: bool,
-        /// Nothing of the upper directory is wanted afterwards, so the kernel need not write it out. Such a root cannot be mounted twice.
-        volatile: bool,
     },
 }
 

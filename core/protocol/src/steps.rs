@@ -42,6 +42,8 @@ steps! {
     Cgroup = "join the cgroup";
     /// clone3 of the container's first process.
     Clone = "create the container's namespaces";
+    /// Making or joining the container's network namespace.
+    Network = "make the network namespace";
     /// Making mount propagation private.
     Propagation = "make mounts private";
     /// Mounting the root file system.

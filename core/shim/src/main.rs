@@ -19,9 +19,7 @@ mod root;
 mod sys;
 mod userns;
 
-use coble_protocol::{
-    ArchiveJob, CONTROL_FD, Connection, Failure, Fds, Hello, Launch, Report, Step, VERSION,
-};
+use coble_protocol::{ArchiveJob, CONTROL_FD, Connection, Failure, Fds, Launch, Report, Step, VERSION};
 use rustix::fs::Mode;
 
 use failure::During;
@@ -57,11 +55,11 @@ fn run() -> i32 {
         Ok(origin) => origin,
         Err(failure) => return fail(&control, failure),
     };
-    if control.send(&Hello { version: VERSION }, &[]).is_err() {
+    if control.send(&Report::Hello(VERSION), &[]).is_err() {
         return 0;
     }
     match control.recv::<Launch>() {
-        Ok(Some((Launch::Monitor(spec), fds))) => monitor::run(control, spec, fds, origin),
+        Ok(Some((Launch::Monitor(ground), _))) => monitor::run(control, ground, origin),
         Ok(Some((Launch::Archive(job), fds))) => work(control, *job, fds),
         Ok(None) => 0,
         Err(error) => fail(&control, Failure::new(Step::Protocol, error.errno(), error.to_string())),

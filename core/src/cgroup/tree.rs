@@ -1,7 +1,7 @@
 //! Directories of a cgroup hierarchy: making, killing, removing. The same for both versions.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind as Io, Read, Write};
+use std::io::{self, ErrorKind as Io, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::{PARENT, is_name};
 
 /// How long a removal may take. Killed processes are gone within milliseconds, unless the kernel or a device holds them up.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is read of a cgroup file.
 const MAX_FILE: u64 = 8 << 20;
 
@@ -172,6 +172,7 @@ fn below(cgroup: &Path) -> Vec<PathBuf> {
 fn kill(cgroup: &Path) {
     // Version 2 kills all at once, also what is in another pid namespace, and what is being forked.
     if write(&cgroup.join("cgroup.kill"), "1").is_ok() {
+        until_empty(cgroup);
         return;
     }
     let mut victims = Vec::new();
@@ -198,6 +199,23 @@ fn kill(cgroup: &Path) {
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         // An interrupted wait is a shorter one: the caller looks again.
         let _ = poll(&mut [PollFd::new(victim, PollFlags::IN)], Some(&timeout));
+    }
+}
+
+/// Waits a moment for the last process in a version 2 cgroup and below to end. Whether it has, the caller finds out.
+fn until_empty(cgroup: &Path) {
+    let Ok(mut events) = File::open(cgroup.join("cgroup.events")) else { return };
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        let mut text = String::new();
+        let read = events.rewind().and_then(|()| events.read_to_string(&mut text));
+        let left = deadline.saturating_duration_since(Instant::now());
+        if read.is_err() || !text.contains("populated 1") || left.is_zero() {
+            return;
+        }
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        // The kernel tells a change since the last reading.
+        let _ = poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&timeout));
     }
 }
 

@@ -5,27 +5,26 @@ use std::path::PathBuf;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::live::{Lock, RunDir};
+use super::live::RunDir;
 use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
-use crate::log::now_nanos;
-use crate::state::{ContainerRow, containers};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
 pub(super) struct Made {
     pub(super) row: ContainerRow,
     pub(super) image: ResolvedImage,
     pub(super) run_dir: RunDir,
-    pub(super) lock: Lock,
+    pub(super) lock: Locked,
 }
 
 impl Containers<'_> {
     /// Makes a container. It does not run yet.
     pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let made = make(inner, spec, State::Created)?;
+        let made = make(inner, plan(inner, spec)?, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
 }
@@ -35,14 +34,20 @@ pub(crate) fn directory(inner: &Inner, id: &str) -> PathBuf {
     inner.store.paths.data.join("containers").join(id)
 }
 
-/// Whether the container's directory is there.
+/// Whether the directory of a container with a row is as it should be.
 pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
-    directory(inner, id).join("upper").is_dir()
+    directory(inner, id).join("upper").is_dir() || super::remove::is_doomed(inner, id)
 }
 
-/// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
-/// holder of the lock is litter.
-pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Result<Made> {
+/// A container that can be made, as far as can be told without making anything.
+pub(super) struct Planned {
+    pub(super) spec: ContainerSpec,
+    pub(super) image: ResolvedImage,
+    argv: Vec<String>,
+}
+
+/// Checks the options and resolves the image.
+pub(super) fn plan(inner: &Inner, mut spec: ContainerSpec) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
@@ -53,18 +58,19 @@ pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Resu
     spec.labels.extend(labels);
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
+    Ok(Planned { spec, image, argv })
+}
+
+/// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
+/// holder of the lock is litter.
+pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made> {
+    let Planned { spec, image, argv } = planned;
+    let named = spec.image.clone();
+    let doing = || format!("creating a container of \"{named}\"");
     let id = names::id()?;
     let session = match spec.lifetime {
         Lifetime::Session => Some(inner.session()?),
         Lifetime::Detached => None,
-    };
-    let (run_dir, lock) = {
-        let _gate = inner.store.gate_shared()?;
-        let run_dir = RunDir::make(&inner.run_root, &id).context(doing)?;
-        let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::Internal, format!("the new container \"{id}\" is locked by somebody else"))
-        })?;
-        (run_dir, lock)
     };
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| {
@@ -83,6 +89,16 @@ pub(super) fn make(inner: &Inner, mut spec: ContainerSpec, state: State) -> Resu
         session,
         auto_remove: spec.auto_remove,
         ..ContainerRow::default()
+    };
+    inner.store.keep_reserve();
+    // From here on there is something to be removed if it fails.
+    let (run_dir, lock) = {
+        let _gate = inner.store.gate_shared()?;
+        let run_dir = RunDir::make(&inner.run_root, &id).context(doing)?;
+        let lock = run_dir.try_lock()?.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the new container \"{id}\" is locked by somebody else"))
+        })?;
+        (run_dir, lock)
     };
     let made = make_directory(inner, &id).and_then(|()| insert(inner, &mut row, spec.name.as_deref()));
     match made.context(doing) {

@@ -9,9 +9,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Connection, ProtocolError, Request, Response};
 
+use super::monitor::{Monitor, stopped};
 use super::run::outcome;
 use super::start::{process_of, stream};
-use super::wait::connect;
 use super::{
     Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate,
 };
@@ -103,38 +103,20 @@ impl Container {
         let doing = || format!("executing in \"{}\"", self.name());
         validate::exec(&spec)?;
         let row = self.row(inner)?;
-        let stopped = || {
-            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is not running", self.name()))
-                .with_object(self.name())
-        };
-        let monitor = connect(inner, self.id())?.ok_or_else(stopped).context(doing)?;
+        let monitor = Monitor::connect(inner, self.id(), self.name())?
+            .ok_or_else(|| stopped(self.name()))
+            .context(doing)?;
         let request = Request::Exec(Box::new(command::exec_process(&process_of(inner, &row)?, &spec)));
         let (stdin, theirs0) = ends(stdio.stdin, rustix::stdio::stdin(), true)?;
         let (stdout, theirs1) = ends(stdio.stdout, rustix::stdio::stdout(), false)?;
         let (stderr, theirs2) = ends(stdio.stderr, rustix::stdio::stderr(), false)?;
-        monitor
-            .send(&request, &[theirs0.as_fd(), theirs1.as_fd(), theirs2.as_fd()])
-            .map_err(|_| stopped())
-            .context(doing)?;
+        let fds = [theirs0.as_fd(), theirs1.as_fd(), theirs2.as_fd()];
+        let late = format!("no program was started in \"{}\"", self.name());
+        let answer = monitor.ask(&request, &fds, deadline, cancel, &late).context(doing)?;
         drop((theirs0, theirs1, theirs2));
-        let lost = |why: String| {
-            Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {why}", self.name()))
-        };
-        process::readable(
-            &monitor,
-            deadline,
-            cancel,
-            &format!("no program was started in \"{}\"", self.name()),
-        )
-        .context(doing)?;
-        let answer = match monitor.recv::<Response>() {
-            // It was ending, or was killed, and the container with it.
-            Err(ProtocolError::Socket(rustix::io::Errno::CONNRESET) | ProtocolError::Truncated) => None,
-            answer => answer.map_err(|error| lost(error.to_string()))?,
-        };
         match answer {
             Some((Response::Running { warnings }, mut fds)) => {
-                let pidfd = fds.take_nth(0).map_err(|error| lost(error.to_string()))?;
+                let pidfd = fds.take_nth(0).map_err(|error| monitor.lost(&error.to_string()))?;
                 Ok(Process {
                     name: self.name().to_owned(),
                     stdin,
@@ -143,13 +125,12 @@ impl Container {
                     pid: process::host_pid(&pidfd).unwrap_or(0),
                     pidfd,
                     warnings: warnings.iter().map(process::warning_of).collect(),
-                    monitor,
+                    monitor: monitor.into_connection(),
                     ended: Mutex::new(None),
                 })
             }
-            Some((Response::Failed(failure), _)) => Err(process::error_of(&failure)).context(doing),
-            Some(_) => Err(lost("an unexpected answer".into())),
-            None => Err(stopped()).context(doing),
+            Some(_) => Err(monitor.lost("an unexpected answer")),
+            None => Err(monitor.stopped()).context(doing),
         }
     }
 }

@@ -4,8 +4,7 @@ use super::wait::refreshed;
 use super::{Container, ContainerDetails, ContainerSummary, Containers, State};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{from_nanos, rfc3339};
-use crate::state::{ContainerRow, containers};
+use crate::state::{ContainerRow, containers, from_nanos, rfc3339};
 
 impl Containers<'_> {
     /// The container with this name, id, or unambiguous id prefix of at least four digits.

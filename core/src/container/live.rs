@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -12,6 +12,8 @@ use coble_protocol::{
 };
 
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::process::names_in;
+use crate::state::Locked;
 
 const LOCK: &str = "lock";
 /// A state file is a few kilobytes; the monitor's user could have made it anything.
@@ -22,35 +24,6 @@ const MAX_STATE: u64 = 4 << 20;
 pub(crate) struct RunDir {
     path: PathBuf,
     dir: OwnedFd,
-}
-
-/// Responsibility for a container. Dropped, or with its process gone, it is free.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    file: OwnedFd,
-    ours: bool,
-}
-
-impl Lock {
-    /// Leaves the lock to the monitor, which has the same open file description.
-    pub(crate) fn hand_over(mut self) {
-        self.ours = false;
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        if self.ours {
-            // Closing would not do: a child that this program forked meanwhile may have a copy of the descriptor.
-            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
-        }
-    }
-}
-
-impl AsFd for Lock {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
 }
 
 impl RunDir {
@@ -70,36 +43,41 @@ impl RunDir {
         }
     }
 
-    /// Opens it, making it if it is not there (it lives on a tmpfs and goes with a reboot).
+    /// Opens it, making it if it is not there (it lives on a tmpfs and goes with a reboot). Who makes one where there may be no container any
+    /// more has to lock it and, if so, to remove it.
     pub(crate) fn make(run_root: &Path, id: &str) -> Result<RunDir> {
         let path = RunDir::path_of(run_root, id);
-        match rustix::fs::mkdir(&path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).call("mkdir", &path),
+        for _ in 0..1000 {
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).call("mkdir", &path),
+            }
+            let Some(run_dir) = RunDir::open(run_root, id)? else { continue };
+            let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            match rustix::fs::openat(&run_dir.dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(_) => return Ok(run_dir),
+                // Somebody removed the directory just now.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).call("open", path.join(LOCK)),
+            }
         }
-        RunDir::open(run_root, id)?.ok_or_else(|| {
-            Error::new(ErrorKind::ContainerNotFound, format!("container \"{id}\" was removed"))
-                .with_object(id)
-        })
+        Err(Error::new(ErrorKind::Internal, format!("\"{}\" is removed again and again", path.display())))
     }
 
-    /// Takes the lock, if nobody has it. None: somebody is responsible for the container, or just removed it.
-    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
+    /// Takes the lock, if nobody has it. None: somebody is responsible for the container, or has removed it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked>> {
+        let path = self.path.join(LOCK);
+        // Not made here: whoever removes the directory takes the file away first, and must not meet another one then.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.dir, LOCK, flags, Mode::empty()) {
             Ok(file) => file,
-            // The directory itself was removed.
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno).call("open", self.path.join(LOCK)),
+            Err(errno) => return Err(errno).call("open", &path),
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(errno).call("flock", self.path.join(LOCK)),
-        }
+        let Some(lock) = Locked::try_exclusive(file, &path)? else { return Ok(None) };
         // The holder before us may have removed the directory while we opened the file.
-        let stat = rustix::fs::fstat(&file).call("fstat", self.path.join(LOCK))?;
-        Ok((stat.st_nlink > 0).then(|| Lock { file, ours: true }))
+        let stat = rustix::fs::fstat(lock.fd()).call("fstat", &path)?;
+        Ok((stat.st_nlink > 0).then_some(lock))
     }
 
     /// What the monitor wrote last. None if it wrote nothing, or nothing that this version reads.
@@ -145,15 +123,24 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes the directory. The caller holds the lock, which is gone with it.
-    pub(crate) fn remove(self, _lock: &Lock) -> Result<()> {
-        self.clear()?;
+    /// Removes the directory with everything in it. The caller holds the lock, which is gone with it.
+    pub(crate) fn remove(self, _lock: &Locked) -> Result<()> {
+        for name in names_in(&self.path)?.iter().filter(|name| *name != LOCK) {
+            let path = self.path.join(name);
+            match rustix::fs::unlinkat(&self.dir, name.as_str(), AtFlags::empty()) {
+                // Nothing of ours is a directory.
+                Err(Errno::ISDIR) => std::fs::remove_dir_all(&path).call("rmdir", &path)?,
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).call("unlink", path),
+            }
+        }
         match rustix::fs::unlinkat(&self.dir, LOCK, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).call("unlink", self.path.join(LOCK)),
         }
         match rustix::fs::rmdir(&self.path) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            // Not empty: somebody has made a lock of his own there since, and with it the removal his own.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY) => Ok(()),
             Err(errno) => Err(errno).call("rmdir", &self.path),
         }
     }
@@ -183,5 +170,18 @@ mod tests {
         assert!(dir.state().is_none() && dir.connect().unwrap().is_none());
         dir.remove(&lock).unwrap();
         assert!(other.try_lock().unwrap().is_none(), "a removed container cannot be locked");
+    }
+
+    #[test]
+    fn a_directory_goes_whatever_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let containers = root.path().join("containers");
+        std::fs::create_dir(&containers).unwrap();
+        let dir = RunDir::make(root.path(), "a").unwrap();
+        let lock = dir.try_lock().unwrap().unwrap();
+        std::fs::create_dir_all(containers.join("a/junk/more")).unwrap();
+        std::os::unix::fs::symlink("/", containers.join("a/link")).unwrap();
+        dir.remove(&lock).unwrap();
+        assert!(!containers.join("a").exists());
     }
 }

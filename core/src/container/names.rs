@@ -24,6 +24,11 @@ pub(crate) fn id() -> Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Whether the text has the form of an id.
+pub(super) fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A name, made of words while that is likely to be free, later with digits.
 pub(super) fn suggestion(attempt: u32) -> Result<String> {
     let mut bytes = [0u8; 8];

@@ -1,18 +1,28 @@
 //! Removing a container. The sweep calls the same functions.
+//!
+//! The row goes first, so that a crash leaves litter, which the sweep finds, and no container without its files. When the disk is too full for that, the container's directory is
+//! marked instead, in place, which takes no space: from then on the container counts as removed, whatever the row says, and whoever meets it finishes the work. The files go, which
+//! makes space, then the row, then the marked directory.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
-use super::live::{Lock, RunDir};
-use super::wait::connect;
-use super::{Container, Signal, create, kill};
+use rustix::fs::Mode;
+
+use super::live::RunDir;
+use super::take::{Taken, take};
+use super::{Container, Signal, create};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
-use crate::error::{Context, Error, ErrorKind, Result};
-use crate::process::{self, Deadline};
-use crate::state::containers;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::process::{Deadline, names_in, remove_tree};
+use crate::state::{Locked, containers};
 
 /// How long the kernel may take to end a killed container before the removal gives up.
 const KILL: Duration = Duration::from_secs(60);
+/// The mark of a container's directory that is to be removed.
+const DOOMED: Mode = Mode::SVTX;
 
 impl Container {
     /// Removes the container and everything it wrote. A running one only with `force`, which kills it.
@@ -25,68 +35,64 @@ impl Container {
 
 /// Removes the container with this id.
 pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<()> {
-    let run_dir = RunDir::make(&inner.run_root, id)?;
     let deadline = Deadline::after(Some(KILL));
     loop {
-        if let Some(lock) = run_dir.try_lock()? {
-            return locked(inner, id, run_dir, lock);
-        }
-        // The lock is held, or the directory was removed by somebody else meanwhile.
-        if containers::get(&inner.store.db, id)?.is_none() {
-            return Ok(());
-        }
-        // A program that has ended leaves its monitor for a moment; that is not a running container.
-        let ended = run_dir.state().is_some_and(|record| record.exit.is_some());
-        if !force && !ended {
-            return Err(Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is running"))
-                .with_object(name)
-                .with_hint("stop it first, or remove it with force"));
-        }
-        if !ended {
-            match kill::send(inner, id, name, Signal::KILL) {
+        let run_dir = RunDir::make(&inner.run_root, id)?;
+        match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
+            Taken::Lock(lock) => return locked(inner, id, run_dir, lock, || {}),
+            Taken::Gone => return Ok(()),
+            Taken::Running(monitor) if force => match monitor.signal(Signal::KILL) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
-                _ => {}
+                _ => monitor.gone(deadline)?,
+            },
+            Taken::Running(_) => {
+                return Err(Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is running"))
+                    .with_object(name)
+                    .with_hint("stop it first, or remove it with force"));
             }
         }
-        wait_for_monitor(inner, id, deadline, name)?;
     }
 }
 
-/// Waits until the monitor's process closes its end of a connection, which is when it ends.
-fn wait_for_monitor(inner: &Inner, id: &str, deadline: Deadline, name: &str) -> Result<()> {
-    if let Some(monitor) = connect(inner, id)? {
-        loop {
-            process::readable(
-                &monitor,
-                deadline,
-                &CancelToken::never(),
-                &format!("\"{name}\" does not end"),
-            )?;
-            match monitor.recv::<coble_protocol::Response>() {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
+/// Removes a container whose lock the caller holds. `settle` waits for whoever may still use the run directory.
+pub(crate) fn locked(
+    inner: &Inner,
+    id: &str,
+    run_dir: RunDir,
+    lock: Locked,
+    settle: impl FnOnce(),
+) -> Result<()> {
+    match containers::delete(&inner.store.db, id) {
+        Err(error) if error.kind() == ErrorKind::StorageFull => {
+            let directory = create::directory(inner, id);
+            rustix::fs::chmod(&directory, Mode::RWXU | DOOMED).call("chmod", &directory)?;
+            for name in names_in(&directory)? {
+                remove_tree(inner, &directory, &name)?;
             }
+            inner.store.freeing(|| containers::delete(&inner.store.db, id))?;
         }
-    } else {
-        if deadline.is_over() {
-            return Err(Error::new(ErrorKind::Timeout, format!("\"{name}\" does not end")).with_object(name));
+        result => {
+            result?;
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
-    Ok(())
-}
-
-/// Removes a container whose lock the caller holds: the row first, so that a crash leaves litter and no container without its files.
-pub(crate) fn locked(inner: &Inner, id: &str, run_dir: RunDir, lock: Lock) -> Result<()> {
-    containers::delete(&inner.store.db, id)?;
-    files(inner, id)?;
-    inner.cgroups.remove(id)?;
+    // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
+    let freed = inner.cgroups.remove(id);
+    let removed = files(inner, id);
+    settle();
+    freed?;
+    removed?;
     run_dir.remove(&lock)
 }
 
+/// Whether the removal of a container has begun and was cut short before its row went.
+pub(crate) fn is_doomed(inner: &Inner, id: &str) -> bool {
+    create::directory(inner, id)
+        .symlink_metadata()
+        .is_ok_and(|found| found.mode() & DOOMED.as_raw_mode() != 0)
+}
+
 /// Removes the files of a container that has no row.
-pub(crate) fn files(inner: &Inner, id: &str) -> Result<()> {
+fn files(inner: &Inner, id: &str) -> Result<()> {
     let directory = create::directory(inner, id);
-    let Some(parent) = directory.parent() else { return Ok(()) };
-    crate::process::remove_tree(inner, parent, id)
+    remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), id)
 }

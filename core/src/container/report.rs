@@ -42,11 +42,13 @@ pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], 
     }
 }
 
-/// The monitor's steps as phases. Its times are points on a clock; what came before the first one is the rest of `total`.
+/// The monitor's steps as phases. Its times are points on a clock. What it did before it knew its container was not waited for, and is no phase; what is left of
+/// `total` is the way there and back.
 pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Duration)> {
     let mut phases = Vec::with_capacity(steps.len() + 1);
     let mut sum = Duration::ZERO;
-    for pair in steps.windows(2) {
+    let known = steps.iter().position(|(step, _)| *step == Step::Protocol).unwrap_or(0);
+    for pair in steps.get(known..).unwrap_or_default().windows(2) {
         if let [(_, from), (step, to)] = pair {
             let length = Duration::from_nanos(to.saturating_sub(*from));
             sum += length;
@@ -59,7 +61,6 @@ pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Dur
 
 fn name(step: Step) -> &'static str {
     match step {
-        Step::MonitorNamespace => "monitor",
         Step::Clone => "clone",
         Step::RootMount => "mount-root",
         Step::PivotRoot => "pivot-root",

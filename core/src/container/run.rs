@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Running, start};
+use super::start::{Running, launching, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
@@ -30,65 +30,72 @@ pub(crate) fn run(
     let RunOptions { input, timeout, check, capture_limit, stdin, stdout, stderr } = options;
     let deadline = Deadline::after(timeout);
     spec.lifetime = Lifetime::Session;
-    let image = spec.image.clone();
-    let doing = || format!("running \"{image}\"");
-    let made = create::make(inner, spec, State::Created)?;
-    let created = begin.elapsed();
-    let (mut row, id) = (made.row, made.lock);
-    let lock = id;
+    let named = spec.image.clone();
+    let doing = || format!("running \"{named}\"");
+    let planned = create::plan(inner, spec)?;
+    // The monitor gets ready while the container is made.
+    let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
+        let create::Made { mut row, image, run_dir, lock } = create::make(inner, planned, State::Created)?;
+        let created = begin.elapsed();
+        let started = (|| {
+            let (input_end, stdin) = match (stdin, input) {
+                (Some(fd), _) => (None, StdioMode::Fd(fd)),
+                (None, Some(data)) => {
+                    let (read, write) = pipe()?;
+                    (Some((write, data)), StdioMode::Fd(read))
+                }
+                (None, None) => (None, StdioMode::Null),
+            };
+            let (stdout_end, stdout) = output(stdout)?;
+            let (stderr_end, stderr) = output(stderr)?;
+            let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
+            let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
+            let stdio = Stdio { stdin, stdout, stderr };
+            let running =
+                start(inner, &mut row, &image, &run_dir, lock, stdio, launching, true, deadline, cancel)?;
+            Ok((collector, running))
+        })();
+        Ok::<_, Error>((row, run_dir, created, started))
+    })?;
 
-    let started = (|| {
-        let (input_end, stdin) = match (stdin, input) {
-            (Some(fd), _) => (None, StdioMode::Fd(fd)),
-            (None, Some(data)) => {
-                let (read, write) = pipe()?;
-                (Some((write, data)), StdioMode::Fd(read))
-            }
-            (None, None) => (None, StdioMode::Null),
-        };
-        let (stdout_end, stdout) = output(stdout)?;
-        let (stderr_end, stderr) = output(stderr)?;
-        let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
-        let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
-        let running = start(
-            inner,
-            &mut row,
-            &made.image,
-            &made.run_dir,
-            lock,
-            Stdio { stdin, stdout, stderr },
-            true,
-            cancel,
-        )?;
-        Ok((collector, running))
-    })();
-
+    let (ran, removed);
     let result = match started {
-        Ok((collector, running)) => {
+        Ok((collector, mut running)) => {
             let result = collector.collect(&running.control, || news(&running), deadline, cancel);
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
                 let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
             }
-            // The monitor goes right after its last word; what it held goes with it.
-            wait_for_end(&running);
-            result.map(|(exit, collected)| {
-                let mut warnings = running.warnings;
+            if result.is_err() {
+                // Until then nothing says that the container is gone. Otherwise the monitor ends while the container is removed.
+                wait_for_end(&running);
+            }
+            ran = begin.elapsed();
+            let result = result.map(|(exit, collected)| {
+                let mut warnings = std::mem::take(&mut running.warnings);
                 warnings.extend(out_of_memory(inner, &row.id, exit));
                 RunResult {
                     exit_code: exit.code,
                     stdout: collected.stdout,
                     stderr: collected.stderr,
-                    timings: [vec![("create".to_owned(), created)], running.timings].concat(),
-                    isolation: Some(running.isolation),
+                    timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
+                        .concat(),
+                    isolation: Some(running.isolation.clone()),
                     warnings,
                 }
-            })
+            });
+            removed = match running.lock.take() {
+                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, || wait_for_end(&running)),
+                None => remove::by_id(inner, &row.id, &row.name, true),
+            };
+            result
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            ran = begin.elapsed();
+            removed = remove::by_id(inner, &row.id, &row.name, true);
+            Err(error)
+        }
     };
-    let ran = begin.elapsed();
-    let removed = remove::by_id(inner, &row.id, &row.name, true);
     let mut result = result.context(doing)?;
     if let Err(error) = removed {
         // What the program did is worth more; the sweep removes what is left.

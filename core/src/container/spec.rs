@@ -30,7 +30,7 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// More group ids or names.
     pub group_add: Vec<String>,
-    /// Host name; the first 12 characters of the id when None.
+    /// Host name. None: the first 12 characters of the id, and the host's name on the host's network.
     pub hostname: Option<String>,
     /// `none` or `host`.
     pub network: NetworkMode,

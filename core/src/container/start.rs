@@ -1,16 +1,18 @@
 //! Starting a container: from its options, its image and the host to a running program.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Connection, Device, FdList, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile, Report, Rootfs,
-    Started,
+    Commit, Connection, Device, FdList, Ground, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile,
+    Report, Rootfs, Started,
 };
 
-use super::live::{Lock, RunDir};
+use super::live::RunDir;
+use super::take::Taken;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
     create, report, validate,
@@ -24,7 +26,8 @@ use crate::isolation::{capabilities, defaults, files};
 use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{ContainerRow, containers};
+use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
+use crate::sys;
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -40,6 +43,62 @@ pub(super) struct Running {
     pub(super) isolation: Isolation,
     pub(super) warnings: Vec<Warning>,
     pub(super) timings: Vec<(String, Duration)>,
+    /// Of a container that runs once: its lock, which the monitor has too.
+    pub(super) lock: Option<Locked>,
+}
+
+/// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
+pub(super) struct Launched {
+    control: Connection,
+}
+
+/// A launch that may not be over yet.
+pub(super) enum Launching<'scope> {
+    Begun(ScopedJoinHandle<'scope, Result<Launched>>),
+    Over(Result<Launched>),
+}
+
+impl Launching<'_> {
+    fn over(self) -> Result<Launched> {
+        match self {
+            Launching::Over(launched) => launched,
+            Launching::Begun(thread) => thread.join().unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Panic, "the thread that starts the monitor panicked"))
+            }),
+        }
+    }
+}
+
+/// Starts the monitor of a container on a thread of its own, since the kernel holds up the one that does it until the monitor is executed, and meanwhile does the
+/// work that prepares the container.
+pub(super) fn launching<R>(inner: &Inner, network: NetworkMode, work: impl FnOnce(Launching<'_>) -> R) -> R {
+    /// A launch needs little.
+    const STACK: usize = 128 << 10;
+    std::thread::scope(|scope| {
+        let thread = {
+            // The host's signal handlers must not run on a thread of ours.
+            let _quiet = sys::SignalsBlocked::begin();
+            std::thread::Builder::new()
+                .name("coble-launch".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, || launch(inner, network))
+        };
+        work(match thread {
+            Ok(thread) => Launching::Begun(thread),
+            Err(_) => Launching::Over(launch(inner, network)),
+        })
+    })
+}
+
+/// Starts the monitor of a container.
+fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
+    let network = match network {
+        NetworkMode::None => Network::None,
+        NetworkMode::Host => Network::Host,
+    };
+    let ground = Ground { userns: inner.userns.clone(), network };
+    let control = inner.shim()?.start(&Launch::Monitor(ground), &[])?;
+    Ok(Launched { control })
 }
 
 impl Container {
@@ -48,19 +107,37 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let doing = || format!("starting container \"{}\"", self.name());
         let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
-        let lock = run_dir.try_lock()?.ok_or_else(|| {
-            Error::new(ErrorKind::InvalidState, format!("container \"{}\" is running", self.name()))
-                .with_object(self.name())
-        })?;
+        let patience = Deadline::after(Some(super::take::PATIENCE));
+        let lock = match super::take::take(inner, self.id(), self.name(), &run_dir, patience, cancel)
+            .context(doing)?
+        {
+            Taken::Lock(lock) => lock,
+            Taken::Running(_) => {
+                let why = format!("container \"{}\" is running", self.name());
+                return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
+            }
+            Taken::Gone => return Err(super::list::not_found(self.name())).context(doing),
+        };
         // Read under the lock: nobody else changes it now.
-        let mut row = self.row(inner)?;
+        let mut row = match self.row(inner) {
+            Ok(row) if !super::remove::is_doomed(inner, self.id()) => row,
+            // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+            result => {
+                super::remove::locked(inner, self.id(), run_dir, lock, || {}).context(doing)?;
+                return result.and(Err(super::list::not_found(self.name()))).context(doing);
+            }
+        };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
             super::wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        start(inner, &mut row, &image, &run_dir, lock, stdio, false, cancel).context(doing)?;
+        launching(inner, row.spec()?.network, |launching| {
+            let never = Deadline::never();
+            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, never, cancel)
+                .context(doing)
+        })?;
         Ok(())
     }
 }
@@ -73,15 +150,21 @@ pub(super) fn start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: Lock,
+    lock: Locked,
     stdio: Stdio,
+    launching: Launching<'_>,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, once, cancel) {
-        Ok(running) => {
-            // From here on the monitor alone holds the lock.
-            lock.hand_over();
+    match try_start(inner, row, image, run_dir, &lock, stdio, launching, once, deadline, cancel) {
+        Ok(mut running) => {
+            if once {
+                running.lock = Some(lock);
+            } else {
+                // From here on the monitor alone holds the lock.
+                lock.hand_over();
+            }
             Ok(running)
         }
         Err(error) => {
@@ -90,7 +173,7 @@ pub(super) fn start(
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
             row.error = Some(error.to_string());
-            row.finished_at = Some(log::now_nanos());
+            row.finished_at = Some(now_nanos());
             row.pid = None;
             // The first error is the one that matters.
             let _ = containers::update(&inner.store.db, row);
@@ -107,16 +190,19 @@ fn try_start(
     row: &mut ContainerRow,
     image: &ResolvedImage,
     run_dir: &RunDir,
-    lock: &Lock,
+    lock: &Locked,
     stdio: Stdio,
+    launching: Launching<'_>,
     once: bool,
+    deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<Running> {
     let begin = Instant::now();
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
     run_dir.clear()?;
-    let lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
+    let mut lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
+    lower.push(BASE.to_owned());
     let resolved = begin.elapsed();
 
     let mut warnings: Vec<Warning> = inner.host_warnings.clone();
@@ -124,7 +210,7 @@ fn try_start(
     let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let bounding = allowed_capabilities(&spec, &cgroup, inner.rootless(), &mut warnings)?;
-    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    let hostname = hostname_of(&spec, &row.id);
     let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
 
     let open_dir = |path: &std::path::Path| {
@@ -143,19 +229,13 @@ fn try_start(
     let mut fds = FdList::default();
     let monitor_spec = MonitorSpec {
         id: row.id.clone(),
-        userns: inner.userns.clone(),
         rootfs: Rootfs::Overlay {
             layers: fds.push(layers.as_fd()),
             lower,
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
-            volatile: once,
         },
         hostname: hostname.clone(),
-        network: match spec.network {
-            NetworkMode::None => Network::None,
-            NetworkMode::Host => Network::Host,
-        },
         files: provided_files(&spec, &hostname)?,
         masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
         readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
@@ -170,18 +250,21 @@ fn try_start(
             Some(pidfd) => coble_protocol::Lifetime::Session(fds.push(pidfd.as_fd())),
             None => coble_protocol::Lifetime::Detached,
         },
+        once,
         run_dir: fds.push(run_dir.as_fd()),
         lock: fds.push(lock.as_fd()),
         process,
     };
     let prepared = begin.elapsed();
 
-    let control = inner.shim()?.start(cancel)?;
+    let Launched { control } = launching.over()?;
     let launched = begin.elapsed();
-    control.send(&Launch::Monitor(Box::new(monitor_spec)), fds.as_slice()).map_err(|error| {
+    // A helper that has failed by now has said why.
+    let sent = control.send(&monitor_spec, fds.as_slice());
+    let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
+    sent.map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;
-    let (started, monitor, init) = hear_start(&control, cancel)?;
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
@@ -193,7 +276,7 @@ fn try_start(
     ];
     timings.extend(report::phases(&started.timings, running - launched));
     row.state = State::Running.name().to_owned();
-    row.started_at = Some(log::now_nanos());
+    row.started_at = Some(now_nanos());
     row.finished_at = None;
     row.exit_code = None;
     row.error = None;
@@ -201,31 +284,55 @@ fn try_start(
     let recorded = row
         .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
         .and_then(|()| containers::update(&inner.store.db, row));
-    if let Err(error) = recorded {
-        // A container that is not on record must not run. With the monitor the kernel ends all of it.
-        let _ = process::send_signal(&monitor, super::Signal::KILL, &row.name);
+    // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
+    let committed = match recorded {
+        Ok(()) if once => Ok(()),
+        Ok(()) => control.send(&Commit, &[]).or(Ok(())),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = committed {
+        drop(control);
         let _ = process::readable(&monitor, Deadline::after(Some(ENDING)), &CancelToken::never(), "its end");
         return Err(error);
     }
-    Ok(Running { control, monitor, init, isolation, warnings, timings })
+    Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
 }
 
 /// Waits for the monitor's word that the program runs.
-fn hear_start(control: &Connection, cancel: &CancelToken) -> Result<(Started, OwnedFd, OwnedFd)> {
+fn hear_start(
+    control: &Connection,
+    deadline: Deadline,
+    cancel: &CancelToken,
+) -> Result<(Started, OwnedFd, OwnedFd)> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
-    // Cancelled or not, dropping the connection makes a monitor that has not started its program end.
-    process::readable(control, Deadline::never(), cancel, "the monitor's report")?;
-    match control.recv::<Report>() {
-        Ok(Some((Report::Started(started), mut fds))) => {
+    let report = process::report(control, deadline, cancel, "the program was not started");
+    match report.inspect_err(|_| call_off(control))? {
+        (Report::Started(started), mut fds) => {
             let mut take =
                 |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
             let (monitor, init) = (take(0)?, take(1)?);
             Ok((*started, monitor, init))
         }
-        Ok(Some((Report::Failed(failure), _))) => Err(process::error_of(&failure)),
-        Ok(Some(_)) => Err(lost("the monitor sent an unexpected report".into())),
-        Ok(None) => Err(lost("the monitor ended before the program ran".into())),
-        Err(error) => Err(lost(format!("the monitor's report: {error}"))),
+        _ => Err(lost("the monitor sent an unexpected report".into())),
+    }
+}
+
+/// Makes a monitor that has not told of its program end, and waits until it has, since it has the lock too.
+fn call_off(control: &Connection) {
+    let _ = rustix::net::shutdown(control, rustix::net::Shutdown::Write);
+    let deadline = Deadline::after(Some(ENDING));
+    while process::readable(control, deadline, &CancelToken::never(), "its end").is_ok() {
+        match control.recv::<Report>() {
+            // Too late for it to notice.
+            Ok(Some((Report::Started(_), mut fds))) => {
+                if let Ok(monitor) = fds.take_nth(0) {
+                    let _ = process::send_signal(&monitor, super::Signal::KILL, "monitor");
+                    let _ = process::readable(&monitor, deadline, &CancelToken::never(), "its end");
+                }
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => return,
+        }
     }
 }
 
@@ -249,6 +356,24 @@ fn allowed_capabilities(
         });
     }
     Ok(bounding)
+}
+
+/// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it. The uts namespace is the
+/// container's own all the same.
+fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
+    if let Some(name) = &spec.hostname {
+        return name.clone();
+    }
+    let host = rustix::system::uname();
+    match host.nodename().to_str() {
+        // The host may have a name that we would not accept from anybody.
+        Ok(name)
+            if spec.network == NetworkMode::Host && validate::host_name("hostname", name, 64).is_ok() =>
+        {
+            name.to_owned()
+        }
+        _ => id.chars().take(12).collect(),
+    }
 }
 
 fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
@@ -344,7 +469,7 @@ pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpe
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
     let image = image::resolve(&inner.store, &row.image_id)?;
-    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    let hostname = hostname_of(&spec, &row.id);
     // The same set as the container's program really has: what was not available then is not now.
     let asked = command::bounding(&spec)?;
     let bounding = match row.run()?.isolation {

@@ -1,33 +1,50 @@
 //! What crashed processes left of containers. Runs when an engine opens the store.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use super::live::{Lock, RunDir};
-use super::{State, remove, wait};
+use super::live::RunDir;
+use super::{State, names, remove, wait};
+use crate::cancel::CancelToken;
 use crate::engine::Inner;
-use crate::error::{ErrorKind, Result};
-use crate::process::names_in;
-use crate::state::{ContainerRow, containers};
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::process::{Deadline, names_in};
+use crate::state::{ContainerRow, Locked, Pause, containers};
 
-/// Brings rows up to date and removes what nobody is responsible for. Every single thing is decided under the container's lock.
-pub(crate) fn sweep(inner: &Inner) -> Result<()> {
-    let mut candidates: BTreeSet<String> = BTreeSet::new();
-    for row in containers::unsettled(&inner.store.db)? {
-        candidates.insert(row.id);
-    }
+/// How long one sweep waits for what is about to be over: monitors of dead sessions on their way out, and copies of locks in
+/// processes that a killed program was just making.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Brings rows up to date and removes what nobody is responsible for. Every single thing is decided under the container's lock. One container that cannot be
+/// swept does not keep the others from it: what is wrong with it comes back, one error each. Fails only when the database does.
+pub(crate) fn sweep(inner: &Inner) -> Result<Vec<Error>> {
+    let mut problems = Vec::new();
+    let mut listed = |directory: std::path::PathBuf| {
+        names_in(&directory).unwrap_or_else(|error| {
+            problems.push(error);
+            Vec::new()
+        })
+    };
+    let mut found = listed(inner.store.paths.data.join("containers"));
+    found.extend(listed(inner.run_root.join("containers")));
     let known: BTreeSet<String> = containers::ids(&inner.store.db)?.into_iter().collect();
-    let on_disk = names_in(&inner.store.paths.data.join("containers"))?;
-    let at_run = names_in(&inner.run_root.join("containers"))?;
-    candidates.extend(
-        on_disk.into_iter().chain(at_run).chain(inner.cgroups.leftovers()).filter(|id| !known.contains(id)),
-    );
+    found.retain(|id| !known.contains(id) || remove::is_doomed(inner, id));
+    let mut candidates: BTreeSet<String> = found.into_iter().collect();
+    // Whoever has a cgroup runs, or is not done with.
+    candidates.extend(inner.cgroups.leftovers());
+    candidates.extend(containers::unsettled(&inner.store.db)?.into_iter().map(|row| row.id));
+    let deadline = Deadline::after(Some(PATIENCE));
     for id in candidates {
-        if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) || id.len() != 64 {
+        if !names::is_id(&id) {
             continue;
         }
-        one(inner, &id)?;
+        match one(inner, &id, deadline).context(|| format!("cleaning up after container \"{id}\"")) {
+            Err(error) if error.kind() == ErrorKind::Database => return Err(error),
+            Err(error) => problems.push(error),
+            Ok(()) => {}
+        }
     }
-    Ok(())
+    Ok(problems)
 }
 
 /// Removes the containers of a session that is over.
@@ -40,48 +57,53 @@ pub(crate) fn end_session(inner: &Inner, session: &str) -> Result<()> {
     result
 }
 
-fn one(inner: &Inner, id: &str) -> Result<()> {
-    let Some((run_dir, lock)) = lock(inner, id)? else { return Ok(()) };
+fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
+    let Some((run_dir, lock)) = lock(inner, id, deadline)? else { return Ok(()) };
     // Under the lock: whoever made, started or removed it is done or dead.
-    let removed = match containers::get(&inner.store.db, id)? {
-        None => remove::locked(inner, id, run_dir, lock),
-        Some(row) => {
-            let was_running = row.state()? == State::Running;
-            let row = if was_running { settled(inner, row, &run_dir)? } else { row };
-            let abandoned = row.session.as_deref().is_some_and(|session| !inner.session_lives(session));
-            if abandoned || (row.auto_remove && row.state()? == State::Exited) {
-                remove::locked(inner, id, run_dir, lock)
-            } else {
-                if was_running {
-                    inner.cgroups.remove(id)?;
-                }
-                Ok(())
-            }
-        }
+    let Some(row) = containers::get(&inner.store.db, id)? else {
+        return remove::locked(inner, id, run_dir, lock, || {});
     };
-    match removed {
-        // Somebody else sweeps too.
-        Err(error) if matches!(error.kind(), ErrorKind::PathNotFound | ErrorKind::ContainerNotFound) => {
-            Ok(())
-        }
-        result => result,
+    let row = if row.state()? == State::Running { settled(inner, row, &run_dir)? } else { row };
+    let over = row.auto_remove && row.state()? == State::Exited;
+    if over || is_abandoned(inner, &row) || remove::is_doomed(inner, id) {
+        return remove::locked(inner, id, run_dir, lock, || {});
     }
+    inner.cgroups.remove(id)
 }
 
 /// The lock of a container, if nobody is responsible for it.
-fn lock(inner: &Inner, id: &str) -> Result<Option<(RunDir, Lock)>> {
-    let _gate = inner.store.gate_exclusive()?;
-    let run_dir = match RunDir::make(&inner.run_root, id) {
-        // Its owner removed it just now.
-        Err(error) if error.kind() == ErrorKind::ContainerNotFound => return Ok(None),
-        result => result?,
-    };
-    Ok(run_dir.try_lock()?.map(|lock| (run_dir, lock)))
+fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, Locked)>> {
+    let mut pause = Pause::default();
+    loop {
+        {
+            let _gate = inner.store.gate_exclusive()?;
+            let run_dir = RunDir::make(&inner.run_root, id)?;
+            if let Some(lock) = run_dir.try_lock()? {
+                return Ok(Some((run_dir, lock)));
+            }
+        }
+        // Somebody has it for good, unless there is nothing to have it for: then he is about to make the row, to finish a removal, or to end.
+        let doomed = match containers::get(&inner.store.db, id)? {
+            Some(row) => is_abandoned(inner, &row) || remove::is_doomed(inner, id),
+            None => true,
+        };
+        if !doomed || deadline.is_over() {
+            return Ok(None);
+        }
+        pause.wait(&CancelToken::never())?;
+    }
 }
 
-/// The row of a container that does not run any more, brought up to date.
+/// Whether the container belongs to a session that is over.
+fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
+    row.session.as_deref().is_some_and(|session| !inner.session_lives(session))
+}
+
+/// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
     wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
-    containers::update(&inner.store.db, &row)?;
-    Ok(row)
+    match containers::update(&inner.store.db, &row) {
+        Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
+        result => result.map(|()| row),
+    }
 }

@@ -4,16 +4,17 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::live::{Lock, RunDir};
-use super::wait::refreshed;
-use super::{Container, State, create};
+use super::live::RunDir;
+use super::take::{PATIENCE, Taken, take};
+use super::{Container, create};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::image;
+use crate::process::Deadline;
 use crate::process::reader::View;
 use crate::snapshot;
-use crate::state::ContainerRow;
+use crate::state::{ContainerRow, Locked};
 
 /// The open files of a container.
 pub(super) struct Tree {
@@ -24,17 +25,27 @@ pub(super) struct Tree {
     pub(super) directory: OwnedFd,
     pub(super) running: bool,
     /// Keeps a container that does not run from being started or removed.
-    _lock: Option<(RunDir, Lock)>,
+    _lock: Option<Locked>,
 }
 
 impl Container {
     /// Opens the container's files.
     pub(super) fn tree(&self, inner: &Inner, cancel: &CancelToken) -> Result<Tree> {
         let run_dir = RunDir::make(&inner.run_root, self.id())?;
-        let lock = run_dir.try_lock()?.map(|lock| (run_dir, lock));
-        let row = self.row(inner)?;
-        let row = if lock.is_some() { row } else { refreshed(inner, row)? };
-        let running = lock.is_none() && row.state()? == State::Running;
+        let deadline = Deadline::after(Some(PATIENCE));
+        let (row, lock) = match take(inner, self.id(), self.name(), &run_dir, deadline, cancel)? {
+            Taken::Running(_) => (self.row(inner)?, None),
+            Taken::Gone => return Err(super::list::not_found(self.name())),
+            Taken::Lock(lock) => match self.row(inner) {
+                Ok(row) if !super::remove::is_doomed(inner, self.id()) => (row, Some(lock)),
+                // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+                result => {
+                    super::remove::locked(inner, self.id(), run_dir, lock, || {})?;
+                    return result.and(Err(super::list::not_found(self.name())));
+                }
+            },
+        };
+        let running = lock.is_none();
         let image = image::resolve(&inner.store, &row.image_id)?;
         let lower = snapshot::ensure(&inner.store, inner, &image, cancel)?;
         let directory = open(&create::directory(inner, self.id()))?;

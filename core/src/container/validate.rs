@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{ContainerSpec, ExecSpec, Signal};
+use super::{ContainerSpec, ExecSpec, Signal, names};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `security_opt`, read.
@@ -115,7 +115,10 @@ pub(crate) fn container_name(name: &str) -> Result<()> {
     let good = name.len() <= 128
         && chars.next().is_some_and(|c| c.is_ascii_alphanumeric())
         && chars.all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
-    if good {
+    if names::is_id(name) {
+        // Ids come first where a container is looked up: a name like that would never be found, or hide behind another container.
+        Err(invalid("name", format!("\"{name}\" looks like an id: 64 hexadecimal digits")))
+    } else if good {
         Ok(())
     } else {
         Err(invalid(
@@ -175,7 +178,7 @@ fn security_options(options: &[String]) -> Result<SecurityOptions> {
     Ok(read)
 }
 
-fn host_name(field: &str, name: &str, max: usize) -> Result<()> {
+pub(super) fn host_name(field: &str, name: &str, max: usize) -> Result<()> {
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
@@ -219,6 +222,7 @@ mod tests {
             ("image", Box::new(|s| s.image.clear())),
             ("name", Box::new(|s| s.name = Some("../x".into()))),
             ("name", Box::new(|s| s.name = Some(String::new()))),
+            ("name", Box::new(|s| s.name = Some("0123456789abcdef".repeat(4)))),
             ("command", Box::new(|s| s.command = Some(vec!["a\0b".into()]))),
             ("environment", Box::new(|s| s.environment = vec![("".into(), "x".into())])),
             ("environment", Box::new(|s| s.environment = vec![("A=B".into(), "x".into())])),

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use coble_protocol::{Connection, Exit, Request, Response};
+use coble_protocol::{Exit, Request, Response};
 
 use super::live::RunDir;
+use super::monitor::Monitor;
 use super::{Container, State};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::now_nanos;
-use crate::process::{self, Deadline};
-use crate::state::{ContainerRow, containers};
+use crate::process::Deadline;
+use crate::state::{ContainerRow, containers, now_nanos};
 
 /// The exit code of a container whose monitor was killed: its program was killed by the kernel with it.
 const KILLED: i32 = 137;
@@ -41,7 +41,7 @@ impl Container {
                 State::Running => {}
             }
             // A lost connection is no end: whether the container has ended is what the lock and the state file say.
-            let told = match connect(inner, self.id())? {
+            let told = match Monitor::connect(inner, self.id(), self.name())? {
                 Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
                 None => None,
             };
@@ -54,18 +54,10 @@ impl Container {
 }
 
 /// Waits until the monitor says how the program ended; None if it is gone.
-fn wait_on(
-    monitor: &Connection,
-    deadline: Deadline,
-    cancel: &CancelToken,
-    name: &str,
-) -> Result<Option<i32>> {
-    if monitor.send(&Request::Wait, &[]).is_err() {
-        return Ok(None);
-    }
-    process::readable(monitor, deadline, cancel, &format!("\"{name}\" is still running"))?;
-    match monitor.recv::<Response>() {
+fn wait_on(monitor: &Monitor, deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<Option<i32>> {
+    match monitor.ask(&Request::Wait, &[], deadline, cancel, &format!("\"{name}\" is still running")) {
         Ok(Some((Response::Exited(exit), _))) => Ok(Some(exit.code)),
+        Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) => Err(error),
         _ => Ok(None),
     }
 }
@@ -78,14 +70,6 @@ fn settle(deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<()> {
     }
     std::thread::sleep(Duration::from_millis(1));
     Ok(())
-}
-
-/// The connection to a container's monitor, if there is one.
-pub(super) fn connect(inner: &Inner, id: &str) -> Result<Option<Connection>> {
-    match RunDir::open(&inner.run_root, id)? {
-        Some(run_dir) => run_dir.connect(),
-        None => Ok(None),
-    }
 }
 
 /// A row that says running is looked at again: if nobody holds the container's lock, it has ended, and the row is brought up to date.
@@ -114,9 +98,16 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
         run.warnings.push(warning);
         row.set_run(&run)?;
     }
-    if !containers::settle(&inner.store.db, &row, started_at)? {
+    match containers::settle(&inner.store.db, &row, started_at) {
+        Ok(true) => {}
         // Somebody else noticed it first, and it may have been started again since.
-        return containers::get(&inner.store.db, &row.id)?.ok_or_else(|| super::list::not_found(&row.name));
+        Ok(false) => {
+            return containers::get(&inner.store.db, &row.id)?
+                .ok_or_else(|| super::list::not_found(&row.name));
+        }
+        // It has ended all the same, and the next one who looks finds the same.
+        Err(error) if error.kind() == ErrorKind::StorageFull => {}
+        Err(error) => return Err(error),
     }
     inner.cgroups.remove(&row.id)?;
     if row.auto_remove {

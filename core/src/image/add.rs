@@ -4,6 +4,7 @@ use super::load::Group;
 use super::remove::change;
 use super::{ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
+use crate::container::Warning;
 use crate::content::{Staged, stage_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{
@@ -18,6 +19,8 @@ use crate::state::{Session, Store};
 pub(super) struct Ready {
     pub(super) image: NewImage,
     pub(super) names: Vec<Reference>,
+    /// Of the layers that were unpacked for it.
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// The pieces of an image whose layer blobs are in the store.
@@ -45,6 +48,7 @@ pub(super) fn prepare(
     for layer in &layers {
         stack.push(Blob { digest: &layer.digest, size: layer.size }, Some(&layer.diff_id), cancel)?;
     }
+    let warnings = stack.take_warnings();
     stack.publish()?;
     put(store, session, &config_bytes, &id)?;
     put(store, session, &manifest_bytes, &manifest_digest)?;
@@ -57,7 +61,7 @@ pub(super) fn prepare(
         document,
         layers,
     };
-    Ok(Ready { image, names })
+    Ok(Ready { image, names, warnings })
 }
 
 /// Puts layers of the manifest and diff ids of the configuration together.
@@ -104,7 +108,7 @@ pub(super) fn commit_groups(
     groups: &[Group],
 ) -> Result<Vec<ImageSummary>> {
     change(store, session, |tx| {
-        for Ready { image, names } in ready {
+        for Ready { image, names, .. } in ready {
             images::add(tx, image)?;
             for name in names {
                 images::set_tag(tx, name, image.id.as_str())?;
@@ -116,9 +120,13 @@ pub(super) fn commit_groups(
             }
         }
         let mut summaries: Vec<ImageSummary> = Vec::new();
-        for Ready { image, .. } in ready {
-            if !summaries.iter().any(|summary| summary.id == image.id.as_str()) {
-                summaries.extend(images::summaries(tx, Some(image.id.as_str()))?);
+        for Ready { image, warnings, .. } in ready {
+            let id = image.id.as_str();
+            if !summaries.iter().any(|summary| summary.id == id) {
+                summaries.extend(images::summaries(tx, Some(id))?);
+            }
+            if let Some(summary) = summaries.iter_mut().find(|summary| summary.id == id) {
+                summary.warnings.extend_from_slice(warnings);
             }
         }
         Ok(summaries)
@@ -148,6 +156,7 @@ pub(super) fn make(
     store.publish(session, layer, &layer.digest)?;
     let mut stack = Stack::new(store, worker);
     let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
+    let warnings = stack.take_warnings();
     stack.publish()?;
     let platform = Platform::host();
     let document = ImageDocument {
@@ -180,7 +189,8 @@ pub(super) fn make(
         config_bytes,
         names: vec![reference],
     };
-    let ready = prepare(store, session, worker, pieces, cancel)?;
+    let mut ready = prepare(store, session, worker, pieces, cancel)?;
+    ready.warnings.splice(..0, warnings);
     commit(store, session, &[ready])?
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))

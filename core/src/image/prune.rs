@@ -36,7 +36,7 @@ impl Sizes {
 pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken) -> Result<Pruned> {
     let filters = Filters::parse(&options.filters)?;
     let store = &inner.store;
-    Session::run(store, inner, cancel, |session| {
+    Session::run_freeing(store, inner, |session| {
         let sizes = Sizes::measure(inner, cancel)?;
         let free = match options.min_free {
             Some(_) => crate::usage::free(inner)?,

@@ -34,7 +34,7 @@ pub(super) fn tag(store: &Store, worker: &dyn Worker, image: &str, reference: &s
 
 pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Result<()> {
     let name = Reference::parse_tag(reference)?.to_string();
-    Session::run(store, worker, &CancelToken::never(), |session| {
+    Session::run_freeing(store, worker, |session| {
         change(store, session, |tx| match images::delete_tag(tx, &name)? {
             true => Ok(()),
             false => Err(images::not_found(reference)),
@@ -43,7 +43,7 @@ pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Resu
 }
 
 pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: bool) -> Result<Removed> {
-    Session::run(store, worker, &CancelToken::never(), |session| {
+    Session::run_freeing(store, worker, |session| {
         change(store, session, |tx| {
             let group = images::group(tx, image, None)?;
             let mut removed = Removed::default();

@@ -911,3 +911,24 @@ fn a_full_disk_is_said_so_and_leaves_nothing() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn what_layers_lose_is_told_by_the_call_that_unpacks_them() {
+    let mut fixture = Fixture::new();
+    fixture.worker.warnings =
+        vec![coble_protocol::Failure::new(coble_protocol::Step::Device, libc::EPERM, "dev/x")];
+    let codes = |warnings: &[crate::container::Warning]| -> Vec<String> {
+        warnings.iter().map(|warning| warning.code.clone()).collect()
+    };
+    let loaded = fixture.load_bytes(&archive(&docker())).unwrap();
+    // Two layers, each with one warning in words and one that is only counted.
+    assert_eq!(codes(&loaded[0].warnings), ["device", "more-warnings", "device", "more-warnings"]);
+    assert!(loaded[0].warnings[0].message.contains("dev/x"), "{:?}", loaded[0].warnings);
+    assert_eq!(loaded[0].warnings[1].message, "1 more of the same layer");
+    let again = fixture.load_bytes(&archive(&docker())).unwrap();
+    assert_eq!(again[0].warnings, []);
+    assert_eq!(inspect::list(&fixture.store, &Default::default()).unwrap()[0].warnings, []);
+    let imported = fixture.import(&tar(&[("etc/three", "3")]), "rootfs").unwrap();
+    assert_eq!(codes(&imported.warnings), ["device", "more-warnings"]);
+    fixture.assert_clean(2);
+}

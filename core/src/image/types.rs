@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::container::Warning;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where an archive is read from.
@@ -127,6 +128,10 @@ pub struct ImageSummary {
     pub variant: Option<String>,
     /// Labels of the configuration.
     pub labels: BTreeMap<String, String>,
+    /// What the layers have that could not be kept, and was not essential: known to the call that unpacked them, such as a load, and
+    /// empty otherwise. At most 64 for each layer; the code `more-warnings` tells the number of the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
 }
 
 /// Everything about an image.

@@ -1,11 +1,10 @@
 //! Reading the log that a container's monitor writes: records of [`LogFrame`] headers and data, in order of arrival.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{ErrorKind as IoKind, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use rustix::fs::inotify;
 
@@ -26,8 +25,8 @@ pub struct LogStream {
     file: Option<File>,
     options: LogOptions,
     container: Container,
-    /// What `tail` chose, before the rest of the file.
-    backlog: VecDeque<LogRecord>,
+    /// The rest of the record that the tail begins in.
+    backlog: Option<LogRecord>,
     watch: Option<OwnedFd>,
     /// Nothing will be written any more.
     complete: bool,
@@ -41,15 +40,8 @@ impl LogStream {
             Err(error) if error.kind() == IoKind::NotFound => None,
             Err(error) => return Err(Error::io("open", &path, &error)),
         };
-        let mut stream = LogStream {
-            path,
-            file,
-            options,
-            container,
-            backlog: VecDeque::new(),
-            watch: None,
-            complete: false,
-        };
+        let mut stream =
+            LogStream { path, file, options, container, backlog: None, watch: None, complete: false };
         if stream.options.follow {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
                 .call("inotify_init1", directory)?;
@@ -67,7 +59,7 @@ impl LogStream {
     /// The next piece; None at the end: of the file, or, when following, of the container. Blocks only when following.
     pub fn next(&mut self, cancel: &CancelToken) -> Result<Option<LogRecord>> {
         loop {
-            if let Some(record) = self.backlog.pop_front() {
+            if let Some(record) = self.backlog.take() {
                 return Ok(Some(record));
             }
             cancel.check()?;
@@ -86,7 +78,7 @@ impl LogStream {
     /// The next piece that is there already, without waiting for one. None says nothing about the end.
     pub fn try_next(&mut self) -> Result<Option<LogRecord>> {
         loop {
-            if let Some(record) = self.backlog.pop_front() {
+            if let Some(record) = self.backlog.take() {
                 return Ok(Some(record));
             }
             match self.read_record()? {
@@ -171,50 +163,51 @@ impl LogStream {
         }
     }
 
-    /// Reads to the end and keeps the last lines of the wanted records.
+    /// Skips all but the last lines of the wanted records. Reads what is there twice, and keeps no more than one record of it.
     fn keep_tail(&mut self, lines: u64) -> Result<()> {
-        let mut kept: VecDeque<(LogRecord, u64)> = VecDeque::new();
-        let mut total = 0;
+        let (mut total, mut finished, mut ends) = (0, true, 0);
         while let Some(record) = self.read_record()? {
             if self.is_late(&record) {
                 break;
             }
+            if self.wanted(&record) {
+                total += newlines(&record.data);
+                finished = record.data.ends_with(b"\n");
+            }
+            ends += 1;
+        }
+        // The last line counts though it has no end yet.
+        let mut surplus = (total + u64::from(!finished)).saturating_sub(lines);
+        if let Some(file) = &mut self.file {
+            file.rewind().call("lseek", &self.path)?;
+        }
+        for _ in 0..ends {
+            if surplus == 0 && lines > 0 {
+                break;
+            }
+            let Some(mut record) = self.read_record()? else { break };
             if !self.wanted(&record) {
                 continue;
             }
-            let count = record.data.iter().filter(|byte| **byte == b'\n').count() as u64;
-            total += count;
-            kept.push_back((record, count));
-            // One line more than asked for stays, since the last one may be without its end.
-            while kept.front().is_some_and(|(_, first)| total - first > lines) {
-                if let Some((_, first)) = kept.pop_front() {
-                    total -= first;
-                }
+            let count = newlines(&record.data);
+            if count < surplus || lines == 0 {
+                surplus = surplus.saturating_sub(count);
+                continue;
             }
-        }
-        let unfinished = kept.back().is_some_and(|(record, _)| record.data.last() != Some(&b'\n'));
-        let mut surplus = (total + u64::from(unfinished)).saturating_sub(lines);
-        for (mut record, _) in kept {
-            let mut from = 0;
-            while surplus > 0 {
-                match record.data.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
-                    Some(end) => {
-                        from += end + 1;
-                        surplus -= 1;
-                    }
-                    None => {
-                        from = record.data.len();
-                        break;
-                    }
-                }
-            }
+            let mut ends = record.data.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+            let from = ends.nth(surplus.saturating_sub(1) as usize).map_or(0, |(at, _)| at + 1);
+            surplus = 0;
             record.data.drain(..from);
-            if !record.data.is_empty() && lines > 0 {
-                self.backlog.push_back(record);
+            if !record.data.is_empty() {
+                self.backlog = Some(record);
             }
         }
         Ok(())
     }
+}
+
+fn newlines(data: &[u8]) -> u64 {
+    data.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Fills the buffer; false if the file ends before that.
@@ -223,55 +216,5 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == IoKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
-    }
-}
-
-/// A time as docker writes it: RFC 3339 in UTC with nanoseconds.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, seconds) = ((since.as_secs() / 86_400) as i64, since.as_secs() % 86_400);
-    // Civil date from the day number: eras of 400 years that begin on 1 March.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_index = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        since.subsec_nanos()
-    )
-}
-
-/// A time of a database row or message: nanoseconds since the epoch.
-pub(crate) fn from_nanos(nanos: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_nanos(nanos)
-}
-
-/// Now, in nanoseconds since the epoch.
-pub(crate) fn now_nanos() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_rfc_3339() {
-        assert_eq!(rfc3339(UNIX_EPOCH), "1970-01-01T00:00:00.000000000Z");
-        assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(951_782_400, 5)), "2000-02-29T00:00:00.000000005Z");
-        assert_eq!(
-            rfc3339(UNIX_EPOCH + Duration::from_secs(1_798_761_599)),
-            "2026-12-31T23:59:59.000000000Z"
-        );
     }
 }

@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn the_host_runs_itself_and_no_other_system() {
         let host = Platform::host();
-        assert_eq!(host.rank(), Some(0));
+        // Made here, an image has no variant; on arm64 others can be better by having one.
+        assert!(host.rank().is_some_and(|rank| rank <= 1));
         assert_eq!(Platform { os: "windows".into(), ..host.clone() }.rank(), None);
         assert_eq!(Platform { architecture: "s390x-of-mars".into(), ..host.clone() }.rank(), None);
         assert_eq!(

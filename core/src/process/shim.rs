@@ -2,26 +2,22 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use coble_protocol::{Connection, Hello, VERSION};
+use coble_protocol::{Connection, Fds, Launch, Report, VERSION};
 
-use super::{Deadline, readable};
+use super::{Deadline, error_of, readable};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::sys;
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/coble-shim"));
-
-/// How long a shim may take from exec to its first word. Far beyond what a loaded machine needs; a guard against a hang.
-const HELLO: Duration = Duration::from_secs(60);
 
 /// The shim as a file that can be executed by descriptor and by nobody be changed.
 #[derive(Debug)]
@@ -46,31 +42,45 @@ impl Shim {
         }
     }
 
-    /// Starts a shim and hears its [`Hello`].
-    pub(crate) fn start(&self, cancel: &CancelToken) -> Result<Connection> {
+    /// Starts a shim, in whose socket its role waits already. It is heard with [`report`], nothing waits for it here.
+    pub(crate) fn start(&self, launch: &Launch, fds: &[BorrowedFd<'_>]) -> Result<Connection> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .call("socketpair", "control socket")?;
+        let connection = Connection::new(ours);
+        // Far below what a socket takes without a reader.
+        connection.try_send(launch, fds).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("sending the helper its role: {error}"))
+        })?;
         sys::spawn_shim(self.program.as_fd(), theirs.as_fd()).map_err(|errno| {
             Error::syscall("execveat", "coble-shim", errno.raw_os_error())
                 .while_doing("starting the helper")
                 .with_hint("run `coble doctor` to see what this host does not allow")
         })?;
-        drop(theirs);
-        let connection = Connection::new(ours);
-        readable(&connection, Deadline::after(Some(HELLO)), cancel, "the helper's first message")?;
-        match connection.recv::<Hello>() {
-            Ok(Some((hello, _))) if hello.version == VERSION => Ok(connection),
-            Ok(Some((hello, _))) => Err(Error::new(
-                ErrorKind::Internal,
-                format!(
-                    "the helper speaks version {} of the protocol, this library {VERSION}",
-                    hello.version
-                ),
-            )),
-            Ok(None) => Err(Error::new(ErrorKind::MonitorLost, "the helper ended before its first message")),
-            Err(error) => {
-                Err(Error::new(ErrorKind::MonitorLost, format!("the helper's first message: {error}")))
+        Ok(connection)
+    }
+}
+
+/// The next report of a shim; its greeting is checked and passed over. Cancelled or late, the caller drops the connection, which ends a shim that is not done.
+pub(crate) fn report(
+    control: &Connection,
+    deadline: Deadline,
+    cancel: &CancelToken,
+    what: &str,
+) -> Result<(Report, Fds)> {
+    let lost = |why: &str| Error::new(ErrorKind::MonitorLost, format!("{what}: {why}"));
+    loop {
+        readable(control, deadline, cancel, what)?;
+        match control.recv::<Report>() {
+            Ok(Some((Report::Hello(VERSION), _))) => {}
+            Ok(Some((Report::Hello(version), _))) => {
+                let text =
+                    format!("the helper speaks version {version} of the protocol, this library {VERSION}");
+                return Err(Error::new(ErrorKind::Internal, text));
             }
+            Ok(Some((Report::Failed(failure), _))) => return Err(error_of(&failure)),
+            Ok(Some(report)) => return Ok(report),
+            Ok(None) => return Err(lost("the helper ended without a word")),
+            Err(error) => return Err(lost(&error.to_string())),
         }
     }
 }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Fds, Launch, Limits, Report};
 
-use super::{Deadline, error_of, readable};
+use super::{Deadline, report};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -57,23 +57,16 @@ pub(super) fn exchange(
     fds: &FdList<'_>,
     cancel: &CancelToken,
 ) -> Result<(Report, Fds)> {
-    let control = inner.shim()?.start(cancel)?;
     let job = ArchiveJob { userns: inner.userns.clone(), work };
-    control.send(&Launch::Archive(Box::new(job)), fds.as_slice()).map_err(|error| lost(error.to_string()))?;
+    let control = inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
     // When this returns early the connection is dropped, which ends the worker.
-    readable(&control, Deadline::never(), cancel, "the archive worker")?;
-    match control.recv::<Report>() {
-        Ok(Some(report)) => Ok(report),
-        Ok(None) => Err(lost("it ended without a report".into())),
-        Err(error) => Err(lost(error.to_string())),
-    }
+    report(&control, Deadline::never(), cancel, "the archive worker")
 }
 
 /// What a worker reported of work that was done.
 pub(super) fn sent((report, _): (Report, Fds)) -> Result<ArchiveDone> {
     match report {
         Report::Done(done) => Ok(*done),
-        Report::Failed(failure) => Err(error_of(&failure)),
         _ => Err(lost("an unexpected report".into())),
     }
 }

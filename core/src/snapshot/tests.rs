@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coble_layer::{Limits, Stream};
+use coble_protocol::Failure;
 
 use super::*;
 use crate::content::{stage, stage_bytes};
@@ -20,6 +21,8 @@ pub(crate) struct FakeWorker {
     pub(crate) removed: AtomicUsize,
     /// Fails with this kind instead of applying.
     pub(crate) fail: Option<ErrorKind>,
+    /// Says that it left these out.
+    pub(crate) warnings: Vec<Failure>,
 }
 
 impl Worker for FakeWorker {
@@ -65,6 +68,8 @@ impl Worker for FakeWorker {
         Ok(ArchiveDone {
             diff_sha256: summary.diff_sha256,
             uncompressed_bytes: bytes.len() as u64,
+            warning_count: self.warnings.len() as u64 + u64::from(!self.warnings.is_empty()),
+            warnings: self.warnings.clone(),
             ..ArchiveDone::default()
         })
     }

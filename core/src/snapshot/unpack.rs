@@ -10,11 +10,15 @@ use rusqlite::{OptionalExtension, params};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use coble_protocol::ArchiveDone;
+
 use super::{TEMPORARY, Worker, number};
 use crate::cancel::CancelToken;
+use crate::container::Warning;
 use crate::content::mismatch;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::{Algorithm, Digest};
+use crate::process::warning_of;
 use crate::state::{Locked, Store, images::signed, list_names, random_hex};
 
 /// The name of the tree in a layer's directory.
@@ -33,6 +37,7 @@ pub(crate) struct Stack<'a> {
     worker: &'a dyn Worker,
     /// Lowest first.
     layers: Vec<Layer>,
+    warnings: Vec<Warning>,
 }
 
 struct Layer {
@@ -41,6 +46,7 @@ struct Layer {
     /// The tree.
     tree: OwnedFd,
     place: Place,
+    warnings: Vec<Warning>,
 }
 
 enum Place {
@@ -55,7 +61,7 @@ enum Place {
 
 impl<'a> Stack<'a> {
     pub(crate) fn new(store: &'a Store, worker: &'a dyn Worker) -> Stack<'a> {
-        Stack { store, worker, layers: Vec::new() }
+        Stack { store, worker, layers: Vec::new(), warnings: Vec::new() }
     }
 
     /// Puts a layer on top. Returns its diff id, which is checked if it is known.
@@ -72,10 +78,16 @@ impl<'a> Stack<'a> {
             )
             .with_object(diff_id.as_str()));
         }
-        let layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
+        let mut layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
         let diff_id = layer.diff_id.clone();
+        self.warnings.append(&mut layer.warnings);
         self.layers.push(layer);
         Ok(diff_id)
+    }
+
+    /// What the layers that were unpacked here have lost.
+    pub(crate) fn take_warnings(&mut self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings)
     }
 
     fn chain_id(&self, diff_id: &Digest) -> Digest {
@@ -113,9 +125,10 @@ impl<'a> Stack<'a> {
                 return Ok(layer);
             }
             return match self.apply(blob, expected, &name, &lock, cancel) {
-                Ok((diff_id, tree, bytes)) => {
+                Ok((diff_id, tree, done)) => {
                     let chain_id = self.chain_id(&diff_id);
-                    Ok(Layer { diff_id, chain_id, tree, place: Place::Pending { name, lock, bytes } })
+                    let place = Place::Pending { name, lock, bytes: done.content_bytes };
+                    Ok(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) })
                 }
                 Err(error) => {
                     // If this fails too, the sweep finds it.
@@ -134,7 +147,8 @@ impl<'a> Stack<'a> {
             return Ok(None);
         };
         let tree = open_tree(store, &n.to_string())?;
-        Ok(Some(Layer { diff_id: diff_id.clone(), chain_id, tree, place: Place::Published(n) }))
+        let (diff_id, place) = (diff_id.clone(), Place::Published(n));
+        Ok(Some(Layer { diff_id, chain_id, tree, place, warnings: Vec::new() }))
     }
 
     /// Makes and locks a temporary directory; None if somebody else has it.
@@ -166,7 +180,7 @@ impl<'a> Stack<'a> {
         name: &str,
         lock: &Locked,
         cancel: &CancelToken,
-    ) -> Result<(Digest, OwnedFd, u64)> {
+    ) -> Result<(Digest, OwnedFd, ArchiveDone)> {
         let store = self.store;
         let path = store.paths.layers().join(name);
         // A process that died may have left a part of the tree.
@@ -184,7 +198,7 @@ impl<'a> Stack<'a> {
         let found = Digest::from_sha256(&done.diff_sha256);
         match expected {
             Some(expected) if *expected != found => Err(mismatch(expected, &found)),
-            _ => Ok((found, tree, done.content_bytes)),
+            _ => Ok((found, tree, done)),
         }
     }
 
@@ -268,6 +282,19 @@ impl Drop for Stack<'_> {
             }
         }
     }
+}
+
+/// What a layer lost. The worker keeps a bounded number of warnings.
+fn warnings_of(done: &ArchiveDone) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = done.warnings.iter().map(warning_of).collect();
+    let more = done.warning_count.saturating_sub(warnings.len() as u64);
+    if more > 0 {
+        warnings.push(Warning {
+            code: "more-warnings".into(),
+            message: format!("{more} more of the same layer"),
+        });
+    }
+    warnings
 }
 
 /// Gives a directory its final name, within the transaction that made the number.

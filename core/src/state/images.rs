@@ -315,6 +315,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             os: row.get(5)?,
             labels: from_json(&row.get::<_, String>(6)?)?,
             variant: row.get(8)?,
+            warnings: Vec::new(),
         });
     }
     Ok(summaries)

@@ -1,7 +1,7 @@
 //! Locks on files and directories (`flock`), which go when their last holder dies.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,13 +13,24 @@ use crate::error::{Call, Error, Result};
 
 /// A lock that is held as long as the value lives. If the process is killed, it goes with the last copy of the descriptor.
 #[derive(Debug)]
-pub(crate) struct Locked(OwnedFd);
+pub(crate) struct Locked {
+    file: OwnedFd,
+    ours: bool,
+}
 
 impl Drop for Locked {
     /// Closing is not enough: the lock belongs to the open file description, of which a child that the host program forked meanwhile has a copy,
     /// perhaps for as long as it lives.
     fn drop(&mut self) {
-        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+        if self.ours {
+            let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+        }
+    }
+}
+
+impl AsFd for Locked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -27,7 +38,7 @@ impl Locked {
     /// Locks exclusively if nobody holds a lock. None if somebody does.
     pub(crate) fn try_exclusive(fd: OwnedFd, object: &Path) -> Result<Option<Locked>> {
         match retry(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
-            Ok(()) => Ok(Some(Locked(fd))),
+            Ok(()) => Ok(Some(Locked { file: fd, ours: true })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(Error::syscall("flock", object, errno.raw_os_error())),
         }
@@ -35,7 +46,12 @@ impl Locked {
 
     /// The locked file or directory.
     pub(crate) fn fd(&self) -> &OwnedFd {
-        &self.0
+        &self.file
+    }
+
+    /// Leaves the lock to whoever else has the same open file description.
+    pub(crate) fn hand_over(mut self) {
+        self.ours = false;
     }
 }
 
@@ -47,47 +63,67 @@ pub(crate) struct Gate {
 }
 
 const NAME: &str = "gate";
+const WAY: &str = "gate-way";
 
 impl Gate {
     pub(super) fn open(data: &OwnedFd, data_path: &Path) -> Result<Gate> {
         let gate = Gate { data: data.try_clone().call("dup", data_path)?, path: data_path.join(NAME) };
-        gate.file()?;
+        gate.file(WAY)?;
+        gate.file(NAME)?;
         Ok(gate)
     }
 
     /// A lock that others may hold too.
     pub(crate) fn shared(&self, cancel: &CancelToken) -> Result<Locked> {
-        self.lock(FlockOperation::NonBlockingLockShared, cancel)
+        self.lock(FlockOperation::NonBlockingLockShared, FlockOperation::LockShared, cancel)
     }
 
     /// A lock that nobody else holds.
     pub(crate) fn exclusive(&self, cancel: &CancelToken) -> Result<Locked> {
-        self.lock(FlockOperation::NonBlockingLockExclusive, cancel)
+        self.lock(FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive, cancel)
     }
 
-    fn lock(&self, operation: FlockOperation, cancel: &CancelToken) -> Result<Locked> {
+    /// Locks the way to the gate, then the gate. So whoever wants the gate for himself waits for those who are there, and not for all who come after him.
+    fn lock(&self, now: FlockOperation, blocking: FlockOperation, cancel: &CancelToken) -> Result<Locked> {
+        let _way = self.wait(WAY, now, blocking, cancel)?;
+        self.wait(NAME, now, blocking, cancel)
+    }
+
+    fn wait(
+        &self,
+        name: &str,
+        now: FlockOperation,
+        blocking: FlockOperation,
+        cancel: &CancelToken,
+    ) -> Result<Locked> {
         // A new open file description for every holder, since the lock belongs to that.
-        let file = self.file()?;
+        let file = self.file(name)?;
+        let failed =
+            |errno: Errno| Error::syscall("flock", self.path.with_file_name(name), errno.raw_os_error());
+        if cancel.is_never() {
+            retry(|| rustix::fs::flock(&file, blocking)).map_err(failed)?;
+            return Ok(Locked { file, ours: true });
+        }
         let mut pause = Pause::default();
         loop {
-            match retry(|| rustix::fs::flock(&file, operation)) {
-                Ok(()) => return Ok(Locked(file)),
+            match retry(|| rustix::fs::flock(&file, now)) {
+                Ok(()) => return Ok(Locked { file, ours: true }),
                 Err(Errno::WOULDBLOCK) => pause.wait(cancel)?,
-                Err(errno) => return Err(Error::syscall("flock", &self.path, errno.raw_os_error())),
+                Err(errno) => return Err(failed(errno)),
             }
         }
     }
 
-    fn file(&self) -> Result<OwnedFd> {
+    fn file(&self, name: &str) -> Result<OwnedFd> {
+        let path = self.path.with_file_name(name);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&self.data, NAME, flags, Mode::empty()) {
+        match rustix::fs::openat(&self.data, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => {}
-            result => return result.call("open", &self.path),
+            result => return result.call("open", &path),
         }
         let mode = Mode::RUSR | Mode::WUSR;
-        let file =
-            rustix::fs::openat(&self.data, NAME, flags | OFlags::CREATE, mode).call("open", &self.path)?;
-        rustix::fs::fchmod(&file, mode).call("fchmod", &self.path)?;
+        let file = rustix::fs::openat(&self.data, name, flags | OFlags::CREATE, mode).call("open", &path)?;
+        rustix::fs::fchmod(&file, mode).call("fchmod", &path)?;
         Ok(file)
     }
 }
@@ -144,5 +180,38 @@ mod tests {
         drop(lock);
         assert!(Locked::try_exclusive(open(), &path).unwrap().is_some());
         drop(copy);
+    }
+    #[test]
+    fn many_at_the_gate_do_not_keep_one_who_wants_it_for_himself() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = || OwnedFd::from(std::fs::File::open(dir.path()).unwrap());
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let together = std::sync::Barrier::new(9);
+        let begin = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let gate = Gate::open(&data(), dir.path()).unwrap();
+                    let mut first = true;
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _lock = gate.shared(&CancelToken::never()).unwrap();
+                        if std::mem::take(&mut first) {
+                            together.wait();
+                        }
+                        // There is hardly a moment when none of them is inside.
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                });
+            }
+            let gate = Gate::open(&data(), dir.path()).unwrap();
+            together.wait();
+            for token in [CancelToken::never(), CancelToken::new()] {
+                for _ in 0..20 {
+                    drop(gate.exclusive(&token).unwrap());
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
 }

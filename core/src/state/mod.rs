@@ -2,22 +2,25 @@
 //!
 //! Order of locks, always: a session (see [`session`]), the gate, the database. Nobody takes the gate inside a transaction.
 
+mod base;
 pub(crate) mod containers;
 mod db;
 pub(crate) mod images;
 mod lock;
+mod reserve;
 mod schema;
 mod session;
 mod sweep;
 mod time;
 mod verify;
 
+pub(crate) use base::BASE;
 pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::{Lease, Session};
 pub(crate) use sweep::sweep;
-pub(crate) use time::{parse_rfc3339, rfc3339};
+pub(crate) use time::{from_nanos, now_nanos, parse_rfc3339, rfc3339};
 pub(crate) use verify::{is_intact, structure as verify_structure, verify};
 
 use std::os::fd::OwnedFd;
@@ -94,6 +97,7 @@ impl Store {
         };
         let content = Content::open(&data, &paths.content())?;
         let layers = open_dir(&data, "layers", &paths.data)?;
+        base::make(&data, &paths.data)?;
         Ok(Store { paths, db, content, idmap, data, layers, gate })
     }
 
@@ -233,7 +237,9 @@ pub(crate) mod tests {
             let metadata = entry.path().symlink_metadata().unwrap();
             let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(metadata.mode() & 0o7777, wanted, "{}", entry.path().display());
-            if metadata.is_dir() && path.file_name().is_none_or(|name| name != "layers") {
+            // What is below these is for containers.
+            let ours = path.file_name().is_none_or(|name| name != "layers") && entry.file_name() != "base";
+            if metadata.is_dir() && ours {
                 assert_private(&entry.path());
             }
         }

@@ -36,6 +36,16 @@ impl Session {
         cancel: &CancelToken,
         work: impl FnOnce(&Session) -> Result<T>,
     ) -> Result<T> {
+        store.keep_reserve();
+        Session::run_now(store, worker, cancel, work)
+    }
+
+    fn run_now<T>(
+        store: &Store,
+        worker: &dyn Worker,
+        cancel: &CancelToken,
+        work: impl FnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
         let session = Session::begin(store, cancel)?;
         let result = work(&session);
         // What cannot be cleaned now is found by the next sweep; the work's own result is not touched by it.
@@ -46,6 +56,15 @@ impl Session {
     /// Holds what is there until the lease ends: nobody takes away blobs and layers, whatever is removed. It ends with the process, too.
     pub(crate) fn lease(store: &Store, cancel: &CancelToken) -> Result<Lease> {
         Session::begin(store, cancel).map(Lease)
+    }
+
+    /// As [`Session::run`], for work that frees space: on a full disk it is done with the space that is kept for that.
+    pub(crate) fn run_freeing<T>(
+        store: &Store,
+        worker: &dyn Worker,
+        work: impl Fn(&Session) -> Result<T>,
+    ) -> Result<T> {
+        store.freeing(|| Session::run_now(store, worker, &CancelToken::never(), &work))
     }
 
     fn begin(store: &Store, cancel: &CancelToken) -> Result<Session> {

@@ -104,7 +104,7 @@ fn collect(store: &Store, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<
     if !store.db.read(images::has_unreferenced)? {
         return Ok(());
     }
-    let (blobs, layers) = store.db.write_durably(images::take_unreferenced)?;
+    let (blobs, layers) = store.freeing(|| store.db.write_durably(images::take_unreferenced))?;
     for digest in blobs {
         store.content.delete(&digest)?;
     }

@@ -1,20 +1,27 @@
 //! RFC 3339 times, as image configurations and the database have them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A time in UTC with nanoseconds.
+/// A time as docker writes it: in UTC, with nanoseconds.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
     let (year, month, day) = civil(i64::try_from(seconds / 86_400).unwrap_or_default());
     let clock = seconds % 86_400;
     let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-    let nanos = since.subsec_nanos();
-    if nanos == 0 {
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-    } else {
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
-    }
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", since.subsec_nanos())
+}
+
+/// A time of a database row or message: nanoseconds since the epoch.
+pub(crate) fn from_nanos(nanos: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_nanos(nanos)
+}
+
+/// Now, in nanoseconds since the epoch.
+pub(crate) fn now_nanos() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos().min(u128::from(u64::MAX)) as u64)
 }
 
 /// Microseconds since the epoch; None if the text is not a time. For ordering.
@@ -97,13 +104,12 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn times_are_written_and_read() {
         let at = |seconds, nanos| UNIX_EPOCH + Duration::new(seconds, nanos);
-        assert_eq!(rfc3339(at(0, 0)), "1970-01-01T00:00:00Z");
-        assert_eq!(rfc3339(at(951_782_400, 0)), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339(at(0, 0)), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339(at(951_782_400, 0)), "2000-02-29T00:00:00.000000000Z");
         assert_eq!(rfc3339(at(4_107_542_399, 5)), "2100-02-28T23:59:59.000000005Z");
         for seconds in [0, 951_782_400, 4_107_542_399, 1_700_000_000] {
             assert_eq!(parse_rfc3339(&rfc3339(at(seconds, 0))), Some(seconds as i64 * 1_000_000));

@@ -54,3 +54,35 @@ pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     // SAFETY: the kernel has just made it for us, and nobody else has it. It is close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
+
+/// While it lives, the thread that made it gets no signals but those of its own faults, and threads that it starts inherit that.
+pub(crate) struct SignalsBlocked {
+    before: libc::sigset_t,
+    /// A mask belongs to its thread.
+    _here: std::marker::PhantomData<*const ()>,
+}
+
+impl SignalsBlocked {
+    pub(crate) fn begin() -> SignalsBlocked {
+        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: both sets are locals, written by these calls before they are read; the calls cannot fail with these arguments.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            for fault in
+                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
+            {
+                libc::sigdelset(all.as_mut_ptr(), fault);
+            }
+            libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+            SignalsBlocked { before: before.assume_init(), _here: std::marker::PhantomData }
+        }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is the one that `begin` got from the same call on the same thread, since the type is not Send.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}

@@ -1,8 +1,10 @@
-//! Writes `include/coble/coble.h` and the list of exported symbols from the sources of the C interface, or checks that they are as committed.
+//! Writes `include/coble/coble.h`, the list of exported symbols and the list of what linked programs depend on from the sources of the C interface, or checks that they are as committed.
 //! A tool of the build: it is in no library.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stderr)]
+
+mod abi;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,10 +22,12 @@ const SECTIONS: &[&str] = &[
     "image_store",
     "spec",
     "stdio",
+    "isolation",
     "run",
     "exec",
     "container",
     "commit",
+    "details",
     "process",
     "log",
 ];
@@ -44,8 +48,10 @@ fn work(check: bool) -> Result<(), String> {
     undocumented(&header)?;
     let symbols = symbols(&header);
     let root = ffi.parent().ok_or("no parent directory")?;
+    let abi = ffi.join("coble.abi");
+    let grown = abi::grown(&std::fs::read_to_string(&abi).unwrap_or_default(), &header)?;
     for (path, content) in
-        [(root.join("include/coble/coble.h"), header), (ffi.join("coble.symbols"), symbols)]
+        [(root.join("include/coble/coble.h"), header), (ffi.join("coble.symbols"), symbols), (abi, grown)]
     {
         let old = std::fs::read_to_string(&path).unwrap_or_default();
         if old == content {

@@ -4,7 +4,7 @@
 //! What the image has in such a place is never opened for reading or writing. A link is followed inside the root, also to a file that is missing (Debian's
 //! `/etc/resolv.conf` may be such a link), which is then made, empty. A directory is refused; anything else is covered.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use coble_protocol::{Failure, ProvidedFile, Step};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -84,17 +84,4 @@ fn target(root: &Root, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         Err(errno) => return Err(errno),
     };
     if file_type(fd(&found))? == FileType::Directory { Err(Errno::ISDIR) } else { Ok(found) }
-}
-
-/// Makes `/etc/mtab`, which old programs read, if there is an `/etc` and nothing of that name in it.
-pub(crate) fn mtab(root: &Root) -> Result<(), Failure> {
-    let Ok(etc) = root.strict(b"/etc", OFlags::PATH | OFlags::DIRECTORY) else { return Ok(()) };
-    link_mtab(fd(&etc)).during(Step::ProvideFile, "/etc/mtab")
-}
-
-fn link_mtab(etc: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    match rustix::fs::symlinkat("/proc/mounts", etc, "mtab") {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(errno),
-    }
 }

@@ -14,12 +14,17 @@ use crate::root::Root;
 /// The group that owns terminals, in every distribution.
 const TTY_GROUP: u32 = 5;
 
+/// A `/dev` that is ready and not attached.
+pub(crate) struct Dev {
+    dev: OwnedFd,
+    /// What goes below it: names and mounts.
+    below: Vec<(String, OwnedFd)>,
+}
+
 /// File systems that are ready and not attached.
 pub(crate) struct Detached {
     sys: OwnedFd,
-    dev: OwnedFd,
-    /// What goes below `/dev`: names and mounts.
-    below_dev: Vec<(String, OwnedFd)>,
+    dev: Dev,
 }
 
 /// A procfs of this pid namespace that nobody else knows.
@@ -35,22 +40,20 @@ pub(crate) fn proc() -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Makes `/sys` and `/dev`.
-pub(crate) fn prepare(
+/// Makes `/dev`.
+pub(crate) fn dev(
     devices: &[Device],
     shm_size: u64,
     rootless: bool,
-    own_network: bool,
     maps: &IdMaps,
     warnings: &mut Vec<Failure>,
-) -> Result<Detached, Failure> {
-    let sys = sysfs(rootless, own_network, warnings)?;
+) -> Result<Dev, Failure> {
     let dev = mount::new("tmpfs", &[("mode", "0755"), ("size", "65536k")], NOSUID | NOEXEC)
         .during(Step::Mount, "/dev")?;
-    let mut below_dev = Vec::new();
+    let mut below = Vec::new();
     for device in devices {
         if let Some(mount) = make_device(fd(&dev), device, rootless)? {
-            below_dev.push((device.name.clone(), mount));
+            below.push((device.name.clone(), mount));
         }
     }
     for (name, target) in [
@@ -85,12 +88,17 @@ pub(crate) fn prepare(
             mount => mount.during(Step::Mount, &path)?,
         };
         rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, &path)?;
-        below_dev.push((name.to_string(), mount));
+        below.push((name.to_string(), mount));
     }
-    Ok(Detached { sys, dev, below_dev })
+    Ok(Dev { dev, below })
 }
 
-fn sysfs(rootless: bool, own_network: bool, warnings: &mut Vec<Failure>) -> Result<OwnedFd, Failure> {
+/// Makes `/sys`, as the current network namespace has it.
+pub(crate) fn sysfs(
+    rootless: bool,
+    own_network: bool,
+    warnings: &mut Vec<Failure>,
+) -> Result<OwnedFd, Failure> {
     let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
     let errno = match mount::new("sysfs", &[], attributes) {
         Ok(sys) => return Ok(sys),
@@ -169,26 +177,34 @@ fn mount_point(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
 
 /// Attaches everything to the new root.
 pub(crate) fn attach(root: &Root, proc: BorrowedFd<'_>, detached: &Detached) -> Result<(), Failure> {
-    for (path, mount) in [("/proc", proc), ("/sys", fd(&detached.sys)), ("/dev", fd(&detached.dev))] {
+    for (path, mount) in [("/proc", proc), ("/sys", fd(&detached.sys)), ("/dev", fd(&detached.dev.dev))] {
         let target = mount_point(root, path)?;
         mount::attach(mount, fd(&target)).during(Step::Mount, path)?;
     }
-    for (name, mount) in &detached.below_dev {
-        mount::attach_at(fd(mount), fd(&detached.dev), name).during(Step::Mount, format!("/dev/{name}"))?;
+    for (name, mount) in &detached.dev.below {
+        mount::attach_at(fd(mount), fd(&detached.dev.dev), name)
+            .during(Step::Mount, format!("/dev/{name}"))?;
     }
     Ok(())
+}
+
+impl Dev {
+    /// Together with a `/sys`.
+    pub(crate) fn with_sys(self, sys: OwnedFd) -> Detached {
+        Detached { sys, dev: self }
+    }
 }
 
 impl Detached {
     /// The container's `/dev`.
     pub(crate) fn dev(&self) -> BorrowedFd<'_> {
-        self.dev.as_fd()
+        self.dev.dev.as_fd()
     }
 
     /// Opens the container's `/dev/null`.
     pub(crate) fn null(&self) -> Result<OwnedFd, Failure> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&self.dev, "null", flags, Mode::empty());
+        let file = rustix::fs::openat(&self.dev.dev, "null", flags, Mode::empty());
         file.during(Step::Stdio, "/dev/null")
     }
 

@@ -13,12 +13,13 @@ pub(crate) mod rootfs;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Connection, Failure, Isolation, MonitorSpec, Network, Started, Step};
+use coble_protocol::{Connection, Failure, Ground, Isolation, MonitorSpec, Network, Started, Step};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::During;
 use crate::ids::IdMaps;
+use crate::monitor::network;
 use crate::program::{Program, verify};
 use crate::root::Root;
 use crate::sys;
@@ -44,9 +45,12 @@ const PROC: i32 = 4;
 
 /// What the first process is made from.
 pub(crate) struct Plan<'a> {
+    pub(crate) ground: &'a Ground,
     pub(crate) spec: &'a MonitorSpec,
     pub(crate) overlay: Overlay,
     pub(crate) cgroups: &'a [OwnedFd],
+    /// Where the network namespace comes from, if the container has one of its own.
+    pub(crate) network: Option<Connection>,
     /// None is the container's own `/dev/null`.
     pub(crate) stdio: [Option<OwnedFd>; 3],
     pub(crate) maps: &'a IdMaps,
@@ -78,7 +82,7 @@ fn give_up(channel: &Connection, failure: Failure) -> ! {
 fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
     let mut warnings = Vec::new();
     let mut timings = vec![now(Step::Clone)];
-    let Plan { spec, maps, host, core_limit, .. } = plan;
+    let Plan { ground, spec, maps, host, core_limit, .. } = plan;
     let mounted = set_up(plan, &mut warnings, &mut timings)?;
     let proc = seal(channel, mounted.proc.as_fd())?;
     // Its number is closed, or is that of what was returned.
@@ -91,7 +95,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         rootfs::make_readonly(root.as_fd())?;
     }
     let isolation = Isolation {
-        namespaces: namespaces(spec, proc.as_fd(), host)?,
+        namespaces: namespaces(ground, proc.as_fd(), host)?,
         uid_map: maps.uid_text.clone(),
         gid_map: maps.gid_text.clone(),
         cgroup: mounted.cgroup,
@@ -120,8 +124,8 @@ fn set_up(
     timings: &mut Vec<(Step, u64)>,
 ) -> Result<Mounted, Failure> {
     let spec = plan.spec;
-    let own_network = spec.network == Network::None;
-    let rootless = spec.userns.is_some();
+    let own_network = plan.network.is_some();
+    let rootless = plan.ground.userns.is_some();
     // Fails only for the leader of a session, which a new process is not.
     let _ = rustix::process::setsid();
     join_cgroups(plan.cgroups)?;
@@ -129,12 +133,14 @@ fn set_up(
     let cgroup = verify::read(verify::open(proc.as_fd(), "self/cgroup")?.as_fd(), "cgroup")?;
     sys::unshare(UnshareFlags::NEWCGROUP).during(Step::Cgroup, "namespace")?;
     rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
-    if own_network {
-        sys::loopback_up().during(Step::Loopback, "lo")?;
-    }
 
     rootfs::make_private()?;
-    let detached = kernel::prepare(&spec.devices, spec.shm_size, rootless, own_network, plan.maps, warnings)?;
+    let dev = kernel::dev(&spec.devices, spec.shm_size, rootless, plan.maps, warnings)?;
+    // As late as can be, since it is being made meanwhile: only /sys shows the network.
+    if let Some(channel) = plan.network {
+        network::join(&channel)?;
+    }
+    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, warnings)?);
     let files = files::prepare(&spec.files)?;
     rootfs::mount(&plan.overlay)?;
     timings.push(now(Step::RootMount));
@@ -144,7 +150,6 @@ fn set_up(
     let root = Root::open().during(Step::PivotRoot, "/")?;
     // Before the kernel's file systems are there, so that no link can lead one of our files into them.
     files::attach(&root, &spec.files, &files, spec.readonly_root)?;
-    files::mtab(&root)?;
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
     detached.cgroups(spec.cgroup_view, &mut empty, warnings)?;
@@ -186,13 +191,13 @@ fn seal(channel: &mut Connection, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failu
 
 /// Reads back the namespaces. Every one that the container must have for itself has to differ from the host's.
 fn namespaces(
-    spec: &MonitorSpec,
+    ground: &Ground,
     proc: BorrowedFd<'_>,
     host: &HostNamespaces,
 ) -> Result<Vec<(String, u64, u64)>, Failure> {
     let shared = |name: &str| match name {
-        "net" => spec.network == Network::Host,
-        "user" => spec.userns.is_none(),
+        "net" => ground.network == Network::Host,
+        "user" => ground.userns.is_none(),
         _ => false,
     };
     let mut list = Vec::with_capacity(host.len());

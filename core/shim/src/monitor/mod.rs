@@ -1,17 +1,18 @@
 //! The parent of one container. It is process 1 of a pid namespace in which the container's own is nested: when it ends, however it ends, the kernel ends
 //! every process of the container.
 //!
-//! It starts the container, then serves ([`serve`]) until the program has ended. It keeps no thread and little memory.
+//! It stands on its [`Ground`] before it knows what it is for. Then it starts the container, and serves ([`serve`]) until the program has ended. It keeps no thread and little memory.
 
 mod log;
+pub(crate) mod network;
 mod serve;
 mod state;
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use coble_protocol::{
-    Connection, Failure, FdIndex, Fds, Lifetime, MonitorSpec, Network, Report, Rootfs, StateRecord, Stdio,
-    Step, VERSION,
+    Connection, Failure, FdIndex, Fds, Ground, Lifetime, MonitorSpec, Network, Report, Rootfs, StateRecord,
+    Stdio, Step, VERSION,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -43,32 +44,78 @@ impl From<Failure> for Ended {
     }
 }
 
+/// What is ready before the monitor knows its container.
+struct Basis {
+    ground: Ground,
+    host: HostNamespaces,
+    maps: IdMaps,
+    origin: Origin,
+    /// Where the container's network namespace comes from, if it has one of its own.
+    network: Option<Connection>,
+    timings: Vec<(Step, u64)>,
+}
+
 /// The monitor role, with the exit status of the process.
-pub(crate) fn run(control: Connection, spec: Box<MonitorSpec>, fds: Fds, origin: Origin) -> i32 {
+pub(crate) fn run(control: Connection, ground: Ground, origin: Origin) -> i32 {
     let begun = container::now(Step::Launch);
     let prepared = (|| {
         let host = host_namespaces();
-        if let Some(namespace) = &spec.userns {
+        if let Some(namespace) = &ground.userns {
             userns::enter(namespace)?;
         }
         let maps = IdMaps::read()?;
         // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
         sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
+        let network = match ground.network {
+            Network::None => Some(channel(Step::Network)?),
+            Network::Host => None,
+        };
         let side = sys::clone(libc::CLONE_NEWPID, None).during(Step::MonitorNamespace, "pid")?;
-        Ok((host, maps, side))
+        Ok((host, maps, network, side))
     })();
     match prepared {
-        // The first process is not needed any more; its end closes its copies of everything.
-        Ok((_, _, sys::Clone::Parent(..))) => 0,
-        Ok((host, maps, sys::Clone::Child)) => {
+        // The first process is not the monitor, but not idle: the network namespace takes the kernel as long as all else together. The end of this process closes its
+        // copies of everything.
+        Ok((_, _, network, sys::Clone::Parent(..))) => {
+            if let Some((ours, theirs)) = network {
+                drop((control, theirs));
+                network::make(&ours);
+            }
+            0
+        }
+        Ok((host, maps, network, sys::Clone::Child)) => {
             let timings = vec![begun, container::now(Step::MonitorNamespace)];
-            match start(&control, spec, fds, host, maps, origin, timings) {
+            let network = network.map(|(_, theirs)| theirs);
+            let basis = Basis { ground, host, maps, origin, network, timings };
+            match begin(&control, basis) {
                 Ok(server) => server.run(control),
                 Err(Ended::Unwanted) => 0,
                 Err(Ended::Failed(failure)) => fail(&control, failure),
             }
         }
-        Err(failure) => fail(&control, failure),
+        Err(failure) => {
+            let status = fail(&control, failure);
+            // The engine sends the specification whatever happens, and a socket that is closed with something unread loses what was sent on it.
+            let _ = control.recv::<MonitorSpec>();
+            status
+        }
+    }
+}
+
+/// A pair of connected sockets.
+fn channel(step: Step) -> Result<(Connection, Connection), Failure> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .during(step, "channel")?;
+    Ok((Connection::new(ours), Connection::new(theirs)))
+}
+
+/// Hears what the monitor is for, and starts it.
+fn begin(control: &Connection, basis: Basis) -> Result<Server, Ended> {
+    let _ = rustix::thread::set_name(c"coble-monitor");
+    match control.recv::<MonitorSpec>() {
+        Ok(Some((spec, fds))) => start(control, basis, spec, fds),
+        Ok(None) => Err(Ended::Unwanted),
+        Err(error) => Err(Failure::new(Step::Protocol, error.errno(), error.to_string()).into()),
     }
 }
 
@@ -95,13 +142,13 @@ struct Parts {
 
 fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
     let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
-    let Rootfs::Overlay { layers, lower, container, userxattr, volatile } = &spec.rootfs;
+    let Rootfs::Overlay { layers, lower, container, userxattr } = &spec.rootfs;
     let overlay = Overlay {
         layers: one(*layers)?,
         lower: lower.clone(),
         container: one(*container)?,
         userxattr: *userxattr,
-        volatile: *volatile,
+        volatile: spec.once,
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
     let home = spec.cgroup_home.map(&mut one).transpose()?;
@@ -133,51 +180,43 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
 }
 
 /// Starts the container.
-fn start(
-    control: &Connection,
-    spec: Box<MonitorSpec>,
-    fds: Fds,
-    host: HostNamespaces,
-    maps: IdMaps,
-    origin: Origin,
-    mut timings: Vec<(Step, u64)>,
-) -> Result<Server, Ended> {
-    let _ = rustix::thread::set_name(c"coble-monitor");
+fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
+    let Basis { ground, host, maps, origin, network, mut timings } = basis;
+    timings.push(container::now(Step::Protocol));
     let Parts { overlay, cgroups, home, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .during(Step::Clone, "channel")?;
-    let mut namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    if spec.network == Network::None {
-        namespaces |= libc::CLONE_NEWNET;
-    }
+    let (status, theirs) = channel(Step::Clone)?;
+    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let init = match sys::clone(namespaces, home.as_ref().map(AsFd::as_fd)).during(Step::Clone, "")? {
         sys::Clone::Child => {
             let plan = Plan {
+                ground: &ground,
                 spec: &spec,
                 overlay,
                 cgroups: &cgroups,
+                network,
                 stdio,
                 maps: &maps,
                 host: &host,
                 core_limit: origin.core_limit,
             };
-            container::first(plan, Connection::new(theirs))
+            container::first(plan, theirs)
         }
         sys::Clone::Parent(pidfd) => pidfd,
     };
-    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep.
-    drop((theirs, overlay, stdio, host));
+    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away.
+    let Overlay { container, .. } = overlay;
+    let leavings = spec.once.then_some(container);
+    drop((theirs, network, stdio, host));
     let served = serve::Container {
         init,
         cgroups,
         home,
-        own_network: spec.network == Network::None,
+        own_network: ground.network == Network::None,
         maps,
         core_limit: origin.core_limit,
     };
     let brought = (|| {
         let socket = state::Socket::new(&run_dir)?;
-        let status = Connection::new(ours);
         let (mut started, proc) = wait_for_program(control, &status, &served.init, session.as_ref())?;
         timings.append(&mut started.timings);
         timings.push(container::now(Step::Exec));
@@ -203,7 +242,7 @@ fn start(
     let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
     drop((spec, own, report));
     sys::trim_memory();
-    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record))
+    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record, leavings))
 }
 
 /// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Connection, Exit, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request, Response,
+    Commit, Connection, Exit, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request, Response,
     StateRecord, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -92,6 +92,10 @@ pub(crate) struct Server {
     /// Held, and not used until the end: while it is open the container counts as alive.
     lock: OwnedFd,
     record: StateRecord,
+    /// The container's directory, if the engine keeps the lock and wants nothing of the container afterwards.
+    leavings: Option<OwnedFd>,
+    /// Whether the container may outlive the connection to the engine that started it.
+    committed: bool,
     clients: Vec<Client>,
     next_client: u64,
     programs: Vec<Program>,
@@ -108,6 +112,7 @@ impl Server {
         run_dir: OwnedFd,
         lock: OwnedFd,
         record: StateRecord,
+        leavings: Option<OwnedFd>,
     ) -> Server {
         Server {
             socket,
@@ -118,6 +123,8 @@ impl Server {
             run_dir,
             lock,
             record,
+            leavings,
+            committed: false,
             clients: Vec::new(),
             next_client: 0,
             programs: Vec::new(),
@@ -146,7 +153,7 @@ impl Server {
                         self.session = None;
                         let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
                     }
-                    Event::Control => control = None,
+                    Event::Control => control = control.and_then(|control| self.engine_ready(control)),
                     Event::Init => return self.finish(control),
                 }
             }
@@ -195,7 +202,9 @@ impl Server {
         }
         if let Some(control) = control {
             events.push(Event::Control);
-            fds.push(PollFd::new(control, PollFlags::RDHUP));
+            let word =
+                if self.leavings.is_some() || self.committed { PollFlags::empty() } else { PollFlags::IN };
+            fds.push(PollFd::new(control, PollFlags::RDHUP | word));
         }
         events.push(Event::Init);
         fds.push(PollFd::new(&self.container.init, PollFlags::IN));
@@ -209,6 +218,19 @@ impl Server {
         }
         let happened = events.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
         Ok(happened.map(|(event, _)| event).collect())
+    }
+
+    /// The engine said its word, or is gone. Gives the connection back as long as there is somebody at its end.
+    fn engine_ready(&mut self, control: Connection) -> Option<Connection> {
+        if self.leavings.is_none() && !self.committed && matches!(control.recv::<Commit>(), Ok(Some(_))) {
+            self.committed = true;
+            return Some(control);
+        }
+        if !self.committed {
+            // Nobody has it on record.
+            let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+        }
+        None
     }
 
     fn accept(&mut self) {
@@ -399,17 +421,27 @@ impl Server {
             self.record.started.warnings.extend(log.loss());
         }
         self.record.exit = Some(exit);
-        let written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
-        // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
-        drop(self.socket);
-        // Unlocked, not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
-        let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+        let mut written = Ok(());
+        if self.leavings.is_none() {
+            written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
+            // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
+            drop(self.socket);
+            // Unlocked, not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
+            let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
+        }
         drop((self.lock, self.run_dir));
         if let Some(control) = control {
             let _ = control.try_send(&Report::Exited(exit), &[]);
+            if self.leavings.is_none() && !self.committed {
+                // A program of a moment ends before the engine has it on record. A socket that is closed with something unread loses what was sent on it.
+                let _ = control.recv::<Commit>();
+            }
         }
         for client in self.clients.iter().filter(|client| client.waits) {
             let _ = client.connection.try_send(&Response::Exited(exit), &[]);
+        }
+        if let Some(container) = &self.leavings {
+            state::clear_work(container.as_fd());
         }
         i32::from(written.is_err())
     }

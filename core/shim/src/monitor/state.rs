@@ -1,6 +1,6 @@
 //! The monitor's files in the container's run directory: the state and the socket.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use coble_protocol::{CONTROL_SOCKET, Failure, StateRecord, Step, TEMPORARY_FILE};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -67,6 +67,19 @@ pub(crate) fn write(run_dir: &OwnedFd, name: &str, record: &StateRecord) -> Resu
         }
     }
     rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, name).during(step, name)
+}
+
+/// Removes what the kernel made in the work directory of an overlay that is not mounted any more, and that directory, while the engine removes the rest: taking
+/// away a directory is slow on some file systems. Whatever is in the way is left to the engine. No program of the container could reach these names.
+pub(crate) fn clear_work(container: BorrowedFd<'_>) {
+    for (name, flags) in [
+        ("work/work/incompat/volatile", AtFlags::empty()),
+        ("work/work/incompat", AtFlags::REMOVEDIR),
+        ("work/work", AtFlags::REMOVEDIR),
+        ("work", AtFlags::REMOVEDIR),
+    ] {
+        let _ = rustix::fs::unlinkat(container, name, flags);
+    }
 }
 
 /// Nanoseconds since the epoch.

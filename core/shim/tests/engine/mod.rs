@@ -50,6 +50,9 @@ pub struct Options {
     pub session: Option<OwnedFd>,
     pub cgroup: Option<OwnedFd>,
     pub view: CgroupView,
+    pub once: bool,
+    /// Whether the engine says that the container is on record.
+    pub commit: bool,
 }
 
 /// A shim that has got its launch.
@@ -113,6 +116,8 @@ pub fn shell(script: &str) -> Options {
         session: None,
         cgroup: None,
         view: CgroupView::Hidden,
+        once: false,
+        commit: true,
     }
 }
 
@@ -176,6 +181,15 @@ impl Engine {
         self.dir.path().join(name)
     }
 
+    /// Makes a program of a script and returns its path. Another process writes it: a file that this one has open for writing could be
+    /// inherited by what another test starts at that moment, and nobody could execute it meanwhile.
+    pub fn script(&self, name: &str, text: &str) -> String {
+        let path = self.path(name).to_str().unwrap().to_string();
+        let write = r#"printf %s "$2" > "$1" && chmod 755 "$1""#;
+        assert!(Command::new("sh").args(["-c", write, "sh", &path, text]).status().unwrap().success());
+        path
+    }
+
     /// A path of the image.
     pub fn image(&self, name: &str) -> PathBuf {
         self.path("layers/1").join(name)
@@ -220,8 +234,8 @@ impl Engine {
         let shim = command.spawn().unwrap();
         drop(theirs);
         let control = Connection::new(ours);
-        let (hello, _) = control.recv::<Hello>().unwrap().expect("hello");
-        assert_eq!(hello.version, VERSION);
+        let (hello, _) = control.recv::<Report>().unwrap().expect("hello");
+        assert_eq!(hello, Report::Hello(VERSION));
         (control, shim)
     }
 
@@ -253,18 +267,13 @@ impl Engine {
         };
         let spec = MonitorSpec {
             id: "0123456789ab".repeat(5) + "abcd",
-            userns: options
-                .userns
-                .or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER })),
             rootfs: Rootfs::Overlay {
                 layers: list.push(layers.as_fd()),
                 lower: options.lower,
                 container: list.push(container.as_fd()),
                 userxattr: self.rootless,
-                volatile: false,
             },
             hostname: "box".into(),
-            network: options.network,
             process: options.process,
             files: options.files,
             masked_paths: options.masked.iter().map(ToString::to_string).collect(),
@@ -288,10 +297,14 @@ impl Engine {
                 Some(pidfd) => Lifetime::Session(list.push(pidfd.as_fd())),
                 None => Lifetime::Detached,
             },
+            once: options.once,
             run_dir: list.push(run_dir.as_fd()),
             lock: list.push(lock.as_fd()),
         };
-        control.send(&Launch::Monitor(Box::new(spec)), list.as_slice()).unwrap();
+        let userns =
+            options.userns.or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER }));
+        control.send(&Launch::Monitor(Ground { userns, network: options.network }), &[]).unwrap();
+        control.send(&spec, list.as_slice()).unwrap();
         Launched { control, shim, stdout, stderr }
     }
 
@@ -304,12 +317,16 @@ impl Engine {
     }
 
     pub fn try_start(&self, options: Options) -> Result<Running, Failure> {
+        let commit = options.commit && !options.once;
         let Launched { control, mut shim, stdout, stderr } = self.launch(options);
         let (report, mut fds) = control.recv::<Report>().unwrap().expect("a report");
         let status = shim.wait().unwrap();
         match report {
             Report::Started(started) => {
                 assert!(status.success());
+                if commit {
+                    control.send(&Commit, &[]).unwrap();
+                }
                 let (monitor, program) = (fds.take_nth(0).unwrap(), fds.take_nth(1).unwrap());
                 let _ender = Ender(monitor.try_clone().unwrap());
                 Ok(Running { _ender, control, started: *started, monitor, program, stdout, stderr })

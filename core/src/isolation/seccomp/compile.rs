@@ -139,27 +139,87 @@ fn verdicts(rules: &[&Rule], default: Action) -> Vec<Verdict> {
     verdicts
 }
 
-/// A balanced search tree over the ranges, with the number in the accumulator.
+/// The most instructions of a [`unit`]: what a conditional jump can reach.
+const REACH: usize = 250;
+
+/// A balanced search tree over the ranges, with the number in the accumulator. What is small enough to be jumped through is a [`unit`]; above
+/// that, long jumps lead from one to the other.
 fn search(ranges: &[(u32, &Verdict)]) -> Vec<Instruction> {
-    match ranges {
-        [] => Vec::new(),
-        [(_, verdict)] => decide(verdict),
-        _ => {
-            let (below, above) = ranges.split_at(ranges.len() / 2);
-            let left = search(below);
-            let mut code = match u8::try_from(left.len()) {
-                Ok(skip) => vec![Instruction { code: IF_NOT_LESS, jt: skip, jf: 0, k: above[0].0 }],
-                // Conditional jumps reach 255 instructions; longer ones go over an unconditional one.
-                Err(_) => vec![
-                    Instruction { code: IF_NOT_LESS, jt: 0, jf: 1, k: above[0].0 },
-                    statement(JUMP, left.len() as u32),
-                ],
-            };
-            code.extend(left);
-            code.extend(search(above));
-            code
+    let answers = answers(ranges);
+    if ranges.len() + answers.iter().map(|(_, code)| code.len()).sum::<usize>() <= REACH {
+        return unit(ranges, &answers);
+    }
+    let (below, above) = ranges.split_at(ranges.len() / 2);
+    let left = search(below);
+    let mut code = match u8::try_from(left.len()) {
+        Ok(skip) => vec![Instruction { code: IF_NOT_LESS, jt: skip, jf: 0, k: above[0].0 }],
+        Err(_) => vec![
+            Instruction { code: IF_NOT_LESS, jt: 0, jf: 1, k: above[0].0 },
+            statement(JUMP, left.len() as u32),
+        ],
+    };
+    code.extend(left);
+    code.extend(search(above));
+    code
+}
+
+/// The verdicts that occur, each once, with their code.
+fn answers<'a>(ranges: &[(u32, &'a Verdict)]) -> Vec<(&'a Verdict, Vec<Instruction>)> {
+    let mut answers: Vec<(&Verdict, Vec<Instruction>)> = Vec::new();
+    for (_, verdict) in ranges {
+        if !answers.iter().any(|(known, _)| known == verdict) {
+            answers.push((verdict, decide(verdict)));
         }
     }
+    answers
+}
+
+/// A search tree whose leaves are jumps to answers that stand at its end, each once: loading a filter takes the kernel time for every instruction.
+fn unit(ranges: &[(u32, &Verdict)], answers: &[(&Verdict, Vec<Instruction>)]) -> Vec<Instruction> {
+    /// Where a branch leads: to a comparison, or to an answer.
+    #[derive(Clone, Copy)]
+    enum Aim {
+        Comparison(usize),
+        Answer(usize),
+    }
+    fn grow(
+        ranges: &[(u32, &Verdict)],
+        answers: &[(&Verdict, Vec<Instruction>)],
+        tree: &mut Vec<(u32, Aim, Aim)>,
+    ) -> Aim {
+        if let [(_, verdict)] = ranges {
+            // It is one of them: they were gathered from these ranges.
+            return Aim::Answer(answers.iter().position(|(known, _)| known == verdict).unwrap_or(0));
+        }
+        let (below, above) = ranges.split_at(ranges.len() / 2);
+        let place = tree.len();
+        tree.push((above[0].0, Aim::Answer(0), Aim::Answer(0)));
+        let left = grow(below, answers, tree);
+        let right = grow(above, answers, tree);
+        tree[place] = (above[0].0, right, left);
+        Aim::Comparison(place)
+    }
+    let mut tree = Vec::with_capacity(ranges.len());
+    if !ranges.is_empty() {
+        grow(ranges, answers, &mut tree);
+    }
+    let mut starts = Vec::with_capacity(answers.len());
+    let mut end = tree.len();
+    for (_, code) in answers {
+        starts.push(end);
+        end += code.len();
+    }
+    let mut code = Vec::with_capacity(end);
+    for (place, (k, yes, no)) in tree.iter().enumerate() {
+        // Forward, and within reach, since the whole is no longer than that.
+        let skip = |aim: &Aim| match aim {
+            Aim::Comparison(target) => (target - place - 1) as u8,
+            Aim::Answer(answer) => (starts[*answer] - place - 1) as u8,
+        };
+        code.push(Instruction { code: IF_NOT_LESS, jt: skip(yes), jf: skip(no), k: *k });
+    }
+    code.extend(answers.iter().flat_map(|(_, code)| code.iter().copied()));
+    code
 }
 
 fn decide(verdict: &Verdict) -> Vec<Instruction> {

@@ -1,0 +1,117 @@
+//! Talking to the monitor of a running container, on its socket.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use coble_protocol::{Connection, Fds, ProtocolError, Request, Response};
+
+use super::Signal;
+use super::live::RunDir;
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::process::{self, Deadline};
+
+/// How long a monitor may take to answer. It answers at once, unless somebody has stopped it or the host is out of memory.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A connection to a monitor.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    connection: Connection,
+    name: String,
+}
+
+impl Monitor {
+    /// Connects to the monitor of a container; None if there is none, and so no running program.
+    pub(super) fn connect(inner: &Inner, id: &str, name: &str) -> Result<Option<Monitor>> {
+        match RunDir::open(&inner.run_root, id)? {
+            Some(run_dir) => Monitor::of(&run_dir, name),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Monitor::connect`], by the run directory.
+    pub(super) fn of(run_dir: &RunDir, name: &str) -> Result<Option<Monitor>> {
+        Ok(run_dir.connect()?.map(|connection| Monitor { connection, name: name.to_owned() }))
+    }
+
+    /// Asks for something and hears the first answer. None: the monitor was ending, or was killed, and the container with it. What the monitor could not do is
+    /// an error.
+    pub(super) fn ask(
+        &self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+        cancel: &CancelToken,
+        late: &str,
+    ) -> Result<Option<(Response, Fds)>> {
+        if self.connection.send(request, fds).is_err() {
+            return Ok(None);
+        }
+        process::readable(&self.connection, deadline, cancel, late)?;
+        match self.connection.recv::<Response>() {
+            Err(ProtocolError::Socket(Errno::CONNRESET) | ProtocolError::Truncated) => Ok(None),
+            Err(error) => Err(self.lost(&error.to_string())),
+            Ok(Some((Response::Failed(failure), _))) => Err(process::error_of(&failure)),
+            Ok(answer) => Ok(answer),
+        }
+    }
+
+    /// Sends a signal to the program. A monitor that does not answer is killed if the program was to be killed: the kernel then kills all of the container.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let late = format!("the monitor of \"{}\" was asked to send {signal}", self.name);
+        let request = Request::Signal(signal.number());
+        match self.ask(&request, &[], Deadline::after(Some(ANSWER)), &CancelToken::never(), &late) {
+            Ok(Some((Response::Ok, _))) => Ok(()),
+            Ok(Some(_)) => Err(self.lost("an unexpected answer")),
+            Ok(None) => Err(self.stopped()),
+            Err(error) if error.kind() == ErrorKind::Timeout && signal == Signal::KILL => self.destroy(),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until the monitor has gone, which closes its end of the connection.
+    pub(super) fn gone(&self, deadline: Deadline) -> Result<()> {
+        loop {
+            let late = format!("\"{}\" does not end", self.name);
+            process::readable(&self.connection, deadline, &CancelToken::never(), &late)?;
+            match self.connection.recv::<Response>() {
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// Kills the monitor itself.
+    fn destroy(&self) -> Result<()> {
+        let monitor = crate::sys::peer_pidfd(self.connection.as_fd()).map_err(|errno| {
+            Error::syscall("getsockopt(SO_PEERPIDFD)", &self.name, errno.raw_os_error())
+                .while_doing(format!("the monitor of \"{}\" does not answer", self.name))
+                .with_hint("kill the process \"coble-monitor\" of the container")
+        })?;
+        process::send_signal(&monitor, Signal::KILL, &self.name)
+    }
+
+    /// The error that there is no program to do it with.
+    pub(super) fn stopped(&self) -> Error {
+        stopped(&self.name)
+    }
+
+    /// The error that the monitor does not do what it should.
+    pub(super) fn lost(&self, why: &str) -> Error {
+        Error::new(ErrorKind::MonitorLost, format!("the monitor of \"{}\": {why}", self.name))
+    }
+
+    /// The connection, for what else the monitor says on it.
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+}
+
+/// The error that a container does not run.
+pub(super) fn stopped(name: &str) -> Error {
+    Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is not running")).with_object(name)
+}

@@ -1,0 +1,219 @@
+//! The isolation that a program really got.
+
+use std::ffi::{CString, c_char};
+
+use core::Isolation;
+
+use crate::boundary::Out;
+use crate::error::coble_error_t;
+use crate::handle::{Handle, borrow};
+use crate::status::coble_status_t;
+use crate::string::coble_string_t;
+use crate::strings::c_string;
+
+/// The isolation that a program really got, read back from its process. Borrowed from the result or the details that it belongs to.
+pub struct coble_isolation_t {
+    isolation: Isolation,
+    seccomp: CString,
+    namespaces: Vec<CString>,
+    capabilities: Vec<CString>,
+    limits: Vec<CString>,
+}
+
+impl Handle for coble_isolation_t {
+    const NAME: &'static str = "isolation";
+}
+
+impl coble_isolation_t {
+    pub(crate) fn new(isolation: Isolation) -> coble_isolation_t {
+        coble_isolation_t {
+            seccomp: c_string(&isolation.seccomp),
+            namespaces: isolation.namespaces.iter().map(|item| c_string(&item.name)).collect(),
+            capabilities: isolation.capabilities.effective.iter().map(|name| c_string(name)).collect(),
+            limits: isolation.limits.iter().map(|limit| c_string(&limit.name)).collect(),
+            isolation,
+        }
+    }
+}
+
+/// Whether it runs in a user namespace of the caller: 1 or 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_rootless(isolation: *const coble_isolation_t) -> i32 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.isolation.rootless.into())
+    })
+}
+
+/// Whether no_new_privs is set: 1 or 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_no_new_privileges(isolation: *const coble_isolation_t) -> i32 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.isolation.no_new_privileges.into())
+    })
+}
+
+/// Whether the root file system is mounted read-only: 1 or 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_root_readonly(isolation: *const coble_isolation_t) -> i32 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.isolation.root_readonly.into())
+    })
+}
+
+/// "filter" if a seccomp filter is in force, or "none". NULL if the isolation is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_seccomp(isolation: *const coble_isolation_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(std::ptr::null(), |isolation| isolation.seccomp.as_ptr())
+    })
+}
+
+/// The program's user id inside; UINT32_MAX if the isolation is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_uid(isolation: *const coble_isolation_t) -> u32 {
+    boundary_value!(u32::MAX, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(u32::MAX, |isolation| isolation.isolation.user.uid)
+    })
+}
+
+/// The program's group id inside; UINT32_MAX if the isolation is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_gid(isolation: *const coble_isolation_t) -> u32 {
+    boundary_value!(u32::MAX, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(u32::MAX, |isolation| isolation.isolation.user.gid)
+    })
+}
+
+/// How many kinds of namespaces there are.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_namespace_count(isolation: *const coble_isolation_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.namespaces.len())
+    })
+}
+
+/// The name of a namespace as in /proc/self/ns, such as "net". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_namespace_name(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let name = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.namespaces.get(index));
+        name.map_or(std::ptr::null(), |name| name.as_ptr())
+    })
+}
+
+/// Whether a namespace is the container's own (1) or the host's (0). 0 if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_namespace_own(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> i32 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        let isolation = unsafe { borrow(isolation) }.ok();
+        let namespace = isolation.and_then(|isolation| isolation.isolation.namespaces.get(index));
+        namespace.map_or(0, |namespace| namespace.own.into())
+    })
+}
+
+/// How many capabilities the program has in effect.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_capability_count(isolation: *const coble_isolation_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.capabilities.len())
+    })
+}
+
+/// A capability that the program has in effect, such as "CAP_CHOWN". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_capability(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let name = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.capabilities.get(index));
+        name.map_or(std::ptr::null(), |name| name.as_ptr())
+    })
+}
+
+/// How many limits were asked for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_count(isolation: *const coble_isolation_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.limits.len())
+    })
+}
+
+/// The name of a limit, such as "mem_limit". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_name(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let name = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.limits.get(index));
+        name.map_or(std::ptr::null(), |name| name.as_ptr())
+    })
+}
+
+/// What was asked for. 0 if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_requested(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> u64 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        let isolation = unsafe { borrow(isolation) }.ok();
+        let limit = isolation.and_then(|isolation| isolation.isolation.limits.get(index));
+        limit.map_or(0, |limit| limit.requested)
+    })
+}
+
+/// Gives what the kernel says is in force, and 1. 0, and `applied` stays untouched, if the limit is not in force (a warning says why) or the
+/// index is too large. `applied` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_applied(
+    isolation: *const coble_isolation_t,
+    index: usize,
+    applied: *mut u64,
+) -> i32 {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (isolation, out) = unsafe { (borrow(isolation).ok(), Out::new(applied, "applied")) };
+        let limit = isolation.and_then(|isolation| isolation.isolation.limits.get(index));
+        let Some(value) = limit.and_then(|limit| limit.applied) else { return 0 };
+        if let Ok(out) = out {
+            out.set(value);
+        }
+        1
+    })
+}
+
+/// All of it as a JSON object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_json(
+    isolation: *const coble_isolation_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (isolation, out) = unsafe { (borrow(isolation)?, Out::new(json, "json")?) };
+        coble_string_t::json(&isolation.isolation)?.give(out);
+    })
+}

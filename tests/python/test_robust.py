@@ -1,0 +1,189 @@
+"""A store beside what is broken in it, beside others who open it all the time, and beside monitors that do not answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import coble
+import helpers
+import pytest
+from conftest import IS_ROOT, Store
+
+
+@pytest.fixture
+def opened_in_a_loop(store: Store) -> Iterator[list[coble.CobleError]]:
+    """Other engines open the store, look and close it, one after the other, while the test goes on."""
+    stop, errors, rounds = threading.Event(), [], []
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                with store.engine() as engine:
+                    engine.containers.list(all=True)
+                rounds.append(1)
+            except coble.CobleError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    yield errors
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(rounds) > 10
+
+
+def test_others_open_the_store_all_the_time(box: coble.Engine, opened_in_a_loop: list[coble.CobleError]) -> None:
+    """Whoever looks at a container holds its lock for a moment. That is no running container."""
+    for number in range(60):
+        container = box.containers.create("box", ["true"], lifetime="session" if number % 2 else "detached")
+        if number % 3:
+            container.start()
+            assert container.wait(20) == 0
+        if number % 3 == 2:
+            container.start()
+            assert container.wait(20) == 0
+        container.remove()
+    assert opened_in_a_loop == []
+    assert box.containers.list(all=True) == []
+
+
+def test_removed_by_several_at_once(box: coble.Engine, store: Store) -> None:
+    for number in range(20):
+        container = box.containers.create("box", ["sleep", "1000"], lifetime="detached")
+        if number % 2:
+            container.start()
+        errors: list[coble.CobleError] = []
+
+        def remove(engine: coble.Engine, identity: str = container.id, errors: list[coble.CobleError] = errors) -> None:
+            try:
+                engine.containers.get(identity).remove(force=True)
+            except coble.ContainerNotFoundError:
+                pass
+            except coble.CobleError as error:
+                errors.append(error)
+
+        with store.engine() as first, store.engine() as second:
+            threads = [threading.Thread(target=remove, args=[engine]) for engine in (box, first, second)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert errors == []
+        assert store.litter() == []
+
+
+@pytest.mark.parametrize("how", ["kill", "stop", "remove"])
+def test_a_stopped_monitor_is_no_obstacle(box: coble.Engine, how: str) -> None:
+    container = box.containers.create("box", ["sleep", "1000"], lifetime="detached")
+    container.start()
+    monitor = helpers.monitor_of(container)
+    os.kill(monitor, signal.SIGSTOP)
+    begin = time.monotonic()
+    if how == "kill":
+        container.kill("KILL")
+        assert container.wait(20) == 137
+    elif how == "stop":
+        with pytest.raises(coble.TimeoutError):
+            container.kill("TERM")
+        os.kill(monitor, signal.SIGCONT)
+        container.stop(timeout=0)
+        assert container.inspect().state == "exited"
+    container.remove(force=True)
+    assert time.monotonic() - begin < 30
+
+
+def test_junk_in_run_directories_goes(store: Store, box: coble.Engine) -> None:
+    container = box.containers.create("box", ["true"], lifetime="detached")
+    for identity in (container.id, "ab" * 32):
+        folder = store.run_root / "containers" / identity
+        (folder / "junk/more").mkdir(parents=True)
+        (folder / "junk/file").write_text("x")
+        (folder / "link").symlink_to("/")
+    (store.run_root / "containers/no-id").mkdir()
+    with store.engine() as other:
+        assert other.verify() == []
+    container.remove()
+    (store.run_root / "containers/no-id").rmdir()
+    assert store.litter() == []
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="an ordinary user cannot make files that he cannot remove")
+def test_one_bad_container_is_no_obstacle(store: Store, box: coble.Engine) -> None:
+    """The store opens, says what is wrong, and the rest is swept. With the cause the problem goes."""
+    bad = store.data_root / "containers" / ("ab" * 32)
+    (bad / "upper").mkdir(parents=True)
+    good = store.data_root / "containers" / ("cd" * 32)
+    (good / "upper").mkdir(parents=True)
+    (bad / "upper/file").write_text("x")
+    if subprocess.run(["chattr", "+i", bad / "upper/file"]).returncode != 0:
+        pytest.skip("no immutable files on this file system")
+    try:
+        with store.engine() as other:
+            assert not good.exists() and bad.exists()
+            (problem,) = other.verify()
+            assert bad.name in problem
+            assert other.run("box", ["echo", "x"]).stdout == b"x\n"
+    finally:
+        subprocess.run(["chattr", "-i", bad / "upper/file"], check=True)
+    with store.engine() as other:
+        assert not bad.exists() and other.verify() == []
+    assert store.litter() == []
+
+
+@pytest.mark.root
+def test_cgroups_that_nothing_else_leads_to(store: Store, box: coble.Engine) -> None:
+    """Of containers without a row, and of ones that are not running: the next one to open the store removes them, with what is in them."""
+    probe = box.containers.create("box", ["sleep", "1000"], lifetime="detached")
+    probe.start()
+    (home,) = [path for path in Path("/sys/fs/cgroup").glob(f"**/coble/*/{probe.id}")]
+    probe.remove(force=True)
+    idle = box.containers.create("box", ["true"], lifetime="detached")
+    left = [home.parent / ("ab" * 32), home.parent / idle.id]
+    for cgroup in left:
+        (cgroup / "below").mkdir(parents=True)
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    (left[0] / "below/cgroup.procs").write_text(str(sleeper.pid))
+    with store.engine() as other:
+        assert other.verify() == []
+        assert sleeper.wait(10) == -signal.SIGKILL
+        assert [cgroup for cgroup in left if cgroup.exists()] == []
+        assert not home.parent.exists()
+    idle.remove()
+
+
+def test_a_name_that_looks_like_an_id(shared: coble.Engine) -> None:
+    with pytest.raises(coble.InvalidArgumentError):
+        shared.containers.create("box", ["true"], name="0123456789abcdef" * 4)
+    shared.containers.create("box", ["true"], name="0123456789abcdef" * 4 + "0").remove()
+
+
+def test_a_run_that_does_not_get_started_in_time(shared: coble.Engine) -> None:
+    """The time-out of a run covers its start."""
+    begin = time.monotonic()
+    for microseconds in range(0, 12_000, 500):
+        with pytest.raises(coble.TimeoutError):
+            shared.run("box", ["sleep", "1000"], timeout=microseconds / 1e6)
+    assert time.monotonic() - begin < 20
+
+
+def test_the_tail_of_a_long_line(box: coble.Engine) -> None:
+    container = box.containers.create("box", ["sh", "-c", "echo first; yes | tr -d '\\n' | head -c 100000000"], lifetime="detached")
+    container.start()
+    assert container.wait(120) == 0
+    before = peak()
+    with container.logs(tail=1) as stream:
+        assert sum(len(record.data) for record in stream) == 100_000_000
+    assert peak() - before < 40 << 20
+    container.remove()
+
+
+def peak() -> int:
+    return next(int(line.split()[1]) << 10 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
