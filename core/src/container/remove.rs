@@ -62,6 +62,17 @@ pub(crate) fn locked(
     lock: Locked,
     settle: impl FnOnce(),
 ) -> Result<()> {
+    // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
+    let removed = delete(inner, id).and_then(|()| {
+        let cgroups = inner.cgroups.remove(id);
+        files(inner, id).and(cgroups)
+    });
+    settle();
+    removed.and_then(|()| run_dir.remove(&lock))
+}
+
+/// Deletes the row.
+fn delete(inner: &Inner, id: &str) -> Result<()> {
     match containers::delete(&inner.store.db, id) {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let directory = create::directory(inner, id);
@@ -69,19 +80,10 @@ pub(crate) fn locked(
             for name in names_in(&directory)? {
                 remove_tree(inner, &directory, &name)?;
             }
-            inner.store.freeing(|| containers::delete(&inner.store.db, id))?;
+            inner.store.freeing(|| containers::delete(&inner.store.db, id)).map(drop)
         }
-        result => {
-            result?;
-        }
+        result => result.map(drop),
     }
-    // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
-    let freed = inner.cgroups.remove(id);
-    let removed = files(inner, id);
-    settle();
-    freed?;
-    removed?;
-    run_dir.remove(&lock)
 }
 
 /// Whether the removal of a container has begun and was cut short before its row went.

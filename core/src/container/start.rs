@@ -134,8 +134,8 @@ impl Container {
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
         launching(inner, row.spec()?.network, |launching| {
-            let never = Deadline::never();
-            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, never, cancel)
+            let forever = Deadline::never();
+            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, forever, cancel)
                 .context(doing)
         })?;
         Ok(())
@@ -210,7 +210,7 @@ fn try_start(
     let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let bounding = allowed_capabilities(&spec, &cgroup, inner.rootless(), &mut warnings)?;
-    let hostname = hostname_of(&spec, &row.id);
+    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
     let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
 
     let open_dir = |path: &std::path::Path| {
@@ -298,7 +298,7 @@ fn try_start(
     Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
 }
 
-/// Waits for the monitor's word that the program runs.
+/// Waits for the monitor's word that the program runs. When this fails, there is no monitor any more.
 fn hear_start(
     control: &Connection,
     deadline: Deadline,
@@ -306,7 +306,10 @@ fn hear_start(
 ) -> Result<(Started, OwnedFd, OwnedFd)> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
     let report = process::report(control, deadline, cancel, "the program was not started");
-    match report.inspect_err(|_| call_off(control))? {
+    if report.is_err() {
+        call_off(control);
+    }
+    match report? {
         (Report::Started(started), mut fds) => {
             let mut take =
                 |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
@@ -356,24 +359,6 @@ fn allowed_capabilities(
         });
     }
     Ok(bounding)
-}
-
-/// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it. The uts namespace is the
-/// container's own all the same.
-fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
-    if let Some(name) = &spec.hostname {
-        return name.clone();
-    }
-    let host = rustix::system::uname();
-    match host.nodename().to_str() {
-        // The host may have a name that we would not accept from anybody.
-        Ok(name)
-            if spec.network == NetworkMode::Host && validate::host_name("hostname", name, 64).is_ok() =>
-        {
-            name.to_owned()
-        }
-        _ => id.chars().take(12).collect(),
-    }
 }
 
 fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
@@ -469,7 +454,7 @@ pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpe
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
     let image = image::resolve(&inner.store, &row.image_id)?;
-    let hostname = hostname_of(&spec, &row.id);
+    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
     // The same set as the container's program really has: what was not available then is not now.
     let asked = command::bounding(&spec)?;
     let bounding = match row.run()?.isolation {

@@ -15,11 +15,19 @@ pub(super) fn change<T>(
     session: &Session,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> Result<T> {
-    store.db.write_durably(|tx| {
+    let result = store.db.write_durably(|tx| {
         let value = work(tx)?;
         store.content.write_index(session, &images::index(tx)?)?;
         Ok(value)
-    })
+    });
+    if result.is_err() {
+        // A commit that fails, for want of space, leaves an index of what was not to be.
+        let put_back = |tx: &Transaction<'_>| {
+            store.content.write_index_if_changed(session.dir(), &session.path, &images::index(tx)?)
+        };
+        let _ = store.freeing(|| store.db.write(put_back));
+    }
+    result
 }
 
 pub(super) fn tag(store: &Store, worker: &dyn Worker, image: &str, reference: &str) -> Result<()> {

@@ -430,15 +430,15 @@ impl Server {
             let _ = rustix::fs::flock(&self.lock, rustix::fs::FlockOperation::Unlock);
         }
         drop((self.lock, self.run_dir));
+        for client in self.clients.iter().filter(|client| client.waits) {
+            let _ = client.connection.try_send(&Response::Exited(exit), &[]);
+        }
         if let Some(control) = control {
             let _ = control.try_send(&Report::Exited(exit), &[]);
             if self.leavings.is_none() && !self.committed {
                 // A program of a moment ends before the engine has it on record. A socket that is closed with something unread loses what was sent on it.
                 let _ = control.recv::<Commit>();
             }
-        }
-        for client in self.clients.iter().filter(|client| client.waits) {
-            let _ = client.connection.try_send(&Response::Exited(exit), &[]);
         }
         if let Some(container) = &self.leavings {
             state::clear_work(container.as_fd());
