@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::image_store::{
+    CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
+    VerifyArgs,
+};
+
 /// An embeddable container engine: images in, containers out, with no daemon.
 #[derive(Debug, Parser)]
 #[command(name = "coble", version, max_term_width = 100, propagate_version = false, infer_long_args = false)]
@@ -56,8 +61,16 @@ pub(crate) enum Command {
     Images(ImagesArgs),
     /// Load images from a docker-archive or an OCI layout
     Load(LoadArgs),
+    /// Save images as an archive
+    Save(SaveArgs),
     /// Make an image from a root file system tar
     Import(ImportArgs),
+    /// Write a container's root file system as a tar
+    Export(ExportArgs),
+    /// Make an image of a container
+    Commit(CommitArgs),
+    /// Show what a container changed of its image
+    Diff(DiffArgs),
     /// Give an image one more name
     Tag(TagArgs),
     /// Take names away from images, which stay
@@ -73,7 +86,12 @@ pub(crate) enum Command {
     /// Say what the host lacks, and how to mend it
     Doctor(FormatArgs),
     /// Look for damage in the store
-    Verify(FormatArgs),
+    Verify(VerifyArgs),
+    /// Manage the store
+    System {
+        #[command(subcommand)]
+        command: SystemCommand,
+    },
     /// Manage containers
     Container {
         #[command(subcommand)]
@@ -111,6 +129,12 @@ pub(crate) enum ContainerCommand {
     Logs(LogsArgs),
     /// Print everything about containers as JSON
     Inspect(ObjectArgs),
+    /// Write a container's root file system as a tar
+    Export(ExportArgs),
+    /// Make an image of a container
+    Commit(CommitArgs),
+    /// Show what a container changed of its image
+    Diff(DiffArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +159,14 @@ pub(crate) enum ImageCommand {
     /// Remove images
     #[command(alias = "remove")]
     Rm(RmiArgs),
+    /// Save images as an archive
+    Save(SaveArgs),
+    /// Show what is different in one image against another
+    Diff(ImageDiffArgs),
+    /// Run a program of this host in an image's root directory, mounted read-only for it alone
+    Mount(MountArgs),
+    /// Remove images that are not used
+    Prune(PruneArgs),
 }
 
 /// How lists and facts are printed.
@@ -254,6 +286,9 @@ pub(crate) struct CreateOptions {
     /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Platform of the image, such as linux/arm64, if its name has several
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
     /// Signal that stops the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
@@ -427,6 +462,9 @@ pub(crate) struct ImagesArgs {
     /// Do not shorten
     #[arg(long)]
     pub(crate) no_trunc: bool,
+    /// Only images that meet a condition: dangling, label, label!, reference, before, since, until
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
     #[command(flatten)]
     pub(crate) output: FormatArgs,
 }
@@ -436,6 +474,9 @@ pub(crate) struct LoadArgs {
     /// A tar or a directory; standard input when not given
     #[arg(short, long, value_name = "PATH")]
     pub(crate) input: Option<PathBuf>,
+    /// Load this platform, such as linux/arm64, or all
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
     /// Print nothing
     #[arg(short, long)]
     pub(crate) quiet: bool,

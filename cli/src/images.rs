@@ -11,10 +11,10 @@ use crate::args::{
     References, RmiArgs, TagArgs,
 };
 use crate::output::{self, Outcome, Table};
-use crate::{containers, each, open, refuse, time};
+use crate::{containers, each, image_store, open, refuse, time};
 
 pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
-    let images = open(global)?.images().list()?;
+    let images = open(global)?.images().list(&args.filter)?;
     if args.output.format == Format::Json {
         output::json(&images)?;
         return Ok(0);
@@ -78,7 +78,8 @@ pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
         Some(path) if path.as_os_str() != "-" => Source::Path(path),
         _ => stdin("give an archive with --input")?,
     };
-    let images = open(global)?.images().load(source, &CancelToken::never())?;
+    let options = image_store::load_options(args.platform);
+    let images = open(global)?.images().load(source, &options, &CancelToken::never())?;
     if args.output.format == Format::Json {
         output::json(&images)?;
         return Ok(0);

@@ -9,6 +9,7 @@
 
 mod args;
 mod containers;
+mod image_store;
 mod images;
 mod output;
 mod run;
@@ -74,7 +75,11 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Inspect(args) => system::inspect(global, args),
         Command::Images(args) => images::list(global, args),
         Command::Load(args) => images::load(global, args),
+        Command::Save(args) => image_store::save(global, args),
         Command::Import(args) => images::import(global, args),
+        Command::Export(args) => image_store::export(global, args),
+        Command::Commit(args) => image_store::commit(global, args),
+        Command::Diff(args) => image_store::diff(global, args),
         Command::Tag(args) => images::tag(global, args),
         Command::Untag(args) => images::untag(global, args),
         Command::Rmi(args) => images::remove(global, args),
@@ -82,7 +87,8 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Info(args) => system::info(global, args),
         Command::Version(args) => system::version(args),
         Command::Doctor(args) => system::doctor(global, args),
-        Command::Verify(args) => system::verify(global, args),
+        Command::Verify(args) => image_store::verify(global, args),
+        Command::System { command } => image_store::system(global, command),
     }
 }
 
@@ -99,6 +105,9 @@ fn container(global: &Global, command: ContainerCommand) -> Outcome {
         ContainerCommand::Wait(args) => containers::wait(global, args),
         ContainerCommand::Logs(args) => containers::logs(global, args),
         ContainerCommand::Inspect(args) => containers::inspect(global, args),
+        ContainerCommand::Export(args) => image_store::export(global, args),
+        ContainerCommand::Commit(args) => image_store::commit(global, args),
+        ContainerCommand::Diff(args) => image_store::diff(global, args),
     }
 }
 
@@ -113,6 +122,10 @@ fn image(global: &Global, command: ImageCommand) -> Outcome {
         ImageCommand::Tag(args) => images::tag(global, args),
         ImageCommand::Untag(args) => images::untag(global, args),
         ImageCommand::Rm(args) => images::remove(global, args),
+        ImageCommand::Save(args) => image_store::save(global, args),
+        ImageCommand::Diff(args) => image_store::image_diff(global, args),
+        ImageCommand::Mount(args) => image_store::mount(global, args),
+        ImageCommand::Prune(args) => image_store::prune(global, args),
     }
 }
 

@@ -243,6 +243,7 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
         spec.labels.insert(name, value.unwrap_or_default());
     }
     spec.stop_signal = options.stop_signal;
+    spec.platform = options.platform;
     spec.stop_timeout = options.stop_timeout;
     spec.shm_size = options.shm_size.as_deref().map(parse::size).transpose()?;
     spec.extra_hosts = options.add_host.iter().map(|host| parse::host(host)).collect::<Result<_, _>>()?;

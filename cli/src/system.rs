@@ -85,12 +85,3 @@ pub(crate) fn doctor(global: &Global, args: FormatArgs) -> Outcome {
     }
     Ok(if ok { 0 } else { 1 })
 }
-
-pub(crate) fn verify(global: &Global, args: FormatArgs) -> Outcome {
-    let problems = open(global)?.verify()?;
-    match args.format {
-        Format::Json => output::json(&problems)?,
-        Format::Table => problems.iter().try_for_each(output::line)?,
-    }
-    Ok(if problems.is_empty() { 0 } else { 1 })
-}

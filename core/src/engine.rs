@@ -161,7 +161,7 @@ impl Engine {
             data_root: inner.store.paths.data.clone(),
             run_root: inner.run_root.clone(),
             rootless: inner.rootless(),
-            images: self.images().list()?.len() as u64,
+            images: self.images().list(&[])?.len() as u64,
             containers: all.len() as u64,
             running: all.iter().filter(|summary| summary.state == container::State::Running).count() as u64,
             cgroup_version: inner.cgroups.version().to_owned(),

@@ -31,23 +31,29 @@ mod log;
 mod oci;
 mod paths;
 mod process;
+mod scrub;
 mod session;
 mod snapshot;
 mod state;
 mod sys;
+mod usage;
 
 pub use cancel::CancelToken;
 pub use container::{
-    CapabilityInfo, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers, ExecSpec,
-    Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream, NamespaceInfo, NetworkMode,
-    Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo, Warning, parse,
+    CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers,
+    ExecSpec, Exported, Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream,
+    NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo,
+    Warning, parse,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
 pub use error::{Error, ErrorKind, Result};
 pub use image::{
-    HistoryEntry, HostItem, ImageDetails, ImageSummary, Images, ImportOptions, LayerInfo, Removed, Source,
+    ChangeKind, HistoryEntry, HostItem, ImageDetails, ImageMount, ImageSummary, Images, ImportOptions,
+    LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
+pub use scrub::{Problem, Scrub};
+pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 
 /// The version of the engine.
 pub const fn version() -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use core::{HostItem, ImageSummary, Source};
+use core::{HostItem, ImageSummary, LoadOptions, Result, Source};
 
 use crate::boundary::Out;
 use crate::cancel::{coble_cancel_t, token};
@@ -14,7 +14,7 @@ use crate::options::flag;
 use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
-use crate::strings::{c_string, path, pointer_or_null, text, texts};
+use crate::strings::{c_string, owned_text, path, pointer_or_null, text, texts};
 use crate::warning::Warnings;
 
 /// An image of the store, as it was when it was looked up.
@@ -34,7 +34,7 @@ impl Handle for coble_image_t {
 }
 
 impl coble_image_t {
-    fn new(summary: ImageSummary) -> coble_image_t {
+    pub(crate) fn new(summary: ImageSummary) -> coble_image_t {
         coble_image_t {
             id: c_string(&summary.id),
             digest: c_string(&summary.digest),
@@ -61,21 +61,33 @@ impl coble_image_list_t {
     }
 }
 
-/// Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed.
+/// # Safety
+/// As [`owned_text`].
+unsafe fn load_options(platform: *const c_char) -> Result<LoadOptions> {
+    let mut options = LoadOptions::default();
+    // SAFETY: passed on.
+    options.platform = unsafe { owned_text(platform, "platform") }?;
+    Ok(options)
+}
+
+/// Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed. `platform` is one such as "linux/arm64/v8", or
+/// "all", or NULL for the host's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_load(
     engine: *const coble_engine_t,
     archive: *const c_char,
+    platform: *const c_char,
     cancel: *const coble_cancel_t,
     images: *mut *mut coble_image_list_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, archive, cancel, out) = unsafe {
-            (borrow(engine)?, path(archive, "archive")?, token(cancel), Out::new(images, "images")?)
+        let (engine, archive, options, cancel, out) = unsafe {
+            let options = load_options(platform)?;
+            (borrow(engine)?, path(archive, "archive")?, options, token(cancel), Out::new(images, "images")?)
         };
-        let loaded = engine.0.images().load(Source::Path(archive), &cancel)?;
+        let loaded = engine.0.images().load(Source::Path(archive), &options, &cancel)?;
         coble_image_list_t::new(loaded).give(out);
     })
 }
@@ -85,15 +97,18 @@ pub unsafe extern "C" fn coble_image_load(
 pub unsafe extern "C" fn coble_image_load_fd(
     engine: *const coble_engine_t,
     fd: i32,
+    platform: *const c_char,
     cancel: *const coble_cancel_t,
     images: *mut *mut coble_image_list_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, fd, cancel, out) =
-            unsafe { (borrow(engine)?, duplicate(fd, "fd")?, token(cancel), Out::new(images, "images")?) };
-        let loaded = engine.0.images().load(Source::Fd(fd), &cancel)?;
+        let (engine, fd, options, cancel, out) = unsafe {
+            let options = load_options(platform)?;
+            (borrow(engine)?, duplicate(fd, "fd")?, options, token(cancel), Out::new(images, "images")?)
+        };
+        let loaded = engine.0.images().load(Source::Fd(fd), &options, &cancel)?;
         coble_image_list_t::new(loaded).give(out);
     })
 }
@@ -188,17 +203,21 @@ pub unsafe extern "C" fn coble_image_from_host(
     })
 }
 
-/// All images, newest first.
+/// The images that meet all of `count` conditions, or all images, newest first. Conditions are "dangling=true", "label=name" or "label=name=value", "label!=...",
+/// "reference=pattern", "before=image", "since=image", "until=time".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_list(
     engine: *const coble_engine_t,
+    filters: *const *const c_char,
+    count: usize,
     images: *mut *mut coble_image_list_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, out) = unsafe { (borrow(engine)?, Out::new(images, "images")?) };
-        coble_image_list_t::new(engine.0.images().list()?).give(out);
+        let (engine, filters, out) =
+            unsafe { (borrow(engine)?, texts(filters, count, "filters")?, Out::new(images, "images")?) };
+        coble_image_list_t::new(engine.0.images().list(&filters)?).give(out);
     })
 }
 

@@ -14,6 +14,7 @@
 mod boundary;
 
 mod cancel;
+mod commit;
 mod container;
 mod details;
 mod engine;
@@ -21,6 +22,7 @@ mod error;
 mod exec;
 mod handle;
 mod image;
+mod image_store;
 mod import;
 mod isolation;
 mod log;

@@ -297,6 +297,20 @@ pub unsafe extern "C" fn coble_container_spec_add_label(
     })
 }
 
+/// Sets the platform of the image, such as "linux/arm64/v8", if its name has several in the store. NULL: the one for the host.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_platform(
+    spec: *mut coble_container_spec_t,
+    platform: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, platform) = unsafe { (borrow_mut(spec)?, owned_text(platform, "platform")?) };
+        spec.0.platform = platform;
+    })
+}
+
 /// Sets the signal that stops the container: a name or a number. NULL: the image's, or SIGTERM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_stop_signal(

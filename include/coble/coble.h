@@ -151,6 +151,11 @@
 typedef struct coble_cancel_t coble_cancel_t;
 
 /**
+ * How an image is made of a container.
+ */
+typedef struct coble_commit_options_t coble_commit_options_t;
+
+/**
  * A container as it was when it was inspected.
  */
 typedef struct coble_container_details_t coble_container_details_t;
@@ -194,6 +199,11 @@ typedef struct coble_exec_spec_t coble_exec_spec_t;
  * Some images. Those in it are borrowed from it.
  */
 typedef struct coble_image_list_t coble_image_list_t;
+
+/**
+ * An image's root file system, mounted read-only where only the holder sees it.
+ */
+typedef struct coble_image_mount_t coble_image_mount_t;
 
 /**
  * An image of the store, as it was when it was looked up.
@@ -325,6 +335,44 @@ typedef struct {
    */
   coble_stream_t stderr_stream;
 } coble_run_options_t;
+
+/**
+ * Which images coble_image_prune removes. Zero everything but the size for the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_prune_options_t).
+   */
+  size_t size;
+  /**
+   * Conditions as of coble_image_list, or NULL.
+   */
+  const char *const *filters;
+  /**
+   * How many conditions there are.
+   */
+  size_t filter_count;
+  /**
+   * Keep at least this many bytes of blobs and unpacked layers. 0: none.
+   */
+  uint64_t reserved_space;
+  /**
+   * Remove only what it takes to have no more than this many bytes. 0: no such bound.
+   */
+  uint64_t max_used_space;
+  /**
+   * Remove only what it takes for the file system to have this many bytes free. 0: no such bound.
+   */
+  uint64_t min_free_space;
+  /**
+   * 1: every image that no container uses. 0: those without a name.
+   */
+  int32_t all;
+  /**
+   * Has to be 0.
+   */
+  int32_t reserved;
+} coble_prune_options_t;
 
 /**
  * The three standard streams of a program.
@@ -754,10 +802,12 @@ coble_status_t coble_import_options_set_message(coble_import_options_t *options,
 void coble_import_options_delete(coble_import_options_t *options);
 
 /**
- * Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed.
+ * Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed. `platform` is one such as "linux/arm64/v8", or
+ * "all", or NULL for the host's.
  */
 coble_status_t coble_image_load(const coble_engine_t *engine,
                                 const char *archive,
+                                const char *platform,
                                 const coble_cancel_t *cancel,
                                 coble_image_list_t **images,
                                 coble_error_t **error);
@@ -767,6 +817,7 @@ coble_status_t coble_image_load(const coble_engine_t *engine,
  */
 coble_status_t coble_image_load_fd(const coble_engine_t *engine,
                                    int32_t fd,
+                                   const char *platform,
                                    const coble_cancel_t *cancel,
                                    coble_image_list_t **images,
                                    coble_error_t **error);
@@ -807,9 +858,12 @@ coble_status_t coble_image_from_host(const coble_engine_t *engine,
                                      coble_error_t **error);
 
 /**
- * All images, newest first.
+ * The images that meet all of `count` conditions, or all images, newest first. Conditions are "dangling=true", "label=name" or "label=name=value", "label!=...",
+ * "reference=pattern", "before=image", "since=image", "until=time".
  */
 coble_status_t coble_image_list(const coble_engine_t *engine,
+                                const char *const *filters,
+                                size_t count,
                                 coble_image_list_t **images,
                                 coble_error_t **error);
 
@@ -941,6 +995,92 @@ const coble_image_t *coble_image_list_get(const coble_image_list_t *images, size
  * Deletes a list and the images in it; those of the store stay. NULL is fine.
  */
 void coble_image_list_delete(coble_image_list_t *images);
+
+/**
+ * Saves `count` images to a file, which appears when it is complete, or to a directory. The format is "oci-archive" (NULL is the same), a tar of an OCI image
+ * layout that is a docker archive, too; "oci-dir", a layout as a directory; or "docker-archive". `platform`, such as "linux/arm64", may be NULL: all
+ * that the names have in the store.
+ */
+coble_status_t coble_image_save(const coble_engine_t *engine,
+                                const char *const *names,
+                                size_t count,
+                                const char *file,
+                                const char *format,
+                                const char *platform,
+                                const coble_cancel_t *cancel,
+                                coble_error_t **error);
+
+/**
+ * As coble_image_save, to an open file or pipe, which stays open. Not for "oci-dir".
+ */
+coble_status_t coble_image_save_fd(const coble_engine_t *engine,
+                                   const char *const *names,
+                                   size_t count,
+                                   int32_t fd,
+                                   const char *format,
+                                   const char *platform,
+                                   const coble_cancel_t *cancel,
+                                   coble_error_t **error);
+
+/**
+ * What is different in one image's root file system against another's: a JSON array of objects with "kind" ("added", "changed", "deleted") and
+ * "path".
+ */
+coble_status_t coble_image_diff(const coble_engine_t *engine,
+                                const char *old_name,
+                                const char *new_name,
+                                const coble_cancel_t *cancel,
+                                coble_string_t **json,
+                                coble_error_t **error);
+
+/**
+ * Mounts an image's root file system read-only. It is nowhere in the tree of the host, but reached through a descriptor, and goes with
+ * that, however the process ends. Links in an image may lead anywhere: paths that an image chose are opened with openat2 and RESOLVE_IN_ROOT.
+ */
+coble_status_t coble_image_mount(const coble_engine_t *engine,
+                                 const char *name,
+                                 const coble_cancel_t *cancel,
+                                 coble_image_mount_t **mount,
+                                 coble_error_t **error);
+
+/**
+ * The descriptor of the root directory, for openat and the like. It belongs to the mount. -1 if that is NULL.
+ */
+int32_t coble_image_mount_fd(const coble_image_mount_t *mount);
+
+/**
+ * Unmounts. NULL is fine.
+ */
+void coble_image_mount_delete(coble_image_mount_t *mount);
+
+/**
+ * Removes images that are not used. Options may be NULL. `json`, which may be NULL, gets an object with the arrays "untagged" and "deleted" and the
+ * number "reclaimed" of bytes.
+ */
+coble_status_t coble_image_prune(const coble_engine_t *engine,
+                                 const coble_prune_options_t *options,
+                                 const coble_cancel_t *cancel,
+                                 coble_string_t **json,
+                                 coble_error_t **error);
+
+/**
+ * What the store takes of the disk, in bytes of allocated blocks, in all and for each image and container, as a JSON object. "total" is what du sees
+ * of the data root.
+ */
+coble_status_t coble_engine_disk_usage(const coble_engine_t *engine,
+                                       const coble_cancel_t *cancel,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Looks at every byte of the store, and with `repair`, which is 0 or 1, mends what can be mended. The result is a JSON object with the number of "blobs" and
+ * "layers" that were looked at and the array "problems", whose objects have "kind", "object", "message", "images" and "repaired".
+ */
+coble_status_t coble_engine_scrub(const coble_engine_t *engine,
+                                  int32_t repair,
+                                  const coble_cancel_t *cancel,
+                                  coble_string_t **json,
+                                  coble_error_t **error);
 
 /**
  * A container of an image, with every default. The image is a reference, an id, or an unambiguous id prefix of at least four digits.
@@ -1076,6 +1216,13 @@ coble_status_t coble_container_spec_add_label(coble_container_spec_t *spec,
                                               const char *name,
                                               const char *value,
                                               coble_error_t **error);
+
+/**
+ * Sets the platform of the image, such as "linux/arm64/v8", if its name has several in the store. NULL: the one for the host.
+ */
+coble_status_t coble_container_spec_set_platform(coble_container_spec_t *spec,
+                                                 const char *platform,
+                                                 coble_error_t **error);
 
 /**
  * Sets the signal that stops the container: a name or a number. NULL: the image's, or SIGTERM.
@@ -1484,6 +1631,90 @@ const char *coble_container_summary_finished_at(const coble_container_summary_t 
 coble_status_t coble_container_summary_json(const coble_container_summary_t *summary,
                                             coble_string_t **json,
                                             coble_error_t **error);
+
+/**
+ * Every default: a running container is paused, and the layer is compressed with gzip.
+ */
+coble_commit_options_t *coble_commit_options_new(void);
+
+/**
+ * Adds a change of the configuration, an instruction as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL,
+ * USER, VOLUME or WORKDIR.
+ */
+coble_status_t coble_commit_options_add_change(coble_commit_options_t *options,
+                                               const char *change,
+                                               coble_error_t **error);
+
+/**
+ * Sets the author. NULL: none.
+ */
+coble_status_t coble_commit_options_set_author(coble_commit_options_t *options,
+                                               const char *author,
+                                               coble_error_t **error);
+
+/**
+ * Sets the comment for the history. NULL: none.
+ */
+coble_status_t coble_commit_options_set_message(coble_commit_options_t *options,
+                                                const char *message,
+                                                coble_error_t **error);
+
+/**
+ * Sets whether a running container is stopped while its files are read: 0 or 1.
+ */
+coble_status_t coble_commit_options_set_pause(coble_commit_options_t *options,
+                                              int32_t pause,
+                                              coble_error_t **error);
+
+/**
+ * Sets how the layer is compressed: "gzip", "zstd" or "none". NULL: gzip.
+ */
+coble_status_t coble_commit_options_set_compression(coble_commit_options_t *options,
+                                                    const char *compression,
+                                                    coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_commit_options_delete(coble_commit_options_t *options);
+
+/**
+ * Makes an image of a container: its image's layers, one more with what it changed, and its configuration. `reference`, the name of the new image, may be
+ * NULL, and so may the options.
+ */
+coble_status_t coble_container_commit(const coble_container_t *container,
+                                      const char *reference,
+                                      const coble_commit_options_t *options,
+                                      const coble_cancel_t *cancel,
+                                      coble_image_t **image,
+                                      coble_error_t **error);
+
+/**
+ * What a container changed of its image: a JSON array of objects with "kind" ("added", "changed", "deleted") and "path".
+ */
+coble_status_t coble_container_diff(const coble_container_t *container,
+                                    const coble_cancel_t *cancel,
+                                    coble_string_t **json,
+                                    coble_error_t **error);
+
+/**
+ * Writes a container's root file system as a tar to a file, which appears when it is complete. `json`, which may be NULL, gets an object with
+ * "bytes", "entries" and "warnings".
+ */
+coble_status_t coble_container_export(const coble_container_t *container,
+                                      const char *file,
+                                      const coble_cancel_t *cancel,
+                                      coble_string_t **json,
+                                      coble_error_t **error);
+
+/**
+ * As coble_container_export, to an open file or pipe, which stays open.
+ */
+coble_status_t coble_container_export_fd(const coble_container_t *container,
+                                         int32_t fd,
+                                         const coble_cancel_t *cancel,
+                                         coble_string_t **json,
+                                         coble_error_t **error);
 
 /**
  * Everything about the container.

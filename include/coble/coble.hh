@@ -342,7 +342,7 @@ public:
   }
   /** The ids of all images, newest first. */
   std::vector<std::string> images() const {
-    const auto list = detail::make<coble_image_list_t>(coble_image_list, get());
+    const auto list = detail::make<coble_image_list_t>(coble_image_list, get(), static_cast<const char *const *>(nullptr), std::size_t{0});
     std::vector<std::string> ids;
     for (std::size_t index = 0; index < coble_image_list_count(list.get()); index++) {
       ids.emplace_back(coble_image_id(coble_image_list_get(list.get(), index)));

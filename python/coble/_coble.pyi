@@ -15,6 +15,7 @@ Any call may raise `ClosedError` (the engine is closed, or belongs to the proces
 
 from builtins import TimeoutError as _TimeoutError
 from builtins import list as _list
+from builtins import object as _object
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -37,6 +38,9 @@ _Labels: TypeAlias = Mapping[str, str] | Sequence[str]
 _Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
 _Size: TypeAlias = int | str
 _Stream: TypeAlias = int | _HasFileno
+_Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
+_SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
+_Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 _Network: TypeAlias = Literal["none", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _State: TypeAlias = Literal["created", "running", "exited"]
@@ -89,6 +93,7 @@ class Engine:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -138,6 +143,16 @@ class Engine:
     def verify(self) -> list[str]:
         """Looks for damage in the store: one line for each thing that is wrong."""
 
+    def disk_usage(self) -> DiskUsage:
+        """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
+
+    def scrub(self, *, repair: bool = False) -> Scrub:
+        """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
+
+        With `repair`, a damaged layer is unpacked again, unless a running container uses it, and a damaged layer blob is taken away, so that the next load or
+        pull of the image brings it again.
+        """
+
     def close(self) -> None:
         """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
         nothing."""
@@ -151,10 +166,11 @@ class Engine:
 class Images:
     """The images of an engine: `engine.images`."""
 
-    def load(self, source: _Path | _Stream) -> _list[Image]:
+    def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
-        `source` is a path, a file descriptor or an open file, which is read to its end.
+        `source` is a path, a file descriptor or an open file, which is read to its end. `platform` is one such as `linux/arm64/v8`, or `"all"` for every
+        one that is there; by default the host's.
 
         Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
         `StorageFullError`; then nothing of the archive is in the store.
@@ -202,8 +218,11 @@ class Images:
         Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
         """
 
-    def list(self) -> _list[Image]:
-        """All images, newest first."""
+    def list(self, *, filters: _Filters | None = None) -> _list[Image]:
+        """The images that meet all conditions, or all, newest first.
+
+        `filters` maps `dangling`, `label`, `label!`, `reference`, `before`, `since` and `until` to a value or several, as docker has them.
+        """
 
     def get(self, image: _Image) -> Image:
         """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
@@ -213,6 +232,50 @@ class Images:
 
     def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    def save(
+        self, images: _Image | Sequence[_Image], target: _Path | _Stream, *, format: _SaveFormat | None = None, platform: str | None = None
+    ) -> None:
+        """Saves images, with the names that they are called by here. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. `"oci-archive"`, the default, is a tar of
+        an OCI image layout that is a docker archive, too; its blobs are byte for byte those of the store. `"oci-dir"` is a layout as a directory, which
+        may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that. `platform`, such as
+        `linux/arm64`, chooses one of those that a name has; by default all are saved.
+
+        Raises `ImageNotFoundError`, `DigestMismatchError` if a blob is damaged, `StorageFullError`.
+        """
+
+    def diff(self, old: _Image, new: _Image) -> _list[PathChange]:
+        """What is different in one image's root file system against another's, sorted by path. Can be cancelled. Raises `ImageNotFoundError`."""
+
+    def mount(self, image: _Image) -> ImageMount:
+        """Mounts an image's root file system read-only, where only this process sees it. Can be cancelled.
+
+            with engine.images.mount("demo") as root:
+                os.listdir(root)
+
+        The mount is nowhere in the tree of the host, and goes with its descriptor, however the process ends. Links in an image may lead anywhere, and an
+        absolute one leads to the host's files. Files of users that are mapped into containers only can be read as far as their modes let others.
+
+        Raises `ImageNotFoundError`, and `UnsupportedError` if the kernel does not allow it.
+        """
+
+    def prune(
+        self,
+        *,
+        all: bool = False,
+        filters: _Filters | None = None,
+        reserved_space: _Size | None = None,
+        max_used_space: _Size | None = None,
+        min_free_space: _Size | None = None,
+    ) -> Pruned:
+        """Removes images that no container uses: those without a name, or with `all` the others, too. Can be cancelled.
+
+        `filters` are those of `list`. With `max_used_space` or `min_free_space` only as many are removed as it takes for blobs and unpacked layers
+        to have no more than that, or for the file system to have that much free; those go first that were not used for longest. `reserved_space` is
+        kept in any case.
+        """
 
     def tag(self, image: _Image, reference: str) -> None:
         """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
@@ -261,6 +324,10 @@ class Image:
         """Operating system, in GOOS words: `linux`."""
 
     @property
+    def variant(self) -> str | None:
+        """Variant of the architecture, such as `v7`."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
@@ -296,6 +363,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -337,6 +405,7 @@ class Containers:
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
         - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `platform`: the one of the image, such as `linux/arm64`, if its name has several in the store; by default the host's.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
@@ -352,6 +421,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -475,6 +545,35 @@ class Container:
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    def export(self, target: _Path | _Stream) -> Exported:
+        """Writes the root file system as a tar, whether the container runs or not. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
+        that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        """
+
+    def diff(self) -> list[PathChange]:
+        """What the container changed of its image, sorted by path. Can be cancelled."""
+
+    def commit(
+        self,
+        reference: str | None = None,
+        *,
+        changes: Sequence[str] | None = None,
+        author: str | None = None,
+        message: str | None = None,
+        pause: bool = True,
+        compression: _Compression | None = None,
+    ) -> Image:
+        """Makes an image of the container: its image's layers, one more with what it changed, and its configuration. Can be cancelled.
+
+        `changes` are instructions as in a Dockerfile: `CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR`. A running container is
+        paused while its files are read, unless `pause` is off; where it cannot be paused, that raises `UnsupportedError`. The layer is
+        compressed with gzip unless `compression` says otherwise.
+
+        Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
+        """
 
     def remove(self, *, force: bool = False) -> None:
         """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
@@ -862,6 +961,10 @@ class ContainerSpec:
         """The image as the caller named it."""
 
     @property
+    def platform(self) -> str | None:
+        """The platform of the image."""
+
+    @property
     def command(self) -> list[str] | None:
         """The command."""
 
@@ -1101,6 +1204,10 @@ class ImageDetails:
         """Operating system, in GOOS words."""
 
     @property
+    def variant(self) -> str | None:
+        """Variant of the architecture, such as `v7`."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
@@ -1148,6 +1255,253 @@ class HistoryEntry:
     @property
     def layer(self) -> str | None:
         """Diff id of the layer."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageMount:
+    """An image's root file system, mounted read-only where only this process sees it. A context manager, whose value is the path."""
+
+    @property
+    def path(self) -> Path:
+        """A path to the root that this process can use until it is closed. Raises `ClosedError`."""
+
+    def fileno(self) -> int:
+        """The descriptor of the root directory, for `os.open(..., dir_fd=...)`. It belongs to the mount. Raises `ClosedError`."""
+
+    def close(self) -> None:
+        """Unmounts. Closing again does nothing."""
+
+    def __enter__(self) -> Path: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+        /,
+    ) -> None: ...
+
+@final
+class PathChange:
+    """A path that is different."""
+
+    @property
+    def kind(self) -> Literal["added", "changed", "deleted"]:
+        """`added`, `changed` or `deleted`."""
+
+    @property
+    def path(self) -> str:
+        """The path, absolute."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pruned:
+    """What a pruning of images did."""
+
+    @property
+    def untagged(self) -> list[str]:
+        """References that are gone."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Image ids that were deleted."""
+
+    @property
+    def reclaimed(self) -> int:
+        """Bytes of the disk that are given back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Exported:
+    """What an export wrote."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the tar."""
+
+    @property
+    def entries(self) -> int:
+        """Entries of the tar."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What could not be written as it was."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ImageUsage:
+    """What an image takes of the disk."""
+
+    @property
+    def id(self) -> str:
+        """The image."""
+
+    @property
+    def references(self) -> list[str]:
+        """Its names."""
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as it says."""
+
+    @property
+    def size(self) -> int:
+        """All of its blobs and unpacked layers."""
+
+    @property
+    def shared(self) -> int:
+        """What other images have, too."""
+
+    @property
+    def unique(self) -> int:
+        """What only it has."""
+
+    @property
+    def containers(self) -> int:
+        """How many containers use it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainerUsage:
+    """What a container takes of the disk."""
+
+    @property
+    def id(self) -> str:
+        """The container."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def image(self) -> str:
+        """The image as its creator named it."""
+
+    @property
+    def state(self) -> str:
+        """Its state."""
+
+    @property
+    def writable(self) -> int:
+        """What it wrote."""
+
+    @property
+    def logs(self) -> int:
+        """Its log."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class DiskUsage:
+    """What the store takes of the disk, in bytes of allocated blocks."""
+
+    @property
+    def total(self) -> int:
+        """Everything below the data root."""
+
+    @property
+    def blobs(self) -> int:
+        """Compressed layers, configurations and manifests."""
+
+    @property
+    def layers(self) -> int:
+        """Unpacked layers."""
+
+    @property
+    def writable(self) -> int:
+        """What containers wrote."""
+
+    @property
+    def logs(self) -> int:
+        """Logs of containers."""
+
+    @property
+    def other(self) -> int:
+        """The database, directories, and what is on its way in."""
+
+    @property
+    def reclaimable(self) -> int:
+        """What pruning all images that no container uses would give back."""
+
+    @property
+    def images(self) -> list[ImageUsage]:
+        """The images, newest first."""
+
+    @property
+    def containers(self) -> list[ContainerUsage]:
+        """The containers, newest first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Problem:
+    """Something that is wrong with the store."""
+
+    @property
+    def kind(self) -> str:
+        """`blob`, `layer` or `store`."""
+
+    @property
+    def object(self) -> str:
+        """The digest of the blob, or the chain id of the layer."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong, in a sentence."""
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images that have it, or their ids."""
+
+    @property
+    def repaired(self) -> bool:
+        """Whether it was mended."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: _object, /) -> bool: ...
+
+@final
+class Scrub:
+    """What a scrub found."""
+
+    @property
+    def blobs(self) -> int:
+        """Blobs that were hashed."""
+
+    @property
+    def layers(self) -> int:
+        """Unpacked layers that were compared with their blobs."""
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong, or was."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

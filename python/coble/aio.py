@@ -97,6 +97,8 @@ def _wrap(value: Any) -> Any:
 
 
 def _unwrap(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_unwrap(item) for item in value]
     return value._plain if isinstance(value, _Object) else value
 
 
@@ -244,7 +246,7 @@ class Process(_Block):
     _coble.Container,
     facts="id short_id name",
     looked_up="image image_id command created labels lifetime state exit_code",
-    methods="start stop kill wait wait_for remove inspect exec",
+    methods="start stop kill wait wait_for remove inspect exec export diff commit",
     openings={"popen": _coble.Process.kill},
 )
 class Container(_Block):
@@ -268,7 +270,7 @@ class Containers(_Object):
 
 @_like(
     _coble.Image,
-    facts="id short_id digest created size architecture os labels warnings",
+    facts="id short_id digest created size architecture os variant labels warnings",
     looked_up="references",
     methods="inspect history tag remove",
 )
@@ -276,12 +278,12 @@ class Image(_Object):
     __slots__ = ()
 
 
-@_like(_coble.Images, methods="load import_rootfs from_host list get inspect history tag untag remove")
+@_like(_coble.Images, methods="load import_rootfs from_host list get inspect history tag untag remove save diff mount prune")
 class Images(_Object):
     __slots__ = ()
 
 
-@_like(_coble.Engine, methods="run info doctor verify")
+@_like(_coble.Engine, methods="run info doctor verify disk_usage scrub")
 class Engine(_Block):
     __slots__ = ("_options",)
 

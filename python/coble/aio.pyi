@@ -17,6 +17,15 @@ from typing import IO, Any, Generic, TypeVar
 from typing_extensions import Buffer, Self
 
 from ._coble import (
+    DiskUsage,
+    Exported,
+    ImageMount,
+    PathChange,
+    Pruned,
+    Scrub,
+    _Compression,
+    _Filters,
+    _SaveFormat,
     ContainerDetails,
     HistoryEntry,
     ImageDetails,
@@ -81,6 +90,7 @@ class Engine:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -130,6 +140,16 @@ class Engine:
     async def verify(self) -> list[str]:
         """Looks for damage in the store: one line for each thing that is wrong."""
 
+    async def disk_usage(self) -> DiskUsage:
+        """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
+
+    async def scrub(self, *, repair: bool = False) -> Scrub:
+        """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
+
+        With `repair`, a damaged layer is unpacked again, unless a running container uses it, and a damaged layer blob is taken away, so that the next load or
+        pull of the image brings it again.
+        """
+
     async def close(self) -> None:
         """Closes the engine and removes the session-scoped containers that it started. Later calls raise `ClosedError`; closing again does
         nothing."""
@@ -143,10 +163,11 @@ class Engine:
 class Images:
     """The images of an engine: `engine.images`."""
 
-    async def load(self, source: _Path | _Stream) -> _list[Image]:
+    async def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
-        `source` is a path, a file descriptor or an open file, which is read to its end.
+        `source` is a path, a file descriptor or an open file, which is read to its end. `platform` is one such as `linux/arm64/v8`, or `"all"` for every
+        one that is there; by default the host's.
 
         Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
         `StorageFullError`; then nothing of the archive is in the store.
@@ -194,8 +215,11 @@ class Images:
         Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
         """
 
-    async def list(self) -> _list[Image]:
-        """All images, newest first."""
+    async def list(self, *, filters: _Filters | None = None) -> _list[Image]:
+        """The images that meet all conditions, or all, newest first.
+
+        `filters` maps `dangling`, `label`, `label!`, `reference`, `before`, `since` and `until` to a value or several, as docker has them.
+        """
 
     async def get(self, image: _Image) -> Image:
         """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
@@ -205,6 +229,50 @@ class Images:
 
     async def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
+
+    async def save(
+        self, images: _Image | Sequence[_Image], target: _Path | _Stream, *, format: _SaveFormat | None = None, platform: str | None = None
+    ) -> None:
+        """Saves images, with the names that they are called by here. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. `"oci-archive"`, the default, is a tar of
+        an OCI image layout that is a docker archive, too; its blobs are byte for byte those of the store. `"oci-dir"` is a layout as a directory, which
+        may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that. `platform`, such as
+        `linux/arm64`, chooses one of those that a name has; by default all are saved.
+
+        Raises `ImageNotFoundError`, `DigestMismatchError` if a blob is damaged, `StorageFullError`.
+        """
+
+    async def diff(self, old: _Image, new: _Image) -> _list[PathChange]:
+        """What is different in one image's root file system against another's, sorted by path. Can be cancelled. Raises `ImageNotFoundError`."""
+
+    async def mount(self, image: _Image) -> ImageMount:
+        """Mounts an image's root file system read-only, where only this process sees it. Can be cancelled.
+
+            with engine.images.mount("demo") as root:
+                os.listdir(root)
+
+        The mount is nowhere in the tree of the host, and goes with its descriptor, however the process ends. Links in an image may lead anywhere, and an
+        absolute one leads to the host's files. Files of users that are mapped into containers only can be read as far as their modes let others.
+
+        Raises `ImageNotFoundError`, and `UnsupportedError` if the kernel does not allow it.
+        """
+
+    async def prune(
+        self,
+        *,
+        all: bool = False,
+        filters: _Filters | None = None,
+        reserved_space: _Size | None = None,
+        max_used_space: _Size | None = None,
+        min_free_space: _Size | None = None,
+    ) -> Pruned:
+        """Removes images that no container uses: those without a name, or with `all` the others, too. Can be cancelled.
+
+        `filters` are those of `list`. With `max_used_space` or `min_free_space` only as many are removed as it takes for blobs and unpacked layers
+        to have no more than that, or for the file system to have that much free; those go first that were not used for longest. `reserved_space` is
+        kept in any case.
+        """
 
     async def tag(self, image: _Image, reference: str) -> None:
         """Gives an image one more name, which is taken from another one that has it. Raises `ImageNotFoundError`, `InvalidReferenceError`."""
@@ -252,6 +320,10 @@ class Image:
         """Operating system, in GOOS words: `linux`."""
 
     @property
+    def variant(self) -> str | None:
+        """Variant of the architecture, such as `v7`."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 
@@ -283,6 +355,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -324,6 +397,7 @@ class Containers:
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
         - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `platform`: the one of the image, such as `linux/arm64`, if its name has several in the store; by default the host's.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
@@ -339,6 +413,7 @@ class Containers:
         image: _Image,
         command: _Command | None = None,
         *,
+        platform: str | None = None,
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -461,6 +536,35 @@ class Container:
 
     async def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
+
+    async def export(self, target: _Path | _Stream) -> Exported:
+        """Writes the root file system as a tar, whether the container runs or not. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
+        that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        """
+
+    async def diff(self) -> list[PathChange]:
+        """What the container changed of its image, sorted by path. Can be cancelled."""
+
+    async def commit(
+        self,
+        reference: str | None = None,
+        *,
+        changes: Sequence[str] | None = None,
+        author: str | None = None,
+        message: str | None = None,
+        pause: bool = True,
+        compression: _Compression | None = None,
+    ) -> Image:
+        """Makes an image of the container: its image's layers, one more with what it changed, and its configuration. Can be cancelled.
+
+        `changes` are instructions as in a Dockerfile: `CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR`. A running container is
+        paused while its files are read, unless `pause` is off; where it cannot be paused, that raises `UnsupportedError`. The layer is
+        compressed with gzip unless `compression` says otherwise.
+
+        Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
+        """
 
     async def remove(self, *, force: bool = False) -> None:
         """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""

@@ -17,11 +17,12 @@ use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Ti
 use crate::engine::PyEngine;
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
-use crate::image::short;
+use crate::image::{PyImage, short};
+use crate::image_store::{self, Commit, Target};
 use crate::logs::PyLogStream;
 use crate::options::{Collect, Create, Keywords, Stay, Streams, Wait, read};
 use crate::process::PyProcess;
-use crate::values::{ContainerDetails, RunResult, word};
+use crate::values::{ContainerDetails, Exported, PathChange, RunResult, word};
 
 /// How long leaving a `with` block lets the program end by itself.
 const GRACE: Duration = Duration::from_millis(500);
@@ -60,7 +61,7 @@ impl PyContainers {
     /// Makes a container. It does not run yet.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
@@ -80,7 +81,7 @@ impl PyContainers {
     /// Makes a container, starts it and waits until it is ready.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \
@@ -283,6 +284,36 @@ impl Drop for PyContainer {
 
 #[pymethods]
 impl PyContainer {
+    /// Writes the root file system as a tar.
+    fn export(&self, py: Python<'_>, target: Target) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        image_store::export(py, || handle.container(), target)
+    }
+
+    /// What it changed of its image.
+    fn diff(&self, py: Python<'_>) -> PyResult<Vec<PathChange>> {
+        let handle = self.handle(py)?;
+        image_store::container_diff(py, || handle.container())
+    }
+
+    /// Makes an image of it.
+    #[pyo3(signature = (reference=None, *, changes=None, author=None, message=None, pause=true, compression=None))]
+    #[expect(clippy::too_many_arguments, reason = "one for each option")]
+    fn commit(
+        &self,
+        py: Python<'_>,
+        reference: Option<&str>,
+        changes: Option<Vec<String>>,
+        author: Option<String>,
+        message: Option<String>,
+        pause: bool,
+        compression: Option<String>,
+    ) -> PyResult<PyImage> {
+        let given = Commit { changes, author, message, pause, compression };
+        let handle = self.handle(py)?;
+        image_store::commit(py, &handle.engine, || handle.container(), reference, given)
+    }
+
     /// 64 hexadecimal digits.
     #[getter]
     fn id(&self) -> &str {

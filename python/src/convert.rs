@@ -17,7 +17,7 @@ use crate::image::PyImage;
 
 type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
-fn expected(what: &str, given: Given<'_, '_>) -> PyErr {
+pub(crate) fn expected(what: &str, given: Given<'_, '_>) -> PyErr {
     let name = given.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
     PyTypeError::new_err(format!("expected {what}, not {name}"))
 }
@@ -315,7 +315,7 @@ impl<'py> FromPyObject<'_, 'py> for Stream {
 }
 
 /// A copy of the descriptor that an int names or a file has.
-fn descriptor(given: Given<'_, '_>) -> PyResult<OwnedFd> {
+pub(crate) fn descriptor(given: Given<'_, '_>) -> PyResult<OwnedFd> {
     let fd: RawFd = if given.is_instance_of::<PyInt>() {
         given.extract()?
     } else {

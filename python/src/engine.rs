@@ -11,8 +11,9 @@ use crate::convert::{Command, ImageName};
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::image::PyImages;
+use crate::image_store;
 use crate::options::{Collect, Create, Streams, read};
-use crate::values::{Info, Report, RunResult};
+use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
 
 fn options(data_root: Option<PathBuf>, run_root: Option<PathBuf>, rootless: Option<bool>) -> EngineOptions {
     let mut options = EngineOptions::default();
@@ -76,7 +77,7 @@ impl PyEngine {
     /// Runs a program in a new container, collects its output and removes the container.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
@@ -115,6 +116,17 @@ impl PyEngine {
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let engine = self.engine(py)?;
         quick(py, || engine.verify())
+    }
+
+    /// What the store takes of the disk.
+    fn disk_usage(&self, py: Python<'_>) -> PyResult<DiskUsage> {
+        image_store::disk_usage(py, self.engine(py)?)
+    }
+
+    /// Looks at every byte of the store, and mends what can be mended if asked to.
+    #[pyo3(signature = (*, repair=false))]
+    fn scrub(&self, py: Python<'_>, repair: bool) -> PyResult<Scrub> {
+        image_store::scrub(py, self.engine(py)?, repair)
     }
 
     /// Closes the engine and removes the session-scoped containers that it started. Closing again does nothing.

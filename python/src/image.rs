@@ -6,12 +6,13 @@ use coble::{Engine, HostItem, ImageSummary};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{Archive, ImageName, Item};
+use crate::convert::{Archive, ImageName, Item, Size};
 use crate::engine::PyEngine;
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
+use crate::image_store::{self, Filters, Names, PyImageMount, Target};
 use crate::options::{Import, read};
-use crate::values::{HistoryEntry, ImageDetails, Removed, Warning};
+use crate::values::{HistoryEntry, ImageDetails, PathChange, Pruned, Removed, Warning};
 
 /// The images of an engine.
 #[pyclass(frozen, name = "Images", module = "coble")]
@@ -28,9 +29,11 @@ impl PyImages {
 #[pymethods]
 impl PyImages {
     /// Loads the images of a docker-archive tar or an OCI image layout.
-    fn load(&self, py: Python<'_>, source: Archive) -> PyResult<Vec<PyImage>> {
+    #[pyo3(signature = (source, *, platform=None))]
+    fn load(&self, py: Python<'_>, source: Archive, platform: Option<String>) -> PyResult<Vec<PyImage>> {
         let engine = self.engine(py)?;
-        let images = blocking(py, |cancel| engine.images().load(source.0, cancel))?;
+        let options = image_store::load_options(platform);
+        let images = blocking(py, |cancel| engine.images().load(source.0, &options, cancel))?;
         Ok(images.into_iter().map(|summary| PyImage::new(engine, summary)).collect())
     }
 
@@ -79,10 +82,12 @@ impl PyImages {
         Ok(PyImage::new(engine, summary))
     }
 
-    /// All images, newest first.
-    fn list(&self, py: Python<'_>) -> PyResult<Vec<PyImage>> {
+    /// The images that meet all conditions, or all, newest first.
+    #[pyo3(signature = (*, filters=None))]
+    fn list(&self, py: Python<'_>, filters: Option<Filters>) -> PyResult<Vec<PyImage>> {
         let engine = self.engine(py)?;
-        let images = quick(py, || engine.images().list())?;
+        let filters = filters.unwrap_or_default().0;
+        let images = quick(py, || engine.images().list(&filters))?;
         Ok(images.into_iter().map(|summary| PyImage::new(engine, summary)).collect())
     }
 
@@ -124,6 +129,44 @@ impl PyImages {
         quick(py, || engine.images().remove(&image.0, force)).map(Removed)
     }
 
+    /// Saves images as an archive or a layout.
+    #[pyo3(signature = (images, target, *, format=None, platform=None))]
+    fn save(
+        &self,
+        py: Python<'_>,
+        images: Names,
+        target: Target,
+        format: Option<&str>,
+        platform: Option<String>,
+    ) -> PyResult<()> {
+        image_store::save(py, self.engine(py)?, images, target, format, platform)
+    }
+
+    /// What is different in one image's root file system against another's.
+    fn diff(&self, py: Python<'_>, old: ImageName, new: ImageName) -> PyResult<Vec<PathChange>> {
+        image_store::diff(py, self.engine(py)?, old, new)
+    }
+
+    /// Mounts an image's root file system read-only, where only this process sees it.
+    fn mount(&self, py: Python<'_>, image: ImageName) -> PyResult<PyImageMount> {
+        image_store::mount(py, self.engine(py)?, image)
+    }
+
+    /// Removes images that are not used.
+    #[pyo3(signature = (*, all=false, filters=None, reserved_space=None, max_used_space=None, min_free_space=None))]
+    fn prune(
+        &self,
+        py: Python<'_>,
+        all: bool,
+        filters: Option<Filters>,
+        reserved_space: Option<Size>,
+        max_used_space: Option<Size>,
+        min_free_space: Option<Size>,
+    ) -> PyResult<Pruned> {
+        let spaces = [reserved_space, max_used_space, min_free_space];
+        image_store::prune(py, self.engine(py)?, all, filters, spaces)
+    }
+
     fn __repr__(&self) -> &'static str {
         "<coble.Images>"
     }
@@ -137,7 +180,7 @@ pub(crate) struct PyImage {
 }
 
 impl PyImage {
-    fn new(engine: &Engine, summary: ImageSummary) -> PyImage {
+    pub(crate) fn new(engine: &Engine, summary: ImageSummary) -> PyImage {
         PyImage { engine: Own::new(engine.clone()), summary }
     }
 
@@ -199,6 +242,12 @@ impl PyImage {
     #[getter]
     fn os(&self) -> &str {
         &self.summary.os
+    }
+
+    /// Variant of the architecture, such as v7.
+    #[getter]
+    fn variant(&self) -> Option<&str> {
+        self.summary.variant.as_deref()
     }
 
     /// Labels of the configuration.

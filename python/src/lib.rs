@@ -11,6 +11,7 @@ mod enter;
 mod errors;
 mod exchange;
 mod image;
+mod image_store;
 mod logs;
 mod options;
 mod process;
@@ -66,6 +67,15 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::HistoryEntry>()?;
     module.add_class::<values::Removed>()?;
     module.add_class::<values::Info>()?;
+    module.add_class::<image_store::PyImageMount>()?;
+    module.add_class::<values::PathChange>()?;
+    module.add_class::<values::Pruned>()?;
+    module.add_class::<values::Exported>()?;
+    module.add_class::<values::ImageUsage>()?;
+    module.add_class::<values::ContainerUsage>()?;
+    module.add_class::<values::DiskUsage>()?;
+    module.add_class::<values::Problem>()?;
+    module.add_class::<values::Scrub>()?;
     module.add_class::<values::Report>()?;
     module.add_class::<values::Check>()?;
     // What is public is said by the package.

@@ -79,6 +79,7 @@ macro_rules! keywords {
 keywords! {
     /// What every new container may be given.
     Create {
+        platform: Option<String>,
         entrypoint: Option<Command>,
         name: Option<String>,
         environment: Option<Environment>,
@@ -171,6 +172,7 @@ impl Create {
         spec.security_opt = self.security_opt.unwrap_or_default();
         spec.labels = self.labels.unwrap_or_default().0;
         spec.stop_signal = self.stop_signal.map(|Text(text)| text);
+        spec.platform = self.platform;
         if let Some(Natural(seconds)) = self.stop_timeout {
             let seconds = u32::try_from(seconds)
                 .map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;

@@ -133,6 +133,8 @@ values! {
     ContainerSpec(coble::ContainerSpec) {
         /// The image as the caller named it.
         image: String = |s| s.image.clone();
+        /// The platform of the image.
+        platform: Option<String> = |s| s.platform.clone();
         /// The command.
         command: Option<Vec<String>> = |s| s.command.clone();
         /// The entrypoint.
@@ -251,6 +253,8 @@ values! {
         architecture: String = |d| d.summary.architecture.clone();
         /// Operating system, in GOOS words.
         os: String = |d| d.summary.os.clone();
+        /// Variant of the architecture, such as v7.
+        variant: Option<String> = |d| d.summary.variant.clone();
         /// Labels of the configuration.
         labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
         /// The whole image configuration.
@@ -325,6 +329,114 @@ values! {
         checks: Vec<Check> = |r| r.checks.iter().cloned().map(Check).collect();
         /// Whether containers can run: no check failed.
         ok: bool = |r| r.ok();
+    }
+
+    /// A path that is different.
+    PathChange(coble::PathChange) {
+        /// "added", "changed" or "deleted".
+        kind: String = |c| word(&c.kind);
+        /// The path, absolute.
+        path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of images did.
+    Pruned(coble::Pruned) {
+        /// References that are gone.
+        untagged: Vec<String> = |p| p.untagged.clone();
+        /// Image ids that were deleted.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// What an export wrote.
+    Exported(coble::Exported) {
+        /// Bytes of the tar.
+        bytes: u64 = |e| e.bytes;
+        /// Entries of the tar.
+        entries: u64 = |e| e.entries;
+        /// What could not be written as it was.
+        warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// What an image takes of the disk.
+    ImageUsage(coble::ImageUsage) {
+        /// The image.
+        id: String = |i| i.id.clone();
+        /// Its names.
+        references: Vec<String> = |i| i.references.clone();
+        /// When it was made, RFC 3339, as it says.
+        created: Option<String> = |i| i.created.clone();
+        /// All of its blobs and unpacked layers.
+        size: u64 = |i| i.size;
+        /// What other images have, too.
+        shared: u64 = |i| i.shared;
+        /// What only it has.
+        unique: u64 = |i| i.unique;
+        /// How many containers use it.
+        containers: u64 = |i| i.containers;
+    }
+
+    /// What a container takes of the disk.
+    ContainerUsage(coble::ContainerUsage) {
+        /// The container.
+        id: String = |c| c.id.clone();
+        /// Its name.
+        name: String = |c| c.name.clone();
+        /// The image as its creator named it.
+        image: String = |c| c.image.clone();
+        /// Its state.
+        state: String = |c| c.state.clone();
+        /// What it wrote.
+        writable: u64 = |c| c.writable;
+        /// Its log.
+        logs: u64 = |c| c.logs;
+    }
+
+    /// What the store takes of the disk, in bytes of allocated blocks.
+    DiskUsage(coble::DiskUsage) {
+        /// Everything below the data root.
+        total: u64 = |u| u.total;
+        /// Compressed layers, configurations and manifests.
+        blobs: u64 = |u| u.blobs;
+        /// Unpacked layers.
+        layers: u64 = |u| u.layers;
+        /// What containers wrote.
+        writable: u64 = |u| u.writable;
+        /// Logs of containers.
+        logs: u64 = |u| u.logs;
+        /// The database, directories, and what is on its way in.
+        other: u64 = |u| u.other;
+        /// What pruning all images that no container uses would give back.
+        reclaimable: u64 = |u| u.reclaimable;
+        /// The images, newest first.
+        images: Vec<ImageUsage> = |u| u.images.iter().cloned().map(ImageUsage).collect();
+        /// The containers, newest first.
+        containers: Vec<ContainerUsage> = |u| u.containers.iter().cloned().map(ContainerUsage).collect();
+    }
+
+    /// Something that is wrong with the store.
+    Problem(coble::Problem) {
+        /// "blob", "layer" or "store".
+        kind: String = |p| p.kind.clone();
+        /// The digest of the blob, or the chain id of the layer.
+        object: String = |p| p.object.clone();
+        /// What is wrong, in a sentence.
+        message: String = |p| p.message.clone();
+        /// Names of the images that have it, or their ids.
+        images: Vec<String> = |p| p.images.clone();
+        /// Whether it was mended.
+        repaired: bool = |p| p.repaired;
+    }
+
+    /// What a scrub found.
+    Scrub(coble::Scrub) {
+        /// Blobs that were hashed.
+        blobs: u64 = |s| s.blobs;
+        /// Unpacked layers that were compared with their blobs.
+        layers: u64 = |s| s.layers;
+        /// What is wrong, or was.
+        problems: Vec<Problem> = |s| s.problems.iter().cloned().map(Problem).collect();
     }
 }
 

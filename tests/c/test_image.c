@@ -58,7 +58,17 @@ int main(int argc, char **argv) {
   coble_image_list_t *list = NULL;
   coble_string_t *json = NULL;
   const char *command[1] = {"/hello"};
+  const char *filters[1];
+  const char *names[1];
+  char path[] = "/tmp/coble-test-XXXXXX";
+  char other[] = "/tmp/coble-test-XXXXXX";
+  coble_image_mount_t *mount = NULL;
+  coble_prune_options_t prune = {0};
+  coble_container_spec_t *spec = NULL;
+  coble_container_t *container = NULL;
+  coble_commit_options_t *commit = coble_commit_options_new();
   size_t index;
+  int saved = -1;
   int found = 0;
   int fd = small_tar();
 
@@ -105,7 +115,7 @@ int main(int argc, char **argv) {
   CHECK(coble_image_warning_count(again) == 0);
   coble_image_delete(again);
 
-  CHECK_OK(coble_image_list(engine, &list, &error));
+  CHECK_OK(coble_image_list(engine, NULL, 0, &list, &error));
   for (index = 0; index < coble_image_list_count(list); index++) {
     found += strcmp(coble_image_id(coble_image_list_get(list, index)), coble_image_id(image)) == 0;
   }
@@ -113,6 +123,86 @@ int main(int argc, char **argv) {
   CHECK(coble_image_list_get(list, coble_image_list_count(list)) == NULL);
   coble_image_list_delete(list);
   list = NULL;
+
+  filters[0] = "label=k=other";
+  CHECK_OK(coble_image_list(engine, filters, 1, &list, &error));
+  CHECK(coble_image_list_count(list) == 0);
+  coble_image_list_delete(list);
+  list = NULL;
+  filters[0] = "color=red";
+  CHECK_FAILS(coble_image_list(engine, filters, 1, &list, &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  names[0] = "small:1";
+  saved = mkstemp(path);
+  CHECK(saved >= 0);
+  CHECK(unlink(path) == 0);
+  CHECK_OK(coble_image_save_fd(engine, names, 1, saved, NULL, NULL, NULL, &error));
+  CHECK(lseek(saved, 0, SEEK_SET) == 0);
+  CHECK_OK(coble_image_load_fd(engine, saved, "all", NULL, &list, &error));
+  CHECK(coble_image_list_count(list) == 1);
+  CHECK(strcmp(coble_image_digest(coble_image_list_get(list, 0)), coble_image_digest(image)) == 0);
+  coble_image_list_delete(list);
+  list = NULL;
+  CHECK(close(saved) == 0);
+  CHECK_FAILS(coble_image_save(engine, names, 1, "/dev/null", "rar", NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_image_save(engine, names, 0, "/dev/null", NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_image_diff(engine, "small:1", "small:2", NULL, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "[]") == 0);
+  coble_string_delete(json);
+  CHECK_OK(coble_image_mount(engine, "small:1", NULL, &mount, &error));
+  CHECK(coble_image_mount_fd(mount) >= 0);
+  CHECK(faccessat(coble_image_mount_fd(mount), ".", W_OK, 0) != 0);
+  coble_image_mount_delete(mount);
+  CHECK(coble_image_mount_fd(NULL) == -1);
+  coble_image_mount_delete(NULL);
+  CHECK_OK(coble_engine_disk_usage(engine, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"total\":") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_engine_scrub(engine, 0, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"problems\":[]") != NULL);
+  coble_string_delete(json);
+
+  CHECK_OK(coble_container_spec_new("small:1", &spec, &error));
+  CHECK_OK(coble_container_spec_set_platform(spec, NULL, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_OK(coble_container_diff(container, NULL, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "[]") == 0);
+  coble_string_delete(json);
+  CHECK_OK(coble_commit_options_add_change(commit, "LABEL made=here", &error));
+  CHECK_OK(coble_commit_options_set_author(commit, "somebody", &error));
+  CHECK_OK(coble_commit_options_set_message(commit, "said", &error));
+  CHECK_OK(coble_commit_options_set_pause(commit, 0, &error));
+  CHECK_OK(coble_commit_options_set_compression(commit, "zstd", &error));
+  CHECK_OK(coble_container_commit(container, "made:1", commit, NULL, &again, &error));
+  CHECK(strstr(coble_image_reference(again, 0), "made:1") != NULL);
+  CHECK_OK(coble_image_json(again, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"made\":\"here\"") != NULL);
+  coble_string_delete(json);
+  coble_image_delete(again);
+  again = NULL;
+  CHECK_OK(coble_commit_options_add_change(commit, "RUN x", &error));
+  CHECK_FAILS(coble_container_commit(container, NULL, commit, NULL, &again, &error), COBLE_ERR_INVALID_ARGUMENT);
+  coble_commit_options_delete(commit);
+  saved = mkstemp(other);
+  CHECK(saved >= 0);
+  CHECK_OK(coble_container_export_fd(container, saved, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"entries\":") != NULL);
+  coble_string_delete(json);
+  CHECK(lseek(saved, 0, SEEK_END) >= 1024);
+  CHECK(close(saved) == 0);
+  CHECK_OK(coble_container_export(container, other, NULL, NULL, &error));
+  CHECK(unlink(other) == 0);
+  CHECK_OK(coble_container_remove(container, 0, &error));
+  coble_container_delete(container);
+  CHECK_OK(coble_image_remove(engine, "made:1", 0, NULL, &error));
+
+  prune.size = sizeof prune;
+  CHECK_OK(coble_image_prune(engine, &prune, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"reclaimed\":") != NULL);
+  coble_string_delete(json);
+  prune.all = 2;
+  CHECK_FAILS(coble_image_prune(engine, &prune, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
 
   CHECK_OK(coble_image_untag(engine, "small:2", &error));
   CHECK_FAILS(coble_image_untag(engine, "small:2", &error), COBLE_ERR_IMAGE_NOT_FOUND);
@@ -122,9 +212,9 @@ int main(int argc, char **argv) {
   CHECK_FAILS(coble_image_remove(engine, coble_image_id(image), 1, NULL, &error), COBLE_ERR_IMAGE_NOT_FOUND);
   coble_image_delete(image);
 
-  CHECK_FAILS(coble_image_load(engine, "/nowhere/at/all", NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
-  CHECK_FAILS(coble_image_load_fd(engine, fd, NULL, &list, &error), COBLE_ERR_INVALID_ARCHIVE);
-  CHECK_FAILS(coble_image_load_fd(engine, 12345, NULL, &list, &error), COBLE_ERR_IO);
+  CHECK_FAILS(coble_image_load(engine, "/nowhere/at/all", NULL, NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK_FAILS(coble_image_load_fd(engine, fd, NULL, NULL, &list, &error), COBLE_ERR_INVALID_ARCHIVE);
+  CHECK_FAILS(coble_image_load_fd(engine, 12345, NULL, NULL, &list, &error), COBLE_ERR_IO);
   CHECK_FAILS(coble_image_import_rootfs_fd(engine, fd, "Not A Reference", NULL, NULL, &again, &error),
               COBLE_ERR_INVALID_REFERENCE);
   CHECK(close(fd) == 0);

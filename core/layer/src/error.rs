@@ -17,6 +17,8 @@ pub enum Act {
     Whiteout,
     /// Removing a tree.
     Remove,
+    /// Reading a tree.
+    Read,
 }
 
 /// An error of this crate.
@@ -24,6 +26,8 @@ pub enum Act {
 pub enum Error {
     /// Reading the input failed with this errno.
     Read(i32),
+    /// Writing the output failed with this errno.
+    Output(i32),
     /// The compressed stream is truncated, corrupt or asks for too much.
     Decode {
         /// The compression.
@@ -74,6 +78,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Read(errno) => write!(f, "cannot read the archive: {}", Errno::from_raw_os_error(*errno)),
+            Error::Output(errno) => {
+                write!(f, "cannot write the archive: {}", Errno::from_raw_os_error(*errno))
+            }
             Error::Decode { format, rule } => {
                 write!(f, "cannot decompress the archive: {}: {rule}", format.name())
             }
@@ -86,6 +93,7 @@ impl fmt::Display for Error {
                     Act::Metadata => "set the attributes of",
                     Act::Whiteout => "white out",
                     Act::Remove => "remove",
+                    Act::Read => "read",
                 };
                 write!(f, "cannot {what} \"{}\": {}", object.escape_ascii(), Errno::from_raw_os_error(*errno))
             }

@@ -8,26 +8,35 @@
 //! Everything that comes in is hostile. The rule of the parser is: where two tar implementations could understand an
 //! archive differently, it is refused. Memory is bounded, whatever the archive says.
 //!
+//! The other way, [`pack`] writes a tree as a tar, and [`changes`], [`compare`] and [`usage`] look at trees. They are as hostile as archives.
+//!
 //! This crate is not for confining itself: the archive role of the shim does that, around it.
 
 #![forbid(unsafe_code)]
 
 mod apply;
+mod changes;
 mod decode;
 mod error;
+mod pack;
 mod path;
 mod stream;
 mod tar;
 #[cfg(test)]
 mod testing;
 mod tree;
+mod usage;
+mod walk;
 
 pub use apply::{Applied, Applier, Options, Warning, WarningKind, xattr};
+pub use changes::{Change, changes, compare};
 pub use decode::{Decoder, Format};
 pub use error::{Act, Error};
+pub use pack::{Form, PackOptions, Packed, pack};
 pub use stream::{Limits, Source, Stream, Summary};
 pub use tar::{Entry, Kind, Reader, Time, Xattr};
 pub use tree::Remover;
+pub use usage::usage;
 
 use std::io::Read;
 

@@ -73,6 +73,8 @@ pub enum Report {
     Exited(Exit),
     /// An archive job is complete.
     Done(Box<ArchiveDone>),
+    /// An [`ArchiveWork::Mount`] is complete. The frame carries the mount.
+    Mounted,
     /// The work failed; the shim ends and has left nothing.
     Failed(Failure),
 }
@@ -473,6 +475,93 @@ pub enum ArchiveWork {
         /// Names in it, each a single component. A missing one is not an error.
         names: Vec<String>,
     },
+    /// Writes a tree as a tar.
+    Pack {
+        /// The tree.
+        tree: Tree,
+        /// What it is written as.
+        form: PackForm,
+        /// Where the tar goes: a file or a pipe. None: only its digest is wanted.
+        output: Option<FdIndex>,
+        /// What stops the processes that may change the tree while it is read.
+        freezer: Option<Freezer>,
+        /// The overlay's attributes are `user.overlay.*`.
+        userxattr: bool,
+        /// The most bytes of the tar.
+        max_bytes: u64,
+    },
+    /// Lists what an overlay's upper directory changes, as records of a letter (`A`, `C`, `D`), a path and a NUL.
+    Changes {
+        /// The upper directory.
+        upper: FdIndex,
+        /// The layers below, uppermost first.
+        lower: Vec<FdIndex>,
+        /// The overlay's attributes are `user.overlay.*`.
+        userxattr: bool,
+        /// The file that gets the records.
+        output: FdIndex,
+    },
+    /// Lists what is different in one tree against another, as records as of [`ArchiveWork::Changes`].
+    Compare {
+        /// The tree that was before.
+        old: Tree,
+        /// The tree that is compared with it.
+        new: Tree,
+        /// The file that gets the records.
+        output: FdIndex,
+    },
+    /// Lists what trees take of the disk, as records of a decimal number of bytes, a space, a path and a NUL.
+    Usage {
+        /// The directory.
+        tree: FdIndex,
+        /// Down to which depth entries have records of their own. A directory at this depth counts with everything below it.
+        depth: u32,
+        /// The file that gets the records.
+        output: FdIndex,
+    },
+    /// Mounts a tree read-only, where nobody but the holder of the descriptor that comes back can see it. Answered with [`Report::Mounted`].
+    Mount {
+        /// The tree.
+        tree: Tree,
+    },
+}
+
+/// A tree that is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tree {
+    /// A directory.
+    Directory(FdIndex),
+    /// What the overlay file system shows of directories, read-only.
+    Merged {
+        /// The directory that the names in `lower` are relative to.
+        layers: FdIndex,
+        /// The layers, uppermost first, as in [`Rootfs::Overlay`].
+        lower: Vec<String>,
+        /// A container's directory, whose `upper` is on top.
+        container: Option<FdIndex>,
+        /// Use `user.overlay.*` attributes.
+        userxattr: bool,
+    },
+}
+
+/// What a tree is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PackForm {
+    /// A layer of the upper directory of an overlay.
+    Layer,
+    /// A root file system.
+    Tree,
+    /// Everything, with the overlay's own attributes: for the digest.
+    Exact,
+}
+
+/// The freezer of a version 2 cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freezer {
+    /// `cgroup.freeze`, open for writing.
+    pub freeze: FdIndex,
+    /// `cgroup.events`, open for reading.
+    pub events: FdIndex,
 }
 
 /// Bounds on an archive.
@@ -495,13 +584,13 @@ impl Default for Limits {
 /// What an archive job did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ArchiveDone {
-    /// SHA-256 of the uncompressed stream, to its end: the diff id.
+    /// SHA-256 of the uncompressed stream, to its end: the diff id. Of a tar that was written likewise.
     pub diff_sha256: [u8; 32],
     /// Bytes of the uncompressed stream.
     pub uncompressed_bytes: u64,
-    /// Bytes of the regular files written.
+    /// Bytes of the regular files written or read.
     pub content_bytes: u64,
-    /// Entries applied.
+    /// Entries applied or written.
     pub entries: u64,
     /// What could not be given and was not essential (device nodes and owners when rootless), at most 64 of them.
     pub warnings: Vec<Failure>,

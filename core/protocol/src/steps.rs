@@ -114,6 +114,14 @@ steps! {
     Whiteout = "white out";
     /// Removing a tree.
     Remove = "remove";
+    /// Reading a tree.
+    ReadTree = "read";
+    /// Writing a tar or a list.
+    WriteOutput = "write the output";
+    /// A tree that no archive can hold.
+    InvalidTree = "archive";
+    /// Freezing the processes of a container.
+    Freeze = "freeze the container";
     /// Everything is ready and the program is about to run (only in timings).
     Ready = "get ready";
     /// A defect of the shim.

@@ -93,7 +93,12 @@ fn work(control: Connection, job: ArchiveJob, mut fds: Fds) -> i32 {
     })();
     match result {
         // Nobody is there to hear it if sending fails.
-        Ok(done) => control.send(&Report::Done(Box::new(done)), &[]).map_or(0, |()| 0),
+        Ok(archive::Outcome::Done(done)) => {
+            control.send(&Report::Done(Box::new(done)), &[]).map_or(0, |()| 0)
+        }
+        Ok(archive::Outcome::Mounted(mount)) => {
+            control.send(&Report::Mounted, &[rustix::fd::AsFd::as_fd(&mount)]).map_or(0, |()| 0)
+        }
         Err(failure) => fail(&control, failure),
     }
 }

@@ -15,6 +15,7 @@ mod v2;
 use std::fmt::Debug;
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use coble_protocol::CgroupView;
 
@@ -66,6 +67,8 @@ trait Manager: Debug + Send + Sync {
     fn leftovers(&self) -> Vec<String>;
     /// See [`Cgroups::oom_killed`].
     fn oom_killed(&self, id: &str) -> Option<bool>;
+    /// The version 2 cgroup of a container, if there can be one.
+    fn unified(&self, id: &str) -> Option<PathBuf>;
 }
 
 /// The cgroups of the containers of one store, whatever the host has.
@@ -120,6 +123,17 @@ impl Cgroups {
     /// Whether a process of the container was killed for want of memory. None where nobody counts.
     pub(crate) fn oom_killed(&self, id: &str) -> Option<bool> {
         if is_name(id) { self.manager.oom_killed(id) } else { None }
+    }
+}
+
+impl Cgroups {
+    /// What stops the processes of a container: `cgroup.freeze`, open for writing, and `cgroup.events`. None if it has no cgroup that can be frozen.
+    pub(crate) fn freezer(&self, id: &str) -> Option<(OwnedFd, OwnedFd)> {
+        let cgroup = self.manager.unified(id).filter(|_| is_name(id))?;
+        let open = |name: &str, write: bool| {
+            fs::File::options().read(!write).write(write).open(cgroup.join(name)).ok().map(OwnedFd::from)
+        };
+        Some((open("cgroup.freeze", true)?, open("cgroup.events", false)?))
     }
 }
 

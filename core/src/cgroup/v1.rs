@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use coble_protocol::CgroupView;
 
@@ -137,6 +137,10 @@ impl Manager for V1 {
             found.extend(children);
         }
         found.into_iter().collect()
+    }
+
+    fn unified(&self, id: &str) -> Option<PathBuf> {
+        self.unified.as_ref().map(|tree| tree.leaf(id))
     }
 
     fn oom_killed(&self, id: &str) -> Option<bool> {

@@ -175,6 +175,10 @@ impl Manager for V2 {
         let killed = events.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
         Some(killed.trim() != "0")
     }
+
+    fn unified(&self, id: &str) -> Option<PathBuf> {
+        self.tree.as_ref().ok().map(|tree| tree.leaf(id))
+    }
 }
 
 /// The cgroup to make ours in: the top if it is this process's to write, or else the highest one above this process's own that is. Moving

@@ -51,7 +51,7 @@ pub(super) fn plan(inner: &Inner, mut spec: ContainerSpec) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
-    let image = image::resolve(&inner.store, &spec.image).context(doing)?;
+    let image = image::resolve_for(&inner.store, &spec.image, spec.platform.as_deref()).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();

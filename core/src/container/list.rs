@@ -85,3 +85,14 @@ fn summary(row: &ContainerRow) -> Result<ContainerSummary> {
         lifetime: spec.lifetime,
     })
 }
+
+/// The name of a running container whose image has a layer in this place.
+pub(crate) fn running_on(inner: &Inner, chain_id: &crate::oci::Digest) -> Result<Option<String>> {
+    let images = inner.store.db.read(|connection| crate::state::images::with_chain(connection, chain_id))?;
+    for row in containers::list(&inner.store.db, Some(State::Running.name()))? {
+        if images.contains(&row.image_id) {
+            return Ok(Some(row.name));
+        }
+    }
+    Ok(None)
+}

@@ -1,8 +1,11 @@
 //! Containers: one file for each verb of their life.
 
 mod command;
+mod commit;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod kill;
 mod list;
 mod live;
@@ -18,6 +21,7 @@ mod start;
 mod stop;
 pub(crate) mod sweep;
 mod take;
+mod tree;
 mod types;
 mod validate;
 mod wait;
@@ -29,6 +33,7 @@ pub use spec::*;
 pub use types::*;
 
 pub(crate) use create::has_directory;
+pub(crate) use list::running_on;
 pub(crate) use names::id as new_id;
 pub(crate) use run::run;
 

@@ -13,6 +13,9 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct ContainerSpec {
     /// The image: a reference, an id, or an unambiguous prefix of an id of at least four hexadecimal digits.
     pub image: String,
+    /// The platform of the image, as `os/architecture/variant`, if its name has several in the store. None: the one for the host.
+    #[serde(default)]
+    pub platform: Option<String>,
     /// The command. None: the image's. The rules for `entrypoint` and `command` are docker's.
     pub command: Option<Vec<String>>,
     /// The entrypoint. None: the image's. An empty list removes the image's entrypoint; any other value drops the image's command too.
@@ -124,6 +127,7 @@ impl ContainerSpec {
     pub fn new(image: impl Into<String>) -> ContainerSpec {
         ContainerSpec {
             image: image.into(),
+            platform: None,
             command: None,
             entrypoint: None,
             name: None,

@@ -254,6 +254,41 @@ pub struct ContainerDetails {
     pub warnings: Vec<Warning>,
 }
 
+/// How an image is made of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// Changes of the configuration, each an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER,
+    /// VOLUME or WORKDIR.
+    pub changes: Vec<String>,
+    /// The author.
+    pub author: Option<String>,
+    /// Comment for the history.
+    pub message: Option<String>,
+    /// Stop a running container while its files are read. Default: on.
+    pub pause: bool,
+    /// How the layer is compressed: `gzip`, `zstd` or `none`. None: gzip.
+    pub compression: Option<String>,
+}
+
+impl Default for CommitOptions {
+    fn default() -> CommitOptions {
+        CommitOptions { changes: Vec::new(), author: None, message: None, pause: true, compression: None }
+    }
+}
+
+/// What an export wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Exported {
+    /// Bytes of the tar.
+    pub bytes: u64,
+    /// Entries of the tar.
+    pub entries: u64,
+    /// What could not be written as it was, such as a socket; at most 64 of them.
+    pub warnings: Vec<Warning>,
+}
+
 /// Which part of the log to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -32,6 +32,11 @@ impl Staged {
         Ok(rustix::fs::openat(session.dir(), &self.name, flags, Mode::empty()).call("open", path)?.into())
     }
 
+    /// Removes the file.
+    pub(crate) fn discard(&self, session: &Session) -> Result<()> {
+        session.discard(&self.name)
+    }
+
     /// Reads the whole file, if it is not longer than the limit.
     pub(crate) fn read(&self, session: &Session, limit: u64, what: &str) -> Result<Vec<u8>> {
         if self.size > limit {
@@ -197,6 +202,14 @@ pub(crate) fn read_error(error: &std::io::Error, what: &str) -> Error {
             Some(_) => Error::io("read", what, error),
             None => Error::new(ErrorKind::InvalidArchive, format!("\"{what}\": {error}")).with_object(what),
         },
+    }
+}
+
+/// The error of writing an output. Errors of our own pass through.
+pub(crate) fn write_error(error: &std::io::Error, what: &str) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Wrapped>()) {
+        Some(wrapped) => wrapped.take(),
+        None => Error::io("write", what, error),
     }
 }
 

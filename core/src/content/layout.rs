@@ -12,7 +12,7 @@ use crate::error::{Call, Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Document, Index, media_type, parse_document};
 use crate::state::{Session, open_dir};
 
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 const TEMPORARY: &str = "index.json";
 
 impl Content {
@@ -92,7 +92,8 @@ struct OwnIndex {
     manifests: Vec<Descriptor>,
 }
 
-fn index_bytes(entries: &[Descriptor]) -> Result<Vec<u8>> {
+/// An index of these entries.
+pub(crate) fn index_bytes(entries: &[Descriptor]) -> Result<Vec<u8>> {
     let index =
         Index { schema_version: 2, media_type: media_type::INDEX.into(), manifests: entries.to_vec() };
     serde_json::to_vec(&index)

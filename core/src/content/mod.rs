@@ -3,10 +3,16 @@
 //! A blob comes in through a [`Session`](crate::state::Session): to a file of the session, hashed on the way, then synced and renamed. The rows are
 //! the business of `state`.
 
+mod compress;
 mod ingest;
 mod layout;
 
-pub(crate) use ingest::{Staged, Wrapped, Writer, read_error, stage, stage_bytes, stage_from, writer};
+pub(crate) use compress::compress;
+pub(crate) use ingest::{
+    Staged, Wrapped, Writer, read_error, stage, stage_bytes, stage_from, write_error, writer,
+};
+
+pub(crate) use layout::{LAYOUT, index_bytes};
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -54,6 +60,15 @@ impl Content {
                 Ok(Some(u64::try_from(stat.st_size).unwrap_or(0)))
             }
             Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::syscall("stat", self.path_of(digest), errno.raw_os_error())),
+        }
+    }
+
+    /// What a blob takes of the disk; nothing if it is not there.
+    pub(crate) fn allocated(&self, digest: &Digest) -> Result<u64> {
+        match rustix::fs::statat(&self.blobs, Content::name(digest), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)),
+            Err(Errno::NOENT) => Ok(0),
             Err(errno) => Err(Error::syscall("stat", self.path_of(digest), errno.raw_os_error())),
         }
     }

@@ -1,5 +1,6 @@
 //! The last steps of every way an image comes in.
 
+use super::load::Group;
 use super::remove::change;
 use super::{ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
@@ -88,7 +89,7 @@ fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Ve
     Ok(rows.collect())
 }
 
-fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
+pub(super) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
     let staged = stage_bytes(session, bytes)?;
     staged.check(session, digest)?;
     store.publish(session, &staged, digest)
@@ -96,11 +97,26 @@ fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Resul
 
 /// Records images and their names, all or none.
 pub(super) fn commit(store: &Store, session: &Session, ready: &[Ready]) -> Result<Vec<ImageSummary>> {
+    commit_groups(store, session, ready, &[])
+}
+
+/// As [`commit`], with names that several of the images have together.
+pub(super) fn commit_groups(
+    store: &Store,
+    session: &Session,
+    ready: &[Ready],
+    groups: &[Group],
+) -> Result<Vec<ImageSummary>> {
     change(store, session, |tx| {
         for Ready { image, names, .. } in ready {
             images::add(tx, image)?;
             for name in names {
                 images::set_tag(tx, name, image.id.as_str())?;
+            }
+        }
+        for Group { names, ids, index } in groups {
+            for name in names {
+                images::set_group(tx, name, ids, Some(index))?;
             }
         }
         let mut summaries: Vec<ImageSummary> = Vec::new();
@@ -148,6 +164,7 @@ pub(super) fn make(
         architecture: platform.architecture,
         os: platform.os,
         variant: platform.variant,
+        os_version: None,
         config,
         rootfs: RootFs { kind: "layers".into(), diff_ids: vec![diff_id] },
         history: vec![History {

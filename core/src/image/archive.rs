@@ -194,7 +194,7 @@ fn archive_error(error: coble_layer::Error, what: &str, cancel: &CancelToken) ->
         Cause::Read(errno) => return Error::syscall("read", what, *errno),
         Cause::Decode { .. } | Cause::Invalid { .. } => ErrorKind::InvalidArchive,
         Cause::Limit { .. } => ErrorKind::LimitExceeded,
-        Cause::System { errno, .. } => kind_of_errno(*errno),
+        Cause::System { errno, .. } | Cause::Output(errno) => kind_of_errno(*errno),
     };
     Error::new(kind, format!("\"{what}\": {error}")).with_object(what)
 }

@@ -1,12 +1,13 @@
 //! Looking at images.
 
+use super::filter::Filters;
 use super::{HistoryEntry, ImageDetails, ImageSummary, LayerInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::ImageDocument;
 use crate::state::{Store, images};
 
-pub(super) fn list(store: &Store) -> Result<Vec<ImageSummary>> {
-    store.db.read(|connection| images::summaries(connection, None))
+pub(super) fn list(store: &Store, filters: &Filters) -> Result<Vec<ImageSummary>> {
+    store.db.read(|connection| filters.choose(connection, images::summaries(connection, None)?))
 }
 
 pub(super) fn get(store: &Store, image: &str) -> Result<ImageSummary> {

@@ -2,24 +2,38 @@
 
 mod add;
 mod archive;
+pub(crate) mod changes;
+mod filter;
 mod from_host;
 mod import;
 mod inspect;
 mod load;
+mod mount;
+mod prune;
 mod remove;
 mod resolve;
+mod save;
+pub(crate) mod sink;
 mod source;
 mod types;
+mod upon;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve};
+pub use mount::ImageMount;
+pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use types::*;
+pub(crate) use upon::{NewLayer, Upon, record};
+
+use std::os::fd::AsFd;
 
 use crate::cancel::CancelToken;
-use crate::engine::Engine;
-use crate::error::Result;
+use crate::engine::{Engine, Inner};
+use crate::error::{Context, Result};
+use crate::process::reader::{self, View};
+use crate::snapshot;
+use crate::state::Session;
 
 /// The images of an engine.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +45,26 @@ impl Images<'_> {
     /// Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed.
     ///
     /// All images of the archive are there when the call returns, or none.
-    pub fn load(&self, source: Source, cancel: &CancelToken) -> Result<Vec<ImageSummary>> {
+    pub fn load(
+        &self,
+        source: Source,
+        options: &LoadOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<ImageSummary>> {
         let inner = &*self.engine.inner()?;
-        load::load(&inner.store, inner, source, cancel)
+        load::load(&inner.store, inner, source, options, cancel)
+    }
+
+    /// Saves images, with the names that they are called by here. An archive on a path appears when it is complete.
+    pub fn save(
+        &self,
+        references: &[&str],
+        sink: Sink,
+        options: &SaveOptions,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let inner = &*self.engine.inner()?;
+        save::save(&inner.store, inner, references, sink, options, cancel)
     }
 
     /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz.
@@ -63,9 +94,10 @@ impl Images<'_> {
         from_host::from_host(&inner.store, inner, items, reference, options, cancel)
     }
 
-    /// All images, newest first.
-    pub fn list(&self) -> Result<Vec<ImageSummary>> {
-        inspect::list(&self.engine.inner()?.store)
+    /// The images that meet all conditions, or all, newest first. Conditions are docker's: `dangling=true`, `label=name` or `label=name=value`,
+    /// `label!=...`, `reference=pattern`, `before=image`, `since=image`, `until=time`.
+    pub fn list(&self, filters: &[String]) -> Result<Vec<ImageSummary>> {
+        inspect::list(&self.engine.inner()?.store, &filter::Filters::parse(filters)?)
     }
 
     /// The image with this reference, id, or unambiguous id prefix of at least four digits.
@@ -81,6 +113,23 @@ impl Images<'_> {
     /// How an image was made, newest step first.
     pub fn history(&self, image: &str) -> Result<Vec<HistoryEntry>> {
         inspect::history(&self.engine.inner()?.store, image)
+    }
+
+    /// What is different in one image's root file system against another's, sorted by path.
+    pub fn diff(&self, old: &str, new: &str, cancel: &CancelToken) -> Result<Vec<PathChange>> {
+        diff(&*self.engine.inner()?, old, new, cancel)
+    }
+
+    /// Mounts an image's root file system read-only, where only this process sees it, for as long as the result lives. Files that belong to users which are
+    /// mapped into containers only, as with rootless engines, can be read as far as their modes allow it to others.
+    pub fn mount(&self, image: &str, cancel: &CancelToken) -> Result<ImageMount> {
+        mount::mount(&self.engine.inner()?, image, cancel)
+    }
+
+    /// Removes images that are not used: those without a name, or with `all` every one that no container uses. An image of a container is never
+    /// removed, and what a load or pull brings in at the same time stays.
+    pub fn prune(&self, options: &PruneOptions, cancel: &CancelToken) -> Result<Pruned> {
+        prune::prune(&*self.engine.inner()?, options, cancel)
     }
 
     /// Gives an image one more name. An image that had the name loses it.
@@ -101,4 +150,21 @@ impl Images<'_> {
         let inner = &*self.engine.inner()?;
         remove::remove(&inner.store, inner, image, force)
     }
+}
+
+fn diff(inner: &Inner, old: &str, new: &str, cancel: &CancelToken) -> Result<Vec<PathChange>> {
+    let lease = Session::lease(&inner.store, cancel)?;
+    let found = (|| {
+        let trees = [old, new].map(|image| {
+            let image = resolve(&inner.store, image)?;
+            snapshot::ensure(&inner.store, inner, &image, cancel)
+        });
+        let [old, new] = trees;
+        let (old, new) = (old?, new?);
+        let view = |lower| View::Merged { layers: inner.store.layers.as_fd(), lower, container: None };
+        reader::compare(inner, view(&old), view(&new), cancel)
+    })();
+    lease.end(&inner.store, inner);
+    let found = found.context(|| format!("comparing \"{old}\" and \"{new}\""))?;
+    Ok(found.iter().filter_map(PathChange::of).collect())
 }

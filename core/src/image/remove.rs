@@ -34,8 +34,8 @@ pub(super) fn tag(store: &Store, worker: &dyn Worker, image: &str, reference: &s
     let reference = Reference::parse_tag(reference)?;
     Session::run(store, worker, &CancelToken::never(), |session| {
         change(store, session, |tx| {
-            let found = images::find(tx, image)?;
-            images::set_tag(tx, &reference, &found.id)
+            let group = images::group(tx, image, None)?;
+            images::set_group(tx, &reference, &group.ids, group.index.as_ref())
         })
     })
 }
@@ -53,28 +53,38 @@ pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Resu
 pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: bool) -> Result<Removed> {
     Session::run_freeing(store, worker, |session| {
         change(store, session, |tx| {
-            let found = images::find(tx, image)?;
-            let tags = images::tags_of(tx, &found.id)?;
-            match found.reference {
-                // A name that is not the last one: only the name goes.
-                Some(name) if tags.len() > 1 => {
-                    images::delete_tag(tx, &name)?;
-                    Ok(Removed { untagged: vec![name], deleted: Vec::new() })
+            let group = images::group(tx, image, None)?;
+            let mut removed = Removed::default();
+            if let Some(name) = group.name {
+                images::delete_tag(tx, &name)?;
+                removed.untagged.push(name);
+                for id in group.ids {
+                    // An image that has another name keeps it.
+                    if images::tags_of(tx, &id)?.is_empty() {
+                        delete(tx, image, id, &mut removed)?;
+                    }
                 }
-                Some(_) => delete(tx, image, found.id, tags),
-                None if tags.len() > 1 && !force => Err(Error::new(
-                    ErrorKind::InUse,
-                    format!("image \"{image}\" has several names: {}", tags.join(", ")),
-                )
-                .with_object(image)
-                .with_hint("remove it by force, or one name at a time")),
-                None => delete(tx, image, found.id, tags),
+                return Ok(removed);
             }
+            for id in group.ids {
+                let tags = images::tags_of(tx, &id)?;
+                if tags.len() > 1 && !force {
+                    return Err(Error::new(
+                        ErrorKind::InUse,
+                        format!("image \"{image}\" has several names: {}", tags.join(", ")),
+                    )
+                    .with_object(image)
+                    .with_hint("remove it by force, or one name at a time"));
+                }
+                removed.untagged.extend(tags);
+                delete(tx, image, id, &mut removed)?;
+            }
+            Ok(removed)
         })
     })
 }
 
-fn delete(tx: &Transaction<'_>, image: &str, id: String, tags: Vec<String>) -> Result<Removed> {
+fn delete(tx: &Transaction<'_>, image: &str, id: String, removed: &mut Removed) -> Result<()> {
     if let Some(container) = images::user_of(tx, &id)? {
         return Err(Error::new(
             ErrorKind::InUse,
@@ -84,5 +94,6 @@ fn delete(tx: &Transaction<'_>, image: &str, id: String, tags: Vec<String>) -> R
         .with_hint("remove its containers first"));
     }
     images::delete(tx, &id)?;
-    Ok(Removed { untagged: tags, deleted: vec![id] })
+    removed.deleted.push(id);
+    Ok(())
 }

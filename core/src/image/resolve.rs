@@ -37,12 +37,28 @@ pub(crate) struct ImageConfig {
 
 /// The image with this reference, id, or unambiguous id prefix of at least four digits.
 pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
-    let (found, config) = store.db.read(|connection| {
-        let found = images::find(connection, text)?;
-        let config = images::config(connection, &found.id)?;
-        Ok((found, config))
+    resolve_for(store, text, None)
+}
+
+/// As [`resolve`], for a platform; None is what the name means on this host.
+pub(crate) fn resolve_for(store: &Store, text: &str, platform: Option<&str>) -> Result<ResolvedImage> {
+    let wanted = platform.map(Platform::parse).transpose()?;
+    let (id, reference, config) = store.db.read(|connection| {
+        let (id, reference) = match &wanted {
+            None => {
+                let found = images::find(connection, text)?;
+                (found.id, found.reference)
+            }
+            Some(wanted) => {
+                let group = images::group(connection, text, Some(wanted))?;
+                let id = group.ids.into_iter().next().ok_or_else(|| images::not_found(text))?;
+                (id, group.name)
+            }
+        };
+        let config = images::config(connection, &id)?;
+        Ok((id, reference, config))
     })?;
-    let document = ImageDocument::parse(&config, &found.id)?;
+    let document = ImageDocument::parse(&config, &id)?;
     let chain_ids = chain_ids(&document.rootfs.diff_ids);
     let env =
         document.config.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -51,8 +67,8 @@ pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
     let text = |text: String| Some(text).filter(|text| !text.is_empty());
     let words = |words: Vec<String>| Some(words).filter(|words| !words.is_empty());
     Ok(ResolvedImage {
-        id: found.id,
-        reference: found.reference,
+        id,
+        reference,
         config: ImageConfig {
             user: text(config.user),
             env,

@@ -31,7 +31,7 @@ impl Fixture {
     }
 
     fn load(&self, path: impl Into<PathBuf>) -> Result<Vec<ImageSummary>> {
-        load::load(&self.store, &self.worker, Source::Path(path.into()), &NEVER)
+        load::load(&self.store, &self.worker, Source::Path(path.into()), &LoadOptions::default(), &NEVER)
     }
 
     fn load_bytes(&self, bytes: &[u8]) -> Result<Vec<ImageSummary>> {
@@ -72,7 +72,7 @@ impl Fixture {
     /// Nothing is wrong, and nothing is there that should not be.
     fn assert_clean(&self, images: usize) {
         assert_eq!(verify(&self.store).unwrap(), Vec::<String>::new());
-        assert_eq!(inspect::list(&self.store).unwrap().len(), images);
+        assert_eq!(inspect::list(&self.store, &Default::default()).unwrap().len(), images);
         let count = |path: &str| std::fs::read_dir(self.store.paths.data.join(path)).unwrap().count();
         assert_eq!(count("content/ingest"), 0);
         let rows: i64 = self
@@ -589,14 +589,18 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
         assert!(fixture.tree("rootfs").join("etc/os-release").exists());
     }
     assert_eq!(
-        inspect::list(&fixture.store).unwrap().iter().filter(|image| !image.references.is_empty()).count(),
+        inspect::list(&fixture.store, &Default::default())
+            .unwrap()
+            .iter()
+            .filter(|image| !image.references.is_empty())
+            .count(),
         1
     );
     for (bytes, kind) in [
         (Vec::new(), ErrorKind::InvalidArchive),
         (compressed("xz", &plain)[..60].to_vec(), ErrorKind::InvalidArchive),
     ] {
-        let images = inspect::list(&fixture.store).unwrap().len();
+        let images = inspect::list(&fixture.store, &Default::default()).unwrap().len();
         let error = fixture.import(&bytes, "bad").unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         fixture.assert_clean(images);
@@ -694,7 +698,7 @@ fn many_threads_load_and_remove_the_same_image() {
             });
         }
     });
-    let images = inspect::list(&fixture.store).unwrap().len();
+    let images = inspect::list(&fixture.store, &Default::default()).unwrap().len();
     fixture.assert_clean(images);
 }
 
@@ -718,7 +722,8 @@ fn a_session_without_its_end_is_cleaned_by_the_next_one() {
     let fixture = Fixture::new();
     let path = fixture.dir.path().join("archive");
     std::fs::write(&path, archive(&docker())).unwrap();
-    let error = load::load(&fixture.store, &Broken, Source::Path(path), &NEVER).unwrap_err();
+    let error =
+        load::load(&fixture.store, &Broken, Source::Path(path), &LoadOptions::default(), &NEVER).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MonitorLost);
     assert_ne!(std::fs::read_dir(fixture.store.paths.layers()).unwrap().count(), 0);
     Session::run(&fixture.store, &fixture.worker, &NEVER, |_| Ok(())).unwrap();
@@ -811,7 +816,8 @@ fn load_and_remove_without_end() {
     let store = Store::open(&dir.join("data"), "host".into()).unwrap();
     let worker = FakeWorker::default();
     loop {
-        load::load(&store, &worker, Source::Path(dir.join("archive")), &NEVER).unwrap();
+        load::load(&store, &worker, Source::Path(dir.join("archive")), &LoadOptions::default(), &NEVER)
+            .unwrap();
         remove::tag(&store, &worker, "demo:1", "more").unwrap();
         for name in ["demo:1", "more", "localhost:5000/x/y:z"] {
             remove::remove(&store, &worker, name, false).unwrap();
@@ -846,7 +852,7 @@ fn a_store_whose_users_are_killed_at_any_moment_is_clean_when_it_is_opened() {
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
-        let images = inspect::list(&store).unwrap().len();
+        let images = inspect::list(&store, &Default::default()).unwrap().len();
         fixture.assert_clean(images);
     }
 }
@@ -921,7 +927,7 @@ fn what_layers_lose_is_told_by_the_call_that_unpacks_them() {
     assert_eq!(loaded[0].warnings[1].message, "1 more of the same layer");
     let again = fixture.load_bytes(&archive(&docker())).unwrap();
     assert_eq!(again[0].warnings, []);
-    assert_eq!(inspect::list(&fixture.store).unwrap()[0].warnings, []);
+    assert_eq!(inspect::list(&fixture.store, &Default::default()).unwrap()[0].warnings, []);
     let imported = fixture.import(&tar(&[("etc/three", "3")]), "rootfs").unwrap();
     assert_eq!(codes(&imported.warnings), ["device", "more-warnings"]);
     fixture.assert_clean(2);

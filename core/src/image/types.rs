@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::container::Warning;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Where an archive is read from.
 #[derive(Debug)]
@@ -16,6 +17,64 @@ pub enum Source {
     Path(PathBuf),
     /// An open file or pipe, read to its end.
     Fd(OwnedFd),
+}
+
+/// Where an archive is written to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Sink {
+    /// A file of the host, which appears when it is complete, with mode 0600. A pipe or a device is written as it is.
+    Path(PathBuf),
+    /// An open file or pipe.
+    Fd(OwnedFd),
+}
+
+/// What is loaded of an archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// The platform, as `os/architecture/variant`, or `all` for every one that is there. None: the host's.
+    pub platform: Option<String>,
+}
+
+/// The form in which images are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SaveFormat {
+    /// A tar of an OCI image layout that is a docker archive, too, as newer versions of docker write it. Blobs are byte for byte those of the store.
+    #[default]
+    OciArchive,
+    /// An OCI image layout, as a directory. One that is there gets the images added.
+    OciDirectory,
+    /// A docker archive as older tools expect it, with uncompressed layers.
+    DockerArchive,
+}
+
+impl SaveFormat {
+    /// `oci-archive`, `oci-dir` or `docker-archive`, as podman calls them.
+    pub fn parse(text: &str) -> Result<SaveFormat> {
+        match text {
+            "oci-archive" => Ok(SaveFormat::OciArchive),
+            "oci-dir" => Ok(SaveFormat::OciDirectory),
+            "docker-archive" => Ok(SaveFormat::DockerArchive),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown format \"{}\"", text.escape_debug()),
+            )
+            .with_object(text)
+            .with_hint("use oci-archive, oci-dir or docker-archive")),
+        }
+    }
+}
+
+/// How images are saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SaveOptions {
+    /// The form.
+    pub format: SaveFormat,
+    /// The platform, as `os/architecture/variant`. None: all platforms that a name has in the store.
+    pub platform: Option<String>,
 }
 
 /// Configuration of an image that is made from files instead of from another image.
@@ -65,6 +124,8 @@ pub struct ImageSummary {
     pub architecture: String,
     /// Operating system, in GOOS words.
     pub os: String,
+    /// Variant of the architecture, such as `v7`.
+    pub variant: Option<String>,
     /// Labels of the configuration.
     pub labels: BTreeMap<String, String>,
     /// What the layers have that could not be kept, and was not essential: known to the call that unpacked them, such as a load, and
@@ -122,6 +183,61 @@ pub struct HistoryEntry {
     pub layer: Option<String>,
 }
 
+/// What became of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It has other content or attributes, or is another thing; a directory also if something in it is different.
+    Changed,
+    /// It has gone, with everything below.
+    Deleted,
+}
+
+impl ChangeKind {
+    /// The name, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChangeKind::Added => "added",
+            ChangeKind::Changed => "changed",
+            ChangeKind::Deleted => "deleted",
+        }
+    }
+
+    /// The letter that docker shows: `A`, `C` or `D`.
+    pub const fn letter(self) -> char {
+        match self {
+            ChangeKind::Added => 'A',
+            ChangeKind::Changed => 'C',
+            ChangeKind::Deleted => 'D',
+        }
+    }
+}
+
+/// A path that is different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PathChange {
+    /// What became of it.
+    pub kind: ChangeKind,
+    /// The path, absolute. Bytes that are not UTF-8 are replaced.
+    pub path: String,
+}
+
+impl PathChange {
+    pub(crate) fn of((letter, path): &(u8, Vec<u8>)) -> Option<PathChange> {
+        let kind = match letter {
+            b'A' => ChangeKind::Added,
+            b'C' => ChangeKind::Changed,
+            b'D' => ChangeKind::Deleted,
+            _ => return None,
+        };
+        Some(PathChange { kind, path: format!("/{}", String::from_utf8_lossy(path)) })
+    }
+}
+
 /// What a removal did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -130,6 +246,34 @@ pub struct Removed {
     pub untagged: Vec<String>,
     /// Image ids that were deleted.
     pub deleted: Vec<String>,
+}
+
+/// Which images are pruned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PruneOptions {
+    /// Every image that no container uses, not only those without a name.
+    pub all: bool,
+    /// Conditions, as for a list: only images that meet all of them.
+    pub filters: Vec<String>,
+    /// Keep at least this many bytes of blobs and unpacked layers.
+    pub reserved: Option<u64>,
+    /// Remove only as many images as it takes for the rest to have no more than this many bytes, those first that were not used for longest.
+    pub max_used: Option<u64>,
+    /// Remove only as many images as it takes for the file system to have this many bytes free.
+    pub min_free: Option<u64>,
+}
+
+/// What a pruning did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Pruned {
+    /// References that are gone.
+    pub untagged: Vec<String>,
+    /// Image ids that were deleted.
+    pub deleted: Vec<String>,
+    /// Bytes of the disk that are given back, at once or when the operations that are under way have ended.
+    pub reclaimed: u64,
 }
 
 impl From<&str> for HostItem {

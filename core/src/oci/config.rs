@@ -20,6 +20,8 @@ pub(crate) struct ImageDocument {
     pub(crate) os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<String>,
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) os_version: Option<String>,
     #[serde(default, deserialize_with = "object")]
     pub(crate) config: ImageConfig,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -114,6 +116,7 @@ impl ImageDocument {
             architecture: self.architecture.clone(),
             os: self.os.clone(),
             variant: self.variant.clone(),
+            os_version: self.os_version.clone(),
         }
     }
 }

@@ -39,6 +39,21 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
+    /// `gzip`, `zstd` or `none`.
+    pub(crate) fn parse(text: &str) -> Result<Compression> {
+        match text {
+            "gzip" => Ok(Compression::Gzip),
+            "zstd" => Ok(Compression::Zstd),
+            "none" => Ok(Compression::None),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown compression \"{}\"", text.escape_debug()),
+            )
+            .with_object(text)
+            .with_hint("use gzip, zstd or none")),
+        }
+    }
+
     /// The media type of a layer that coble made itself.
     pub(crate) const fn layer_media_type(self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ pub(crate) use digest::{Algorithm, Digest, Hasher, hex};
 pub(crate) use document::{
     Compression, Descriptor, Document, Index, Manifest, MediaType, annotation, media_type, parse_document,
 };
-pub(crate) use platform::Platform;
+pub(crate) use platform::{Platform, PlatformChoice};
 pub(crate) use reference::Reference;
 
 /// The longest manifest, index or image configuration: what registries and other engines accept.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// Operating system and architecture in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Platform {
@@ -13,6 +15,9 @@ pub(crate) struct Platform {
     pub(crate) os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<String>,
+    /// Of Windows: the build that an image is made for.
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) os_version: Option<String>,
 }
 
 impl Platform {
@@ -22,28 +27,134 @@ impl Platform {
             "arm" => Some("v7".to_owned()),
             _ => None,
         };
-        Platform { architecture: host_architecture().to_owned(), os: "linux".into(), variant }
+        Platform {
+            architecture: host_architecture().to_owned(),
+            os: "linux".into(),
+            variant,
+            os_version: None,
+        }
+    }
+
+    /// Reads `os/architecture`, `os/architecture/variant`, or one of the first two alone, in the words of Go or of `uname`.
+    pub(crate) fn parse(text: &str) -> Result<Platform> {
+        let bad = || {
+            let shown: String = text.chars().take(120).collect();
+            Error::new(ErrorKind::InvalidArgument, format!("\"{}\" is not a platform", shown.escape_debug()))
+                .with_object(shown)
+                .with_hint("give linux/amd64, linux/arm64 or linux/arm/v7, for example")
+        };
+        let is_word = |word: &&str| {
+            !word.is_empty()
+                && word.len() <= 64
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        };
+        let words: Vec<&str> = text.split('/').collect();
+        if !words.iter().all(is_word) {
+            return Err(bad());
+        }
+        let host = Platform::host();
+        let platform = |os: &str, architecture: &str, variant: Option<&str>| Platform {
+            os: os.to_ascii_lowercase(),
+            architecture: architecture.to_ascii_lowercase(),
+            variant: variant.map(str::to_ascii_lowercase),
+            os_version: None,
+        };
+        let known = ["linux", "windows", "darwin", "freebsd"];
+        let found = match words.as_slice() {
+            [os] if known.contains(&os.to_ascii_lowercase().as_str()) => {
+                platform(os, &host.architecture, host.variant.as_deref())
+            }
+            [architecture] => platform("linux", architecture, None),
+            [os, architecture] => platform(os, architecture, None),
+            [os, architecture, variant] => platform(os, architecture, Some(variant)),
+            _ => return Err(bad()),
+        };
+        Ok(found.normal())
+    }
+
+    /// The one spelling of what has several, as containerd has it.
+    fn normal(&self) -> Platform {
+        let variant = self.variant.as_deref().filter(|variant| !variant.is_empty());
+        let (architecture, variant) = match (self.architecture.as_str(), variant) {
+            ("i386" | "i486" | "i586" | "i686" | "386", _) => ("386", None),
+            ("x86_64" | "x86-64" | "amd64", None | Some("v1")) => ("amd64", None),
+            ("x86_64" | "x86-64" | "amd64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", None | Some("8" | "v8" | "v8.0")) => ("arm64", None),
+            ("aarch64" | "arm64", variant) => ("arm64", variant),
+            ("armhf", _) => ("arm", Some("v7")),
+            ("armel", _) => ("arm", Some("v6")),
+            ("arm", None | Some("7")) => ("arm", Some("v7")),
+            ("arm", Some("5")) => ("arm", Some("v5")),
+            ("arm", Some("6")) => ("arm", Some("v6")),
+            ("arm", Some("8")) => ("arm", Some("v8")),
+            (architecture, variant) => (architecture, variant),
+        };
+        Platform {
+            os: self.os.clone(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+            os_version: self.os_version.clone(),
+        }
     }
 
     /// How well the host runs images of this platform; lower is better, None is not at all.
     pub(crate) fn rank(&self) -> Option<usize> {
-        if self.os != "linux" {
+        if self.os == "linux" { self.rank_for(&Platform::host()) } else { None }
+    }
+
+    /// How well an image of this platform does where another is wanted; lower is better, None is not at all. A processor runs the
+    /// older variants of its architecture, and the 32-bit one.
+    pub(crate) fn rank_for(&self, wanted: &Platform) -> Option<usize> {
+        let (own, wanted) = (self.normal(), wanted.normal());
+        if own.os != wanted.os {
             return None;
         }
-        let variant = self.variant.as_deref().unwrap_or_default();
-        // What the processor runs natively, best first; an empty variant is the base line of its architecture.
-        let runs: &[(&str, &[&str])] = match host_architecture() {
-            "amd64" => &[("amd64", &["", "v1"]), ("386", &[""])],
-            "arm64" => &[("arm64", &["v8", ""]), ("arm", &["v8", "v7", "", "v6", "v5"])],
-            "arm" => &[("arm", &["v7", "", "v6", "v5"])],
-            other => return (self.architecture == other).then_some(0),
+        if let Some(version) = wanted.os_version.as_deref()
+            && !own.os_version.as_deref().unwrap_or_default().starts_with(version)
+        {
+            return None;
+        }
+        let arm = |newest: &str| {
+            let variants = ["v8", "v7", "v6", "v5"].into_iter().skip_while(move |variant| *variant != newest);
+            variants.map(|variant| ("arm", Some(variant.to_owned()))).collect::<Vec<_>>()
         };
-        let all = runs
-            .iter()
-            .flat_map(|(architecture, variants)| variants.iter().map(move |v| (*architecture, *v)));
-        all.enumerate()
-            .find(|(_, (architecture, wanted))| *architecture == self.architecture && *wanted == variant)
-            .map(|(rank, _)| rank)
+        let variant = wanted.variant.as_deref();
+        let runs: Vec<(&str, Option<String>)> = match (wanted.architecture.as_str(), variant) {
+            ("amd64", variant) => {
+                let newest: u32 = variant.and_then(|text| text.strip_prefix('v')?.parse().ok()).unwrap_or(1);
+                let newer = (2..=newest.min(9)).rev().map(|n| ("amd64", Some(format!("v{n}"))));
+                newer.chain([("amd64", None), ("386", None)]).collect()
+            }
+            ("arm64", variant) => {
+                let own = variant.map(|variant| ("arm64", Some(variant.to_owned())));
+                own.into_iter().chain([("arm64", None)]).chain(arm("v8")).collect()
+            }
+            ("arm", Some(variant)) if ["v8", "v7", "v6", "v5"].contains(&variant) => arm(variant),
+            (architecture, variant) => vec![(architecture, variant.map(str::to_owned))],
+        };
+        runs.iter().position(|(architecture, variant)| {
+            *architecture == own.architecture && variant.as_deref() == own.variant.as_deref()
+        })
+    }
+}
+
+/// Which of the platforms of an image are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlatformChoice {
+    /// The one that fits this platform best.
+    Best(Platform),
+    /// All of them.
+    All,
+}
+
+impl PlatformChoice {
+    /// The host's own by default, `all`, or a platform.
+    pub(crate) fn parse(text: Option<&str>) -> Result<PlatformChoice> {
+        match text {
+            None => Ok(PlatformChoice::Best(Platform::host())),
+            Some("all") => Ok(PlatformChoice::All),
+            Some(text) => Platform::parse(text).map(PlatformChoice::Best),
+        }
     }
 }
 
@@ -86,5 +197,51 @@ mod tests {
             Platform { variant: Some("v99".into()), ..host }.rank().filter(|_| cfg!(target_arch = "x86_64")),
             None
         );
+    }
+
+    #[test]
+    fn platforms_have_one_spelling() {
+        let text = |text: &str| Platform::parse(text).unwrap().to_string();
+        for (written, read) in [
+            ("linux/amd64", "linux/amd64"),
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/amd64/v1", "linux/amd64"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("aarch64", "linux/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("Linux/ARM/6", "linux/arm/v6"),
+            ("windows/amd64", "windows/amd64"),
+            ("i686", "linux/386"),
+            ("riscv64", "linux/riscv64"),
+        ] {
+            assert_eq!(text(written), read, "{written}");
+        }
+        for bad in ["", "/", "linux/", "a/b/c/d", "linux/amd 64", "linux//v7", "linux/é"] {
+            assert_eq!(Platform::parse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_processor_runs_what_is_older() {
+        let rank = |own: &str, wanted: &str| {
+            Platform::parse(own).unwrap().rank_for(&Platform::parse(wanted).unwrap())
+        };
+        assert_eq!(rank("linux/arm/v7", "linux/arm/v7"), Some(0));
+        assert_eq!(rank("linux/arm/v5", "linux/arm/v7"), Some(2));
+        assert_eq!(rank("linux/arm/v7", "linux/arm/v6"), None);
+        assert_eq!(rank("linux/arm64/v8", "linux/arm64"), Some(0));
+        assert!(rank("linux/arm/v7", "linux/arm64") > rank("linux/arm64", "linux/arm64"));
+        assert_eq!(rank("linux/386", "linux/amd64"), Some(1));
+        assert_eq!(rank("linux/amd64/v2", "linux/amd64/v3"), Some(1));
+        assert_eq!(rank("linux/amd64/v3", "linux/amd64"), None);
+        assert_eq!(rank("windows/amd64", "linux/amd64"), None);
+        let build = |version: &str| Platform {
+            os_version: Some(version.into()),
+            ..Platform::parse("windows/amd64").unwrap()
+        };
+        assert_eq!(build("10.0.17763.1").rank_for(&build("10.0.17763")), Some(0));
+        assert_eq!(build("10.0.20348.1").rank_for(&build("10.0.17763")), None);
     }
 }

@@ -55,6 +55,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         Step::Exec => Kind::CommandNotExecutable,
         Step::WorkingDirectory => Kind::InvalidArgument,
         Step::InvalidArchive => Kind::InvalidArchive,
+        Step::Freeze => Kind::Unsupported,
         Step::ReadArchive if errno == 0 => Kind::InvalidArchive,
         Step::ArchiveLimit => Kind::LimitExceeded,
         Step::Mount | Step::ProvideFile if errno == 0 => Kind::InvalidImage,

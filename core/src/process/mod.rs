@@ -3,6 +3,7 @@
 mod collect;
 mod failure;
 mod pidfd;
+pub(crate) mod reader;
 mod shim;
 mod worker;
 

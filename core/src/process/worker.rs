@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
-use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Launch, Limits, Report};
+use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Fds, Launch, Limits, Report};
 
 use super::{Deadline, report};
 use crate::cancel::CancelToken;
@@ -42,11 +42,32 @@ impl Worker for Inner {
 }
 
 fn job(inner: &Inner, work: ArchiveWork, fds: &FdList<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
+    sent(exchange(inner, work, fds, cancel)?)
+}
+
+/// The error of a worker that did not do its part.
+pub(super) fn lost(why: String) -> Error {
+    Error::new(ErrorKind::MonitorLost, format!("the archive worker: {why}"))
+}
+
+/// Starts a worker with its work and waits for its report.
+pub(super) fn exchange(
+    inner: &Inner,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<(Report, Fds)> {
     let job = ArchiveJob { userns: inner.userns.clone(), work };
     let control = inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
-    match report(&control, Deadline::never(), cancel, "the archive worker")? {
-        (Report::Done(done), _) => Ok(*done),
-        _ => Err(Error::new(ErrorKind::MonitorLost, "the archive worker: an unexpected report")),
+    // When this returns early the connection is dropped, which ends the worker.
+    report(&control, Deadline::never(), cancel, "the archive worker")
+}
+
+/// What a worker reported of work that was done.
+pub(super) fn sent((report, _): (Report, Fds)) -> Result<ArchiveDone> {
+    match report {
+        Report::Done(done) => Ok(*done),
+        _ => Err(lost("an unexpected report".into())),
     }
 }
 

@@ -144,7 +144,7 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
         row.auto_remove,
         row.run,
     ]);
-    let Err(error) = result else { return Ok(()) };
+    let Err(error) = result else { return super::images::touch(tx, &row.image_id) };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
         Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => Error::new(
             ErrorKind::NameInUse,
@@ -293,7 +293,7 @@ mod tests {
         let (_dir, store) = temporary();
         let db = &store.db;
         db.write(|tx| {
-            let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}')";
+            let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
             tx.execute(sql, [])?;
             Ok(())
         })

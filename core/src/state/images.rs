@@ -1,10 +1,11 @@
 //! Rows of images, their names, blobs and layers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::parse_rfc3339;
+use super::time::now_us;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageSummary;
 use crate::oci::{Descriptor, Digest, ImageDocument, Platform, Reference, annotation};
@@ -43,8 +44,8 @@ pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
     let size: u64 = blobs.iter().map(|(_, size)| size).sum();
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO images (id, manifest_digest, manifest_type, manifest, config, created, created_us, size, architecture, os, variant, labels)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO images (id, manifest_digest, manifest_type, manifest, config, created, created_us, size, architecture, os, variant, labels, os_version, used_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             image.id.as_str(),
@@ -59,9 +60,11 @@ pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
             document.os,
             document.variant,
             json(&document.config.labels)?,
+            document.os_version,
+            now_us(),
         ])?;
     if inserted == 0 {
-        return Ok(());
+        return touch(tx, image.id.as_str());
     }
     for (digest, size) in blobs {
         add_blob(tx, digest, size)?;
@@ -92,20 +95,64 @@ pub(crate) fn add_blob(tx: &Transaction<'_>, digest: &Digest, size: u64) -> Resu
     Ok(())
 }
 
-/// Gives an image a name, taking it from the image that had it.
+/// Remembers that an image was used now.
+pub(crate) fn touch(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached("UPDATE images SET used_us = ?2 WHERE id = ?1")?.execute(params![id, now_us()])?;
+    Ok(())
+}
+
+/// Gives an image a name, taking it from the images that had it.
 pub(crate) fn set_tag(tx: &Transaction<'_>, reference: &Reference, id: &str) -> Result<()> {
     let result = tx
         .prepare_cached(
-            "INSERT INTO tags (reference, image_id) VALUES (?1, ?2) ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id",
+            "INSERT INTO tags (reference, image_id) VALUES (?1, ?2)
+             ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id, index_digest = NULL",
         )?
         .execute([reference.to_string().as_str(), id]);
     match result {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            tx.prepare_cached("DELETE FROM tag_images WHERE reference = ?1")?
+                .execute([reference.to_string()])?;
+            Ok(())
+        }
         Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
             Err(not_found(id))
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a name to the images of an index. The one that the host runs best comes first in what the name means. The index is a blob of the store.
+pub(crate) fn set_group(
+    tx: &Transaction<'_>,
+    reference: &Reference,
+    ids: &[String],
+    index: Option<&Document>,
+) -> Result<()> {
+    let mut ranked = Vec::with_capacity(ids.len());
+    for id in ids {
+        ranked.push((platform(tx, id)?.rank().unwrap_or(usize::MAX), id));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let Some((_, first)) = ranked.first() else { return Ok(()) };
+    set_tag(tx, reference, first)?;
+    let name = reference.to_string();
+    for (_, id) in ranked.iter().skip(1) {
+        tx.prepare_cached(
+            "INSERT INTO tag_images (reference, image_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute([&name, *id])?;
+    }
+    if let Some(index) = index {
+        add_blob(tx, &index.digest, index.bytes.len() as u64)?;
+        tx.prepare_cached(
+            "INSERT INTO indexes (digest, media_type, document) VALUES (?1, ?2, ?3) ON CONFLICT (digest) DO NOTHING",
+        )?
+        .execute(params![index.digest.as_str(), index.media_type, index.bytes])?;
+        tx.prepare_cached("UPDATE tags SET index_digest = ?2 WHERE reference = ?1")?
+            .execute([name.as_str(), index.digest.as_str()])?;
+    }
+    Ok(())
 }
 
 /// Takes a name away; false if there is none.
@@ -114,7 +161,18 @@ pub(crate) fn delete_tag(tx: &Transaction<'_>, reference: &str) -> Result<bool> 
 }
 
 /// Deletes an image with its names. Its blobs and layers stay until they are collected.
+///
+/// A name that other platforms have, too, stays with them.
 pub(crate) fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE tags SET image_id = (SELECT min(image_id) FROM tag_images WHERE tag_images.reference = tags.reference)
+         WHERE image_id = ?1 AND EXISTS (SELECT 1 FROM tag_images WHERE tag_images.reference = tags.reference)",
+    )?
+    .execute([id])?;
+    tx.prepare_cached(
+        "DELETE FROM tag_images WHERE image_id = (SELECT image_id FROM tags WHERE tags.reference = tag_images.reference)",
+    )?
+    .execute([])?;
     tx.prepare_cached("DELETE FROM images WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
@@ -127,10 +185,14 @@ pub(crate) fn user_of(connection: &Connection, id: &str) -> Result<Option<String
         .optional()?)
 }
 
+/// Every pair of name and image.
+const NAMES: &str =
+    "SELECT reference, image_id FROM tags UNION ALL SELECT reference, image_id FROM tag_images";
+
 /// Canonical references of an image, in order.
 pub(crate) fn tags_of(connection: &Connection, id: &str) -> Result<Vec<String>> {
-    let mut statement =
-        connection.prepare_cached("SELECT reference FROM tags WHERE image_id = ?1 ORDER BY reference")?;
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT reference FROM ({NAMES}) WHERE image_id = ?1 ORDER BY reference"))?;
     let tags = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(tags)
 }
@@ -184,9 +246,11 @@ fn by_reference(connection: &Connection, reference: &Reference) -> Result<Option
         return Ok(id.map(|id| Found { id, reference: Some(name) }));
     };
     // With a digest, the tag is only for people: what counts is the content, under a name of the same repository.
-    let mut statement = connection.prepare_cached(
-        "SELECT images.id, tags.reference FROM images JOIN tags ON tags.image_id = images.id WHERE images.manifest_digest = ?1 OR images.id = ?1",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT images.id, names.reference FROM images JOIN ({NAMES}) AS names ON names.image_id = images.id
+         WHERE images.manifest_digest = ?1 OR images.id = ?1
+         UNION ALL SELECT image_id, reference FROM tags WHERE index_digest = ?1",
+    ))?;
     let rows = statement
         .query_map([digest.as_str()], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     for row in rows {
@@ -231,7 +295,11 @@ pub(crate) fn not_found(text: &str) -> Error {
 pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec<ImageSummary>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, manifest_digest, created, size, architecture, os, labels,
-             (SELECT json_group_array(reference) FROM (SELECT reference FROM tags WHERE tags.image_id = images.id ORDER BY reference))
+             (SELECT json_group_array(reference) FROM (
+                  SELECT reference FROM tags WHERE tags.image_id = images.id
+                  UNION ALL SELECT reference FROM tag_images WHERE tag_images.image_id = images.id
+                  ORDER BY reference)),
+             variant
          FROM images WHERE ?1 IS NULL OR id = ?1 ORDER BY created_us DESC, id",
     )?;
     let mut rows = statement.query([id])?;
@@ -246,6 +314,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             architecture: row.get(4)?,
             os: row.get(5)?,
             labels: from_json(&row.get::<_, String>(6)?)?,
+            variant: row.get(8)?,
             warnings: Vec::new(),
         });
     }
@@ -289,22 +358,130 @@ pub(crate) fn layers(connection: &Connection, id: &str) -> Result<Vec<LayerRow>>
     Ok(layers)
 }
 
+/// A manifest or an index, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Document {
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.media_type, self.digest.clone(), self.bytes.len() as u64)
+    }
+}
+
+/// Configuration and manifest of an image, to be written somewhere.
+pub(crate) fn saved(connection: &Connection, id: &str) -> Result<(Vec<u8>, Document)> {
+    let (config, digest_text, media_type, bytes): (_, String, _, _) = connection
+        .prepare_cached("SELECT config, manifest_digest, manifest_type, manifest FROM images WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?
+        .ok_or_else(|| not_found(id))?;
+    Ok((config, Document { digest: digest(digest_text)?, media_type, bytes }))
+}
+
+/// The platform of an image.
+pub(crate) fn platform(connection: &Connection, id: &str) -> Result<Platform> {
+    connection
+        .prepare_cached("SELECT architecture, os, variant, os_version FROM images WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok(Platform {
+                architecture: row.get(0)?,
+                os: row.get(1)?,
+                variant: row.get(2)?,
+                os_version: row.get(3)?,
+            })
+        })
+        .optional()?
+        .ok_or_else(|| not_found(id))
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// The canonical reference, if it was found by name.
+    pub(crate) name: Option<String>,
+    /// The images; the first is the one for the host, or the one that fits the wanted platform.
+    pub(crate) ids: Vec<String>,
+    /// The index that lists them, and perhaps others.
+    pub(crate) index: Option<Document>,
+}
+
+/// The images of a reference or id: all of its platforms, or the one that fits the wanted one best.
+pub(crate) fn group(connection: &Connection, text: &str, wanted: Option<&Platform>) -> Result<Group> {
+    let found = find(connection, text)?;
+    let mut ids = vec![found.id];
+    let mut index = None;
+    if let Some(name) = &found.reference {
+        let mut statement = connection
+            .prepare_cached("SELECT image_id FROM tag_images WHERE reference = ?1 ORDER BY image_id")?;
+        for id in statement.query_map([name], |row| row.get(0))? {
+            ids.push(id?);
+        }
+        index = connection
+            .prepare_cached(
+                "SELECT digest, media_type, document FROM tags JOIN indexes ON indexes.digest = tags.index_digest WHERE reference = ?1",
+            )?
+            .query_row([name], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?
+            .map(|(text, media_type, bytes)| Ok::<_, Error>(Document { digest: digest(text)?, media_type, bytes }))
+            .transpose()?;
+    }
+    if let Some(wanted) = wanted {
+        let mut best: Option<(usize, String)> = None;
+        let mut there = Vec::new();
+        for id in ids {
+            let platform = platform(connection, &id)?;
+            there.push(platform.to_string());
+            if let Some(rank) = platform.rank_for(wanted)
+                && best.as_ref().is_none_or(|(least, _)| rank < *least)
+            {
+                best = Some((rank, id));
+            }
+        }
+        let Some((_, id)) = best else {
+            return Err(Error::new(
+                ErrorKind::ImageNotFound,
+                format!("image \"{text}\" is not here for {wanted}, only for {}", there.join(", ")),
+            )
+            .with_object(text)
+            .with_hint("pull or load it for this platform"));
+        };
+        ids = vec![id];
+    }
+    Ok(Group { name: found.reference, ids, index })
+}
+
 /// What `index.json` has to list: one entry for each name, and one for each image without a name.
 pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
     let mut statement = connection.prepare_cached(
-        "SELECT manifest_type, manifest_digest, length(manifest), architecture, os, variant, reference
-         FROM images LEFT JOIN tags ON tags.image_id = images.id ORDER BY reference, images.id",
+        "SELECT manifest_type, manifest_digest, length(manifest), architecture, os, variant, os_version, tags.reference,
+             indexes.media_type, indexes.digest, length(indexes.document)
+         FROM images LEFT JOIN tags ON tags.image_id = images.id LEFT JOIN indexes ON indexes.digest = tags.index_digest
+         WHERE tags.reference IS NOT NULL OR NOT EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)
+         ORDER BY tags.reference, images.id",
     )?;
     let mut rows = statement.query([])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let media_type: String = row.get(0)?;
         let mut entry = Descriptor::new(&media_type, digest(row.get(1)?)?, unsigned(row.get(2)?));
-        let platform = Platform { architecture: row.get(3)?, os: row.get(4)?, variant: row.get(5)? };
-        if !platform.architecture.is_empty() && !platform.os.is_empty() {
-            entry.platform = Some(platform);
+        if let Some(text) = row.get::<_, Option<String>>(9)? {
+            entry = Descriptor::new(&row.get::<_, String>(8)?, digest(text)?, unsigned(row.get(10)?));
+        } else {
+            let platform = Platform {
+                architecture: row.get(3)?,
+                os: row.get(4)?,
+                variant: row.get(5)?,
+                os_version: row.get(6)?,
+            };
+            if !platform.architecture.is_empty() && !platform.os.is_empty() {
+                entry.platform = Some(platform);
+            }
         }
-        if let Some(reference) = row.get::<_, Option<String>>(6)? {
+        if let Some(reference) = row.get::<_, Option<String>>(7)? {
             entry.annotations.insert(annotation::IMAGE_NAME.into(), reference.clone());
             entry.annotations.insert(annotation::REF_NAME.into(), reference);
         }
@@ -314,7 +491,8 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
 }
 
 const UNREFERENCED_BLOBS: &str =
-    "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)";
+    "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)
+     AND NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = blobs.digest)";
 const UNREFERENCED_LAYERS: &str =
     "NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)";
 
@@ -328,6 +506,10 @@ pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
 
 /// Deletes the rows of blobs and layers that no image refers to, and says which they were.
 pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Vec<i64>)> {
+    tx.execute(
+        "DELETE FROM indexes WHERE NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = indexes.digest)",
+        [],
+    )?;
     let mut statement =
         tx.prepare(&format!("DELETE FROM blobs WHERE {UNREFERENCED_BLOBS} RETURNING digest"))?;
     let blobs =
@@ -335,6 +517,126 @@ pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Ve
     let mut statement = tx.prepare(&format!("DELETE FROM layers WHERE {UNREFERENCED_LAYERS} RETURNING n"))?;
     let layers = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
+}
+
+/// Blobs and layers that no image refers to.
+pub(crate) fn unreferenced(connection: &Connection) -> Result<(BTreeSet<Digest>, BTreeSet<i64>)> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT digest FROM blobs WHERE {UNREFERENCED_BLOBS}"))?;
+    let blobs =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT n FROM layers WHERE {UNREFERENCED_LAYERS}"))?;
+    let layers = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
+}
+
+/// Images that no container uses, with the time when each was last used: those without a name, or all.
+pub(crate) fn unused(connection: &Connection, all: bool) -> Result<BTreeMap<String, i64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, used_us FROM images WHERE NOT EXISTS (SELECT 1 FROM containers WHERE containers.image_id = images.id)
+         AND (?1 OR NOT (EXISTS (SELECT 1 FROM tags WHERE tags.image_id = images.id)
+                         OR EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)))",
+    )?;
+    let rows =
+        statement.query_map([all], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+/// The blobs of an image, and its unpacked layers for a kind of id map.
+pub(crate) fn parts(connection: &Connection, id: &str, idmap: &str) -> Result<(Vec<Digest>, Vec<i64>)> {
+    let mut statement = connection.prepare_cached("SELECT digest FROM image_blobs WHERE image_id = ?1")?;
+    let blobs =
+        statement.query_map([id], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT layers.n FROM layers JOIN image_layers ON image_layers.chain_id = layers.chain_id
+         WHERE image_id = ?1 AND idmap = ?2",
+    )?;
+    let layers = statement.query_map([id, idmap], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
+}
+
+/// An unpacked layer, with the blob that it was unpacked from.
+#[derive(Debug, Clone)]
+pub(crate) struct UnpackedLayer {
+    pub(crate) n: i64,
+    pub(crate) parent: Option<i64>,
+    pub(crate) chain_id: Digest,
+    pub(crate) diff_id: Digest,
+    /// None if no image has it.
+    pub(crate) blob: Option<(Digest, u64)>,
+}
+
+/// Every unpacked layer for a kind of id map.
+pub(crate) fn unpacked(connection: &Connection, idmap: &str) -> Result<Vec<UnpackedLayer>> {
+    let mut statement = connection.prepare(
+        "SELECT n, parent, chain_id, diff_id,
+             (SELECT digest FROM image_layers WHERE image_layers.chain_id = layers.chain_id ORDER BY image_id LIMIT 1),
+             (SELECT size FROM image_layers WHERE image_layers.chain_id = layers.chain_id ORDER BY image_id LIMIT 1)
+         FROM layers WHERE idmap = ?1 ORDER BY n",
+    )?;
+    let mut rows = statement.query([idmap])?;
+    let mut layers = Vec::new();
+    while let Some(row) = rows.next()? {
+        let blob = match row.get::<_, Option<String>>(4)? {
+            Some(text) => Some((digest(text)?, unsigned(row.get(5)?))),
+            None => None,
+        };
+        layers.push(UnpackedLayer {
+            n: row.get(0)?,
+            parent: row.get(1)?,
+            chain_id: digest(row.get(2)?)?,
+            diff_id: digest(row.get(3)?)?,
+            blob,
+        });
+    }
+    Ok(layers)
+}
+
+/// The bytes of a manifest, configuration or index, which the database has, too.
+pub(crate) fn document(connection: &Connection, digest: &Digest) -> Result<Option<Vec<u8>>> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT config FROM images WHERE id = ?1 UNION ALL SELECT manifest FROM images WHERE manifest_digest = ?1
+             UNION ALL SELECT document FROM indexes WHERE digest = ?1 LIMIT 1",
+        )?
+        .query_row([digest.as_str()], |row| row.get(0))
+        .optional()?)
+}
+
+fn names_or_ids(connection: &Connection, ids: Vec<String>) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for id in ids {
+        let tags = tags_of(connection, &id)?;
+        if tags.is_empty() {
+            found.push(id);
+        }
+        found.extend(tags);
+    }
+    Ok(found)
+}
+
+/// Names of the images that have a blob, or ids of those without a name.
+pub(crate) fn users(connection: &Connection, digest: &Digest) -> Result<Vec<String>> {
+    let mut statement =
+        connection.prepare_cached("SELECT image_id FROM image_blobs WHERE digest = ?1 ORDER BY image_id")?;
+    let ids = statement.query_map([digest.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    names_or_ids(connection, ids)
+}
+
+/// Names of the images that have a layer in this place, or ids of those without a name.
+pub(crate) fn users_of_chain(connection: &Connection, chain_id: &Digest) -> Result<Vec<String>> {
+    let mut statement = connection
+        .prepare_cached("SELECT image_id FROM image_layers WHERE chain_id = ?1 ORDER BY image_id")?;
+    let ids = statement.query_map([chain_id.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    names_or_ids(connection, ids)
+}
+
+/// Ids of the images that have a layer in this place.
+pub(crate) fn with_chain(connection: &Connection, chain_id: &Digest) -> Result<BTreeSet<String>> {
+    let mut statement = connection.prepare_cached("SELECT image_id FROM image_layers WHERE chain_id = ?1")?;
+    let ids = statement.query_map([chain_id.as_str()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    Ok(ids)
 }
 
 /// Every blob with its size.

@@ -18,10 +18,10 @@ pub(crate) use base::BASE;
 pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
-pub(crate) use session::Session;
+pub(crate) use session::{Lease, Session};
 pub(crate) use sweep::sweep;
 pub(crate) use time::{from_nanos, now_nanos, parse_rfc3339, rfc3339};
-pub(crate) use verify::verify;
+pub(crate) use verify::{is_intact, structure as verify_structure, verify};
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,8 @@ use crate::error::{Error, ErrorKind, Result};
 const APPLICATION: i32 = 0x636f_626c;
 
 /// Step n leads from version n to version n + 1. Steps are never changed once released.
-const STEPS: &[&str] = &[r"
+const STEPS: &[&str] = &[
+    r"
 CREATE TABLE images (
     id TEXT PRIMARY KEY NOT NULL,           -- digest of the configuration
     manifest_digest TEXT NOT NULL,
@@ -89,7 +90,29 @@ CREATE TABLE containers (
 CREATE INDEX containers_by_image ON containers (image_id);
 CREATE INDEX containers_by_age ON containers (created_at);
 CREATE INDEX containers_by_session ON containers (session) WHERE session IS NOT NULL;
-"];
+",
+    r"
+ALTER TABLE images ADD COLUMN os_version TEXT;
+ALTER TABLE images ADD COLUMN used_us INTEGER NOT NULL DEFAULT 0;  -- when a container was last made of it, or it was added
+
+-- Documents that list the images of a name for several platforms. They are blobs, too.
+CREATE TABLE indexes (
+    digest TEXT PRIMARY KEY NOT NULL REFERENCES blobs (digest) ON DELETE RESTRICT,
+    media_type TEXT NOT NULL,
+    document BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+ALTER TABLE tags ADD COLUMN index_digest TEXT REFERENCES indexes (digest) ON DELETE RESTRICT;
+
+-- The images of a name beside the one in tags, which is the one for the host.
+CREATE TABLE tag_images (
+    reference TEXT NOT NULL REFERENCES tags (reference) ON DELETE CASCADE,
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    PRIMARY KEY (reference, image_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tag_images_by_image ON tag_images (image_id);
+CREATE INDEX tags_by_index ON tags (index_digest) WHERE index_digest IS NOT NULL;
+",
+];
 
 /// The version that this library reads and writes.
 pub(super) const VERSION: i32 = STEPS.len() as i32;

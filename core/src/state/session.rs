@@ -53,6 +53,11 @@ impl Session {
         result
     }
 
+    /// Holds what is there until the lease ends: nobody takes away blobs and layers, whatever is removed. It ends with the process, too.
+    pub(crate) fn lease(store: &Store, cancel: &CancelToken) -> Result<Lease> {
+        Session::begin(store, cancel).map(Lease)
+    }
+
     /// As [`Session::run`], for work that frees space: on a full disk it is done with the space that is kept for that.
     pub(crate) fn run_freeing<T>(
         store: &Store,
@@ -98,5 +103,17 @@ impl Session {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::syscall("unlink", self.path.join(name), errno.raw_os_error())),
         }
+    }
+}
+
+/// A session in which nothing is done.
+#[derive(Debug)]
+pub(crate) struct Lease(Session);
+
+impl Lease {
+    /// Ends it, and takes away what nobody needs any more.
+    pub(crate) fn end(self, store: &Store, worker: &dyn Worker) {
+        // What cannot be cleaned now is found by the next sweep.
+        let _ = sweep::finish(store, worker, self.0);
     }
 }

@@ -72,6 +72,12 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + micros)
 }
 
+/// Microseconds since the epoch, now.
+pub(super) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// The date of a day number since the epoch, in the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Years that start in March, so that the leap day is the last of its year.

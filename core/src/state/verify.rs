@@ -25,7 +25,7 @@ pub(crate) fn verify(store: &Store) -> Result<Vec<String>> {
 }
 
 /// Whether the content of a blob has its digest.
-fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<bool> {
+pub(crate) fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<bool> {
     let Ok(mut file) = store.content.open_blob(digest, size) else { return Ok(false) };
     let mut hasher = Hasher::new(digest.algorithm());
     let mut buffer = vec![0; 256 * 1024];
@@ -40,7 +40,7 @@ fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<bool> {
 }
 
 /// Rows against files.
-fn structure(store: &Store) -> Result<Vec<String>> {
+pub(crate) fn structure(store: &Store) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     // Under the gate and in one read, so that what others do meanwhile is not taken for damage.
     let _gate = store.gate.shared(&crate::cancel::CancelToken::never())?;

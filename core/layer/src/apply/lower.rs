@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::path;
 
 /// Whether an inode is an overlay whiteout.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
@@ -18,7 +18,7 @@ pub(super) fn opaque_name(userxattr: bool) -> &'static str {
 }
 
 /// Whether a directory has it.
-pub(super) fn is_opaque(dir: BorrowedFd<'_>, userxattr: bool) -> Result<bool, Errno> {
+pub(crate) fn is_opaque(dir: BorrowedFd<'_>, userxattr: bool) -> Result<bool, Errno> {
     let mut value = [0; 1];
     match rustix::fs::fgetxattr(dir, opaque_name(userxattr), &mut value[..]) {
         Ok(length) => Ok(length == 1 && value == *b"y"),
@@ -38,7 +38,7 @@ pub(super) fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Stat, Errno> {
 }
 
 /// The layers below, uppermost first.
-pub(super) struct Lower {
+pub(crate) struct Lower {
     layers: Vec<OwnedFd>,
     userxattr: bool,
     /// The last directory that was looked at: its path and the directories that are merged in it.
@@ -47,14 +47,14 @@ pub(super) struct Lower {
 }
 
 /// Something that the layers below show.
-pub(super) struct Found<'a> {
+pub(crate) struct Found<'a> {
     /// Its directory.
     pub(super) parent: BorrowedFd<'a>,
-    pub(super) stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 impl Lower {
-    pub(super) fn new(layers: Vec<OwnedFd>, userxattr: bool) -> Lower {
+    pub(crate) fn new(layers: Vec<OwnedFd>, userxattr: bool) -> Lower {
         Lower { layers, userxattr, seen: Vec::new(), merged: Vec::new() }
     }
 
@@ -67,7 +67,7 @@ impl Lower {
     }
 
     /// Looks a canonical path up.
-    pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Found<'_>>, Errno> {
+    pub(crate) fn find(&mut self, path: &[u8]) -> Result<Option<Found<'_>>, Errno> {
         let (dir, name) = path::split(path);
         for parent in self.merged(dir)? {
             match stat(parent.as_fd(), name) {
@@ -81,7 +81,7 @@ impl Lower {
     }
 
     /// The directories that are merged under a path, uppermost first; none if it is no directory.
-    fn merged(&mut self, dir: &[u8]) -> Result<&[OwnedFd], Errno> {
+    pub(crate) fn merged(&mut self, dir: &[u8]) -> Result<&[OwnedFd], Errno> {
         if dir.is_empty() {
             return Ok(&self.layers);
         }

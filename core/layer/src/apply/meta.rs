@@ -24,11 +24,11 @@ pub(super) struct Attributes<'a> {
 }
 
 /// What something in a lower layer has.
-pub(super) struct Shown {
-    pub(super) mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: Time,
+pub(crate) struct Shown {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Time,
     xattrs: Vec<Xattr>,
 }
 
@@ -36,22 +36,22 @@ impl Shown {
     /// From a directory or a file that is open.
     pub(super) fn read(fd: BorrowedFd<'_>) -> Result<Shown, Errno> {
         let mut shown = Shown::of_stat(&rustix::fs::fstat(fd)?);
-        shown.xattrs = read_xattrs(fd)?;
+        shown.xattrs = read_xattrs(fd, |name| policy(name) == Policy::Keep)?;
         Ok(shown)
     }
 
     /// Without extended attributes, for what cannot be opened.
-    pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Shown {
+    pub(crate) fn of_stat(stat: &rustix::fs::Stat) -> Shown {
         let mtime = Time { seconds: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
         Shown { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid, mtime, xattrs: Vec::new() }
     }
 }
 
-/// The attributes that an archive could have given to a file.
-fn read_xattrs(fd: BorrowedFd<'_>) -> Result<Vec<Xattr>, Errno> {
+/// The attributes of a file with names that are wanted.
+pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Xattr>, Errno> {
     let mut found = Vec::new();
     for name in list_xattrs(fd)? {
-        if policy(&name) == Policy::Keep {
+        if wanted(&name) {
             let mut value = vec![0; XATTR_MAX];
             match rustix::fs::fgetxattr(fd, name.as_slice(), &mut value) {
                 Ok(length) => {

@@ -40,11 +40,12 @@ use crate::stream::{Limits, Source};
 use crate::tar::{Kind, Reader};
 use crate::tree::Remover;
 use dirs::Level;
-use lower::Lower;
+pub(crate) use lower::{Lower, is_opaque, is_whiteout};
 use meta::{Attributes, Place};
+pub(crate) use meta::{Shown, read_xattrs};
 
 /// Warnings that are kept word by word.
-const WARNINGS_MAX: usize = 64;
+pub(crate) const WARNINGS_MAX: usize = 64;
 
 /// Where and how a layer is applied. The process's umask must be 0, since modes are given when files are made.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ pub enum WarningKind {
     Xattr,
     /// A socket cannot be in an image.
     Socket,
+    /// A file became shorter while it was read.
+    Shrunk,
 }
 
 impl WarningKind {
@@ -83,6 +86,7 @@ impl WarningKind {
             WarningKind::XattrPolicy => "an extended attribute that images may not set was left out",
             WarningKind::Xattr => "an extended attribute was refused by the file system and left out",
             WarningKind::Socket => "a socket was left out",
+            WarningKind::Shrunk => "the file became shorter while it was read and was filled up with zeros",
         }
     }
 }

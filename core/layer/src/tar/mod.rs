@@ -14,6 +14,8 @@ mod sparse;
 
 use header::{BLOCK, Family, Header};
 use pax::Pax;
+#[cfg(test)]
+pub(crate) use pax::time as pax_time;
 pub(crate) use sparse::Segment;
 
 use crate::error::Error;

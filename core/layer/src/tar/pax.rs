@@ -73,7 +73,7 @@ fn name(text: &[u8]) -> Result<Vec<u8>, &'static str> {
 }
 
 /// Seconds with an optional fraction, of which nanoseconds are kept.
-fn time(text: &[u8]) -> Result<Time, &'static str> {
+pub(crate) fn time(text: &[u8]) -> Result<Time, &'static str> {
     const BAD: &str = "a time in an extended header is malformed";
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),

@@ -3,22 +3,43 @@
 //! [`watch`] ties the process to the engine's end of the control socket, then [`run`] confines the process for good and does the
 //! job. Nothing of an archive is looked at before the sandbox is complete. This module is not for deciding what is applied where: the engine does that.
 
+mod freeze;
+mod read;
 mod sandbox;
 mod seccomp;
+mod view;
 mod watch;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use coble_layer::{Act, Applied, Error, Limits, Options, Remover, Summary, Warning, WarningKind};
 use coble_protocol::{ArchiveDone, ArchiveWork, Failure, Fds, Step};
 
 pub(crate) use watch::watch;
 
+/// What came out of a job.
+pub(crate) enum Outcome {
+    /// Work was done.
+    Done(ArchiveDone),
+    /// A tree was mounted.
+    Mounted(OwnedFd),
+}
+
+fn take(fds: &mut Fds, index: coble_protocol::FdIndex) -> Result<OwnedFd, Failure> {
+    fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"))
+}
+
 /// Does the job. The process is confined afterwards, whatever came out: all that is left to do is to report and to exit.
-pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
-    let take = |fds: &mut Fds, index| {
-        fds.take(index).map_err(|error| Failure::new(Step::Protocol, error.errno(), "descriptor"))
-    };
+pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<Outcome, Failure> {
+    match work {
+        ArchiveWork::Apply { .. } | ArchiveWork::Remove { .. } => change(work, fds).map(Outcome::Done),
+        ArchiveWork::Mount { tree } => view::detached(tree, fds).map(Outcome::Mounted),
+        work => read::run(work, fds).map(Outcome::Done),
+    }
+}
+
+/// The jobs that change a directory.
+fn change(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
     match work {
         ArchiveWork::Apply { target, input, lower, userxattr, limits } => {
             let target = take(fds, target)?;
@@ -48,6 +69,7 @@ pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             }
             Ok(done)
         }
+        _ => Err(Failure::rule(Step::Internal, "archive job", "not one that changes anything")),
     }
 }
 
@@ -67,6 +89,7 @@ fn warning(warning: Warning) -> Failure {
         WarningKind::Device => Step::Device,
         WarningKind::Owner | WarningKind::XattrPolicy | WarningKind::Xattr => Step::Metadata,
         WarningKind::Socket => Step::WriteEntry,
+        WarningKind::Shrunk => Step::ReadTree,
     };
     Failure { detail: warning.kind.text().into(), ..Failure::new(step, warning.errno, warning.object) }
 }
@@ -74,6 +97,7 @@ fn warning(warning: Warning) -> Failure {
 fn failure(error: Error) -> Failure {
     match error {
         Error::Read(errno) => Failure::new(Step::ReadArchive, errno, ""),
+        Error::Output(errno) => Failure::new(Step::WriteOutput, errno, ""),
         Error::Decode { format, rule } => Failure::rule(Step::ReadArchive, format.name(), rule),
         Error::Invalid { entry, rule } => Failure::rule(Step::InvalidArchive, entry, rule),
         Error::Limit { entry, rule } => Failure::rule(Step::ArchiveLimit, entry, rule),
@@ -83,6 +107,7 @@ fn failure(error: Error) -> Failure {
                 Act::Metadata => Step::Metadata,
                 Act::Whiteout => Step::Whiteout,
                 Act::Remove => Step::Remove,
+                Act::Read => Step::ReadTree,
             };
             Failure::new(step, errno, object)
         }

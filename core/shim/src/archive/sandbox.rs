@@ -29,11 +29,11 @@ struct MountAttr {
     userns_fd: u64,
 }
 
-const READ_ONLY: u64 = 0x1;
+pub(super) const READ_ONLY: u64 = 0x1;
 /// No set-id programs, no devices, no programs at all. Nodes can be made there nevertheless, only not opened.
-const INERT: u64 = 0x2 | 0x4 | 0x8;
+pub(super) const INERT: u64 = 0x2 | 0x4 | 0x8;
 
-fn fail(errno: Errno, object: &str) -> Failure {
+pub(super) fn fail(errno: Errno, object: &str) -> Failure {
     Failure::new(Step::Sandbox, errno.raw_os_error(), object)
 }
 
@@ -58,16 +58,36 @@ pub(super) fn enter_apply(
     // The descriptors come from the mount namespace that is being left, where nothing can be mounted by us. The working directory
     // moves along into the new one.
     rustix::process::fchdir(&target).map_err(|errno| fail(errno, "fchdir"))?;
-    // SAFETY: only the mount namespace and the file system context are unshared; descriptors stay valid.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.map_err(|errno| fail(errno, "unshare"))?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).map_err(|errno| fail(errno, "mount propagation"))?;
+    private_namespace()?;
     let lower = lower.iter().map(|fd| detach(fd.as_fd())).collect::<Result<Vec<_>, _>>()?;
     drop(target);
-    pivot()?;
+    pivot(INERT)?;
     let target = open_root()?;
     confine(capabilities, memory)?;
     Ok((target, lower))
+}
+
+/// A mount namespace from which nothing reaches the host.
+pub(super) fn private_namespace() -> Result<(), Failure> {
+    // SAFETY: only the mount namespace and the file system context are unshared; descriptors stay valid.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.map_err(|errno| fail(errno, "unshare"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).map_err(|errno| fail(errno, "mount propagation"))
+}
+
+/// Confines the process to a tree that it only reads, its working directory in a mount namespace of its own. Returns the tree, opened anew.
+/// `overlay`: the overlay's own attributes are read.
+pub(super) fn enter_read(overlay: bool) -> Result<OwnedFd, Failure> {
+    let memory = memory_limit();
+    pivot(INERT | READ_ONLY)?;
+    let root = open_root()?;
+    let mut capabilities = CapabilitySet::DAC_READ_SEARCH;
+    if overlay {
+        // Takes it to read `trusted.overlay.opaque`.
+        capabilities |= CapabilitySet::SYS_ADMIN;
+    }
+    confine(capabilities, memory)?;
+    Ok(root)
 }
 
 /// Confines the process to the directory in which something is removed.
@@ -90,7 +110,7 @@ fn open_root() -> Result<OwnedFd, Failure> {
 }
 
 /// A read-only clone of a directory's mount with the directory as its root: `..` ends there.
-fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
+pub(super) fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let path = rustix::fs::readlinkat(CWD, &*name, Vec::new())
         .map_err(|errno| fail(errno, "path of a lower layer"))?;
@@ -117,12 +137,12 @@ fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
 }
 
 /// Makes the working directory the root, and lets go of everything else.
-fn pivot() -> Result<(), Failure> {
+fn pivot(attributes: u64) -> Result<(), Failure> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let clone =
         rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
-    set_mount(&clone, INERT)?;
+    set_mount(&clone, attributes)?;
     rustix::mount::move_mount(&clone, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|errno| fail(errno, "mount of the target"))?;
     rustix::process::fchdir(&clone).map_err(|errno| fail(errno, "fchdir"))?;
@@ -130,7 +150,7 @@ fn pivot() -> Result<(), Failure> {
     rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(|errno| fail(errno, "unmount of the old root"))
 }
 
-fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {
+pub(super) fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {
     let attr = MountAttr { attr_set: flags, attr_clr: 0, propagation: 0, userns_fd: 0 };
     // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor itself; `attr` is the structure whose size is given.
     let result = unsafe {

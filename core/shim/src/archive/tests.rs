@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use coble_protocol::{ArchiveDone, ArchiveWork, Connection, Failure, FdList, Fds, Limits, Step};
+use coble_protocol::{ArchiveDone, ArchiveWork, Connection, Failure, FdList, Fds, Limits, Step, Tree};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
@@ -56,6 +56,7 @@ fn worker() {
     match scenario.as_str() {
         "confined" => confined(directory),
         "confined remove" => confined_remove(directory),
+        "confined read" => confined_read(directory),
         "apply" => println!("{:?}", apply(directory, false)),
         "apply userxattr" => println!("{:?}", apply(directory, true)),
         "remove" => println!("{:?}", remove(directory)),
@@ -89,7 +90,7 @@ fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
         ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
     });
     drop(fds);
-    super::run(work, &mut received)
+    super::change(work, &mut received)
 }
 
 fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
@@ -99,7 +100,7 @@ fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
         names: ["tree", "missing", "file"].map(String::from).to_vec(),
     });
     drop(fds);
-    super::run(work, &mut received)
+    super::change(work, &mut received)
 }
 
 /// Tries everything that a worker taken over by an archive would like to do.
@@ -150,6 +151,36 @@ fn confined_remove(directory: &Path) {
     give_up_checks();
     let sets = rustix::thread::capabilities(None).unwrap();
     assert!((CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER).contains(sets.permitted));
+    println!("confined");
+}
+
+/// What reads the merged view of directories cannot change them, nor leave them.
+fn confined_read(directory: &Path) {
+    let fds = [open(directory)];
+    let (work, mut received) = send(&fds, |list| ArchiveWork::Mount {
+        tree: Tree::Merged {
+            layers: list.push(fds[0].as_fd()),
+            lower: vec!["target".into(), "lower".into()],
+            container: None,
+            userxattr: true,
+        },
+    });
+    drop(fds);
+    let ArchiveWork::Mount { tree } = work else { panic!("another job") };
+    super::sandbox::private_namespace().unwrap();
+    super::view::enter(tree, &mut received).unwrap();
+    drop(received);
+    let root = super::sandbox::enter_read(false).unwrap();
+    let open = |path: &str, flags| rustix::fs::openat(&root, path, flags, Mode::RWXU);
+    for path in ["/etc/passwd", "../canary", "../../../../etc/passwd", "/proc/self/status"] {
+        assert_eq!(open(path, OFlags::RDONLY).unwrap_err(), Errno::NOENT, "{path}");
+    }
+    open("file", OFlags::RDONLY).unwrap();
+    assert_eq!(open("new", OFlags::CREATE | OFlags::WRONLY).unwrap_err(), Errno::ROFS);
+    assert_eq!(rustix::fs::unlinkat(&root, "file", rustix::fs::AtFlags::empty()).unwrap_err(), Errno::ROFS);
+    give_up_checks();
+    let sets = rustix::thread::capabilities(None).unwrap();
+    assert!(CapabilitySet::DAC_READ_SEARCH.contains(sets.permitted));
     println!("confined");
 }
 
@@ -221,7 +252,7 @@ fn the_sandbox_confines() {
     }
     let rootless: &[&str] = &["unshare", "--user", "--map-root-user"];
     for wrapper in [&[][..], rootless] {
-        for scenario in ["confined", "confined remove"] {
+        for scenario in ["confined", "confined remove", "confined read"] {
             let temp = prepare(b"");
             assert!(worker_says(scenario, temp.path(), wrapper).contains("confined"));
         }

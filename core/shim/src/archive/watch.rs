@@ -19,6 +19,7 @@ fn end_if_closed() {
     // SAFETY: `poll` is one valid entry and lives through the call.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
     if ready == 1 && poll.revents & (libc::POLLHUP | libc::POLLRDHUP | libc::POLLERR | libc::POLLNVAL) != 0 {
+        super::freeze::thaw();
         // SAFETY: ends the process without running anything else of it.
         unsafe { libc::_exit(ORPHANED) };
     }

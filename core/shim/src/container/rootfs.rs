@@ -11,8 +11,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use crate::failure::{During, explained};
 
 /// The kernel copies one page of options and ignores what is beyond.
-const MAX_OPTIONS: usize = 4095;
-const OVERLAY_MAGIC: i64 = 0x794c_7630;
+pub(crate) const MAX_OPTIONS: usize = 4095;
+pub(crate) const OVERLAY_MAGIC: i64 = 0x794c_7630;
 
 /// The directories of an overlay mount.
 pub(crate) struct Overlay {
@@ -32,11 +32,7 @@ pub(crate) fn make_private() -> Result<(), Failure> {
 /// Mounts the overlay on top of `/` of this mount namespace. No path leads there, since the root of this process stays below, except `/..`.
 pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     let step = Step::RootMount;
-    let bad =
-        |name: &&String| name.is_empty() || name.contains([':', ',', '\\', '\0']) || name.starts_with('/');
-    if let Some(name) = overlay.lower.iter().find(bad) {
-        return Err(Failure::rule(step, name, "not a name for a layer"));
-    }
+    check_names(&overlay.lower)?;
     let layers = reopen(&overlay.layers, "layers")?;
     let container = reopen(&overlay.container, "container")?;
     // Upper and work are reached by descriptor; the layers relative to the working directory, to keep them short.
@@ -67,9 +63,19 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses names that would be something else among the options.
+pub(crate) fn check_names(lower: &[String]) -> Result<(), Failure> {
+    let bad =
+        |name: &&String| name.is_empty() || name.contains([':', ',', '\\', '\0']) || name.starts_with('/');
+    match lower.iter().find(bad) {
+        Some(name) => Err(Failure::rule(Step::RootMount, name, "not a name for a layer")),
+        None => Ok(()),
+    }
+}
+
 /// The same directory in this mount namespace: the kernel makes an overlay only of mounts of the caller's own, and the descriptors come from the
 /// engine's. The path is but a way to find it; what is found has to be the directory that was given.
-fn reopen(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
+pub(crate) fn reopen(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Failure> {
     let step = Step::RootMount;
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let path = rustix::fs::readlink(&link, Vec::new()).during(step, name)?;

@@ -7,7 +7,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::add::{Pieces, Ready, prepare, to_json};
 use crate::image::archive::Files;
 use crate::oci::{
-    Descriptor, Digest, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Reference, media_type,
+    Descriptor, Digest, ImageDocument, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Platform,
+    PlatformChoice, Reference, media_type,
 };
 
 /// An image of `manifest.json`.
@@ -67,10 +68,32 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> 
     if items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArchive, "there is no image in it"));
     }
-    items
-        .iter()
-        .map(|item| image(load, files, item).context(|| format!("image \"{}\"", item.config.escape_debug())))
-        .collect()
+    let mut ready = Vec::new();
+    let mut others = Vec::new();
+    for item in &items {
+        let doing = || format!("image \"{}\"", item.config.escape_debug());
+        if let PlatformChoice::Best(wanted) = load.platform
+            && *wanted != Platform::host()
+        {
+            // Such an archive has one image for each name, whatever it is for; only somebody who asks for another platform gets a choice.
+            let platform = platform(load, files, item).context(doing)?;
+            if platform.rank_for(wanted).is_none() {
+                others.push(platform.to_string());
+                continue;
+            }
+        }
+        ready.push(image(load, files, item).context(doing)?);
+    }
+    match load.platform {
+        PlatformChoice::Best(wanted) if ready.is_empty() => Err(super::foreign(wanted, others)),
+        _ => Ok(ready),
+    }
+}
+
+fn platform(load: Load<'_>, files: &Files, item: &Item) -> Result<Platform> {
+    let staged = files.get(&item.config).ok_or_else(|| missing(&item.config))?;
+    let config = staged.read(load.session, MAX_DOCUMENT, &item.config)?;
+    Ok(ImageDocument::parse(&config, &item.config)?.platform())
 }
 
 fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {

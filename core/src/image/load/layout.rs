@@ -9,15 +9,16 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::docker::names_by_config;
-use super::{Load, name};
+use super::{Group, Load, Loaded, name};
 use crate::content::{Staged, mismatch, stage_from};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::image::add::{Pieces, Ready, prepare};
+use crate::image::add::{Pieces, prepare, put};
 use crate::image::archive::Files;
 use crate::oci::{
-    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Reference,
-    annotation, parse_document,
+    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Platform,
+    PlatformChoice, Reference, annotation, parse_document,
 };
+use crate::state::images;
 
 /// The most images of one layout, and bytes of all their manifests.
 const MAX_IMAGES: usize = 1000;
@@ -32,21 +33,17 @@ trait Layout {
 }
 
 /// Reads a layout directory. Every path is resolved beneath it, without following any link.
-pub(super) fn from_directory(load: Load<'_>, dir: &OwnedFd, what: &str) -> Result<Vec<Ready>> {
+pub(super) fn from_directory(load: Load<'_>, dir: &OwnedFd, what: &str) -> Result<Loaded> {
     read(load, &Directory { load, dir, what }, Vec::new())
 }
 
 /// Reads a layout from an archive. Names can come from the docker manifest that newer versions of docker add.
-pub(super) fn from_archive(load: Load<'_>, files: &Files, what: &str) -> Result<Vec<Ready>> {
+pub(super) fn from_archive(load: Load<'_>, files: &Files, what: &str) -> Result<Loaded> {
     let names = if files.has("manifest.json") { names_by_config(load, files)? } else { Vec::new() };
     read(load, &Archive { load, files, what }, names)
 }
 
-fn read(
-    load: Load<'_>,
-    layout: &dyn Layout,
-    docker_names: Vec<(Digest, Vec<Reference>)>,
-) -> Result<Vec<Ready>> {
+fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Reference>)>) -> Result<Loaded> {
     check_version(layout)?;
     let bytes = layout.small("index.json")?.ok_or_else(|| missing("index.json"))?;
     let Document::Index(index) = parse_document(&bytes, None, "index.json")? else {
@@ -54,34 +51,53 @@ fn read(
             Error::new(ErrorKind::InvalidImage, "index.json is not an index").with_object("index.json")
         );
     };
-    let chosen = choose(layout, &index)?;
-    let mut ready: Vec<Ready> = Vec::new();
-    for Chosen { descriptor, bytes, manifest, mut names } in chosen {
-        for (config, more) in &docker_names {
-            if *config == manifest.config.digest {
-                names.extend(more.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>());
+    let mut loaded = Loaded::default();
+    for Chosen { images, mut names, index } in choose(load, layout, &index)? {
+        let mut ids: Vec<String> = Vec::new();
+        for Found { descriptor, bytes, manifest } in images {
+            for (config, more) in &docker_names {
+                if *config == manifest.config.digest {
+                    names.extend(
+                        more.iter().filter(|name| !names.contains(name)).cloned().collect::<Vec<_>>(),
+                    );
+                }
             }
+            let id = manifest.config.digest.clone();
+            ids.push(id.to_string());
+            if loaded.ready.iter().any(|ready| ready.image.id == id) {
+                continue;
+            }
+            let doing = || format!("image {id}");
+            let config = blob(layout, &manifest.config).context(doing)?;
+            for layer in &manifest.layers {
+                load.cancel.check()?;
+                layout.publish(layer).context(doing)?;
+            }
+            let pieces = Pieces {
+                manifest: &manifest,
+                manifest_bytes: bytes,
+                manifest_digest: descriptor.digest,
+                config_bytes: config,
+                names: Vec::new(),
+            };
+            let ready = prepare(load.store, load.session, load.worker, pieces, load.cancel);
+            loaded.ready.push(ready.context(doing)?);
         }
-        if let Some(same) = ready.iter_mut().find(|ready| ready.image.id == manifest.config.digest) {
-            same.names.extend(names);
-            continue;
+        match (index, ids.as_slice()) {
+            (Some(index), [_, _, ..]) => {
+                put(load.store, load.session, &index.bytes, &index.digest)?;
+                loaded.groups.push(Group { names, ids, index });
+            }
+            (_, [id, ..]) => {
+                let ready = loaded.ready.iter_mut().find(|ready| ready.image.id.as_str() == id);
+                if let Some(ready) = ready {
+                    ready.names.extend(names);
+                }
+            }
+            (_, []) => {}
         }
-        let doing = || format!("image {}", manifest.config.digest);
-        let config = blob(layout, &manifest.config).context(doing)?;
-        for layer in &manifest.layers {
-            load.cancel.check()?;
-            layout.publish(layer).context(doing)?;
-        }
-        let pieces = Pieces {
-            manifest: &manifest,
-            manifest_bytes: bytes,
-            manifest_digest: descriptor.digest,
-            config_bytes: config,
-            names,
-        };
-        ready.push(prepare(load.store, load.session, load.worker, pieces, load.cancel).context(doing)?);
     }
-    Ok(ready)
+    Ok(loaded)
 }
 
 fn check_version(layout: &dyn Layout) -> Result<()> {
@@ -106,27 +122,38 @@ fn check_version(layout: &dyn Layout) -> Result<()> {
 }
 
 /// A manifest that will be an image.
-struct Chosen {
+struct Found {
     descriptor: Descriptor,
     bytes: Vec<u8>,
     manifest: Manifest,
-    names: Vec<Reference>,
 }
 
-/// The manifests of the top index that this host can run: one for each nested index, and every plain one.
-fn choose(layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
-    let mut chosen = Vec::new();
+/// What an entry of the top index brings.
+struct Chosen {
+    /// Several if all platforms of an index are wanted.
+    images: Vec<Found>,
+    names: Vec<Reference>,
+    index: Option<images::Document>,
+}
+
+/// The manifests of the top index that are wanted: one for each nested index, or all of it, and every plain one.
+fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
+    let mut chosen: Vec<Chosen> = Vec::new();
     let mut foreign = Vec::new();
+    let mut images = 0;
+    let mut bytes = 0;
     for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
-        match find(layout, entry, 0, &mut foreign)? {
-            Some((descriptor, bytes, manifest)) => {
-                chosen.push(Chosen { descriptor, bytes, manifest, names: names(entry) });
-            }
-            None => continue,
-        }
-        if chosen.len() > MAX_IMAGES
-            || chosen.iter().map(|one: &Chosen| one.bytes.len()).sum::<usize>() > MAX_MANIFESTS
-        {
+        let names = names(entry);
+        let one = match load.platform {
+            PlatformChoice::All => all(layout, entry, names)?,
+            PlatformChoice::Best(wanted) => find(layout, entry, wanted, 0, &mut foreign)?
+                .map(|found| Chosen { images: vec![found], names, index: None }),
+        };
+        let Some(one) = one else { continue };
+        images += one.images.len();
+        bytes += one.images.iter().map(|image| image.bytes.len()).sum::<usize>();
+        chosen.push(one);
+        if images > MAX_IMAGES || bytes > MAX_MANIFESTS {
             return Err(Error::new(
                 ErrorKind::LimitExceeded,
                 "there are more images in it than are loaded at once",
@@ -134,45 +161,79 @@ fn choose(layout: &dyn Layout, index: &Index) -> Result<Vec<Chosen>> {
         }
     }
     if chosen.is_empty() {
-        foreign.sort_unstable();
-        foreign.dedup();
-        let host = crate::oci::Platform::host();
-        return Err(if foreign.is_empty() {
-            Error::new(ErrorKind::InvalidImage, "there is no image in it")
-        } else {
-            Error::new(
-                ErrorKind::InvalidImage,
-                format!("there is no image for {host} in it, only for {}", foreign.join(", ")),
-            )
-        });
+        let wanted = match load.platform {
+            PlatformChoice::Best(wanted) => wanted.clone(),
+            PlatformChoice::All => Platform::host(),
+        };
+        return Err(super::foreign(&wanted, foreign));
     }
     Ok(chosen)
 }
 
-/// Follows a descriptor to the manifest that the host runs best.
+/// Every image of an entry. An index may list more than the layout has.
+fn all(layout: &dyn Layout, entry: &Descriptor, names: Vec<Reference>) -> Result<Option<Chosen>> {
+    check_type(entry)?;
+    let bytes = blob(layout, entry)?;
+    let index = match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
+        Document::Manifest(manifest) => {
+            let images = vec![Found { descriptor: entry.clone(), bytes, manifest }];
+            return Ok(Some(Chosen { images, names, index: None }));
+        }
+        Document::Index(index) => index,
+    };
+    let mut images = Vec::new();
+    for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
+        // An index of indexes has no meaning that tools agree on; what it lists beyond images is left out.
+        if !matches!(MediaType::parse(&entry.media_type), Ok(MediaType::Manifest))
+            || layout.small(&path(&entry.digest))?.is_none()
+        {
+            continue;
+        }
+        let bytes = blob(layout, entry)?;
+        match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
+            Document::Manifest(manifest) => images.push(Found { descriptor: entry.clone(), bytes, manifest }),
+            Document::Index(_) => {}
+        }
+        if images.len() > MAX_IMAGES {
+            break;
+        }
+    }
+    let index =
+        images::Document { digest: entry.digest.clone(), media_type: entry.media_type.clone(), bytes };
+    Ok(Some(Chosen { images, names, index: Some(index) }).filter(|chosen| !chosen.images.is_empty()))
+}
+
+fn check_type(entry: &Descriptor) -> Result<()> {
+    match MediaType::parse(&entry.media_type)? {
+        MediaType::Manifest | MediaType::Index => Ok(()),
+        _ => {
+            let shown = entry.media_type.escape_debug();
+            Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\""))
+                .with_object(entry.digest.as_str()))
+        }
+    }
+}
+
+/// Follows a descriptor to the manifest that fits the platform best.
 fn find(
     layout: &dyn Layout,
     entry: &Descriptor,
+    wanted: &Platform,
     depth: usize,
     foreign: &mut Vec<String>,
-) -> Result<Option<(Descriptor, Vec<u8>, Manifest)>> {
-    match MediaType::parse(&entry.media_type)? {
-        MediaType::Manifest | MediaType::Index => {}
-        _ => {
-            let shown = entry.media_type.escape_debug();
-            return Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\""))
-                .with_object(entry.digest.as_str()));
-        }
-    }
+) -> Result<Option<Found>> {
+    check_type(entry)?;
     let declared = entry.platform.as_ref().filter(|platform| !platform.os.is_empty());
-    if let Some(platform) = declared.filter(|platform| platform.rank().is_none()) {
+    if let Some(platform) = declared.filter(|platform| platform.rank_for(wanted).is_none()) {
         foreign.push(platform.to_string());
         return Ok(None);
     }
     let bytes = blob(layout, entry)?;
     let document = parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())?;
     let index = match document {
-        Document::Manifest(manifest) => return Ok(Some((entry.clone(), bytes, manifest))),
+        Document::Manifest(manifest) => {
+            return Ok(Some(Found { descriptor: entry.clone(), bytes, manifest }));
+        }
         Document::Index(index) => index,
     };
     if depth + 1 >= MAX_NESTING {
@@ -187,7 +248,7 @@ fn find(
         match candidate.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
             // What does not say for what it is comes after everything that fits.
             None => candidates.push((usize::MAX, candidate)),
-            Some(platform) => match platform.rank() {
+            Some(platform) => match platform.rank_for(wanted) {
                 Some(rank) => candidates.push((rank, candidate)),
                 None => foreign.push(platform.to_string()),
             },
@@ -196,7 +257,7 @@ fn find(
     candidates.sort_by_key(|(rank, _)| *rank);
     // Only one is read: an index of many indexes does not make us read all of them.
     match candidates.first() {
-        Some((_, candidate)) => find(layout, candidate, depth + 1, foreign),
+        Some((_, candidate)) => find(layout, candidate, wanted, depth + 1, foreign),
         None => Ok(None),
     }
 }

@@ -5,13 +5,13 @@ mod layout;
 
 use rustix::fs::AtFlags;
 
-use super::add::commit;
+use super::add::{Ready, commit_groups};
 use super::archive;
 use super::source::{Opened, open};
-use super::{ImageSummary, Source};
+use super::{ImageSummary, LoadOptions, Source};
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::oci::Reference;
+use crate::oci::{Platform, PlatformChoice, Reference};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store};
 
@@ -21,19 +21,36 @@ struct Load<'a> {
     store: &'a Store,
     session: &'a Session,
     worker: &'a dyn Worker,
+    platform: &'a PlatformChoice,
     cancel: &'a CancelToken,
+}
+
+/// Images that were read, and the names that several of them have together.
+#[derive(Default)]
+struct Loaded {
+    ready: Vec<Ready>,
+    groups: Vec<Group>,
+}
+
+/// The images of an index that came in for several platforms.
+pub(super) struct Group {
+    pub(super) names: Vec<Reference>,
+    pub(super) ids: Vec<String>,
+    pub(super) index: crate::state::images::Document,
 }
 
 pub(super) fn load(
     store: &Store,
     worker: &dyn Worker,
     source: Source,
+    options: &LoadOptions,
     cancel: &CancelToken,
 ) -> Result<Vec<ImageSummary>> {
+    let platform = &PlatformChoice::parse(options.platform.as_deref())?;
     let opened = open(source, cancel)?;
     Session::run(store, worker, cancel, |session| {
-        let load = Load { store, session, worker, cancel };
-        let (what, ready) = match opened {
+        let load = Load { store, session, worker, platform, cancel };
+        let (what, ready): (_, Result<Loaded>) = match opened {
             Opened::Directory { fd, path } => {
                 let what = path.to_string_lossy().into_owned();
                 if rustix::fs::statat(&fd, "index.json", AtFlags::SYMLINK_NOFOLLOW).is_err() {
@@ -47,7 +64,7 @@ pub(super) fn load(
                     if files.has("oci-layout") && files.has("index.json") {
                         layout::from_archive(load, &files, &what)
                     } else if files.has("manifest.json") {
-                        docker::from_archive(load, &files)
+                        docker::from_archive(load, &files).map(|ready| Loaded { ready, groups: Vec::new() })
                     } else if files.has("repositories") {
                         Err(Error::new(
                             ErrorKind::InvalidArchive,
@@ -64,7 +81,7 @@ pub(super) fn load(
         };
         let ready = ready.context(|| format!("loading \"{what}\""))?;
         cancel.check()?;
-        commit(store, session, &ready)
+        commit_groups(store, session, &ready.ready, &ready.groups)
     })
 }
 
@@ -75,6 +92,20 @@ fn unknown(what: &str) -> Error {
     )
     .with_object(what)
     .with_hint("a root file system is taken with `coble import`")
+}
+
+/// The error for an archive that has images for other platforms only.
+fn foreign(wanted: &Platform, mut there: Vec<String>) -> Error {
+    there.sort_unstable();
+    there.dedup();
+    if there.is_empty() {
+        return Error::new(ErrorKind::InvalidImage, "there is no image in it");
+    }
+    Error::new(
+        ErrorKind::InvalidImage,
+        format!("there is no image for {wanted} in it, only for {}", there.join(", ")),
+    )
+    .with_hint("choose one of them, or \"all\", as the platform")
 }
 
 /// A name that an archive gives an image; None if it is not a name with a tag.

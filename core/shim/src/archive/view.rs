@@ -1,0 +1,93 @@
+//! What the overlay file system shows of layers, mounted read-only: with nothing that could be written to, a container's upper directory is the uppermost
+//! of the lower ones, whether the container runs or not.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use coble_protocol::{Failure, Fds, Step, Tree};
+use rustix::fs::CWD;
+use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
+
+use super::sandbox::{self, INERT, READ_ONLY, fail};
+use super::take;
+use crate::container::rootfs::{MAX_OPTIONS, OVERLAY_MAGIC, check_names, reopen};
+use crate::failure::During;
+
+/// Makes a tree the working directory, as a mount of this mount namespace.
+pub(super) fn enter(tree: Tree, fds: &mut Fds) -> Result<(), Failure> {
+    match tree {
+        Tree::Directory(index) => {
+            let directory = take(fds, index)?;
+            let directory = reopen(&directory, "directory")?;
+            rustix::process::fchdir(&directory).map_err(|errno| fail(errno, "fchdir"))
+        }
+        Tree::Merged { layers, lower, container, userxattr } => {
+            let layers = take(fds, layers)?;
+            let container = container.map(|index| take(fds, index)).transpose()?;
+            mount(&layers, &lower, container.as_ref(), userxattr)
+        }
+    }
+}
+
+/// Mounts the view on top of `/` and makes it the working directory, as it is done for a container's root.
+fn mount(
+    layers: &OwnedFd,
+    lower: &[String],
+    container: Option<&OwnedFd>,
+    userxattr: bool,
+) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    check_names(lower)?;
+    let layers = reopen(layers, "layers")?;
+    let container = container.map(|fd| reopen(fd, "container")).transpose()?;
+    let mut names: Vec<String> = Vec::with_capacity(lower.len() + 2);
+    names.extend(container.as_ref().map(|fd| format!("/proc/self/fd/{}/upper", fd.as_raw_fd())));
+    names.extend_from_slice(lower);
+    rustix::process::fchdir(&layers).during(step, "layers")?;
+    match names.as_slice() {
+        [] => return Err(Failure::rule(step, "overlay", "there is no layer to show")),
+        // An overlay takes two.
+        [one] => return rustix::process::chdir(one.as_str()).during(step, one.as_bytes()),
+        _ => {}
+    }
+    let mut options = format!("lowerdir={},index=off,metacopy=off,redirect_dir=nofollow", names.join(":"));
+    if userxattr {
+        options.push_str(",userxattr");
+    }
+    if options.len() > MAX_OPTIONS {
+        return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
+    }
+    let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY;
+    rustix::mount::mount("overlay", "/", "overlay", flags, options.as_c_str()).during(step, "overlay")?;
+    rustix::process::chdir("/..").during(step, "/..")?;
+    let magic = rustix::fs::statfs(".").during(step, "overlay")?.f_type;
+    if magic != OVERLAY_MAGIC {
+        return Err(Failure::rule(step, "overlay", "is not where it was mounted"));
+    }
+    Ok(())
+}
+
+/// A tree as a mount that is nowhere, read-only and inert. It goes with the last descriptor of it.
+pub(super) fn detached(tree: Tree, fds: &mut Fds) -> Result<OwnedFd, Failure> {
+    sandbox::private_namespace()?;
+    let mount = clone(tree, fds)?;
+    *fds = Fds::default();
+    Ok(mount)
+}
+
+/// As [`detached`], in the private namespace that there is.
+pub(super) fn clone(tree: Tree, fds: &mut Fds) -> Result<OwnedFd, Failure> {
+    let merged = matches!(tree, Tree::Merged { .. });
+    enter(tree, fds)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let clone = rustix::mount::open_tree(CWD, ".", flags).during(Step::RootMount, "mount")?;
+    sandbox::set_mount(&clone, INERT | READ_ONLY)?;
+    let is_overlay = rustix::fs::statfs(".").is_ok_and(|statfs| statfs.f_type == OVERLAY_MAGIC);
+    if merged && is_overlay {
+        // Otherwise the next one would be mounted on top of it, and have it as a part of its own place.
+        rustix::mount::unmount(".", UnmountFlags::DETACH).during(Step::RootMount, "overlay")?;
+    }
+    rustix::process::chdir("/").map_err(|errno| fail(errno, "chdir"))?;
+    Ok(clone)
+}

@@ -1,0 +1,86 @@
+//! Removing images that are not used.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::filter::Filters;
+use super::remove::change;
+use super::{PruneOptions, Pruned};
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Context, Result};
+use crate::oci::Digest;
+use crate::state::{Session, images};
+
+/// What blobs and unpacked layers take of the disk.
+struct Sizes {
+    blobs: BTreeMap<Digest, u64>,
+    layers: BTreeMap<i64, u64>,
+}
+
+impl Sizes {
+    fn measure(inner: &Inner, cancel: &CancelToken) -> Result<Sizes> {
+        let (blobs, layers) = crate::usage::parts(inner, cancel)?;
+        Ok(Sizes { blobs: blobs.into_iter().collect(), layers: layers.into_iter().collect() })
+    }
+
+    fn of(&self, (blobs, layers): &(BTreeSet<Digest>, BTreeSet<i64>)) -> u64 {
+        let blobs = blobs.iter().filter_map(|digest| self.blobs.get(digest));
+        blobs.chain(layers.iter().filter_map(|n| self.layers.get(n))).sum()
+    }
+
+    fn total(&self) -> u64 {
+        self.blobs.values().chain(self.layers.values()).sum()
+    }
+}
+
+pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken) -> Result<Pruned> {
+    let filters = Filters::parse(&options.filters)?;
+    let store = &inner.store;
+    Session::run_freeing(store, inner, |session| {
+        let sizes = Sizes::measure(inner, cancel)?;
+        let free = match options.min_free {
+            Some(_) => crate::usage::free(inner)?,
+            None => 0,
+        };
+        let before = sizes.total();
+        let limited = options.max_used.is_some() || options.min_free.is_some();
+        // Whether enough has been given back.
+        let enough = |reclaimed: u64| {
+            let used = before.saturating_sub(reclaimed);
+            let wanted = options.max_used.is_some_and(|most| used > most)
+                || options.min_free.is_some_and(|least| free.saturating_add(reclaimed) < least);
+            (limited && !wanted) || options.reserved.is_some_and(|least| used <= least)
+        };
+        change(store, session, |tx| {
+            let unused = images::unused(tx, options.all)?;
+            let all = images::summaries(tx, None)?;
+            let mut chosen = filters.choose(tx, all)?;
+            // The one that was not used for longest goes first.
+            chosen.retain(|summary| unused.contains_key(&summary.id));
+            chosen.sort_by_key(|summary| unused.get(&summary.id).copied());
+            // What an earlier removal left, because somebody else was at work then, goes with the rest.
+            let mut lost = images::unreferenced(tx)?;
+            let mut pruned = Pruned { reclaimed: sizes.of(&lost), ..Pruned::default() };
+            for summary in chosen {
+                if enough(pruned.reclaimed) {
+                    break;
+                }
+                pruned.untagged.extend(images::tags_of(tx, &summary.id)?);
+                images::delete(tx, &summary.id)?;
+                pruned.deleted.push(summary.id);
+                lost = images::unreferenced(tx)?;
+                pruned.reclaimed = sizes.of(&lost);
+            }
+            // A name that another platform still has is not gone.
+            let mut gone = Vec::new();
+            for name in std::mem::take(&mut pruned.untagged) {
+                if images::find(tx, &name).is_err() {
+                    gone.push(name);
+                }
+            }
+            pruned.untagged = gone;
+            Ok(pruned)
+        })
+    })
+    .context(|| "pruning images".to_owned())
+}

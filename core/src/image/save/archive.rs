@@ -1,0 +1,238 @@
+//! Archives: tars of a layout, and docker archives.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+
+use serde::Serialize;
+
+use super::{Blob, Entry, blob_name, layout_of};
+use crate::cancel::CancelToken;
+use crate::content::{LAYOUT, index_bytes, mismatch, read_error, writer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::add::to_json;
+use crate::image::sink::Output;
+use crate::oci::{Digest, Hasher, Reference};
+use crate::state::{Session, Store};
+
+const BLOCK: usize = 512;
+const CHUNK: usize = 256 * 1024;
+/// The largest number of a field of eleven octal digits.
+const MAX_OCTAL: u64 = 0o777_7777_7777;
+
+/// An image in `manifest.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Item {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// An OCI layout as a tar, with a `manifest.json`.
+pub(super) fn oci(store: &Store, entries: &[Entry], output: &mut Output, cancel: &CancelToken) -> Result<()> {
+    let (blobs, descriptors) = layout_of(entries);
+    let path = |digest: &Digest| format!("blobs/{}", blob_name(digest));
+    // What reads only this file knows nothing of platforms: it gets the first of each.
+    let items = entries.iter().filter_map(|entry| entry.images.first().map(|image| (entry, image)));
+    let items: Vec<Item> = items
+        .map(|(entry, image)| Item {
+            config: path(&image.id),
+            repo_tags: tags(entry),
+            layers: image.layers.iter().map(|layer| path(&layer.digest)).collect(),
+        })
+        .collect();
+    file(output, "oci-layout", LAYOUT)?;
+    file(output, "index.json", &index_bytes(&descriptors)?)?;
+    file(output, "manifest.json", &to_json(&items)?)?;
+    header(output, "blobs/", b'5', 0)?;
+    let algorithms: BTreeSet<&str> = blobs.iter().map(|blob| blob.digest().algorithm().name()).collect();
+    for algorithm in algorithms {
+        header(output, &format!("blobs/{algorithm}/"), b'5', 0)?;
+    }
+    for blob in &blobs {
+        let path = path(blob.digest());
+        match blob {
+            Blob::Bytes(_, bytes) => file(output, &path, bytes)?,
+            Blob::Stored(digest, size) => {
+                header(output, &path, b'0', *size)?;
+                copy(store, digest, *size, output, cancel)?;
+                pad(output, *size)?;
+            }
+        }
+    }
+    end(output)
+}
+
+/// A docker archive: configurations, uncompressed layers named after their diff ids, and `manifest.json`.
+pub(super) fn docker(
+    store: &Store,
+    session: &Session,
+    entries: &[Entry],
+    output: &mut Output,
+    cancel: &CancelToken,
+) -> Result<()> {
+    let images = || entries.iter().flat_map(|entry| entry.images.iter().map(move |image| (entry, image)));
+    let items: Vec<Item> = images()
+        .map(|(entry, image)| Item {
+            config: format!("{}.json", image.id.hex()),
+            repo_tags: tags(entry),
+            layers: image.layers.iter().map(|layer| format!("{}.tar", layer.diff_id.hex())).collect(),
+        })
+        .collect();
+    let mut written: BTreeSet<String> = BTreeSet::new();
+    for (_, image) in images() {
+        for layer in &image.layers {
+            let name = format!("{}.tar", layer.diff_id.hex());
+            if !written.insert(name.clone()) {
+                continue;
+            }
+            let input = store.content.open_blob(&layer.digest, layer.size)?;
+            let mut decoder =
+                coble_layer::Decoder::new(input).map_err(|error| damaged(&layer.digest, &error))?;
+            if decoder.format() == coble_layer::Format::Plain {
+                header(output, &name, b'0', layer.size)?;
+                copy(store, &layer.digest, layer.size, output, cancel)?;
+                pad(output, layer.size)?;
+                continue;
+            }
+            // The header wants a length that only the end tells.
+            let mut plain = writer(session)?;
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                cancel.check()?;
+                match decoder.read(&mut buffer).map_err(|error| damaged(&layer.digest, &error))? {
+                    0 => break,
+                    count => plain.append(buffer.get(..count).unwrap_or_default())?,
+                }
+            }
+            let plain = plain.finish();
+            if plain.digest != layer.diff_id {
+                return Err(mismatch(&layer.diff_id, &plain.digest));
+            }
+            header(output, &name, b'0', plain.size)?;
+            let mut file = plain.open(session)?;
+            while let count @ 1.. = file.read(&mut buffer).map_err(|error| read_error(&error, &name))? {
+                put(output, buffer.get(..count).unwrap_or_default())?;
+            }
+            pad(output, plain.size)?;
+            plain.discard(session)?;
+        }
+        let name = format!("{}.json", image.id.hex());
+        if written.insert(name.clone()) {
+            file(output, &name, &image.config)?;
+        }
+    }
+    file(output, "manifest.json", &to_json(&items)?)?;
+    end(output)
+}
+
+/// Names as docker writes them; null if there are none.
+fn tags(entry: &Entry) -> Option<Vec<String>> {
+    let familiar =
+        |name: &String| Reference::parse(name).map_or_else(|_| name.clone(), |name| name.familiar());
+    let names: Vec<String> = entry.names.iter().map(familiar).collect();
+    Some(names).filter(|names| !names.is_empty())
+}
+
+fn damaged(digest: &Digest, error: &coble_layer::Error) -> Error {
+    Error::new(ErrorKind::DigestMismatch, format!("blob {digest} is damaged: {error}"))
+        .with_object(digest.as_str())
+        .with_hint("`coble verify` shows what is damaged; pull or load the image again")
+}
+
+/// Copies a blob, and fails in the end if its content was not what it should be.
+pub(super) fn copy(
+    store: &Store,
+    digest: &Digest,
+    size: u64,
+    output: &mut dyn Write,
+    cancel: &CancelToken,
+) -> Result<()> {
+    let mut input = store.content.open_blob(digest, size)?;
+    let _ = rustix::fs::fadvise(&input, 0, None, rustix::fs::Advice::Sequential);
+    let mut hasher = Hasher::new(digest.algorithm());
+    let mut buffer = vec![0; CHUNK];
+    let mut left = size;
+    while left > 0 {
+        cancel.check()?;
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
+        let buffer = buffer.get_mut(..want).unwrap_or_default();
+        input.read_exact(buffer).map_err(|error| read_error(&error, digest.as_str()))?;
+        hasher.update(buffer);
+        output.write_all(buffer).map_err(|error| crate::content::write_error(&error, "output"))?;
+        left -= want as u64;
+    }
+    let found = hasher.finish();
+    if found == *digest {
+        return Ok(());
+    }
+    Err(mismatch(digest, &found)
+        .with_hint("`coble verify` shows what is damaged; pull or load the image again"))
+}
+
+fn put(output: &mut Output, bytes: &[u8]) -> Result<()> {
+    output.write_all(bytes).map_err(|error| output.error(&error))
+}
+
+fn file(output: &mut Output, path: &str, bytes: &[u8]) -> Result<()> {
+    header(output, path, b'0', bytes.len() as u64)?;
+    put(output, bytes)?;
+    pad(output, bytes.len() as u64)
+}
+
+fn pad(output: &mut Output, size: u64) -> Result<()> {
+    match (size % BLOCK as u64) as usize {
+        0 => Ok(()),
+        rest => put(output, [0; BLOCK].get(rest..).unwrap_or_default()),
+    }
+}
+
+fn end(output: &mut Output) -> Result<()> {
+    put(output, &[0; 2 * BLOCK])
+}
+
+/// A ustar header. All names are short and ours. A size that the field cannot hold gets an extended header.
+fn header(output: &mut Output, path: &str, kind: u8, size: u64) -> Result<()> {
+    if size > MAX_OCTAL {
+        let body = format!("size={size}\n");
+        // Both numbers have two digits.
+        let record = format!("{} {body}", body.len() + 3);
+        block(output, "PaxHeaders.0/size", b'x', record.len() as u64)?;
+        put(output, record.as_bytes())?;
+        pad(output, record.len() as u64)?;
+    }
+    block(output, path, kind, size)
+}
+
+fn block(output: &mut Output, path: &str, kind: u8, size: u64) -> Result<()> {
+    let mut block = [0u8; BLOCK];
+    let mode = if kind == b'5' { "0000755" } else { "0000644" };
+    let mut set = |at: usize, text: &str| {
+        for (to, from) in block.iter_mut().skip(at).zip(text.as_bytes()) {
+            *to = *from;
+        }
+    };
+    set(0, path);
+    set(100, mode);
+    set(108, "0000000");
+    set(116, "0000000");
+    set(124, &format!("{:011o}", size.min(MAX_OCTAL)));
+    set(136, "00000000000");
+    set(148, "        ");
+    set(
+        156,
+        if kind == b'5' {
+            "5"
+        } else if kind == b'x' {
+            "x"
+        } else {
+            "0"
+        },
+    );
+    set(257, "ustar\x0000");
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    for (to, from) in block.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").as_bytes()) {
+        *to = *from;
+    }
+    put(output, &block)
+}

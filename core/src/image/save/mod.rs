@@ -1,0 +1,167 @@
+//! Saving images as archives and layouts that every engine can load.
+//!
+//! An OCI archive has the blobs as they are in the store, byte for byte, and beside its `index.json` the `manifest.json` of docker archives, so that it
+//! can be loaded as either. A docker archive has its layers uncompressed, as tools that know only that format expect them. Every blob is hashed on its way.
+
+mod archive;
+mod layout;
+
+use std::collections::BTreeMap;
+
+use super::sink;
+use super::{SaveFormat, SaveOptions, Sink};
+use crate::cancel::CancelToken;
+use crate::error::{Context, Error, ErrorKind, Result};
+use crate::oci::{Descriptor, Digest, Platform, annotation};
+use crate::snapshot::Worker;
+use crate::state::images::{self, Document, LayerRow};
+use crate::state::{Session, Store};
+
+/// An image on its way out.
+struct Saved {
+    id: Digest,
+    config: Vec<u8>,
+    manifest: Document,
+    layers: Vec<LayerRow>,
+    platform: Platform,
+}
+
+/// One entry of the top index.
+struct Entry {
+    /// Canonical references that the caller named it by.
+    names: Vec<String>,
+    /// The images: several if they are the platforms of one name.
+    images: Vec<Saved>,
+    /// The index that the name has, if its images are saved under it.
+    index: Option<Document>,
+}
+
+/// A blob to write.
+enum Blob {
+    /// In the store.
+    Stored(Digest, u64),
+    /// At hand.
+    Bytes(Digest, Vec<u8>),
+}
+
+impl Blob {
+    fn digest(&self) -> &Digest {
+        match self {
+            Blob::Stored(digest, _) | Blob::Bytes(digest, _) => digest,
+        }
+    }
+}
+
+pub(super) fn save(
+    store: &Store,
+    worker: &dyn Worker,
+    references: &[&str],
+    sink: Sink,
+    options: &SaveOptions,
+    cancel: &CancelToken,
+) -> Result<()> {
+    if references.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidArgument, "no image is named"));
+    }
+    // As long as the session lasts, nobody takes blobs away.
+    Session::run(store, worker, cancel, |session| {
+        let platform = options.platform.as_deref().map(Platform::parse).transpose()?;
+        let entries = collect(store, references, platform.as_ref())?;
+        match options.format {
+            SaveFormat::OciDirectory => match sink {
+                Sink::Path(path) => layout::write(store, &entries, &path, cancel)
+                    .context(|| format!("saving to \"{}\"", path.display())),
+                Sink::Fd(_) => Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "a layout directory cannot be written to a descriptor",
+                )
+                .with_hint("give a path, or another format")),
+            },
+            SaveFormat::OciArchive | SaveFormat::DockerArchive => {
+                let mut output = sink::create(sink, cancel)?;
+                let what = output.what.clone();
+                match options.format {
+                    SaveFormat::OciArchive => archive::oci(store, &entries, &mut output, cancel),
+                    _ => archive::docker(store, session, &entries, &mut output, cancel),
+                }
+                .and_then(|()| output.finish())
+                .context(|| format!("saving to \"{what}\""))
+            }
+        }
+    })
+}
+
+/// Finds what the caller named. An image that is named twice is one entry with two names.
+fn collect(store: &Store, references: &[&str], platform: Option<&Platform>) -> Result<Vec<Entry>> {
+    store.db.read(|connection| {
+        let mut entries: Vec<Entry> = Vec::new();
+        for text in references {
+            let group = images::group(connection, text, platform)?;
+            let mut saved = Vec::new();
+            for id in &group.ids {
+                let (config, manifest) = images::saved(connection, id)?;
+                let layers = images::layers(connection, id)?;
+                let platform = images::platform(connection, id)?;
+                saved.push(Saved { id: Digest::parse(id)?, config, manifest, layers, platform });
+            }
+            let index = group.index.filter(|_| saved.len() > 1);
+            let same = entries.iter_mut().find(|entry| {
+                entry.index == index
+                    && entry.images.iter().map(|image| &image.id).eq(saved.iter().map(|image| &image.id))
+            });
+            match same {
+                Some(entry) => {
+                    let new = group.name.filter(|name| !entry.names.contains(name));
+                    entry.names.extend(new);
+                }
+                None => entries.push(Entry { names: group.name.into_iter().collect(), images: saved, index }),
+            }
+        }
+        Ok(entries)
+    })
+}
+
+/// The blobs of a layout, each once, in the order of their digests, and the descriptors of its index.
+fn layout_of(entries: &[Entry]) -> (Vec<Blob>, Vec<Descriptor>) {
+    let mut blobs: BTreeMap<String, Blob> = BTreeMap::new();
+    let mut add = |blob: Blob| {
+        blobs.insert(blob.digest().to_string(), blob);
+    };
+    let mut descriptors = Vec::new();
+    for entry in entries {
+        let mut tops = Vec::new();
+        for image in &entry.images {
+            add(Blob::Bytes(image.id.clone(), image.config.clone()));
+            add(Blob::Bytes(image.manifest.digest.clone(), image.manifest.bytes.clone()));
+            for layer in &image.layers {
+                add(Blob::Stored(layer.digest.clone(), layer.size));
+            }
+            let mut descriptor = image.manifest.descriptor();
+            if !image.platform.architecture.is_empty() && !image.platform.os.is_empty() {
+                descriptor.platform = Some(image.platform.clone());
+            }
+            tops.push(descriptor);
+        }
+        if let Some(index) = &entry.index {
+            add(Blob::Bytes(index.digest.clone(), index.bytes.clone()));
+            tops = vec![index.descriptor()];
+        }
+        for top in tops {
+            if entry.names.is_empty() {
+                descriptors.push(top.clone());
+            }
+            for name in &entry.names {
+                let mut named = top.clone();
+                named.annotations.insert(annotation::IMAGE_NAME.into(), name.clone());
+                named.annotations.insert(annotation::REF_NAME.into(), name.clone());
+                descriptors.push(named);
+            }
+        }
+    }
+    (blobs.into_values().collect(), descriptors)
+}
+
+/// `algorithm/hex`.
+fn blob_name(digest: &Digest) -> String {
+    format!("{}/{}", digest.algorithm().name(), digest.hex())
+}

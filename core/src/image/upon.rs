@@ -1,0 +1,114 @@
+//! A new image upon another one: its layers, perhaps one more, and its configuration with changes. What the configuration has that is not
+//! known here stays in it.
+
+use serde_json::{Map, Value, json};
+
+use super::ImageSummary;
+use super::add::{Pieces, commit, prepare, to_json};
+use crate::cancel::CancelToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Compression, Descriptor, Digest, Manifest, Reference, media_type};
+use crate::snapshot::Worker;
+use crate::state::{Session, Store, images};
+
+/// A layer whose blob is in the store.
+pub(crate) struct NewLayer {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    pub(crate) diff_id: Digest,
+    pub(crate) media_type: String,
+}
+
+/// What the new image is made of.
+pub(crate) struct Upon<'a> {
+    /// The id of the image below.
+    pub(crate) image: &'a str,
+    /// None: nothing changed.
+    pub(crate) layer: Option<NewLayer>,
+    pub(crate) created: String,
+    pub(crate) created_by: String,
+    pub(crate) author: Option<String>,
+    pub(crate) message: Option<String>,
+    pub(crate) reference: Option<Reference>,
+}
+
+/// Makes and records the image.
+pub(crate) fn record(
+    store: &Store,
+    session: &Session,
+    worker: &dyn Worker,
+    upon: Upon<'_>,
+    configure: impl FnOnce(&mut Map<String, Value>) -> Result<()>,
+    cancel: &CancelToken,
+) -> Result<ImageSummary> {
+    let (bytes, layers) = store.db.read(|connection| {
+        Ok((images::config(connection, upon.image)?, images::layers(connection, upon.image)?))
+    })?;
+    let mut document: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(ErrorKind::Database, format!("image \"{}\": {error}", upon.image)))?;
+    // What docker's old builder wrote about the container that it made the image from.
+    for legacy in ["id", "parent", "container", "container_config"] {
+        document.remove(legacy);
+    }
+    document.insert("created".into(), json!(upon.created));
+    match &upon.author {
+        Some(author) => document.insert("author".into(), json!(author)),
+        None => document.remove("author"),
+    };
+    let mut config = match document.remove("config") {
+        Some(Value::Object(config)) => config,
+        _ => Map::new(),
+    };
+    configure(&mut config)?;
+    document.insert("config".into(), Value::Object(config));
+    let mut diff_ids: Vec<Value> = layers.iter().map(|layer| json!(layer.diff_id.as_str())).collect();
+    diff_ids.extend(upon.layer.as_ref().map(|layer| json!(layer.diff_id.as_str())));
+    document.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
+    let mut step = Map::new();
+    step.insert("created".into(), json!(upon.created));
+    step.insert("created_by".into(), json!(upon.created_by));
+    step.extend(upon.author.map(|author| ("author".to_owned(), json!(author))));
+    step.extend(upon.message.map(|message| ("comment".to_owned(), json!(message))));
+    if upon.layer.is_none() {
+        step.insert("empty_layer".into(), json!(true));
+    }
+    match document.entry("history").or_insert_with(|| json!([])) {
+        Value::Array(history) => history.push(Value::Object(step)),
+        other => *other = json!([step]),
+    }
+    let config_bytes = to_json(&document)?;
+    let mut descriptors: Vec<Descriptor> = layers
+        .iter()
+        .map(|layer| Descriptor::new(oci_type(&layer.media_type), layer.digest.clone(), layer.size))
+        .collect();
+    descriptors.extend(upon.layer.map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)));
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: media_type::MANIFEST.into(),
+        config: Descriptor::new(media_type::CONFIG, Digest::of(&config_bytes), config_bytes.len() as u64),
+        layers: descriptors,
+    };
+    let manifest_bytes = to_json(&manifest)?;
+    let pieces = Pieces {
+        manifest: &manifest,
+        manifest_digest: Digest::of(&manifest_bytes),
+        manifest_bytes,
+        config_bytes,
+        names: upon.reference.into_iter().collect(),
+    };
+    let ready = prepare(store, session, worker, pieces, cancel)?;
+    commit(store, session, &[ready])?
+        .pop()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
+}
+
+/// The type that a layer has in a manifest of ours: those of docker do not belong there.
+fn oci_type(text: &str) -> &str {
+    match text {
+        "application/vnd.docker.image.rootfs.diff.tar"
+        | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => Compression::None.layer_media_type(),
+        "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip.layer_media_type(),
+        "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd.layer_media_type(),
+        other => other,
+    }
+}

@@ -1,0 +1,175 @@
+//! The reading jobs of the archive role: tars, differences, disk usage and mounts of trees.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::MemfdFlags;
+
+use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, Report, Tree};
+
+use super::worker::{exchange, lost, sent};
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Call, Error, ErrorKind, Result};
+
+/// The most bytes of a tar that is written.
+const MAX_BYTES: u64 = 1 << 42;
+
+/// A tree that is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum View<'a> {
+    /// A directory.
+    Directory(BorrowedFd<'a>),
+    /// What layers show together: names relative to the directory of layers, uppermost first, and the directory of the container on top.
+    Merged { layers: BorrowedFd<'a>, lower: &'a [String], container: Option<BorrowedFd<'a>> },
+}
+
+impl<'a> View<'a> {
+    fn describe(self, fds: &mut FdList<'a>, userxattr: bool) -> Tree {
+        match self {
+            View::Directory(fd) => Tree::Directory(fds.push(fd)),
+            View::Merged { layers, lower, container } => Tree::Merged {
+                layers: fds.push(layers),
+                lower: lower.to_vec(),
+                container: container.map(|fd| fds.push(fd)),
+                userxattr,
+            },
+        }
+    }
+}
+
+/// `cgroup.freeze`, for writing, and `cgroup.events` of a container.
+#[derive(Debug)]
+pub(crate) struct FreezerFiles {
+    pub(crate) freeze: OwnedFd,
+    pub(crate) events: OwnedFd,
+}
+
+/// Writes a tree as a tar. Without an output only the digest is made.
+pub(crate) fn pack(
+    inner: &Inner,
+    view: View<'_>,
+    form: PackForm,
+    output: Option<BorrowedFd<'_>>,
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Pack {
+        tree: view.describe(&mut fds, inner.rootless()),
+        form,
+        output: output.map(|fd| fds.push(fd)),
+        freezer: freezer.map(|freezer| Freezer {
+            freeze: fds.push(freezer.freeze.as_fd()),
+            events: fds.push(freezer.events.as_fd()),
+        }),
+        userxattr: inner.rootless(),
+        max_bytes: MAX_BYTES,
+    };
+    let done = sent(exchange(inner, work, &fds, cancel)?);
+    if let (Err(_), Some(freezer)) = (&done, freezer) {
+        // A worker that was killed could not do it.
+        let _ = rustix::io::write(&freezer.freeze, b"0");
+    }
+    done
+}
+
+/// A path that is different: `A`, `C` or `D`, and the path without a leading slash.
+pub(crate) type Difference = (u8, Vec<u8>);
+
+/// What the upper directory of a container changes of the layers below, uppermost first. Sorted by path.
+pub(crate) fn changes(
+    inner: &Inner,
+    upper: BorrowedFd<'_>,
+    lower: &[OwnedFd],
+    cancel: &CancelToken,
+) -> Result<Vec<Difference>> {
+    let list = list_file()?;
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Changes {
+        upper: fds.push(upper),
+        lower: lower.iter().map(|fd| fds.push(fd.as_fd())).collect(),
+        userxattr: inner.rootless(),
+        output: fds.push(list.as_fd()),
+    };
+    sent(exchange(inner, work, &fds, cancel)?)?;
+    differences(list)
+}
+
+/// What is different in one tree against another. Sorted by path.
+pub(crate) fn compare(
+    inner: &Inner,
+    old: View<'_>,
+    new: View<'_>,
+    cancel: &CancelToken,
+) -> Result<Vec<Difference>> {
+    let list = list_file()?;
+    let mut fds = FdList::default();
+    let output: FdIndex = fds.push(list.as_fd());
+    let work = ArchiveWork::Compare {
+        old: old.describe(&mut fds, inner.rootless()),
+        new: new.describe(&mut fds, inner.rootless()),
+        output,
+    };
+    sent(exchange(inner, work, &fds, cancel)?)?;
+    differences(list)
+}
+
+/// What the entries of a directory take of the disk, down to a depth, with their paths.
+pub(crate) fn usage(
+    inner: &Inner,
+    directory: BorrowedFd<'_>,
+    depth: u32,
+    cancel: &CancelToken,
+) -> Result<Vec<(String, u64)>> {
+    let list = list_file()?;
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Usage { tree: fds.push(directory), depth, output: fds.push(list.as_fd()) };
+    sent(exchange(inner, work, &fds, cancel)?)?;
+    let bad = || Error::new(ErrorKind::Internal, "the list of the archive worker is malformed");
+    records(list)?
+        .into_iter()
+        .map(|record| {
+            let text = String::from_utf8_lossy(&record).into_owned();
+            let (bytes, path) = text.split_once(' ').ok_or_else(bad)?;
+            Ok((path.to_owned(), bytes.parse().map_err(|_| bad())?))
+        })
+        .collect()
+}
+
+/// Mounts a tree read-only, where only the holder of the descriptor sees it.
+pub(crate) fn mount(inner: &Inner, view: View<'_>, cancel: &CancelToken) -> Result<OwnedFd> {
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Mount { tree: view.describe(&mut fds, inner.rootless()) };
+    match exchange(inner, work, &fds, cancel)? {
+        (Report::Mounted, mut fds) => fds.take_nth(0).map_err(|error| lost(error.to_string())),
+        other => match sent(other) {
+            Err(error) => Err(error),
+            Ok(_) => Err(lost("it mounted nothing".into())),
+        },
+    }
+}
+
+/// A file in memory that gets a list.
+fn list_file() -> Result<File> {
+    let file = rustix::fs::memfd_create(c"coble-list", MemfdFlags::CLOEXEC).call("memfd_create", "list")?;
+    Ok(file.into())
+}
+
+fn records(mut list: File) -> Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    list.rewind().call("lseek", "list")?;
+    list.read_to_end(&mut bytes).call("read", "list")?;
+    drop(list);
+    Ok(bytes.split(|&byte| byte == 0).filter(|record| !record.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+fn differences(list: File) -> Result<Vec<Difference>> {
+    let mut found: Vec<Difference> = records(list)?
+        .into_iter()
+        .filter_map(|record| record.split_first().map(|(letter, path)| (*letter, path.to_vec())))
+        .collect();
+    found.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    Ok(found)
+}

@@ -1,0 +1,212 @@
+//! What the store takes of the disk: allocated blocks, files with several names once, as `du` counts. The parts add up to the whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+
+use serde::Serialize;
+
+use crate::cancel::CancelToken;
+use crate::engine::{Engine, Inner};
+use crate::error::{Call, Context, Result};
+use crate::oci::{Algorithm, Digest};
+use crate::process::reader;
+use crate::state::{containers, images};
+
+/// What the store takes of the disk, in bytes of allocated blocks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DiskUsage {
+    /// Everything below the data root. The sum of `blobs`, `layers`, `writable`, `logs` and `other`.
+    pub total: u64,
+    /// Compressed layers, configurations and manifests.
+    pub blobs: u64,
+    /// Unpacked layers.
+    pub layers: u64,
+    /// What containers wrote.
+    pub writable: u64,
+    /// Logs of containers.
+    pub logs: u64,
+    /// The database, directories, and what is on its way in.
+    pub other: u64,
+    /// What pruning all images that no container uses would give back.
+    pub reclaimable: u64,
+    /// The images, newest first.
+    pub images: Vec<ImageUsage>,
+    /// The containers, newest first.
+    pub containers: Vec<ContainerUsage>,
+}
+
+/// What an image takes of the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ImageUsage {
+    /// The image.
+    pub id: String,
+    /// Its names.
+    pub references: Vec<String>,
+    /// When it was made, RFC 3339, as it says.
+    pub created: Option<String>,
+    /// All of its blobs and unpacked layers.
+    pub size: u64,
+    /// What other images have, too.
+    pub shared: u64,
+    /// What only it has.
+    pub unique: u64,
+    /// How many containers use it.
+    pub containers: u64,
+}
+
+/// What a container takes of the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ContainerUsage {
+    /// The container.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image as its creator named it.
+    pub image: String,
+    /// Its state.
+    pub state: String,
+    /// What it wrote.
+    pub writable: u64,
+    /// Its log.
+    pub logs: u64,
+}
+
+/// A row for each thing of a kind, with what it takes.
+pub(crate) type Parts = (Vec<(Digest, u64)>, Vec<(i64, u64)>);
+
+/// Blobs and unpacked layers, with what they take.
+pub(crate) fn parts(inner: &Inner, cancel: &CancelToken) -> Result<Parts> {
+    let mut layers: BTreeMap<i64, u64> = BTreeMap::new();
+    for (path, bytes) in reader::usage(inner, inner.store.layers.as_fd(), 1, cancel)? {
+        if let Ok(n) = path.parse() {
+            layers.insert(n, bytes);
+        }
+    }
+    let mut blobs = Vec::new();
+    for algorithm in Algorithm::ALL {
+        for name in inner.store.content.list(algorithm)? {
+            if let Ok(digest) = Digest::parse(&format!("{}:{name}", algorithm.name())) {
+                let bytes = inner.store.content.allocated(&digest)?;
+                blobs.push((digest, bytes));
+            }
+        }
+    }
+    Ok((blobs, layers.into_iter().collect()))
+}
+
+impl Engine {
+    /// What the store takes of the disk, in all and for each image and container. The sum is what `du` sees of the data root.
+    pub fn disk_usage(&self, cancel: &CancelToken) -> Result<DiskUsage> {
+        // Without a session, whose directory would count. What goes meanwhile is counted or not.
+        measure(&*self.inner()?, cancel).context(|| "measuring the store".to_owned())
+    }
+}
+
+fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
+    let mut usage = DiskUsage::default();
+    let mut writable: BTreeMap<String, u64> = BTreeMap::new();
+    let mut logs: BTreeMap<String, u64> = BTreeMap::new();
+    let mut layers: BTreeMap<i64, u64> = BTreeMap::new();
+    for (path, bytes) in reader::usage(inner, inner.store.data.as_fd(), 3, cancel)? {
+        usage.total += bytes;
+        let mut parts = path.split('/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("layers"), Some(n), _) if n.parse::<i64>().is_ok() => {
+                usage.layers += bytes;
+                *layers.entry(n.parse().unwrap_or_default()).or_default() += bytes;
+            }
+            (Some("containers"), Some(id), Some(crate::log::FILE)) => {
+                usage.logs += bytes;
+                *logs.entry(id.to_owned()).or_default() += bytes;
+            }
+            (Some("containers"), Some(id), _) => {
+                usage.writable += bytes;
+                *writable.entry(id.to_owned()).or_default() += bytes;
+            }
+            _ => usage.other += bytes,
+        }
+    }
+    let mut blobs: BTreeMap<Digest, u64> = BTreeMap::new();
+    for algorithm in Algorithm::ALL {
+        for name in inner.store.content.list(algorithm)? {
+            if let Ok(digest) = Digest::parse(&format!("{}:{name}", algorithm.name())) {
+                let bytes = inner.store.content.allocated(&digest)?;
+                usage.blobs += bytes;
+                blobs.insert(digest, bytes);
+            }
+        }
+    }
+    usage.other = usage.other.saturating_sub(usage.blobs);
+    let rows = containers::list(&inner.store.db, None)?;
+    inner.store.db.read(|connection| {
+        let summaries = images::summaries(connection, None)?;
+        let mut users: BTreeMap<(bool, String), u64> = BTreeMap::new();
+        let mut owned = Vec::new();
+        for summary in &summaries {
+            let parts = images::parts(connection, &summary.id, &inner.store.idmap)?;
+            for digest in &parts.0 {
+                *users.entry((true, digest.to_string())).or_default() += 1;
+            }
+            for n in &parts.1 {
+                *users.entry((false, n.to_string())).or_default() += 1;
+            }
+            owned.push(parts);
+        }
+        let unused: BTreeSet<String> = images::unused(connection, true)?.into_keys().collect();
+        // What stays if everything that is unused goes.
+        let mut kept: BTreeSet<(bool, String)> = BTreeSet::new();
+        for (summary, (own_blobs, own_layers)) in summaries.into_iter().zip(owned) {
+            let mut image = ImageUsage {
+                containers: rows.iter().filter(|row| row.image_id == summary.id).count() as u64,
+                id: summary.id,
+                references: summary.references,
+                created: summary.created,
+                ..ImageUsage::default()
+            };
+            let own = own_blobs
+                .iter()
+                .map(|digest| ((true, digest.to_string()), blobs.get(digest)))
+                .chain(own_layers.iter().map(|n| ((false, n.to_string()), layers.get(n))));
+            for (key, bytes) in own {
+                let bytes = bytes.copied().unwrap_or(0);
+                image.size += bytes;
+                if users.get(&key).copied().unwrap_or(0) > 1 {
+                    image.shared += bytes;
+                } else {
+                    image.unique += bytes;
+                }
+                if !unused.contains(&image.id) {
+                    kept.insert(key);
+                }
+            }
+            usage.images.push(image);
+        }
+        let rest = blobs
+            .iter()
+            .map(|(digest, bytes)| ((true, digest.to_string()), *bytes))
+            .chain(layers.iter().map(|(n, bytes)| ((false, n.to_string()), *bytes)));
+        usage.reclaimable = rest.filter(|(key, _)| !kept.contains(key)).map(|(_, bytes)| bytes).sum();
+        Ok(())
+    })?;
+    usage.containers = rows
+        .into_iter()
+        .map(|row| ContainerUsage {
+            writable: writable.get(&row.id).copied().unwrap_or(0),
+            logs: logs.get(&row.id).copied().unwrap_or(0),
+            id: row.id,
+            name: row.name,
+            image: row.image,
+            state: row.state,
+        })
+        .collect();
+    Ok(usage)
+}
+
+/// The free space of the file system that the store is on, in bytes.
+pub(crate) fn free(inner: &Inner) -> Result<u64> {
+    let statvfs = rustix::fs::fstatvfs(&inner.store.data).call("statvfs", &inner.store.paths.data)?;
+    Ok(statvfs.f_bavail.saturating_mul(statvfs.f_frsize))
+}

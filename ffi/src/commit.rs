@@ -1,0 +1,186 @@
+//! Images and archives of containers.
+
+use std::ffi::c_char;
+
+use core::{CommitOptions, Sink};
+
+use crate::boundary::Out;
+use crate::cancel::{coble_cancel_t, token};
+use crate::container::coble_container_t;
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::image::coble_image_t;
+use crate::options::flag;
+use crate::status::coble_status_t;
+use crate::stdio::duplicate;
+use crate::string::coble_string_t;
+use crate::strings::{optional_text, owned_text, path, text};
+
+/// How an image is made of a container.
+pub struct coble_commit_options_t(CommitOptions);
+
+impl Handle for coble_commit_options_t {
+    const NAME: &'static str = "options";
+}
+
+/// Every default: a running container is paused, and the layer is compressed with gzip.
+#[unsafe(no_mangle)]
+pub extern "C" fn coble_commit_options_new() -> *mut coble_commit_options_t {
+    boundary_value!(std::ptr::null_mut(), { coble_commit_options_t(CommitOptions::default()).into_raw() })
+}
+
+/// Adds a change of the configuration, an instruction as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL,
+/// USER, VOLUME or WORKDIR.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_add_change(
+    options: *mut coble_commit_options_t,
+    change: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, change) = unsafe { (borrow_mut(options)?, text(change, "change")?) };
+        options.0.changes.push(change.to_owned());
+    })
+}
+
+/// Sets the author. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_set_author(
+    options: *mut coble_commit_options_t,
+    author: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.author = owned_text(author, "author")? };
+    })
+}
+
+/// Sets the comment for the history. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_set_message(
+    options: *mut coble_commit_options_t,
+    message: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.message = owned_text(message, "message")? };
+    })
+}
+
+/// Sets whether a running container is stopped while its files are read: 0 or 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_set_pause(
+    options: *mut coble_commit_options_t,
+    pause: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.pause = flag(pause, "pause")? };
+    })
+}
+
+/// Sets how the layer is compressed: "gzip", "zstd" or "none". NULL: gzip.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_set_compression(
+    options: *mut coble_commit_options_t,
+    compression: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.compression = owned_text(compression, "compression")? };
+    })
+}
+
+/// Deletes options. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_delete(options: *mut coble_commit_options_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(options) }
+    })
+}
+
+/// Makes an image of a container: its image's layers, one more with what it changed, and its configuration. `reference`, the name of the new image, may be
+/// NULL, and so may the options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_commit(
+    container: *const coble_container_t,
+    reference: *const c_char,
+    options: *const coble_commit_options_t,
+    cancel: *const coble_cancel_t,
+    image: *mut *mut coble_image_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, reference, options, cancel, out) = unsafe {
+            let options =
+                borrow(options).map_or_else(|_| CommitOptions::default(), |options| options.0.clone());
+            let reference = optional_text(reference, "reference")?;
+            (borrow(container)?, reference, options, token(cancel), Out::new(image, "image")?)
+        };
+        coble_image_t::new(container.container.commit(reference, &options, &cancel)?).give(out);
+    })
+}
+
+/// What a container changed of its image: a JSON array of objects with "kind" ("added", "changed", "deleted") and "path".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_diff(
+    container: *const coble_container_t,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel, out) =
+            unsafe { (borrow(container)?, token(cancel), Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.diff(&cancel)?)?.give(out);
+    })
+}
+
+/// Writes a container's root file system as a tar to a file, which appears when it is complete. `json`, which may be NULL, gets an object with
+/// "bytes", "entries" and "warnings".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_export(
+    container: *const coble_container_t,
+    file: *const c_char,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, file, cancel, out) =
+            unsafe { (borrow(container)?, path(file, "file")?, token(cancel), Out::new(json, "json")) };
+        let exported = container.container.export(Sink::Path(file), &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&exported)?.give(out);
+        }
+    })
+}
+
+/// As coble_container_export, to an open file or pipe, which stays open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_export_fd(
+    container: *const coble_container_t,
+    fd: i32,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, fd, cancel, out) =
+            unsafe { (borrow(container)?, duplicate(fd, "fd")?, token(cancel), Out::new(json, "json")) };
+        let exported = container.container.export(Sink::Fd(fd), &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&exported)?.give(out);
+        }
+    })
+}
