@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Failure, Step};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
@@ -147,7 +147,21 @@ fn pivot(attributes: u64) -> Result<(), Failure> {
         .map_err(|errno| fail(errno, "mount of the target"))?;
     rustix::process::fchdir(&clone).map_err(|errno| fail(errno, "fchdir"))?;
     rustix::process::pivot_root(".", ".").map_err(|errno| fail(errno, "pivot_root"))?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(|errno| fail(errno, "unmount of the old root"))
+    // The old root is on top of the new one now, and may have mounts on top of itself. Whatever is left there, `..` of the root would lead to it.
+    let own = mount_id("/")?;
+    loop {
+        rustix::mount::unmount(".", UnmountFlags::DETACH)
+            .map_err(|errno| fail(errno, "unmount of the old root"))?;
+        if mount_id("/..")? == own {
+            return Ok(());
+        }
+    }
+}
+
+/// The mount that a path leads to.
+fn mount_id(path: &str) -> Result<u64, Failure> {
+    let stat = rustix::fs::statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID);
+    stat.map(|stat| stat.stx_mnt_id).map_err(|errno| fail(errno, "mount of the root"))
 }
 
 pub(super) fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {
