@@ -36,7 +36,12 @@ impl Budget {
         let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut entries = RawDir::new(dir, &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|errno| fail(errno, path))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // The directory was removed after it was opened: nothing more is in it.
+                Err(Errno::NOENT | Errno::STALE) => break,
+                Err(errno) => return Err(fail(errno, path)),
+            };
             let name = entry.file_name().to_bytes();
             if name == b"." || name == b".." {
                 continue;
@@ -78,7 +83,8 @@ impl Names {
 pub(crate) fn look(dir: BorrowedFd<'_>, name: &[u8], path: &[u8]) -> Result<Option<Stat>, Error> {
     match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
+        // An overlay says that it is stale when somebody changes a directory beneath it.
+        Err(Errno::NOENT | Errno::STALE) => Ok(None),
         Err(errno) => Err(fail(errno, path)),
     }
 }
@@ -97,7 +103,7 @@ pub(crate) fn open(
     }
     let fd = match rustix::fs::openat(dir, name, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(Errno::NOENT | Errno::STALE | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
         Err(errno) => return Err(fail(errno, path)),
     };
     let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno, path))?;

@@ -257,7 +257,7 @@ impl<W: Write> Packer<W> {
         let target = match kind {
             FileType::Symlink => match rustix::fs::readlinkat(dir, name, Vec::new()) {
                 Ok(target) => target.into_bytes(),
-                Err(Errno::NOENT | Errno::INVAL) => return Ok(()),
+                Err(Errno::NOENT | Errno::STALE | Errno::INVAL) => return Ok(()),
                 Err(errno) => return Err(fail(errno, &path)),
             },
             _ => Vec::new(),
