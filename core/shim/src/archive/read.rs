@@ -27,14 +27,14 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
                 None => None,
             };
             sandbox::private_namespace()?;
-            view::enter(tree, fds)?;
+            let mounted = view::enter(tree, fds)?;
             *fds = Fds::default();
             let form = match form {
                 PackForm::Layer => Form::Layer,
                 PackForm::Tree => Form::Tree,
                 PackForm::Exact => Form::Exact,
             };
-            let root = sandbox::enter_read(!userxattr && form != Form::Tree)?;
+            let root = sandbox::enter_read(mounted, !userxattr && form != Form::Tree)?;
             let _frozen = match freezer {
                 Some((file, events)) => Some(freeze::freeze(file, &events)?),
                 None => None,
@@ -58,7 +58,7 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             let upper = crate::container::rootfs::reopen(&upper, "upper")?;
             rustix::process::fchdir(&upper).map_err(|errno| sandbox::fail(errno, "fchdir"))?;
             drop(upper);
-            let root = sandbox::enter_read(!userxattr)?;
+            let root = sandbox::enter_read(false, !userxattr)?;
             coble_layer::changes(root.as_fd(), lower, userxattr, |change, path| list.change(change, path))
                 .and_then(|()| list.finish())
                 .map_err(failure)
@@ -67,13 +67,13 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             let mut list = List::new(take(fds, output)?);
             sandbox::private_namespace()?;
             let old = view::clone(old, fds)?;
-            view::enter(new, fds)?;
+            let mounted = view::enter(new, fds)?;
             *fds = Fds::default();
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             // What the clone of a mount gives is a path only. It has no way up.
             let old = rustix::fs::openat(&old, ".", flags, Mode::empty())
                 .map_err(|errno| sandbox::fail(errno, "tree"))?;
-            let new = sandbox::enter_read(false)?;
+            let new = sandbox::enter_read(mounted, false)?;
             coble_layer::compare(old.as_fd(), new.as_fd(), |change, path| list.change(change, path))
                 .and_then(|()| list.finish())
                 .map_err(failure)
@@ -86,7 +86,7 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             let tree = crate::container::rootfs::reopen(&tree, "directory")?;
             rustix::process::fchdir(&tree).map_err(|errno| sandbox::fail(errno, "fchdir"))?;
             drop(tree);
-            let root = sandbox::enter_read(false)?;
+            let root = sandbox::enter_read(false, false)?;
             coble_layer::usage(root.as_fd(), depth as usize, |path, bytes| {
                 list.push(&[bytes.to_string().as_bytes(), b" ", path, b"\0"])
             })

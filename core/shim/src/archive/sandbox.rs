@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Failure, Step};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{Resource, Rlimit};
@@ -76,10 +76,14 @@ pub(super) fn private_namespace() -> Result<(), Failure> {
 }
 
 /// Confines the process to a tree that it only reads, its working directory in a mount namespace of its own. Returns the tree, opened anew.
-/// `overlay`: the overlay's own attributes are read.
-pub(super) fn enter_read(overlay: bool) -> Result<OwnedFd, Failure> {
+/// `mounted`: it is the root of a mount on top of `/` that was made for it. `overlay`: the overlay's own attributes are read.
+pub(super) fn enter_read(mounted: bool, overlay: bool) -> Result<OwnedFd, Failure> {
     let memory = memory_limit();
-    pivot(INERT | READ_ONLY)?;
+    if mounted {
+        pivot_mount(INERT | READ_ONLY)?;
+    } else {
+        pivot(INERT | READ_ONLY)?;
+    }
     let root = open_root()?;
     let mut capabilities = CapabilitySet::DAC_READ_SEARCH;
     if overlay {
@@ -146,22 +150,32 @@ fn pivot(attributes: u64) -> Result<(), Failure> {
     rustix::mount::move_mount(&clone, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|errno| fail(errno, "mount of the target"))?;
     rustix::process::fchdir(&clone).map_err(|errno| fail(errno, "fchdir"))?;
-    rustix::process::pivot_root(".", ".").map_err(|errno| fail(errno, "pivot_root"))?;
-    // The old root is on top of the new one now, and may have mounts on top of itself. Whatever is left there, `..` of the root would lead to it.
-    let own = mount_id("/")?;
-    loop {
-        rustix::mount::unmount(".", UnmountFlags::DETACH)
-            .map_err(|errno| fail(errno, "unmount of the old root"))?;
-        if mount_id("/..")? == own {
-            return Ok(());
-        }
-    }
+    change_root()
 }
 
-/// The mount that a path leads to.
-fn mount_id(path: &str) -> Result<u64, Failure> {
-    let stat = rustix::fs::statx(CWD, path, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID);
-    stat.map(|stat| stat.stx_mnt_id).map_err(|errno| fail(errno, "mount of the root"))
+/// As [`pivot`], for a working directory that is a mount of its own already. A second one on top of it would do harm: the old root comes between
+/// the two, and only the first would be let go of.
+fn pivot_mount(attributes: u64) -> Result<(), Failure> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount =
+        rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
+    set_mount(&mount, attributes)?;
+    change_root()
+}
+
+fn change_root() -> Result<(), Failure> {
+    let new = rustix::fs::stat(".").map_err(|errno| fail(errno, "new root"))?;
+    rustix::process::pivot_root(".", ".").map_err(|errno| fail(errno, "pivot_root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)
+        .map_err(|errno| fail(errno, "unmount of the old root"))?;
+    // `..` of the root is the root with what is mounted on it: that must be nothing.
+    for path in ["/", "/.."] {
+        let now = rustix::fs::stat(path).map_err(|errno| fail(errno, "new root"))?;
+        if (now.st_dev, now.st_ino) != (new.st_dev, new.st_ino) {
+            return Err(fail(Errno::XDEV, "new root"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {

@@ -168,9 +168,9 @@ fn confined_read(directory: &Path) {
     drop(fds);
     let ArchiveWork::Mount { tree } = work else { panic!("another job") };
     super::sandbox::private_namespace().unwrap();
-    super::view::enter(tree, &mut received).unwrap();
+    let mounted = super::view::enter(tree, &mut received).unwrap();
     drop(received);
-    let root = super::sandbox::enter_read(false).unwrap();
+    let root = super::sandbox::enter_read(mounted, false).unwrap();
     let open = |path: &str, flags| rustix::fs::openat(&root, path, flags, Mode::RWXU);
     for path in ["/etc/passwd", "../canary", "../../../../etc/passwd", "/proc/self/status"] {
         assert_eq!(open(path, OFlags::RDONLY).unwrap_err(), Errno::NOENT, "{path}");

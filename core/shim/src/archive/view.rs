@@ -13,13 +13,14 @@ use super::take;
 use crate::container::rootfs::{MAX_OPTIONS, OVERLAY_MAGIC, check_names, reopen};
 use crate::failure::During;
 
-/// Makes a tree the working directory, as a mount of this mount namespace.
-pub(super) fn enter(tree: Tree, fds: &mut Fds) -> Result<(), Failure> {
+/// Makes a tree the working directory, in this mount namespace. Returns whether that is the root of a mount made for it, on top of `/`.
+pub(super) fn enter(tree: Tree, fds: &mut Fds) -> Result<bool, Failure> {
     match tree {
         Tree::Directory(index) => {
             let directory = take(fds, index)?;
             let directory = reopen(&directory, "directory")?;
-            rustix::process::fchdir(&directory).map_err(|errno| fail(errno, "fchdir"))
+            rustix::process::fchdir(&directory).map_err(|errno| fail(errno, "fchdir"))?;
+            Ok(false)
         }
         Tree::Merged { layers, lower, container, userxattr } => {
             let layers = take(fds, layers)?;
@@ -35,7 +36,7 @@ fn mount(
     lower: &[String],
     container: Option<&OwnedFd>,
     userxattr: bool,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let step = Step::RootMount;
     check_names(lower)?;
     let layers = reopen(layers, "layers")?;
@@ -47,7 +48,10 @@ fn mount(
     match names.as_slice() {
         [] => return Err(Failure::rule(step, "overlay", "there is no layer to show")),
         // An overlay takes two.
-        [one] => return rustix::process::chdir(one.as_str()).during(step, one.as_bytes()),
+        [one] => {
+            rustix::process::chdir(one.as_str()).during(step, one.as_bytes())?;
+            return Ok(false);
+        }
         _ => {}
     }
     let mut options = format!("lowerdir={},index=off,metacopy=off,redirect_dir=nofollow", names.join(":"));
@@ -65,7 +69,7 @@ fn mount(
     if magic != OVERLAY_MAGIC {
         return Err(Failure::rule(step, "overlay", "is not where it was mounted"));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A tree as a mount that is nowhere, read-only and inert. It goes with the last descriptor of it.
@@ -78,13 +82,11 @@ pub(super) fn detached(tree: Tree, fds: &mut Fds) -> Result<OwnedFd, Failure> {
 
 /// As [`detached`], in the private namespace that there is.
 pub(super) fn clone(tree: Tree, fds: &mut Fds) -> Result<OwnedFd, Failure> {
-    let merged = matches!(tree, Tree::Merged { .. });
-    enter(tree, fds)?;
+    let mounted = enter(tree, fds)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let clone = rustix::mount::open_tree(CWD, ".", flags).during(Step::RootMount, "mount")?;
     sandbox::set_mount(&clone, INERT | READ_ONLY)?;
-    let is_overlay = rustix::fs::statfs(".").is_ok_and(|statfs| statfs.f_type == OVERLAY_MAGIC);
-    if merged && is_overlay {
+    if mounted {
         // Otherwise the next one would be mounted on top of it, and have it as a part of its own place.
         rustix::mount::unmount(".", UnmountFlags::DETACH).during(Step::RootMount, "overlay")?;
     }
