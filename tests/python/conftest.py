@@ -9,6 +9,7 @@ litter.supervise()  # forks: before anything has threads
 import os  # noqa: E402
 import pwd  # noqa: E402
 import shutil  # noqa: E402
+import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -17,6 +18,9 @@ from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
+
+# A job in the background of a shell is started with it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FIXTURES = Path(os.environ.get("COBLE_TEST_FIXTURES", Path(__file__).resolve().parent.parent / "fixtures"))
 sys.path.insert(0, str(FIXTURES))
