@@ -155,12 +155,13 @@ def test_readme(shown: Shown) -> None:
 
 
 def test_python(shown: Shown) -> None:
-    whole, kept, images = blocks("docs/python.md", "python")
+    whole, kept, images, store = blocks("docs/python.md", "python")
     assert shown.python(whole).startswith("filter ")
     save(shown)
     opened = "import coble\nengine = coble.Engine()\n"
     shown.python(opened + kept)
     shown.python(opened + images)
+    shown.python(opened + store)
 
 
 def test_c(shown: Shown) -> None:

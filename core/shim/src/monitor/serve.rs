@@ -395,7 +395,10 @@ impl Server {
         // What it said before it ended comes first.
         self.progress(n);
         let Some(program) = self.programs.get_mut(n).filter(|program| program.running) else { return };
-        let Some(exit) = ended(program.pidfd.as_fd()) else { return };
+        // Perhaps it was the end of the process that made this one.
+        let Some(exit) = reap(program.pidfd.as_fd(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) else {
+            return;
+        };
         program.running = false;
         let client = program.client;
         self.release(client);
@@ -449,8 +452,11 @@ impl Server {
 
 /// Reaps a child that has ended or is about to; None if it is not our child, or was reaped.
 fn ended(pidfd: BorrowedFd<'_>) -> Option<Exit> {
-    let status =
-        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED));
+    reap(pidfd, WaitIdOptions::EXITED)
+}
+
+fn reap(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Option<Exit> {
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options));
     let status = status.ok().flatten()?;
     let signal = status.terminating_signal();
     let code = match (status.exit_status(), signal) {
