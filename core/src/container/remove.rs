@@ -54,7 +54,7 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     }
 }
 
-/// Removes a container whose lock the caller holds. `settle` waits for whoever may still use the run directory.
+/// Removes a container whose lock the caller holds. `settle` waits for whoever may still use its directories.
 pub(crate) fn locked(
     inner: &Inner,
     id: &str,
@@ -65,9 +65,9 @@ pub(crate) fn locked(
     // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
     let removed = delete(inner, id).and_then(|()| {
         let cgroups = inner.cgroups.remove(id);
+        settle();
         files(inner, id).and(cgroups)
     });
-    settle();
     removed.and_then(|()| run_dir.remove(&lock))
 }
 

@@ -210,7 +210,7 @@ fn try_start(
     let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let bounding = allowed_capabilities(&spec, &cgroup, inner.rootless(), &mut warnings)?;
-    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    let hostname = hostname_of(&spec, &row.id);
     let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
 
     let open_dir = |path: &std::path::Path| {
@@ -361,6 +361,24 @@ fn allowed_capabilities(
     Ok(bounding)
 }
 
+/// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it. The uts namespace is the
+/// container's own all the same.
+fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
+    if let Some(name) = &spec.hostname {
+        return name.clone();
+    }
+    let host = rustix::system::uname();
+    match host.nodename().to_str() {
+        // The host may have a name that we would not accept from anybody.
+        Ok(name)
+            if spec.network == NetworkMode::Host && validate::host_name("hostname", name, 64).is_ok() =>
+        {
+            name.to_owned()
+        }
+        _ => id.chars().take(12).collect(),
+    }
+}
+
 fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
     let host_network = spec.network == NetworkMode::Host;
     Ok(vec![
@@ -454,7 +472,7 @@ pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpe
     let spec: ContainerSpec = row.spec()?;
     let security = validate::spec(&spec)?;
     let image = image::resolve(&inner.store, &row.image_id)?;
-    let hostname = spec.hostname.clone().unwrap_or_else(|| row.id.chars().take(12).collect());
+    let hostname = hostname_of(&spec, &row.id);
     // The same set as the container's program really has: what was not available then is not now.
     let asked = command::bounding(&spec)?;
     let bounding = match row.run()?.isolation {
