@@ -161,7 +161,14 @@ def test_python(shown: Shown) -> None:
     opened = "import coble\nengine = coble.Engine()\n"
     shown.python(opened + kept)
     shown.python(opened + images)
+    # What the last part is about: two images with a shell, and an archive of one.
+    shown.python(
+        opened + "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'app:1')\n"
+        "engine.images.from_host(['sh', 'cat'], 'debian:12')\n"
+        "engine.images.save(['app:1'], 'multi.tar')\n"
+    )
     shown.python(opened + store)
+    shown.shell("coble rm $(coble ps -aq)")
 
 
 def test_c(shown: Shown) -> None:
