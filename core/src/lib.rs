@@ -52,6 +52,8 @@ pub use image::{
     ChangeKind, HistoryEntry, HostItem, ImageDetails, ImageMount, ImageSummary, Images, ImportOptions,
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
+#[doc(hidden)] // For the bindings.
+pub use process::spawn_helper;
 pub use scrub::{Problem, Scrub};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 

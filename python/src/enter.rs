@@ -108,15 +108,12 @@ fn supervised<T: Send>(
         None => Err(Error::new(ErrorKind::Internal, "a call was made twice")),
     };
     std::thread::scope(|scope| {
-        let helper = {
-            let _deaf = Deaf::begin();
-            std::thread::Builder::new().name("coble-call".to_owned()).spawn_scoped(scope, || {
-                let result = make();
-                // Cannot fail: the counter is far from full.
-                let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
-                result
-            })
-        };
+        let helper = coble::spawn_helper(scope, "coble-call", || {
+            let result = make();
+            // Cannot fail: the counter is far from full.
+            let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
+            result
+        });
         let Ok(helper) = helper else { return (make(), None) };
         let (raised, expired) = watch(&done, token, signals, limit.map(|(time, _)| time));
         let result = helper.join().unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -199,35 +196,6 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// While it lives, this thread gets no signals but those of its own faults, and threads that it starts inherit that: the host's
-/// signal handlers must not run on our helpers.
-struct Deaf(libc::sigset_t);
-
-impl Deaf {
-    fn begin() -> Deaf {
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: both sets are locals, and written by the calls before they are read; the calls cannot fail with these arguments.
-        unsafe {
-            libc::sigfillset(set.as_mut_ptr());
-            for fault in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT]
-            {
-                libc::sigdelset(set.as_mut_ptr(), fault);
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr());
-            Deaf(before.assume_init())
-        }
-    }
-}
-
-impl Drop for Deaf {
-    fn drop(&mut self) {
-        // SAFETY: the set is the one that `begin` got from the same call, on the same thread, since the type is not Send by use.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, std::ptr::null_mut()) };
-    }
 }
 
 /// An object of the engine inside a Python object. It belongs to the process that made it: in a forked child it cannot be used, and

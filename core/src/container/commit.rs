@@ -16,6 +16,7 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{ImageSummary, NewLayer, Upon, changes, record};
 use crate::oci::{Compression, Digest, Reference};
 use crate::process::reader::{self, FreezerFiles, View};
+use crate::process::spawn_helper;
 use crate::state::{Session, rfc3339};
 
 impl Container {
@@ -95,20 +96,20 @@ fn layer(
         .call("socketpair", "layer")?;
     let (read, write) = (std::fs::File::from(read), &write);
     let mut output = writer(session)?;
-    let (packed, compressed) = std::thread::scope(|scope| {
-        let pack = scope.spawn(move || {
+    let (packed, compressed) = std::thread::scope(|scope| -> Result<_> {
+        let pack = spawn_helper(scope, "coble-commit", move || {
             let view = View::Directory(upper.as_fd());
             let packed = reader::pack(inner, view, PackForm::Layer, Some(write.as_fd()), freezer, cancel);
             let _ = shutdown(write, Shutdown::Write);
             packed
-        });
+        })
+        .map_err(|error| Error::io("clone", "helper thread", &error))?;
         let compressed = compress(&mut &read, "layer", compression, &mut output, cancel);
         // Whoever still writes has nobody to write to.
         let _ = shutdown(&read, Shutdown::Both);
-        (pack.join(), compressed)
-    });
-    let packed = packed
-        .map_err(|_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended"))?;
+        let gone = |_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended");
+        Ok((pack.join().map_err(gone)?, compressed))
+    })?;
     // Of two errors the one that came first: a full disk makes the other side fail, too.
     let packed = match (packed, compressed) {
         (Err(error), _) if error.errno() != Some(libc::EPIPE) => return Err(error),

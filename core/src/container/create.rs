@@ -15,6 +15,7 @@ use crate::state::{ContainerRow, Locked, containers, now_nanos};
 /// A container that was just made, still under its lock.
 pub(super) struct Made {
     pub(super) row: ContainerRow,
+    pub(super) spec: ContainerSpec,
     pub(super) image: ResolvedImage,
     pub(super) run_dir: RunDir,
     pub(super) lock: Locked,
@@ -102,7 +103,7 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
     };
     let made = make_directory(inner, &id).and_then(|()| insert(inner, &mut row, spec.name.as_deref()));
     match made.context(doing) {
-        Ok(()) => Ok(Made { row, image, run_dir, lock }),
+        Ok(()) => Ok(Made { row, spec, image, run_dir, lock }),
         Err(error) => {
             // The error is what matters; what cannot be removed now is removed by the sweep.
             let _ = std::fs::remove_dir_all(directory(inner, &id));

@@ -7,7 +7,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Running, launching, start};
+use super::start::{Order, Running, launching, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
 };
@@ -35,7 +35,8 @@ pub(crate) fn run(
     let planned = create::plan(inner, spec)?;
     // The monitor gets ready while the container is made.
     let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
-        let create::Made { mut row, image, run_dir, lock } = create::make(inner, planned, State::Created)?;
+        let create::Made { mut row, spec, image, run_dir, lock } =
+            create::make(inner, planned, State::Created)?;
         let created = begin.elapsed();
         let started = (|| {
             let (input_end, stdin) = match (stdin, input) {
@@ -51,8 +52,16 @@ pub(crate) fn run(
             let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
             let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
             let stdio = Stdio { stdin, stdout, stderr };
-            let running =
-                start(inner, &mut row, &image, &run_dir, lock, stdio, launching, true, deadline, cancel)?;
+            let order = Order {
+                spec: &spec,
+                image: &image,
+                run_dir: &run_dir,
+                stdio,
+                launching,
+                once: true,
+                deadline,
+            };
+            let running = start(inner, &mut row, lock, order, cancel)?;
             Ok((collector, running))
         })();
         Ok::<_, Error>((row, run_dir, created, started))
@@ -65,8 +74,6 @@ pub(crate) fn run(
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
                 let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
-            }
-            if result.is_err() {
                 // Until then nothing says that the container is gone. Otherwise the monitor ends while the container is removed.
                 wait_for_end(&running);
             }

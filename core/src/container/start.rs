@@ -12,7 +12,7 @@ use coble_protocol::{
 };
 
 use super::live::RunDir;
-use super::take::Taken;
+use super::take::Held;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
     create, report, validate,
@@ -27,7 +27,6 @@ use crate::log;
 use crate::process::{self, Deadline};
 use crate::snapshot;
 use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
-use crate::sys;
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -72,18 +71,8 @@ impl Launching<'_> {
 /// Starts the monitor of a container on a thread of its own, since the kernel holds up the one that does it until the monitor is executed, and meanwhile does the
 /// work that prepares the container.
 pub(super) fn launching<R>(inner: &Inner, network: NetworkMode, work: impl FnOnce(Launching<'_>) -> R) -> R {
-    /// A launch needs little.
-    const STACK: usize = 128 << 10;
     std::thread::scope(|scope| {
-        let thread = {
-            // The host's signal handlers must not run on a thread of ours.
-            let _quiet = sys::SignalsBlocked::begin();
-            std::thread::Builder::new()
-                .name("coble-launch".to_owned())
-                .stack_size(STACK)
-                .spawn_scoped(scope, || launch(inner, network))
-        };
-        work(match thread {
+        work(match process::spawn_helper(scope, "coble-launch", || launch(inner, network)) {
             Ok(thread) => Launching::Begun(thread),
             Err(_) => Launching::Over(launch(inner, network)),
         })
@@ -106,26 +95,9 @@ impl Container {
     pub fn start(&self, stdio: Stdio, cancel: &CancelToken) -> Result<()> {
         let inner = &*self.engine.inner()?;
         let doing = || format!("starting container \"{}\"", self.name());
-        let run_dir = RunDir::make(&inner.run_root, self.id()).context(doing)?;
-        let patience = Deadline::after(Some(super::take::PATIENCE));
-        let lock = match super::take::take(inner, self.id(), self.name(), &run_dir, patience, cancel)
-            .context(doing)?
-        {
-            Taken::Lock(lock) => lock,
-            Taken::Running(_) => {
-                let why = format!("container \"{}\" is running", self.name());
-                return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
-            }
-            Taken::Gone => return Err(super::list::not_found(self.name())).context(doing),
-        };
-        // Read under the lock: nobody else changes it now.
-        let mut row = match self.row(inner) {
-            Ok(row) if !super::remove::is_doomed(inner, self.id()) => row,
-            // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
-            result => {
-                super::remove::locked(inner, self.id(), run_dir, lock, || {}).context(doing)?;
-                return result.and(Err(super::list::not_found(self.name()))).context(doing);
-            }
+        let Held::Stopped { mut row, run_dir, lock } = self.hold(inner, cancel).context(doing)? else {
+            let why = format!("container \"{}\" is running", self.name());
+            return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
         };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
@@ -133,31 +105,47 @@ impl Container {
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        launching(inner, row.spec()?.network, |launching| {
-            let forever = Deadline::never();
-            start(inner, &mut row, &image, &run_dir, lock, stdio, launching, false, forever, cancel)
-                .context(doing)
+        let spec = row.spec()?;
+        launching(inner, spec.network, |launching| {
+            let deadline = Deadline::never();
+            let order = Order {
+                spec: &spec,
+                image: &image,
+                run_dir: &run_dir,
+                stdio,
+                launching,
+                once: false,
+                deadline,
+            };
+            start(inner, &mut row, lock, order, cancel).context(doing)
         })?;
         Ok(())
     }
 }
 
-/// Starts the container of a row whose lock the caller holds. The row is updated, also when it fails. With `once` it is never started again, and
-/// nothing that it writes has to survive.
-#[allow(clippy::too_many_arguments)]
+/// What is to be started, and how.
+pub(super) struct Order<'a> {
+    pub(super) spec: &'a ContainerSpec,
+    pub(super) image: &'a ResolvedImage,
+    pub(super) run_dir: &'a RunDir,
+    pub(super) stdio: Stdio,
+    pub(super) launching: Launching<'a>,
+    /// It is never started again, and nothing that it writes has to survive. The lock stays with the caller.
+    pub(super) once: bool,
+    /// When the program has to run.
+    pub(super) deadline: Deadline,
+}
+
+/// Starts the container of a row whose lock the caller holds. The row is updated, also when it fails.
 pub(super) fn start(
     inner: &Inner,
     row: &mut ContainerRow,
-    image: &ResolvedImage,
-    run_dir: &RunDir,
     lock: Locked,
-    stdio: Stdio,
-    launching: Launching<'_>,
-    once: bool,
-    deadline: Deadline,
+    order: Order<'_>,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    match try_start(inner, row, image, run_dir, &lock, stdio, launching, once, deadline, cancel) {
+    let (run_dir, once) = (order.run_dir, order.once);
+    match try_start(inner, row, &lock, order, cancel) {
         Ok(mut running) => {
             if once {
                 running.lock = Some(lock);
@@ -184,22 +172,16 @@ pub(super) fn start(
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn try_start(
     inner: &Inner,
     row: &mut ContainerRow,
-    image: &ResolvedImage,
-    run_dir: &RunDir,
     lock: &Locked,
-    stdio: Stdio,
-    launching: Launching<'_>,
-    once: bool,
-    deadline: Deadline,
+    order: Order<'_>,
     cancel: &CancelToken,
 ) -> Result<Running> {
+    let Order { spec, image, run_dir, stdio, launching, once, deadline } = order;
     let begin = Instant::now();
-    let spec: ContainerSpec = row.spec()?;
-    let security = validate::spec(&spec)?;
+    let security = validate::spec(spec)?;
     run_dir.clear()?;
     let mut lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
     lower.push(BASE.to_owned());
@@ -209,9 +191,9 @@ fn try_start(
     let limits = Limits { memory: spec.mem_limit, nano_cpus: spec.nano_cpus, pids: spec.pids_limit };
     let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
     warnings.extend(cgroup.warnings.iter().cloned());
-    let bounding = allowed_capabilities(&spec, &cgroup, inner.rootless(), &mut warnings)?;
-    let hostname = hostname_of(&spec, &row.id);
-    let process = command::process(&spec, &image.config, security, &hostname, bounding)?;
+    let bounding = allowed_capabilities(spec, &cgroup, inner.rootless(), &mut warnings)?;
+    let hostname = hostname_of(spec, &row.id);
+    let process = command::process(spec, &image.config, security, &hostname, bounding)?;
 
     let open_dir = |path: &std::path::Path| {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
@@ -236,7 +218,7 @@ fn try_start(
             userxattr: inner.rootless(),
         },
         hostname: hostname.clone(),
-        files: provided_files(&spec, &hostname)?,
+        files: provided_files(spec, &hostname)?,
         masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
         readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
         devices: devices(),
@@ -285,15 +267,14 @@ fn try_start(
         .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
         .and_then(|()| containers::update(&inner.store.db, row));
     // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
-    let committed = match recorded {
-        Ok(()) if once => Ok(()),
-        Ok(()) => control.send(&Commit, &[]).or(Ok(())),
-        Err(error) => Err(error),
-    };
-    if let Err(error) = committed {
+    if let Err(error) = recorded {
         drop(control);
         let _ = process::readable(&monitor, Deadline::after(Some(ENDING)), &CancelToken::never(), "its end");
         return Err(error);
+    }
+    if !once {
+        // A monitor that does not hear it has ended, and its program before it.
+        let _ = control.send(&Commit, &[]);
     }
     Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
 }

@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
+use super::list::not_found;
 use super::live::RunDir;
 use super::monitor::Monitor;
+use super::{Container, remove};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::Deadline;
-use crate::state::{Locked, Pause, containers};
+use crate::state::{ContainerRow, Locked, Pause, containers};
 
 /// How long others may have a container for what takes a moment: sweeping, noticing its end, getting it started.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who is responsible for a container.
 pub(super) enum Taken {
@@ -21,6 +23,35 @@ pub(super) enum Taken {
     Running(Monitor),
     /// Nobody any more: somebody has removed it.
     Gone,
+}
+
+/// A container that is looked at, or started.
+pub(super) enum Held {
+    /// It does not run, and as long as the lock is held nobody starts or removes it.
+    Stopped { row: ContainerRow, run_dir: RunDir, lock: Locked },
+    /// It runs.
+    Running(ContainerRow),
+}
+
+impl Container {
+    /// Takes the lock of the container if it does not run.
+    pub(super) fn hold(&self, inner: &Inner, cancel: &CancelToken) -> Result<Held> {
+        let run_dir = RunDir::make(&inner.run_root, self.id())?;
+        let deadline = Deadline::after(Some(PATIENCE));
+        match take(inner, self.id(), self.name(), &run_dir, deadline, cancel)? {
+            Taken::Running(_) => Ok(Held::Running(self.row(inner)?)),
+            Taken::Gone => Err(not_found(self.name())),
+            // Read under the lock: nobody else changes it now.
+            Taken::Lock(lock) => match self.row(inner) {
+                Ok(row) if !remove::is_doomed(inner, self.id()) => Ok(Held::Stopped { row, run_dir, lock }),
+                // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+                result => {
+                    remove::locked(inner, self.id(), run_dir, lock, || {})?;
+                    result.and(Err(not_found(self.name())))
+                }
+            },
+        }
+    }
 }
 
 /// Takes the lock of a container. Somebody who has it and is no monitor is waited for: an engine that starts or removes the container, or looks whether it

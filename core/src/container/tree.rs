@@ -4,14 +4,12 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::live::RunDir;
-use super::take::{PATIENCE, Taken, take};
+use super::take::Held;
 use super::{Container, create};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::image;
-use crate::process::Deadline;
 use crate::process::reader::View;
 use crate::snapshot;
 use crate::state::{ContainerRow, Locked};
@@ -31,19 +29,9 @@ pub(super) struct Tree {
 impl Container {
     /// Opens the container's files.
     pub(super) fn tree(&self, inner: &Inner, cancel: &CancelToken) -> Result<Tree> {
-        let run_dir = RunDir::make(&inner.run_root, self.id())?;
-        let deadline = Deadline::after(Some(PATIENCE));
-        let (row, lock) = match take(inner, self.id(), self.name(), &run_dir, deadline, cancel)? {
-            Taken::Running(_) => (self.row(inner)?, None),
-            Taken::Gone => return Err(super::list::not_found(self.name())),
-            Taken::Lock(lock) => match self.row(inner) {
-                Ok(row) if !super::remove::is_doomed(inner, self.id()) => (row, Some(lock)),
-                // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
-                result => {
-                    super::remove::locked(inner, self.id(), run_dir, lock, || {})?;
-                    return result.and(Err(super::list::not_found(self.name())));
-                }
-            },
+        let (row, lock) = match self.hold(inner, cancel)? {
+            Held::Running(row) => (row, None),
+            Held::Stopped { row, lock, .. } => (row, Some(lock)),
         };
         let running = lock.is_none();
         let image = image::resolve(&inner.store, &row.image_id)?;

@@ -14,6 +14,7 @@ use super::{Writer, read_error};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Compression;
+use crate::process::spawn_helper;
 
 /// Bytes of a member: large enough that what is lost between two of them does not matter.
 const PIECE: usize = 1 << 20;
@@ -71,8 +72,9 @@ fn gzip(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &Canc
     let (jobs, queue) = sync_channel::<Job>(threads);
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| work(&queue));
+        let helpers = (0..threads).filter(|_| spawn_helper(scope, "coble-compress", || work(&queue)).is_ok());
+        if helpers.count() == 0 {
+            return gzip_alone(input, what, output, cancel);
         }
         // What is being compressed, in the order of the input.
         let mut pending: VecDeque<Receiver<Result<Vec<u8>>>> = VecDeque::new();
@@ -106,6 +108,19 @@ fn gzip(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &Canc
         }
         Ok(())
     })
+}
+
+/// As [`gzip`], where no thread can be had.
+fn gzip_alone(input: &mut dyn Read, what: &str, output: &mut Writer<'_>, cancel: &CancelToken) -> Result<()> {
+    let mut first = true;
+    loop {
+        let piece = piece(input, what, cancel)?;
+        if piece.is_empty() && !first {
+            return Ok(());
+        }
+        first = false;
+        output.append(&member(&piece)?)?;
+    }
 }
 
 fn work(queue: &Mutex<Receiver<Job>>) {
@@ -152,6 +167,11 @@ mod tests {
                     let mut output = writer(session).unwrap();
                     compress(&mut input.as_slice(), "input", compression, &mut output, &never).unwrap();
                     let staged = output.finish();
+                    if compression == Compression::Gzip {
+                        let mut output = writer(session).unwrap();
+                        gzip_alone(&mut input.as_slice(), "input", &mut output, &never).unwrap();
+                        assert_eq!(output.finish().digest, staged.digest);
+                    }
                     let mut file = staged.open(session).unwrap();
                     let mut decoder = coble_layer::Decoder::new(&mut file).unwrap();
                     let mut found = Vec::new();
