@@ -177,7 +177,8 @@ impl Engine {
     /// Looks for damage in the store, and for what a crash left and cannot be removed. Empty when nothing is wrong.
     pub fn verify(&self) -> Result<Vec<String>> {
         let inner = &*self.inner()?;
-        let mut problems = state::verify(&inner.store)?;
+        let mut problems: Vec<String> =
+            state::verify(&inner.store)?.into_iter().map(|flaw| flaw.message).collect();
         problems.extend(inner.sweep()?.iter().map(Error::to_string));
         for id in containers::ids(&inner.store.db)? {
             if !container::has_directory(inner, &id) {

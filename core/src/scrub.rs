@@ -3,11 +3,11 @@
 //! A blob is hashed. An unpacked layer is compared with its blob by unpacking that again: both trees, written as archives with everything there is, have
 //! to have the same digest. So damage of any kind shows, and what is needed to mend it is there already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::PackForm;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 use serde::Serialize;
 
@@ -17,9 +17,9 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Digest;
 use crate::process::reader::{self, View};
-use crate::snapshot::{TEMPORARY, Worker};
+use crate::snapshot::{TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree};
 use crate::state::images::UnpackedLayer;
-use crate::state::{self, Locked, Session, images, random_hex};
+use crate::state::{self, Locked, Object, Session, images, random_hex};
 
 /// What a scrub found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -59,18 +59,25 @@ impl Engine {
         Session::run(&inner.store, inner, cancel, |session| {
             let mut scrub = Scrub::default();
             blobs(inner, session, repair, &mut scrub, cancel)?;
-            layers(inner, repair, &mut scrub, cancel)?;
-            let told = |message: &String| scrub.problems.iter().any(|known| message.contains(&known.object));
-            let rest: Vec<String> =
-                state::verify_structure(&inner.store)?.into_iter().filter(|message| !told(message)).collect();
-            for message in rest {
-                scrub.problems.push(Problem {
-                    kind: "store".into(),
-                    object: String::new(),
-                    message,
-                    images: Vec::new(),
-                    repaired: false,
-                });
+            let compared = layers(inner, repair, &mut scrub, cancel)?;
+            // Every blob, and these layers, were looked at already, and closer.
+            for flaw in state::verify_structure(&inner.store)? {
+                let told = match &flaw.about {
+                    Object::Blob(digest) => {
+                        scrub.problems.iter().any(|known| known.object == digest.as_str())
+                    }
+                    Object::Layer(n) => compared.contains(n),
+                    Object::Store => false,
+                };
+                if !told {
+                    scrub.problems.push(Problem {
+                        kind: "store".into(),
+                        object: String::new(),
+                        message: flaw.message,
+                        images: Vec::new(),
+                        repaired: false,
+                    });
+                }
             }
             Ok(scrub)
         })
@@ -130,8 +137,8 @@ fn blobs(
     Ok(())
 }
 
-/// Layers from the lowest up: what is compared needs sound ones below.
-fn layers(inner: &Inner, repair: bool, scrub: &mut Scrub, cancel: &CancelToken) -> Result<()> {
+/// Layers from the lowest up: what is compared needs sound ones below. Returns their numbers.
+fn layers(inner: &Inner, repair: bool, scrub: &mut Scrub, cancel: &CancelToken) -> Result<BTreeSet<i64>> {
     let rows = inner.store.db.read(|connection| images::unpacked(connection, &inner.store.idmap))?;
     let by_number: BTreeMap<i64, &UnpackedLayer> = rows.iter().map(|row| (row.n, row)).collect();
     let mut sound: BTreeMap<i64, bool> = BTreeMap::new();
@@ -166,7 +173,7 @@ fn layers(inner: &Inner, repair: bool, scrub: &mut Scrub, cancel: &CancelToken) 
         }
         sound.insert(row.n, fine);
     }
-    Ok(())
+    Ok(sound.into_keys().collect())
 }
 
 enum State {
@@ -193,7 +200,7 @@ fn one(
     let mut lower: Vec<OwnedFd> = Vec::new();
     let mut parent = row.parent;
     while let Some(n) = parent {
-        lower.push(open(inner, &format!("{n}/fs"))?);
+        lower.push(open_tree(store, &n.to_string())?);
         parent = rows.get(&n).and_then(|row| row.parent);
     }
     let scratch = Scratch::make(inner, cancel)?;
@@ -214,7 +221,7 @@ fn one(
             .map(|done| done.diff_sha256)
     };
     let wanted = digest_of(target.as_fd())?;
-    let found = match open(inner, &format!("{}/fs", row.n)) {
+    let found = match open_tree(store, &row.n.to_string()) {
         Ok(tree) => digest_of(tree.as_fd()).ok(),
         Err(_) => None,
     };
@@ -236,46 +243,30 @@ fn one(
     Ok(State::Repaired)
 }
 
-fn open(inner: &Inner, name: &str) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty())
-        .call("open", inner.store.paths.layers().join(name))
-}
-
 /// A temporary directory among the layers, locked, and removed at the end.
 struct Scratch<'a> {
     inner: &'a Inner,
     name: String,
-    _lock: Locked,
+    lock: Locked,
 }
 
 impl<'a> Scratch<'a> {
     fn make(inner: &'a Inner, cancel: &CancelToken) -> Result<Scratch<'a>> {
-        let store = &inner.store;
         let name = format!("{TEMPORARY}scrub-{}", random_hex(6)?);
-        let path = store.paths.layers().join(&name);
-        let _gate = store.gate.shared(cancel)?;
-        state::make_dir(&store.layers, &name, &store.paths.layers())?;
-        let dir = state::open_dir(&store.layers, &name, &store.paths.layers())?;
-        let lock = Locked::try_exclusive(dir, &path)?
+        let lock = lock_temporary(&inner.store, &name, cancel)?
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a new directory is locked by somebody else"))?;
-        Ok(Scratch { inner, name, _lock: lock })
+        Ok(Scratch { inner, name, lock })
     }
 
     /// The tree, new and empty, as a layer's is.
     fn tree(&self) -> Result<OwnedFd> {
-        let name = format!("{}/fs", self.name);
-        let mode = Mode::from_raw_mode(0o755);
-        let path = self.inner.store.paths.layers().join(&name);
-        rustix::fs::mkdirat(&self.inner.store.layers, &name, mode).call("mkdir", &path)?;
-        rustix::fs::chmodat(&self.inner.store.layers, &name, mode, AtFlags::empty()).call("chmod", &path)?;
-        open(self.inner, &name)
+        make_tree(&self.inner.store, &self.name, &self.lock)
     }
 
     /// Exchanges the tree with that of a layer, which is removed with this then.
     fn take_the_place_of(&self, n: i64) -> Result<()> {
         let store = &self.inner.store;
-        let (own, place) = (format!("{}/fs", self.name), format!("{n}/fs"));
+        let (own, place) = (format!("{}/{TREE}", self.name), format!("{n}/{TREE}"));
         let path = store.paths.layers().join(&place);
         let exchange = |flags| rustix::fs::renameat_with(&store.layers, &own, &store.layers, &place, flags);
         match exchange(RenameFlags::EXCHANGE) {

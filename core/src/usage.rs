@@ -74,27 +74,32 @@ pub struct ContainerUsage {
     pub logs: u64,
 }
 
-/// A row for each thing of a kind, with what it takes.
-pub(crate) type Parts = (Vec<(Digest, u64)>, Vec<(i64, u64)>);
-
 /// Blobs and unpacked layers, with what they take.
-pub(crate) fn parts(inner: &Inner, cancel: &CancelToken) -> Result<Parts> {
+pub(crate) fn parts(
+    inner: &Inner,
+    cancel: &CancelToken,
+) -> Result<(BTreeMap<Digest, u64>, BTreeMap<i64, u64>)> {
     let mut layers: BTreeMap<i64, u64> = BTreeMap::new();
     for (path, bytes) in reader::usage(inner, inner.store.layers.as_fd(), 1, cancel)? {
         if let Ok(n) = path.parse() {
             layers.insert(n, bytes);
         }
     }
-    let mut blobs = Vec::new();
+    Ok((blobs(inner)?, layers))
+}
+
+/// Blobs, with what they take.
+fn blobs(inner: &Inner) -> Result<BTreeMap<Digest, u64>> {
+    let mut blobs = BTreeMap::new();
     for algorithm in Algorithm::ALL {
         for name in inner.store.content.list(algorithm)? {
             if let Ok(digest) = Digest::parse(&format!("{}:{name}", algorithm.name())) {
                 let bytes = inner.store.content.allocated(&digest)?;
-                blobs.push((digest, bytes));
+                blobs.insert(digest, bytes);
             }
         }
     }
-    Ok((blobs, layers.into_iter().collect()))
+    Ok(blobs)
 }
 
 impl Engine {
@@ -129,18 +134,14 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
             _ => usage.other += bytes,
         }
     }
-    let mut blobs: BTreeMap<Digest, u64> = BTreeMap::new();
-    for algorithm in Algorithm::ALL {
-        for name in inner.store.content.list(algorithm)? {
-            if let Ok(digest) = Digest::parse(&format!("{}:{name}", algorithm.name())) {
-                let bytes = inner.store.content.allocated(&digest)?;
-                usage.blobs += bytes;
-                blobs.insert(digest, bytes);
-            }
-        }
-    }
+    let blobs = blobs(inner)?;
+    usage.blobs = blobs.values().sum();
     usage.other = usage.other.saturating_sub(usage.blobs);
     let rows = containers::list(&inner.store.db, None)?;
+    let mut used_by: BTreeMap<&str, u64> = BTreeMap::new();
+    for row in &rows {
+        *used_by.entry(&row.image_id).or_default() += 1;
+    }
     inner.store.db.read(|connection| {
         let summaries = images::summaries(connection, None)?;
         let mut users: BTreeMap<(bool, String), u64> = BTreeMap::new();
@@ -160,7 +161,7 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
         let mut kept: BTreeSet<(bool, String)> = BTreeSet::new();
         for (summary, (own_blobs, own_layers)) in summaries.into_iter().zip(owned) {
             let mut image = ImageUsage {
-                containers: rows.iter().filter(|row| row.image_id == summary.id).count() as u64,
+                containers: used_by.get(summary.id.as_str()).copied().unwrap_or(0),
                 id: summary.id,
                 references: summary.references,
                 created: summary.created,

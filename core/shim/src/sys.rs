@@ -237,33 +237,13 @@ pub(crate) fn loopback_up() -> Result<()> {
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) }.into()).map(drop)
 }
 
-/// Gives memory back to the kernel: what is free, and the pages of the program itself, most of which a monitor never needs again. What it does need comes back
-/// from the page cache.
+/// Gives memory that is free back to the kernel.
 pub(crate) fn trim_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim has no preconditions.
     unsafe {
         libc::malloc_trim(0)
     };
-    // SAFETY: getauxval has no preconditions; for these two it tells where the kernel has put the program's headers, which stay there.
-    let headers = unsafe {
-        let first = libc::getauxval(libc::AT_PHDR) as *const libc::Elf64_Phdr;
-        let count = libc::getauxval(libc::AT_PHNUM) as usize;
-        if first.is_null() {
-            return;
-        }
-        std::slice::from_raw_parts(first, count)
-    };
-    let own = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
-    let base = own.map_or(0, |own| headers.as_ptr() as u64 - own.p_vaddr);
-    let page = rustix::param::page_size() as u64;
-    for header in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
-        let start = (base + header.p_vaddr) / page * page;
-        let length = base + header.p_vaddr + header.p_memsz - start;
-        // SAFETY: a mapping of the program's file that was never writable: a page that is dropped is read again from the file, which is sealed or
-        // executed and so does not change.
-        unsafe { libc::madvise(start as *mut libc::c_void, length as usize, libc::MADV_DONTNEED) };
-    }
 }
 
 /// The user id of the process at the other end of a connected socket, as seen in this user namespace.

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::container::parse;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Applies instructions to the `config` object of an image configuration.
@@ -150,7 +151,7 @@ fn json_words(text: &str) -> Outcome<Option<Vec<String>>> {
 
 /// `name=value` pairs with quotes and backslashes, or the old form `name value`.
 fn assignments(text: &str) -> Outcome<Vec<(String, String)>> {
-    let words = words(text)?;
+    let words = parse::words(text).map_err(|error| error.message().to_owned())?;
     let first = words.first().map(String::as_str).unwrap_or_default();
     if !first.contains('=') {
         let (name, value) = text.split_once(char::is_whitespace).ok_or("it has no value")?;
@@ -172,34 +173,6 @@ fn check_name(name: &str) -> Outcome<String> {
         return Err("a name is empty or malformed".into());
     }
     Ok(name.to_owned())
-}
-
-/// Words as a shell splits them, without expansion.
-fn words(text: &str) -> Outcome<Vec<String>> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (Some(open), c) if c == open => quote = None,
-            (None | Some('"'), '\\') => match chars.next() {
-                Some(next) => word.get_or_insert_default().push(next),
-                None => return Err("it ends with a backslash".into()),
-            },
-            (_, c) => word.get_or_insert_default().push(c),
-        }
-    }
-    if quote.is_some() {
-        return Err("a quote is not closed".into());
-    }
-    words.extend(word);
-    Ok(words)
 }
 
 fn exposed(text: &str) -> Outcome<String> {

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::ImageSummary;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Reference;
-use crate::state::{images, parse_rfc3339};
+use crate::state::{images, micros, parse_rfc3339};
 
 /// Conditions that are all to be met; of several for `reference`, one is enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -129,8 +129,7 @@ fn moment(text: &str) -> Option<i64> {
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(scale)?)?;
         rest = chars.as_str();
     }
-    let then = SystemTime::now().checked_sub(Duration::from_secs(total)).unwrap_or(UNIX_EPOCH);
-    i64::try_from(then.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()).ok()
+    Some(micros(SystemTime::now().checked_sub(Duration::from_secs(total)).unwrap_or(UNIX_EPOCH)))
 }
 
 /// Whether a pattern fits a canonical reference: against its long and short form, with and without the tag. `*` and `?` stay within a part

@@ -7,7 +7,7 @@ use super::remove::change;
 use super::{PruneOptions, Pruned};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
 use crate::state::{Session, images};
 
@@ -20,7 +20,7 @@ struct Sizes {
 impl Sizes {
     fn measure(inner: &Inner, cancel: &CancelToken) -> Result<Sizes> {
         let (blobs, layers) = crate::usage::parts(inner, cancel)?;
-        Ok(Sizes { blobs: blobs.into_iter().collect(), layers: layers.into_iter().collect() })
+        Ok(Sizes { blobs, layers })
     }
 
     fn of(&self, (blobs, layers): &(BTreeSet<Digest>, BTreeSet<i64>)) -> u64 {
@@ -44,6 +44,7 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
         };
         let before = sizes.total();
         let limited = options.max_used.is_some() || options.min_free.is_some();
+        let bounded = limited || options.reserved.is_some();
         // Whether enough has been given back.
         let enough = |reclaimed: u64| {
             let used = before.saturating_sub(reclaimed);
@@ -59,18 +60,18 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
             chosen.retain(|summary| unused.contains_key(&summary.id));
             chosen.sort_by_key(|summary| unused.get(&summary.id).copied());
             // What an earlier removal left, because somebody else was at work then, goes with the rest.
-            let mut lost = images::unreferenced(tx)?;
-            let mut pruned = Pruned { reclaimed: sizes.of(&lost), ..Pruned::default() };
+            let lost = || Ok::<_, Error>(sizes.of(&images::unreferenced(tx)?));
+            let mut pruned = Pruned::default();
             for summary in chosen {
-                if enough(pruned.reclaimed) {
+                // Asked for each only where the answer matters, since it takes a look at every blob.
+                if bounded && enough(lost()?) {
                     break;
                 }
                 pruned.untagged.extend(images::tags_of(tx, &summary.id)?);
                 images::delete(tx, &summary.id)?;
                 pruned.deleted.push(summary.id);
-                lost = images::unreferenced(tx)?;
-                pruned.reclaimed = sizes.of(&lost);
             }
+            pruned.reclaimed = lost()?;
             // A name that another platform still has is not gone.
             let mut gone = Vec::new();
             for name in std::mem::take(&mut pruned.untagged) {

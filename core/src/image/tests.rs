@@ -71,7 +71,7 @@ impl Fixture {
 
     /// Nothing is wrong, and nothing is there that should not be.
     fn assert_clean(&self, images: usize) {
-        assert_eq!(verify(&self.store).unwrap(), Vec::<String>::new());
+        assert_eq!(verify(&self.store).unwrap(), []);
         assert_eq!(inspect::list(&self.store, &Default::default()).unwrap().len(), images);
         let count = |path: &str| std::fs::read_dir(self.store.paths.data.join(path)).unwrap().count();
         assert_eq!(count("content/ingest"), 0);

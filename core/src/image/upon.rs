@@ -7,7 +7,7 @@ use super::ImageSummary;
 use super::add::{Pieces, commit, prepare, to_json};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Compression, Descriptor, Digest, Manifest, Reference, media_type};
+use crate::oci::{Descriptor, Digest, Manifest, Reference, media_type};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store, images};
 
@@ -79,7 +79,9 @@ pub(crate) fn record(
     let config_bytes = to_json(&document)?;
     let mut descriptors: Vec<Descriptor> = layers
         .iter()
-        .map(|layer| Descriptor::new(oci_type(&layer.media_type), layer.digest.clone(), layer.size))
+        .map(|layer| {
+            Descriptor::new(media_type::oci_layer(&layer.media_type), layer.digest.clone(), layer.size)
+        })
         .collect();
     descriptors.extend(upon.layer.map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)));
     let manifest = Manifest {
@@ -100,15 +102,4 @@ pub(crate) fn record(
     commit(store, session, &[ready])?
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
-}
-
-/// The type that a layer has in a manifest of ours: those of docker do not belong there.
-fn oci_type(text: &str) -> &str {
-    match text {
-        "application/vnd.docker.image.rootfs.diff.tar"
-        | "application/vnd.docker.image.rootfs.diff.tar.uncompressed" => Compression::None.layer_media_type(),
-        "application/vnd.docker.image.rootfs.diff.tar.gzip" => Compression::Gzip.layer_media_type(),
-        "application/vnd.docker.image.rootfs.diff.tar.zstd" => Compression::Zstd.layer_media_type(),
-        other => other,
-    }
 }

@@ -22,6 +22,20 @@ pub(crate) mod media_type {
     pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    pub(crate) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+    pub(crate) const DOCKER_LAYER_PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar.uncompressed";
+    pub(crate) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    pub(crate) const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+
+    /// The type that a layer has in a manifest of OCI's, where docker's do not belong.
+    pub(crate) fn oci_layer(text: &str) -> &str {
+        match text {
+            DOCKER_LAYER | DOCKER_LAYER_PLAIN => LAYER,
+            DOCKER_LAYER_GZIP => LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => LAYER_ZSTD,
+            other => other,
+        }
+    }
 }
 
 /// Annotations that carry names.
@@ -81,13 +95,13 @@ impl MediaType {
             media_type::INDEX | media_type::DOCKER_LIST => Ok(MediaType::Index),
             media_type::CONFIG | media_type::DOCKER_CONFIG => Ok(MediaType::Config),
             // Whatever it says about compression: the bytes tell, and the digests hold.
-            media_type::LAYER
-            | media_type::LAYER_GZIP
-            | media_type::LAYER_ZSTD
-            | "application/vnd.docker.image.rootfs.diff.tar"
-            | "application/vnd.docker.image.rootfs.diff.tar.uncompressed"
-            | "application/vnd.docker.image.rootfs.diff.tar.gzip"
-            | "application/vnd.docker.image.rootfs.diff.tar.zstd" => Ok(MediaType::Layer),
+            _ if matches!(
+                media_type::oci_layer(text),
+                media_type::LAYER | media_type::LAYER_GZIP | media_type::LAYER_ZSTD
+            ) =>
+            {
+                Ok(MediaType::Layer)
+            }
             _ => {
                 let shown: String = text.chars().take(120).collect();
                 let shown = shown.escape_debug();

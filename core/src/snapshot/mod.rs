@@ -3,7 +3,7 @@
 
 mod unpack;
 
-pub(crate) use unpack::{Blob, Stack};
+pub(crate) use unpack::{Blob, Stack, TREE, lock_temporary, make_tree, open_tree};
 
 use std::os::fd::BorrowedFd;
 

@@ -22,7 +22,7 @@ use crate::process::warning_of;
 use crate::state::{Locked, Store, images::signed, list_names, random_hex};
 
 /// The name of the tree in a layer's directory.
-const TREE: &str = "fs";
+pub(crate) const TREE: &str = "fs";
 
 /// A layer's blob in the store.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +113,7 @@ impl<'a> Stack<'a> {
             {
                 return Ok(layer);
             }
-            let Some(lock) = self.lock(&name, cancel)? else {
+            let Some(lock) = lock_temporary(store, &name, cancel)? else {
                 pause.wait(cancel)?;
                 continue;
             };
@@ -151,28 +151,6 @@ impl<'a> Stack<'a> {
         Ok(Some(Layer { diff_id, chain_id, tree, place, warnings: Vec::new() }))
     }
 
-    /// Makes and locks a temporary directory; None if somebody else has it.
-    fn lock(&self, name: &str, cancel: &CancelToken) -> Result<Option<Locked>> {
-        let store = self.store;
-        let path = store.paths.layers().join(name);
-        let _gate = store.gate.shared(cancel)?;
-        crate::state::make_dir(&store.layers, name, &store.paths.layers())?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(&store.layers, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(Error::syscall("open", path, errno.raw_os_error())),
-        };
-        let Some(lock) = Locked::try_exclusive(fd, &path)? else { return Ok(None) };
-        // Still the directory of this name? The one who had it may have moved it to its final place.
-        let ours = rustix::fs::fstat(lock.fd()).call("fstat", &path)?;
-        match rustix::fs::statat(&store.layers, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => Ok(Some(lock)),
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(Error::syscall("stat", path, errno.raw_os_error())),
-        }
-    }
-
     fn apply(
         &self,
         blob: Blob<'_>,
@@ -188,10 +166,7 @@ impl<'a> Stack<'a> {
         if !list_names(&listing, &path)?.is_empty() {
             self.worker.remove(lock.fd().as_fd(), &[TREE])?;
         }
-        let mode = Mode::from_raw_mode(0o755);
-        rustix::fs::mkdirat(lock.fd(), TREE, mode).call("mkdir", path.join(TREE))?;
-        rustix::fs::chmodat(lock.fd(), TREE, mode, AtFlags::empty()).call("chmod", path.join(TREE))?;
-        let tree = open_tree(store, name)?;
+        let tree = make_tree(store, name, lock)?;
         let input = store.content.open_blob(blob.digest, blob.size)?;
         let lower: Vec<BorrowedFd<'_>> = self.layers.iter().rev().map(|layer| layer.tree.as_fd()).collect();
         let done = self.worker.apply(tree.as_fd(), input.as_fd(), &lower, cancel)?;
@@ -318,7 +293,38 @@ fn place(store: &Store, name: &str, n: i64) -> Result<()> {
     }
 }
 
-fn open_tree(store: &Store, name: &str) -> Result<OwnedFd> {
+/// Makes and locks a temporary directory; None if somebody else has it.
+pub(crate) fn lock_temporary(store: &Store, name: &str, cancel: &CancelToken) -> Result<Option<Locked>> {
+    let path = store.paths.layers().join(name);
+    let _gate = store.gate.shared(cancel)?;
+    crate::state::make_dir(&store.layers, name, &store.paths.layers())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(&store.layers, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Error::syscall("open", path, errno.raw_os_error())),
+    };
+    let Some(lock) = Locked::try_exclusive(fd, &path)? else { return Ok(None) };
+    // Still the directory of this name? The one who had it may have moved it to its final place.
+    let ours = rustix::fs::fstat(lock.fd()).call("fstat", &path)?;
+    match rustix::fs::statat(&store.layers, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => Ok(Some(lock)),
+        Ok(_) | Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(Error::syscall("stat", path, errno.raw_os_error())),
+    }
+}
+
+/// Makes the tree of a layer in its directory, empty.
+pub(crate) fn make_tree(store: &Store, name: &str, lock: &Locked) -> Result<OwnedFd> {
+    let path = store.paths.layers().join(name).join(TREE);
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdirat(lock.fd(), TREE, mode).call("mkdir", &path)?;
+    rustix::fs::chmodat(lock.fd(), TREE, mode, AtFlags::empty()).call("chmod", &path)?;
+    open_tree(store, name)
+}
+
+/// Opens the tree of a layer's directory.
+pub(crate) fn open_tree(store: &Store, name: &str) -> Result<OwnedFd> {
     let tree = format!("{name}/{TREE}");
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&store.layers, &tree, flags | OFlags::RDONLY, Mode::empty()) {

@@ -1,11 +1,12 @@
 //! Rows of images, their names, blobs and layers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::parse_rfc3339;
-use super::time::now_us;
+use super::time::micros;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageSummary;
 use crate::oci::{Descriptor, Digest, ImageDocument, Platform, Reference, annotation};
@@ -61,7 +62,7 @@ pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
             document.variant,
             json(&document.config.labels)?,
             document.os_version,
-            now_us(),
+            micros(SystemTime::now()),
         ])?;
     if inserted == 0 {
         return touch(tx, image.id.as_str());
@@ -97,7 +98,8 @@ pub(crate) fn add_blob(tx: &Transaction<'_>, digest: &Digest, size: u64) -> Resu
 
 /// Remembers that an image was used now.
 pub(crate) fn touch(tx: &Transaction<'_>, id: &str) -> Result<()> {
-    tx.prepare_cached("UPDATE images SET used_us = ?2 WHERE id = ?1")?.execute(params![id, now_us()])?;
+    tx.prepare_cached("UPDATE images SET used_us = ?2 WHERE id = ?1")?
+        .execute(params![id, micros(SystemTime::now())])?;
     Ok(())
 }
 

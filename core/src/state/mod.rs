@@ -20,8 +20,8 @@ pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::{Lease, Session};
 pub(crate) use sweep::sweep;
-pub(crate) use time::{from_nanos, now_nanos, parse_rfc3339, rfc3339};
-pub(crate) use verify::{is_intact, structure as verify_structure, verify};
+pub(crate) use time::{from_nanos, micros, now_nanos, parse_rfc3339, rfc3339};
+pub(crate) use verify::{Object, is_intact, structure as verify_structure, verify};
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -251,7 +251,7 @@ pub(crate) mod tests {
         assert_private(dir.path());
         drop(store);
         let again = Store::open(&dir.path().join("data"), "host".into()).unwrap();
-        assert_eq!(verify(&again).unwrap(), Vec::<String>::new());
+        assert_eq!(verify(&again).unwrap(), []);
     }
 
     #[test]

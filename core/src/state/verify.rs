@@ -9,15 +9,33 @@ use super::{Store, images};
 use crate::error::{Call, Result};
 use crate::oci::{Descriptor, Digest, Document, Hasher};
 
-/// What is wrong, one sentence each. Empty when nothing is.
-pub(crate) fn verify(store: &Store) -> Result<Vec<String>> {
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) about: Object,
+    /// A sentence.
+    pub(crate) message: String,
+}
+
+/// What a flaw is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Object {
+    Blob(Digest),
+    Layer(i64),
+    /// The database, or `index.json`.
+    Store,
+}
+
+/// What is wrong. Empty when nothing is.
+pub(crate) fn verify(store: &Store) -> Result<Vec<Flaw>> {
     let mut problems = structure(store)?;
     // Without the gate, since it takes as long as reading everything does. A blob that was removed meanwhile is no damage.
     for (digest, size) in store.db.read(images::blobs)? {
         if store.content.size(&digest)? == Some(size) && !is_intact(store, &digest, size)? {
             let still_there = store.db.read(images::blob_digests)?.contains(&digest);
             if still_there {
-                problems.push(format!("the content of blob {digest} is damaged"));
+                let message = format!("the content of blob {digest} is damaged");
+                problems.push(Flaw { about: Object::Blob(digest), message });
             }
         }
     }
@@ -40,8 +58,9 @@ pub(crate) fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<boo
 }
 
 /// Rows against files.
-pub(crate) fn structure(store: &Store) -> Result<Vec<String>> {
+pub(crate) fn structure(store: &Store) -> Result<Vec<Flaw>> {
     let mut problems = Vec::new();
+    let mut found = |about: Object, message: String| problems.push(Flaw { about, message });
     // Under the gate and in one read, so that what others do meanwhile is not taken for damage.
     let _gate = store.gate.shared(&crate::cancel::CancelToken::never())?;
     store.db.read(|connection| {
@@ -49,26 +68,27 @@ pub(crate) fn structure(store: &Store) -> Result<Vec<String>> {
         for row in statement.query_map([], |row| row.get::<_, String>(0))? {
             match row?.as_str() {
                 "ok" => {}
-                problem => problems.push(format!("database: {problem}")),
+                problem => found(Object::Store, format!("database: {problem}")),
             }
         }
         let mut statement = connection.prepare("PRAGMA foreign_key_check")?;
         for row in statement.query_map([], |row| row.get::<_, String>(0))? {
-            problems
-                .push(format!("database: a row of table \"{}\" refers to something that is not there", row?));
+            let text = format!("database: a row of table \"{}\" refers to something that is not there", row?);
+            found(Object::Store, text);
         }
         for (digest, size) in images::blobs(connection)? {
-            match store.content.size(&digest)? {
-                Some(found) if found == size => {}
-                Some(found) => problems.push(format!("blob {digest} has {found} bytes instead of {size}")),
-                None => problems.push(format!("blob {digest} is missing")),
-            }
+            let message = match store.content.size(&digest)? {
+                Some(there) if there == size => continue,
+                Some(there) => format!("blob {digest} has {there} bytes instead of {size}"),
+                None => format!("blob {digest} is missing"),
+            };
+            found(Object::Blob(digest), message);
         }
         for n in images::layer_numbers(connection)? {
             let name = format!("{n}/fs");
             match rustix::fs::statat(&store.layers, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {}
-                _ => problems.push(format!("layer {n} is missing")),
+                _ => found(Object::Layer(n), format!("layer {n} is missing")),
             }
         }
         Ok(())
@@ -79,12 +99,12 @@ pub(crate) fn structure(store: &Store) -> Result<Vec<String>> {
         entries.iter().map(|entry| format!("{entry:?}")).collect::<BTreeSet<String>>()
     };
     match wanted {
-        (wanted, Ok(Document::Index(found))) if set(&wanted) == set(&found.manifests) => {}
+        (wanted, Ok(Document::Index(index))) if set(&wanted) == set(&index.manifests) => {}
         (_, Ok(Document::Index(_))) => {
-            problems.push("index.json does not list the images of the database".into())
+            found(Object::Store, "index.json does not list the images of the database".into());
         }
-        (_, Ok(Document::Manifest(_))) => problems.push("index.json is not an index".into()),
-        (_, Err(error)) => problems.push(format!("index.json: {error}")),
+        (_, Ok(Document::Manifest(_))) => found(Object::Store, "index.json is not an index".into()),
+        (_, Err(error)) => found(Object::Store, format!("index.json: {error}")),
     }
     Ok(problems)
 }

@@ -71,56 +71,66 @@ impl<W: Write> Archive<W> {
 
     /// Writes the header of an entry.
     pub(super) fn head(&mut self, head: &Head<'_>) -> Result<(), Error> {
-        let mut records = Vec::new();
-        let (prefix, name) = match (head.sparse, split(head.path)) {
-            (None, Some(split)) => split,
-            (None, None) => {
-                record(&mut records, b"path", head.path);
-                (&b""[..], tail(head.path))
-            }
-            (Some(_), _) => (&b"GNUSparseFile.0"[..], tail(head.path)),
-        };
-        if head.link.len() > 100 {
-            record(&mut records, b"linkpath", head.link);
-        }
-        for (keyword, value, most) in [
-            (&b"uid"[..], u64::from(head.uid), SEVEN),
-            (b"gid", u64::from(head.gid), SEVEN),
-            (b"size", head.size, ELEVEN),
-        ] {
-            if value > most {
-                record(&mut records, keyword, value.to_string().as_bytes());
-            }
-        }
-        let whole = u64::try_from(head.mtime.seconds).ok().filter(|seconds| *seconds <= ELEVEN);
-        if whole.is_none() || head.mtime.nanos != 0 {
-            record(&mut records, b"mtime", time(head.mtime).as_bytes());
-        }
-        if let Some(size) = head.sparse {
-            record(&mut records, b"GNU.sparse.major", b"1");
-            record(&mut records, b"GNU.sparse.minor", b"0");
-            record(&mut records, b"GNU.sparse.name", head.path);
-            record(&mut records, b"GNU.sparse.realsize", size.to_string().as_bytes());
-        }
-        for xattr in head.xattrs {
-            record(&mut records, &[b"SCHILY.xattr.", xattr.name.as_slice()].concat(), &xattr.value);
-        }
-        if records.len() > RECORDS_MAX {
-            return Err(Error::limit(
-                head.path,
-                "its extended attributes are larger than an archive can hold",
-            ));
-        }
-        if !records.is_empty() {
-            let size = records.len() as u64;
-            // The name is for readers that do not know the format, and the same for all.
-            let extended = Head { kind: b'x', size, mode: 0o644, ..Head::default() };
-            self.append(&block(&extended, b"PaxHeaders.0", b"entry"))?;
-            self.append(&records)?;
-            self.pad(size)?;
-        }
-        self.append(&block(head, prefix, name))
+        self.append(&header(head)?)
     }
+}
+
+/// The header of a regular file or a directory of root's with the usual mode and no date, as bytes: for archives whose other entries are no files of a tree.
+pub fn plain_header(path: &str, directory: bool, size: u64) -> Result<Vec<u8>, Error> {
+    let (kind, mode) = if directory { (b'5', 0o755) } else { (b'0', 0o644) };
+    header(&Head { kind, mode, path: path.as_bytes(), size, ..Head::default() })
+}
+
+/// The blocks of a header.
+fn header(head: &Head<'_>) -> Result<Vec<u8>, Error> {
+    let mut records = Vec::new();
+    let (prefix, name) = match (head.sparse, split(head.path)) {
+        (None, Some(split)) => split,
+        (None, None) => {
+            record(&mut records, b"path", head.path);
+            (&b""[..], tail(head.path))
+        }
+        (Some(_), _) => (&b"GNUSparseFile.0"[..], tail(head.path)),
+    };
+    if head.link.len() > 100 {
+        record(&mut records, b"linkpath", head.link);
+    }
+    for (keyword, value, most) in [
+        (&b"uid"[..], u64::from(head.uid), SEVEN),
+        (b"gid", u64::from(head.gid), SEVEN),
+        (b"size", head.size, ELEVEN),
+    ] {
+        if value > most {
+            record(&mut records, keyword, value.to_string().as_bytes());
+        }
+    }
+    let whole = u64::try_from(head.mtime.seconds).ok().filter(|seconds| *seconds <= ELEVEN);
+    if whole.is_none() || head.mtime.nanos != 0 {
+        record(&mut records, b"mtime", time(head.mtime).as_bytes());
+    }
+    if let Some(size) = head.sparse {
+        record(&mut records, b"GNU.sparse.major", b"1");
+        record(&mut records, b"GNU.sparse.minor", b"0");
+        record(&mut records, b"GNU.sparse.name", head.path);
+        record(&mut records, b"GNU.sparse.realsize", size.to_string().as_bytes());
+    }
+    for xattr in head.xattrs {
+        record(&mut records, &[b"SCHILY.xattr.", xattr.name.as_slice()].concat(), &xattr.value);
+    }
+    if records.len() > RECORDS_MAX {
+        return Err(Error::limit(head.path, "its extended attributes are larger than an archive can hold"));
+    }
+    let mut blocks = Vec::with_capacity(BLOCK);
+    if !records.is_empty() {
+        let size = records.len() as u64;
+        // The name is for readers that do not know the format, and the same for all.
+        let extended = Head { kind: b'x', size, mode: 0o644, ..Head::default() };
+        blocks.extend(block(&extended, b"PaxHeaders.0", b"entry"));
+        blocks.extend(records);
+        blocks.resize(blocks.len().next_multiple_of(BLOCK), 0);
+    }
+    blocks.extend(block(head, prefix, name));
+    Ok(blocks)
 }
 
 /// Prefix and name of a path, if it fits into the two fields.

@@ -18,6 +18,7 @@ use crate::apply::{Shown, WARNINGS_MAX, Warning, WarningKind, is_opaque, is_whit
 use crate::error::Error;
 use crate::tar::{Time, Xattr};
 use crate::walk::{self, Budget, Links, Names, fail, join};
+pub use header::plain_header;
 use header::{Archive, BLOCK, Head};
 
 const CHUNK: usize = 256 << 10;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use coble_protocol::{Failure, Step};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
@@ -150,7 +150,7 @@ fn pivot(attributes: u64) -> Result<(), Failure> {
     rustix::mount::move_mount(&clone, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(|errno| fail(errno, "mount of the target"))?;
     rustix::process::fchdir(&clone).map_err(|errno| fail(errno, "fchdir"))?;
-    change_root()
+    crate::container::rootfs::pivot()
 }
 
 /// As [`pivot`], for a working directory that is a mount of its own already. A second one on top of it would do harm: the old root comes between
@@ -160,22 +160,7 @@ fn pivot_mount(attributes: u64) -> Result<(), Failure> {
     let mount =
         rustix::mount::open_tree(CWD, ".", flags).map_err(|errno| fail(errno, "mount of the target"))?;
     set_mount(&mount, attributes)?;
-    change_root()
-}
-
-fn change_root() -> Result<(), Failure> {
-    let new = rustix::fs::stat(".").map_err(|errno| fail(errno, "new root"))?;
-    rustix::process::pivot_root(".", ".").map_err(|errno| fail(errno, "pivot_root"))?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH)
-        .map_err(|errno| fail(errno, "unmount of the old root"))?;
-    // `..` of the root is the root with what is mounted on it: that must be nothing.
-    for path in ["/", "/.."] {
-        let now = rustix::fs::stat(path).map_err(|errno| fail(errno, "new root"))?;
-        if (now.st_dev, now.st_ino) != (new.st_dev, new.st_ino) {
-            return Err(fail(Errno::XDEV, "new root"));
-        }
-    }
-    Ok(())
+    crate::container::rootfs::pivot()
 }
 
 pub(super) fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {

@@ -1,7 +1,6 @@
 //! What the overlay file system shows of layers, mounted read-only: with nothing that could be written to, a container's upper directory is the uppermost
 //! of the lower ones, whether the container runs or not.
 
-use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use coble_protocol::{Failure, Fds, Step, Tree};
@@ -10,7 +9,7 @@ use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::sandbox::{self, INERT, READ_ONLY, fail};
 use super::take;
-use crate::container::rootfs::{MAX_OPTIONS, OVERLAY_MAGIC, check_names, reopen};
+use crate::container::rootfs::{check_names, mount_on_root, reopen};
 use crate::failure::During;
 
 /// Makes a tree the working directory, in this mount namespace. Returns whether that is the root of a mount made for it, on top of `/`.
@@ -58,17 +57,7 @@ fn mount(
     if userxattr {
         options.push_str(",userxattr");
     }
-    if options.len() > MAX_OPTIONS {
-        return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
-    }
-    let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
-    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY;
-    rustix::mount::mount("overlay", "/", "overlay", flags, options.as_c_str()).during(step, "overlay")?;
-    rustix::process::chdir("/..").during(step, "/..")?;
-    let magic = rustix::fs::statfs(".").during(step, "overlay")?.f_type;
-    if magic != OVERLAY_MAGIC {
-        return Err(Failure::rule(step, "overlay", "is not where it was mounted"));
-    }
+    mount_on_root(options, MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY)?;
     Ok(true)
 }
 

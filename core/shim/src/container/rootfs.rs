@@ -11,8 +11,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use crate::failure::{During, explained};
 
 /// The kernel copies one page of options and ignores what is beyond.
-pub(crate) const MAX_OPTIONS: usize = 4095;
-pub(crate) const OVERLAY_MAGIC: i64 = 0x794c_7630;
+const MAX_OPTIONS: usize = 4095;
+const OVERLAY_MAGIC: i64 = 0x794c_7630;
 
 /// The directories of an overlay mount.
 pub(crate) struct Overlay {
@@ -47,13 +47,18 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     if overlay.volatile {
         options.push_str(",volatile");
     }
+    rustix::process::fchdir(&layers).during(step, "layers")?;
+    mount_on_root(options, MountFlags::NODEV)
+}
+
+/// Mounts an overlay on top of `/`, with paths relative to the working directory, and makes it that.
+pub(crate) fn mount_on_root(options: String, flags: MountFlags) -> Result<(), Failure> {
+    let step = Step::RootMount;
     if options.len() > MAX_OPTIONS {
         return Err(Failure::rule(step, "overlay", "too many layers for one mount"));
     }
     let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
-    rustix::process::fchdir(&layers).during(step, "layers")?;
-    rustix::mount::mount("overlay", "/", "overlay", MountFlags::NODEV, options.as_c_str())
-        .during(step, "overlay")?;
+    rustix::mount::mount("overlay", "/", "overlay", flags, options.as_c_str()).during(step, "overlay")?;
     // `..` of the root is the root, with what is mounted on it.
     rustix::process::chdir("/..").during(step, "/..")?;
     let magic = rustix::fs::statfs(".").during(step, "overlay")?.f_type;

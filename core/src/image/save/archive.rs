@@ -16,8 +16,6 @@ use crate::state::{Session, Store};
 
 const BLOCK: usize = 512;
 const CHUNK: usize = 256 * 1024;
-/// The largest number of a field of eleven octal digits.
-const MAX_OCTAL: u64 = 0o777_7777_7777;
 
 /// An image in `manifest.json`.
 #[derive(Serialize)]
@@ -44,17 +42,17 @@ pub(super) fn oci(store: &Store, entries: &[Entry], output: &mut Output, cancel:
     file(output, "oci-layout", LAYOUT)?;
     file(output, "index.json", &index_bytes(&descriptors)?)?;
     file(output, "manifest.json", &to_json(&items)?)?;
-    header(output, "blobs/", b'5', 0)?;
+    header(output, "blobs/", true, 0)?;
     let algorithms: BTreeSet<&str> = blobs.iter().map(|blob| blob.digest().algorithm().name()).collect();
     for algorithm in algorithms {
-        header(output, &format!("blobs/{algorithm}/"), b'5', 0)?;
+        header(output, &format!("blobs/{algorithm}/"), true, 0)?;
     }
     for blob in &blobs {
         let path = path(blob.digest());
         match blob {
             Blob::Bytes(_, bytes) => file(output, &path, bytes)?,
             Blob::Stored(digest, size) => {
-                header(output, &path, b'0', *size)?;
+                header(output, &path, false, *size)?;
                 copy(store, digest, *size, output, cancel)?;
                 pad(output, *size)?;
             }
@@ -90,7 +88,7 @@ pub(super) fn docker(
             let mut decoder =
                 coble_layer::Decoder::new(input).map_err(|error| damaged(&layer.digest, &error))?;
             if decoder.format() == coble_layer::Format::Plain {
-                header(output, &name, b'0', layer.size)?;
+                header(output, &name, false, layer.size)?;
                 copy(store, &layer.digest, layer.size, output, cancel)?;
                 pad(output, layer.size)?;
                 continue;
@@ -109,7 +107,7 @@ pub(super) fn docker(
             if plain.digest != layer.diff_id {
                 return Err(mismatch(&layer.diff_id, &plain.digest));
             }
-            header(output, &name, b'0', plain.size)?;
+            header(output, &name, false, plain.size)?;
             let mut file = plain.open(session)?;
             while let count @ 1.. = file.read(&mut buffer).map_err(|error| read_error(&error, &name))? {
                 put(output, buffer.get(..count).unwrap_or_default())?;
@@ -175,7 +173,7 @@ fn put(output: &mut Output, bytes: &[u8]) -> Result<()> {
 }
 
 fn file(output: &mut Output, path: &str, bytes: &[u8]) -> Result<()> {
-    header(output, path, b'0', bytes.len() as u64)?;
+    header(output, path, false, bytes.len() as u64)?;
     put(output, bytes)?;
     pad(output, bytes.len() as u64)
 }
@@ -191,48 +189,10 @@ fn end(output: &mut Output) -> Result<()> {
     put(output, &[0; 2 * BLOCK])
 }
 
-/// A ustar header. All names are short and ours. A size that the field cannot hold gets an extended header.
-fn header(output: &mut Output, path: &str, kind: u8, size: u64) -> Result<()> {
-    if size > MAX_OCTAL {
-        let body = format!("size={size}\n");
-        // Both numbers have two digits.
-        let record = format!("{} {body}", body.len() + 3);
-        block(output, "PaxHeaders.0/size", b'x', record.len() as u64)?;
-        put(output, record.as_bytes())?;
-        pad(output, record.len() as u64)?;
-    }
-    block(output, path, kind, size)
-}
-
-fn block(output: &mut Output, path: &str, kind: u8, size: u64) -> Result<()> {
-    let mut block = [0u8; BLOCK];
-    let mode = if kind == b'5' { "0000755" } else { "0000644" };
-    let mut set = |at: usize, text: &str| {
-        for (to, from) in block.iter_mut().skip(at).zip(text.as_bytes()) {
-            *to = *from;
-        }
-    };
-    set(0, path);
-    set(100, mode);
-    set(108, "0000000");
-    set(116, "0000000");
-    set(124, &format!("{:011o}", size.min(MAX_OCTAL)));
-    set(136, "00000000000");
-    set(148, "        ");
-    set(
-        156,
-        if kind == b'5' {
-            "5"
-        } else if kind == b'x' {
-            "x"
-        } else {
-            "0"
-        },
-    );
-    set(257, "ustar\x0000");
-    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-    for (to, from) in block.iter_mut().skip(148).zip(format!("{sum:06o}\0 ").as_bytes()) {
-        *to = *from;
-    }
-    put(output, &block)
+fn header(output: &mut Output, path: &str, directory: bool, size: u64) -> Result<()> {
+    let blocks = coble_layer::plain_header(path, directory, size);
+    put(
+        output,
+        &blocks.map_err(|error| Error::new(ErrorKind::Internal, format!("header of \"{path}\": {error}")))?,
+    )
 }
