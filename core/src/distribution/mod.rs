@@ -9,6 +9,8 @@ mod auth;
 mod blob;
 mod client;
 mod event;
+#[cfg(test)]
+mod fake;
 mod listing;
 mod manifest;
 mod net;
@@ -20,6 +22,8 @@ mod retry;
 mod search;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub(crate) use blob::BlobBody;
