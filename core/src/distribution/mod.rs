@@ -11,7 +11,9 @@ mod client;
 mod event;
 #[cfg(test)]
 mod fake;
+mod inspect;
 mod listing;
+mod login;
 mod manifest;
 mod net;
 mod options;
@@ -32,3 +34,4 @@ pub(crate) use event::Event;
 pub use options::{Credentials, RegistryOptions};
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
+pub(crate) use settings::{Places, short_names};
