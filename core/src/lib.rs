@@ -26,6 +26,7 @@ mod distribution;
 mod doctor;
 mod engine;
 mod error;
+mod halt;
 mod image;
 mod isolation;
 mod log;
@@ -47,8 +48,9 @@ pub use container::{
     Warning, parse,
 };
 pub use distribution::{
-    CopyOptions, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink, PullOptions, PullPlan, PullPolicy,
-    PushOptions, Pushed, RegistryOptions,
+    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
+    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
+    RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};

@@ -576,6 +576,26 @@ typedef struct {
  */
 #define COBLE_ERR_PANIC -29
 
+/**
+ * A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow.
+ */
+#define COBLE_ERR_REGISTRY -30
+
+/**
+ * A registry wants credentials, or those that were given are not enough.
+ */
+#define COBLE_ERR_UNAUTHORIZED -31
+
+/**
+ * A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut.
+ */
+#define COBLE_ERR_NETWORK -32
+
+/**
+ * A registry refuses more requests for a while.
+ */
+#define COBLE_ERR_RATE_LIMITED -33
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus

@@ -19,16 +19,23 @@ use crate::state::{Session, Store, images};
 /// The beginning of the names of layer directories that are on their way in or out.
 pub(crate) const TEMPORARY: &str = "tmp-";
 
+/// A layer that is to be applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Application<'a> {
+    /// An empty directory.
+    pub(crate) target: BorrowedFd<'a>,
+    /// The archive, compressed or not: a file, or a pipe that is read to its end.
+    pub(crate) input: BorrowedFd<'a>,
+    /// The layers below, uppermost first.
+    pub(crate) lower: &'a [BorrowedFd<'a>],
+    /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
+    pub(crate) ready: Option<BorrowedFd<'a>>,
+}
+
 /// What the store needs done to directories by somebody who is confined to them.
 pub(crate) trait Worker: Sync {
-    /// Applies a layer archive, compressed or not, to an empty directory. `lower` are the layers below, uppermost first.
-    fn apply(
-        &self,
-        target: BorrowedFd<'_>,
-        input: BorrowedFd<'_>,
-        lower: &[BorrowedFd<'_>],
-        cancel: &CancelToken,
-    ) -> Result<ArchiveDone>;
+    /// Applies a layer. Nothing of it is synced.
+    fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone>;
 
     /// Removes trees of a directory by their names; missing ones are fine.
     fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()>;

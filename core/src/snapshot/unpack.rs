@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use coble_protocol::ArchiveDone;
 
-use super::{TEMPORARY, Worker, number};
+use super::{Application, TEMPORARY, Worker, number};
 use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::content::mismatch;
@@ -169,7 +169,10 @@ impl<'a> Stack<'a> {
         let tree = make_tree(store, name, lock)?;
         let input = store.content.open_blob(blob.digest, blob.size)?;
         let lower: Vec<BorrowedFd<'_>> = self.layers.iter().rev().map(|layer| layer.tree.as_fd()).collect();
-        let done = self.worker.apply(tree.as_fd(), input.as_fd(), &lower, cancel)?;
+        let done = self.worker.apply(
+            Application { target: tree.as_fd(), input: input.as_fd(), lower: &lower, ready: None },
+            cancel,
+        )?;
         let found = Digest::from_sha256(&done.diff_sha256);
         match expected {
             Some(expected) if *expected != found => Err(mismatch(expected, &found)),
