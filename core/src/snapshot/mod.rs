@@ -1,8 +1,10 @@
 //! Unpacked layers: one directory for each chain id and kind of id map, used as overlay lower directories. Archives are applied by a
 //! [`Worker`], never here.
 
+mod together;
 mod unpack;
 
+pub(crate) use together::{Input, Supply, Wanted};
 pub(crate) use unpack::{Blob, Stack, TREE, lock_temporary, make_tree, open_tree};
 
 use std::os::fd::BorrowedFd;
@@ -61,10 +63,7 @@ pub(crate) fn ensure(
         None => Session::run(store, worker, cancel, |_session| {
             let layers = store.db.read(|connection| images::layers(connection, &image.id))?;
             let mut stack = Stack::new(store, worker);
-            for layer in &layers {
-                let blob = Blob { digest: &layer.digest, size: layer.size };
-                stack.push(blob, Some(&layer.diff_id), cancel)?;
-            }
+            stack.push_stored(&crate::image::wanted(&layers), cancel)?;
             stack.publish()
         })
         .context(|| format!("unpacking image \"{}\"", image.id))?,
