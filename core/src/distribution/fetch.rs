@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
 use super::progress::{Meter, Reporter};
-use super::{Client, ProgressKind};
+use super::{Client, ProgressKind, local};
 use crate::content::{Partial, mismatch};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;

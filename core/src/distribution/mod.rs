@@ -5,62 +5,28 @@
 #![allow(dead_code, unused_imports)]
 
 mod client;
+mod copy;
 mod event;
 mod fetch;
 mod local;
+mod lock;
 mod lockfile;
 mod options;
 mod progress;
 mod pull;
+mod push;
 mod registries;
 mod search;
+mod send;
 mod types;
 
 pub(crate) use client::{Access, BlobBody, Client, Fetched, Head, Reopen};
+pub(crate) use copy::copy;
 pub(crate) use event::Event;
+pub(crate) use lock::lock;
 pub use options::{Credentials, RegistryOptions};
 pub(crate) use pull::{plan, pull, pull_until};
+pub(crate) use push::push;
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
 pub use types::*;
-
-use std::path::Path;
-
-use crate::cancel::CancelToken;
-use crate::engine::Inner;
-use crate::error::{Error, ErrorKind, Result};
-
-fn not_yet<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "registries are not there yet"))
-}
-
-pub(crate) fn push(
-    _inner: &Inner,
-    _reference: &str,
-    _options: &PushOptions,
-    _progress: ProgressSink<'_>,
-    _cancel: &CancelToken,
-) -> Result<Pushed> {
-    not_yet()
-}
-
-pub(crate) fn copy(
-    _inner: &Inner,
-    _source: &str,
-    _target: &str,
-    _options: &CopyOptions,
-    _progress: ProgressSink<'_>,
-    _cancel: &CancelToken,
-) -> Result<Pushed> {
-    not_yet()
-}
-
-pub(crate) fn lock(
-    _inner: &Inner,
-    _references: &[&str],
-    _path: &Path,
-    _options: &RegistryOptions,
-    _cancel: &CancelToken,
-) -> Result<Vec<Pin>> {
-    not_yet()
-}
