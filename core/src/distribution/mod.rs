@@ -1,26 +1,41 @@
-//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for. And, below images, the registry client: One request of the distribution specification is one method of [`Client`]; settings, TLS,
-//! authentication, mirrors, redirects and retries are its own business. Not for what to fetch or to send, and not for the store.
+//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for.
+//!
+//! Below that is the registry client. One request of the distribution specification is one method of [`Client`]; settings, TLS,
+//! authentication, mirrors, redirects and retries are its own business. It knows neither images nor the store.
 
 // Until the transfer of images uses it.
 #![allow(dead_code, unused_imports)]
 
+mod answer;
+mod auth;
+mod blob;
 mod client;
 mod copy;
 mod event;
 mod fetch;
+mod listing;
 mod local;
 mod lock;
 mod lockfile;
+mod manifest;
+mod net;
 mod options;
 mod progress;
 mod pull;
 mod push;
+mod redirect;
+mod referrers;
 mod registries;
+mod retry;
 mod search;
 mod send;
+mod server;
+mod settings;
 mod types;
+mod upload;
 
-pub(crate) use client::{Access, BlobBody, Client, Fetched, Head, Reopen};
+pub(crate) use blob::BlobBody;
+pub(crate) use client::{Access, Client, Fetched, Head, Reopen};
 pub(crate) use copy::copy;
 pub(crate) use event::Event;
 pub(crate) use lock::lock;
