@@ -317,10 +317,7 @@ impl<'a> Fetcher<'a> {
                 Ok(())
             }) {
                 Ok(()) if at == *size => break,
-                Ok(()) => {
-                    Error::new(ErrorKind::Network, format!("the blob ended after {at} of {size} bytes"))
-                        .with_object(digest.as_str())
-                }
+                Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err((error, pieces > 1)),
             };

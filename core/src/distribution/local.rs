@@ -141,6 +141,7 @@ pub(super) fn summary(store: &Store, id: &str) -> Result<ImageSummary> {
 pub(super) fn cut(digest: &Digest, at: u64, size: u64) -> Error {
     Error::new(ErrorKind::Network, format!("the blob ended after {at} of {size} bytes"))
         .with_object(digest.as_str())
+        .transient()
 }
 
 /// The error for a name that a registry does not know.
