@@ -102,6 +102,8 @@ kinds! {
     ContainerExit = 28, exit 125;
     /// A panic reached the edge of the library and was stopped there.
     Panic = 29, exit 125;
+    /// A name stands for another digest than the lock file says.
+    DigestDrift = 34, exit 125;
 }
 
 impl ErrorKind {

@@ -22,6 +22,7 @@ mod cancel;
 mod cgroup;
 mod container;
 mod content;
+mod distribution;
 mod doctor;
 mod engine;
 mod error;
@@ -44,6 +45,10 @@ pub use container::{
     ExecSpec, Exported, Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream,
     NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo,
     Warning, parse,
+};
+pub use distribution::{
+    CopyOptions, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink, PullOptions, PullPlan, PullPolicy,
+    PushOptions, Pushed, RegistryOptions,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
