@@ -47,8 +47,9 @@ pub use container::{
     Warning, parse,
 };
 pub use distribution::{
-    CopyOptions, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink, PullOptions, PullPlan, PullPolicy,
-    PushOptions, Pushed, RegistryOptions,
+    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
+    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
+    RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};

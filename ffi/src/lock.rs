@@ -64,7 +64,10 @@ pub unsafe extern "C" fn coble_pin_list_count(pins: *const coble_pin_list_t) -> 
 
 /// The canonical name of a pin. NULL if the index is too large.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_pin_list_reference(pins: *const coble_pin_list_t, index: usize) -> *const c_char {
+pub unsafe extern "C" fn coble_pin_list_reference(
+    pins: *const coble_pin_list_t,
+    index: usize,
+) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(pins) }.ok().and_then(|pins| pins.items.get(index));

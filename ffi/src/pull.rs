@@ -249,7 +249,10 @@ pub unsafe extern "C" fn coble_pull_plan_blob_count(plan: *const coble_pull_plan
 
 /// The digest of a blob. NULL if the index is too large.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_pull_plan_blob_digest(plan: *const coble_pull_plan_t, index: usize) -> *const c_char {
+pub unsafe extern "C" fn coble_pull_plan_blob_digest(
+    plan: *const coble_pull_plan_t,
+    index: usize,
+) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(plan) }.ok().and_then(|plan| plan.items.get(index));

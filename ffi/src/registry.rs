@@ -15,7 +15,7 @@ use crate::string::coble_string_t;
 use crate::strings::{c_string, optional_path, optional_text, owned_text, text};
 
 /// Asks a registry whether it takes the credentials of the options, and stores them as docker does: in the helper that is configured for the
-/// registry, or in the credentials file. `json`, which may be NULL, gets an object with "server", "username" and "stored_in". A server of NULL is Docker Hub.
+/// registry, or in the credentials file. Docker Hub is "docker.io". `json`, which may be NULL, gets an object with "server", "username" and "stored_in".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_login(
     engine: *const coble_engine_t,
@@ -28,7 +28,7 @@ pub unsafe extern "C" fn coble_registry_login(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, server, options, cancel, out) = unsafe {
-            let server = optional_text(server, "server")?.unwrap_or(core::DOCKER_HUB);
+            let server = text(server, "server")?;
             (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json"))
         };
         let credentials =
@@ -41,7 +41,7 @@ pub unsafe extern "C" fn coble_registry_login(
 }
 
 /// Forgets the credentials of a registry. `auth_file` is the file to look in, and NULL the ones of docker and podman. `removed`, which may be NULL, becomes 1 if there
-/// were any, or 0. A server of NULL is Docker Hub.
+/// were any, or 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_logout(
     engine: *const coble_engine_t,
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn coble_registry_logout(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, server, auth_file, out) = unsafe {
-            let server = optional_text(server, "server")?.unwrap_or(core::DOCKER_HUB);
+            let server = text(server, "server")?;
             (borrow(engine)?, server, optional_path(auth_file), Out::new(removed, "removed"))
         };
         let found = engine.0.registry().logout(server, auth_file.as_deref())?;
@@ -122,8 +122,7 @@ pub unsafe extern "C" fn coble_registry_delete(
     })
 }
 
-/// What refers to an image in its registry, such as signatures and bills of materials: a JSON array of objects with "digest", "media_type", "artifact_type", "size" and
-/// "annotations". `artifact_type` may be NULL: all. Options may be NULL.
+/// What refers to an image in its registry, such as signatures and bills of materials: a JSON array of objects with "digest", "media_type", "artifact_type", "size" and "annotations". `artifact_type` may be NULL: all. Options may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_referrers(
     engine: *const coble_engine_t,
@@ -172,8 +171,8 @@ impl coble_remote_image_t {
     }
 }
 
-/// Looks at an image in its registry without pulling it. `platform`, such as "linux/arm64", may be NULL: the host's if the name has several. Options may be
-/// NULL.
+/// Looks at an image in its registry without pulling it. With a `platform`, such as "linux/arm64", the image of that; with NULL, of an index the index itself.
+/// Options may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_inspect(
     engine: *const coble_engine_t,
@@ -205,7 +204,7 @@ pub unsafe extern "C" fn coble_remote_image_reference(image: *const coble_remote
     })
 }
 
-/// The digest of the manifest or index that the name stands for. NULL if the image is NULL.
+/// The digest of the manifest or index. NULL if the image is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_remote_image_digest(image: *const coble_remote_image_t) -> *const c_char {
     boundary_value!(std::ptr::null(), {
@@ -214,7 +213,7 @@ pub unsafe extern "C" fn coble_remote_image_digest(image: *const coble_remote_im
     })
 }
 
-/// The media type of that manifest or index. NULL if the image is NULL.
+/// The media type of the manifest or index. NULL if the image is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_remote_image_media_type(image: *const coble_remote_image_t) -> *const c_char {
     boundary_value!(std::ptr::null(), {
@@ -223,7 +222,7 @@ pub unsafe extern "C" fn coble_remote_image_media_type(image: *const coble_remot
     })
 }
 
-/// The bytes of the configuration and the layers.
+/// The bytes of the manifest, the configuration and the layers together; of an index, those of the index alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_remote_image_size(image: *const coble_remote_image_t) -> u64 {
     boundary_value!(0, {
@@ -243,7 +242,10 @@ pub unsafe extern "C" fn coble_remote_image_platform_count(image: *const coble_r
 
 /// A platform of the name, such as "linux/arm64/v8". NULL if the index is too large.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_remote_image_platform(image: *const coble_remote_image_t, index: usize) -> *const c_char {
+pub unsafe extern "C" fn coble_remote_image_platform(
+    image: *const coble_remote_image_t,
+    index: usize,
+) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(image) }.ok().and_then(|image| image.items.get(index));

@@ -133,7 +133,10 @@ pub unsafe extern "C" fn coble_search_results_count(results: *const coble_search
 
 /// The name of a repository. NULL if the index is too large.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_search_results_name(results: *const coble_search_results_t, index: usize) -> *const c_char {
+pub unsafe extern "C" fn coble_search_results_name(
+    results: *const coble_search_results_t,
+    index: usize,
+) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(results) }.ok().and_then(|results| results.items.get(index));
@@ -143,7 +146,10 @@ pub unsafe extern "C" fn coble_search_results_name(results: *const coble_search_
 
 /// What a repository says about itself, which may be empty. NULL if the index is too large.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_search_results_description(results: *const coble_search_results_t, index: usize) -> *const c_char {
+pub unsafe extern "C" fn coble_search_results_description(
+    results: *const coble_search_results_t,
+    index: usize,
+) -> *const c_char {
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(results) }.ok().and_then(|results| results.items.get(index));
@@ -153,7 +159,10 @@ pub unsafe extern "C" fn coble_search_results_description(results: *const coble_
 
 /// How many people liked a repository.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_search_results_stars(results: *const coble_search_results_t, index: usize) -> u64 {
+pub unsafe extern "C" fn coble_search_results_stars(
+    results: *const coble_search_results_t,
+    index: usize,
+) -> u64 {
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(results) }.ok().and_then(|results| results.results.get(index));
@@ -163,7 +172,10 @@ pub unsafe extern "C" fn coble_search_results_stars(results: *const coble_search
 
 /// 1 if Docker vouches for a repository, or 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_search_results_official(results: *const coble_search_results_t, index: usize) -> i32 {
+pub unsafe extern "C" fn coble_search_results_official(
+    results: *const coble_search_results_t,
+    index: usize,
+) -> i32 {
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(results) }.ok().and_then(|results| results.results.get(index));
@@ -173,7 +185,10 @@ pub unsafe extern "C" fn coble_search_results_official(results: *const coble_sea
 
 /// 1 if the images of a repository are built automatically, or 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn coble_search_results_automated(results: *const coble_search_results_t, index: usize) -> i32 {
+pub unsafe extern "C" fn coble_search_results_automated(
+    results: *const coble_search_results_t,
+    index: usize,
+) -> i32 {
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
         let item = unsafe { borrow(results) }.ok().and_then(|results| results.results.get(index));

@@ -70,13 +70,13 @@ pub const COBLE_ERR_MONITOR_LOST: coble_status_t = -27;
 pub const COBLE_ERR_CONTAINER_EXIT: coble_status_t = -28;
 /// A panic reached the edge of the library and was stopped there.
 pub const COBLE_ERR_PANIC: coble_status_t = -29;
-/// A registry answered with an error, or with something that it should not.
+/// A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow.
 pub const COBLE_ERR_REGISTRY: coble_status_t = -30;
-/// A registry refused, or does not take the credentials.
+/// A registry wants credentials, or those that were given are not enough.
 pub const COBLE_ERR_UNAUTHORIZED: coble_status_t = -31;
-/// A registry cannot be reached, its certificate is not trusted, or the connection was cut.
+/// A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut.
 pub const COBLE_ERR_NETWORK: coble_status_t = -32;
-/// A registry wants fewer requests.
+/// A registry refuses more requests for a while.
 pub const COBLE_ERR_RATE_LIMITED: coble_status_t = -33;
 /// A name stands for another digest than the lock file says.
 pub const COBLE_ERR_DIGEST_DRIFT: coble_status_t = -34;

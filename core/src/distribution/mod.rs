@@ -1,9 +1,21 @@
-//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for.
-//!
-//! The store knows nothing of registries: what comes in here goes through the same doors as a load.
+//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for; and below that the registry client. One request of the distribution
+//! specification is one method of [`Client`].
 
+// Until the transfer of images uses it.
+#![allow(dead_code, unused_imports)]
+
+mod client;
+mod event;
+mod options;
+mod registries;
+mod search;
 mod types;
 
+pub(crate) use client::{Access, BlobBody, Client, Fetched, Head, Reopen};
+pub(crate) use event::Event;
+pub use options::{Credentials, RegistryOptions};
+pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
+pub use search::{SearchOptions, SearchResult};
 pub use types::*;
 
 use std::path::Path;

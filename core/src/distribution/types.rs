@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
+use super::options::RegistryOptions;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When a registry is asked for an image that may be in the store.
@@ -252,11 +253,3 @@ impl Serialize for ProgressKind {
 
 /// Gets the progress of a transfer, on the threads that do the work, one call at a time. It must be quick: the transfer waits for it.
 pub type ProgressSink<'a> = &'a (dyn Fn(&Progress) + Sync);
-
-/// How a registry is reached.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RegistryOptions {
-    /// Plain HTTP and certificates that nobody vouches for are accepted.
-    pub insecure: bool,
-}
