@@ -5,7 +5,6 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use coble::{CancelToken, Engine, Error, ErrorKind, ImageSummary, ProgressKind, ProgressSink, Pushed};
 use pyo3::IntoPyObjectExt;
