@@ -1751,3 +1751,15 @@ class ContainerExitError(CobleError):
 
 class PanicError(CobleError):
     """A panic reached the edge of the library and was stopped there."""
+
+class RegistryError(CobleError):
+    """A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow."""
+
+class UnauthorizedError(CobleError, PermissionError):
+    """A registry wants credentials, or those that were given are not enough."""
+
+class NetworkError(CobleError, ConnectionError):
+    """A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut."""
+
+class RateLimitedError(CobleError):
+    """A registry refuses more requests for a while."""

@@ -61,7 +61,7 @@ impl PyContainers {
     /// Makes a container. It does not run yet.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
@@ -81,7 +81,7 @@ impl PyContainers {
     /// Makes a container, starts it and waits until it is ready.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \

@@ -94,6 +94,20 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
+    /// The registry, with its port: `docker.io`.
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The repository within the registry: `library/debian`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
     pub(crate) fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
