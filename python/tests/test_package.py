@@ -137,7 +137,7 @@ def test_an_error_says_everything(tmp_path: Path) -> None:
     assert (error.kind, error.errno, error.object) == ("PathNotFound", 2, str(tmp_path / "absent"))
     assert str(tmp_path / "absent") in str(error) and isinstance(error.context, tuple)
     with coble.Engine(tmp_path / "data", tmp_path / "run") as engine, pytest.raises(ValueError) as refused:
-        engine.run("x", network="nowhere")
+        engine.run("x", network="nowhere", pull="never")
     assert isinstance(refused.value, coble.InvalidArgumentError) and refused.value.hint
     if sys.version_info >= (3, 11):
         assert refused.value.__notes__ == [f"hint: {refused.value.hint}"]
@@ -207,12 +207,17 @@ def test_every_keyword_of_a_signature_is_known_and_no_other(tmp_path: Path) -> N
             for parameter in keywords:
                 # Given its default, the call gets as far as the thing that is not there.
                 given = {parameter.name: parameter.default}
+                if "pull" in {keyword.name for keyword in keywords}:
+                    given["pull"] = "never"
                 if "retries" in {keyword.name for keyword in keywords}:
                     given = {"retries": 0} if parameter.name == "retries" else {**given, "retries": 0}
                 with pytest.raises((coble.ImageNotFoundError, coble.PathNotFoundError, coble.NetworkError)):
                     call(*arguments, **given)
             with pytest.raises(TypeError, match="unexpected keyword argument 'no_such_option'"):
                 call(*arguments, no_such_option=1)
+        for call, arguments in calls[:3]:
+            with pytest.raises(coble.InvalidArgumentError, match="pull policy"):
+                call(*arguments, pull="sometimes")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +254,7 @@ def test_every_keyword_of_a_signature_is_known_and_no_other(tmp_path: Path) -> N
 )
 def test_arguments_that_are_refused(tmp_path: Path, options: dict[str, object], error: type[Exception]) -> None:
     with coble.Engine(tmp_path / "data", tmp_path / "run") as engine, pytest.raises(error):
-        engine.run("x", **options)  # type: ignore[arg-type]
+        engine.run("x", pull="never", **options)  # type: ignore[arg-type]
 
 
 # --- asyncio --------------------------------------------------------------------------------------------------------

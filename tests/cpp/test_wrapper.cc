@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
     CHECK(copy.kind() == "ContainerExit");
     CHECK(coble_run_result_exit_code(coble_error_run_result(copy.get())) == 1);
   }
-  CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there")); }) == COBLE_ERR_IMAGE_NOT_FOUND);
+  CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there").pull(COBLE_PULL_NEVER)); }) == COBLE_ERR_IMAGE_NOT_FOUND);
 
   auto spec = coble::ContainerSpec("tests");
   spec.command({"sh", "-c", "echo started; trap 'exit 7' TERM; while :; do sleep 0.05; done"})
