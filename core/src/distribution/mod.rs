@@ -1,5 +1,5 @@
-//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for; and below that the registry client. One request of the distribution
-//! specification is one method of [`Client`].
+//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for. And, below images, the registry client: One request of the distribution specification is one method of [`Client`]; settings, TLS,
+//! authentication, mirrors, redirects and retries are its own business. Not for what to fetch or to send, and not for the store.
 
 // Until the transfer of images uses it.
 #![allow(dead_code, unused_imports)]
