@@ -37,9 +37,16 @@ struct Bars {
 
 #[derive(Default)]
 struct State {
-    bars: HashMap<String, ProgressBar>,
+    blobs: HashMap<String, Blob>,
     /// The name and the digest that it stands for, once they are known.
     resolved: Option<(String, String)>,
+}
+
+/// A blob on a terminal.
+struct Blob {
+    bar: ProgressBar,
+    /// Its unpacking has begun, which may be before all of it is there.
+    unpacking: bool,
 }
 
 impl Show {
@@ -86,11 +93,12 @@ impl Show {
                 let (repository, tag) = output::split_reference(&progress.reference);
                 self.say(&output::printable(&format!("{tag}: {verb} {repository}")));
             }
-            ProgressKind::Retry | ProgressKind::RateLimit | ProgressKind::Warning => {
-                // Known even to who wants no bars.
-                let text = format!("warning: {}", message.unwrap_or_default());
-                if self.display.is_some() { self.say(&text) } else { output::note(&text) }
+            // Known even to who wants no bars.
+            ProgressKind::Warning if self.display.is_none() => {
+                output::note(format_args!("warning: {}", message.unwrap_or_default()));
             }
+            ProgressKind::Warning => self.say(&format!("warning: {}", message.unwrap_or_default())),
+            ProgressKind::Retry | ProgressKind::RateLimit => self.say(&message.unwrap_or_default()),
             _ => {}
         }
         let Some(digest) = &progress.digest else { return };
@@ -109,8 +117,8 @@ impl Show {
 impl Drop for Show {
     fn drop(&mut self) {
         if let Some(Display::Bars(bars)) = &self.display {
-            for bar in self.state().bars.values().filter(|bar| !bar.is_finished()) {
-                bar.abandon();
+            for blob in self.state().blobs.values().filter(|blob| !blob.bar.is_finished()) {
+                blob.bar.abandon();
             }
             bars.overall.finish_and_clear();
         }
@@ -145,30 +153,43 @@ impl Bars {
             self.overall.set_length(progress.overall_total);
             self.overall.set_position(progress.overall_current);
         }
-        let bar = state.bars.entry(digest.to_owned()).or_insert_with(|| {
+        let blob = state.blobs.entry(digest.to_owned()).or_insert_with(|| {
             let bar = self.all.insert_before(&self.overall, ProgressBar::no_length());
             bar.set_prefix(output::short_id(digest));
-            bar
+            Blob { bar, unpacking: false }
         });
-        let moving = match (verb, progress.kind) {
-            (Verb::Pull, ProgressKind::BlobStart | ProgressKind::BlobProgress) => Some("Downloading"),
-            (Verb::Push, ProgressKind::BlobStart | ProgressKind::BlobProgress) => Some("Pushing"),
-            (Verb::Copy, ProgressKind::BlobStart | ProgressKind::BlobProgress) => Some("Copying"),
-            (_, ProgressKind::Unpack) => Some("Extracting"),
-            _ => None,
-        };
-        if let Some(word) = moving {
-            bar.set_style(
-                style("{prefix}: {msg:<17} [{bar:30}] {bytes}/{total_bytes}").progress_chars("=> "),
-            );
-            bar.set_message(word);
-            bar.set_length(progress.total.max(progress.current));
-            bar.set_position(progress.current);
-        } else if let Some(word) = finished(verb, progress.kind) {
+        let bar = &blob.bar;
+        match progress.kind {
+            ProgressKind::BlobStart | ProgressKind::BlobProgress => {
+                bar.set_style(
+                    style("{prefix}: {msg:<11} [{bar:40}] {bytes}/{total_bytes}").progress_chars("=> "),
+                );
+                bar.set_message(match verb {
+                    Verb::Pull => "Downloading",
+                    Verb::Push => "Pushing",
+                    Verb::Copy => "Copying",
+                });
+                bar.set_length(progress.total.max(progress.current));
+                bar.set_position(progress.current);
+                return;
+            }
+            ProgressKind::Unpack => {
+                blob.unpacking = true;
+                // Its bar goes on as long as it comes in.
+                if bar.position() < bar.length().unwrap_or(0) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        // A layer that has arrived is unpacked to its end.
+        let arrived = matches!(progress.kind, ProgressKind::Unpack | ProgressKind::BlobDone);
+        let goes_on = verb == Verb::Pull && arrived;
+        let word = if goes_on && blob.unpacking { Some("Extracting") } else { finished(verb, progress.kind) };
+        if let Some(word) = word {
             bar.set_style(style("{prefix}: {msg}"));
             bar.set_message(word);
-            // A layer that has arrived is unpacked next.
-            if verb != Verb::Pull || progress.kind != ProgressKind::BlobDone {
+            if !goes_on {
                 bar.finish();
             }
         }
