@@ -4,14 +4,27 @@
 // Until the transfer of images uses it.
 #![allow(dead_code, unused_imports)]
 
+mod answer;
+mod auth;
+mod blob;
 mod client;
 mod event;
+mod listing;
+mod manifest;
+mod net;
 mod options;
+mod redirect;
+mod referrers;
 mod registries;
+mod retry;
 mod search;
+mod server;
+mod settings;
 mod types;
+mod upload;
 
-pub(crate) use client::{Access, BlobBody, Client, Fetched, Head, Reopen};
+pub(crate) use blob::BlobBody;
+pub(crate) use client::{Access, Client, Fetched, Head, Reopen};
 pub(crate) use event::Event;
 pub use options::{Credentials, RegistryOptions};
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
