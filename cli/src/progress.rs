@@ -174,7 +174,7 @@ impl Bars {
     fn new() -> Bars {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let overall = all.add(ProgressBar::no_length());
-        overall.set_style(style("{bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"));
+        overall.set_style(style("{decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left"));
         Bars { all, overall }
     }
 
@@ -196,7 +196,7 @@ impl Bars {
             bar.tick();
         } else if matches!(progress.kind, ProgressKind::BlobStart | ProgressKind::BlobProgress) {
             bar.set_style(
-                style("{prefix}: {msg:<11} [{bar:40}] {bytes}/{total_bytes}").progress_chars("=> "),
+                style("{prefix}: {msg:<11} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}").progress_chars("=> "),
             );
             bar.set_message(match verb {
                 Verb::Pull => "Downloading",
