@@ -269,8 +269,7 @@ impl<'a> Pull<'a> {
             .with_hint("push it again with a newer tool"));
         }
         let entry = Descriptor::new(&top.media_type, top.digest.clone(), top.bytes.len() as u64);
-        let remote = Remote { client, store: self.store(), known: RefCell::new(BTreeMap::new()) };
-        remote.known.borrow_mut().insert(top.digest, top.bytes);
+        let remote = Remote::new(client, self.store(), top.digest, top.bytes);
         let mut foreign = Vec::new();
         let several = match &self.choice {
             PlatformChoice::All => choose::all(&remote, &entry)?,
@@ -606,10 +605,22 @@ impl Supply for Arrivals<'_> {
 }
 
 /// The manifests and indexes of a repository.
-struct Remote<'a> {
+pub(super) struct Remote<'a> {
     client: &'a Client<'a>,
     store: &'a Store,
     known: RefCell<BTreeMap<Digest, Vec<u8>>>,
+}
+
+impl<'a> Remote<'a> {
+    /// Where one document is known already.
+    pub(super) fn new(
+        client: &'a Client<'a>,
+        store: &'a Store,
+        digest: Digest,
+        bytes: Vec<u8>,
+    ) -> Remote<'a> {
+        Remote { client, store, known: RefCell::new(BTreeMap::from([(digest, bytes)])) }
+    }
 }
 
 impl Documents for Remote<'_> {
