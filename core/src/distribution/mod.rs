@@ -12,6 +12,8 @@ mod blob;
 mod client;
 mod copy;
 mod event;
+#[cfg(test)]
+mod fake;
 mod fetch;
 mod listing;
 mod local;
@@ -31,6 +33,8 @@ mod search;
 mod send;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod types;
 mod upload;
 
