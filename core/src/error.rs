@@ -132,6 +132,7 @@ struct Inner {
     errno: Option<i32>,
     hint: Option<String>,
     transient: bool,
+    retry_after: Option<std::time::Duration>,
     exit: Option<Box<crate::container::RunResult>>,
 }
 
@@ -146,6 +147,7 @@ impl Error {
             errno: None,
             hint: None,
             transient: false,
+            retry_after: None,
             exit: None,
         }))
     }
@@ -249,6 +251,17 @@ impl Error {
     pub(crate) fn transient(mut self) -> Error {
         self.0.transient = true;
         self
+    }
+
+    /// As [`Error::transient`], when the other side has said how long to wait.
+    pub(crate) fn transient_after(mut self, wait: Option<std::time::Duration>) -> Error {
+        self.0.retry_after = wait;
+        self.transient()
+    }
+
+    /// How long the other side has asked to wait before the same is tried again.
+    pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
+        self.0.retry_after
     }
 
     /// Whether trying again may help.

@@ -26,6 +26,7 @@ mod distribution;
 mod doctor;
 mod engine;
 mod error;
+mod halt;
 mod image;
 mod isolation;
 mod log;

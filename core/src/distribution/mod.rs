@@ -1,17 +1,30 @@
-//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for; and below that the registry client. One request of the distribution
-//! specification is one method of [`Client`].
+//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for. And, below images, the registry client: One request of the distribution specification is one method of [`Client`]; settings, TLS,
+//! authentication, mirrors, redirects and retries are its own business. Not for what to fetch or to send, and not for the store.
 
 // Until the transfer of images uses it.
 #![allow(dead_code, unused_imports)]
 
+mod answer;
+mod auth;
+mod blob;
 mod client;
 mod event;
+mod listing;
+mod manifest;
+mod net;
 mod options;
+mod redirect;
+mod referrers;
 mod registries;
+mod retry;
 mod search;
+mod server;
+mod settings;
 mod types;
+mod upload;
 
-pub(crate) use client::{Access, BlobBody, Client, Fetched, Head, Reopen};
+pub(crate) use blob::BlobBody;
+pub(crate) use client::{Access, Client, Fetched, Head, Reopen};
 pub(crate) use event::Event;
 pub use options::{Credentials, RegistryOptions};
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use super::options::RegistryOptions;
+use super::RegistryOptions;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When a registry is asked for an image that may be in the store.

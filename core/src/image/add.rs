@@ -11,7 +11,7 @@ use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
     chain_ids, media_type,
 };
-use crate::snapshot::{Blob, Stack, Worker};
+use crate::snapshot::{Blob, Stack, Wanted, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::{Session, Store};
 
@@ -45,9 +45,7 @@ pub(super) fn prepare(
     let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
     let layers = pair(manifest, &document, &id)?;
     let mut stack = Stack::new(store, worker);
-    for layer in &layers {
-        stack.push(Blob { digest: &layer.digest, size: layer.size }, Some(&layer.diff_id), cancel)?;
-    }
+    stack.push_stored(&wanted(&layers), cancel)?;
     let warnings = stack.take_warnings();
     stack.publish()?;
     put(store, session, &config_bytes, &id)?;
@@ -62,6 +60,14 @@ pub(super) fn prepare(
         layers,
     };
     Ok(Ready { image, names, warnings })
+}
+
+/// The layers of an image, as a stack takes them.
+pub(crate) fn wanted(layers: &[LayerRow]) -> Vec<Wanted<'_>> {
+    layers
+        .iter()
+        .map(|LayerRow { digest, size, diff_id, .. }| Wanted { blob: Blob { digest, size: *size }, diff_id })
+        .collect()
 }
 
 /// Puts layers of the manifest and diff ids of the configuration together.

@@ -3,6 +3,7 @@
 mod add;
 mod archive;
 pub(crate) mod changes;
+pub(crate) mod choose;
 mod filter;
 mod from_host;
 mod import;
@@ -21,6 +22,7 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use add::wanted;
 pub use mount::ImageMount;
 pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use types::*;

@@ -75,6 +75,15 @@ impl Reference {
         Ok(Reference { domain, path, tag, digest })
     }
 
+    /// Whether a name says which registry it is of; otherwise that is Docker Hub.
+    pub(crate) fn names_domain(text: &str) -> bool {
+        let name = text.split('@').next().unwrap_or_default();
+        split_domain(name).0 != DEFAULT_DOMAIN
+            || name
+                .split_once('/')
+                .is_some_and(|(first, _)| first == DEFAULT_DOMAIN || first == LEGACY_DEFAULT_DOMAIN)
+    }
+
     /// Parses a reference that is to be given to an image: a digest cannot be given.
     pub(crate) fn parse_tag(text: &str) -> Result<Reference> {
         let reference = Reference::parse(text)?;
