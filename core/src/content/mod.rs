@@ -14,7 +14,7 @@ pub(crate) use ingest::{
 };
 
 pub(crate) use layout::{LAYOUT, index_bytes};
-pub(crate) use partial::{Leftover, Partial, read_small};
+pub(crate) use partial::{Leftover, Partial, read_small, reopen};
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

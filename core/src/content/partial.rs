@@ -117,7 +117,7 @@ impl Partial {
     }
 
     /// Puts the file, which is complete and verified, in its place as a blob, and records it.
-    pub(crate) fn publish(self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
+    pub(crate) fn publish(&self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
         let content = &store.content;
         let path = content.path_of(digest);
         rustix::fs::fsync(self.lock.fd()).call("fsync", &self.path)?;
@@ -194,6 +194,13 @@ impl Content {
         }
         Ok(bytes)
     }
+}
+
+/// The same file with a position of its own, from the beginning.
+pub(crate) fn reopen(file: &File) -> Result<File> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::open(&path).call("open", path)
 }
 
 /// Reads a small blob that a registry sends, to its end or one byte beyond what was announced.

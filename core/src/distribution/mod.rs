@@ -9,10 +9,15 @@ mod auth;
 mod blob;
 mod client;
 mod event;
+mod fetch;
 mod listing;
+mod local;
+mod lockfile;
 mod manifest;
 mod net;
 mod options;
+mod progress;
+mod pull;
 mod redirect;
 mod referrers;
 mod registries;
@@ -27,6 +32,7 @@ pub(crate) use blob::BlobBody;
 pub(crate) use client::{Access, Client, Fetched, Head, Reopen};
 pub(crate) use event::Event;
 pub use options::{Credentials, RegistryOptions};
+pub(crate) use pull::{plan, pull, pull_until};
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
 pub use types::*;
@@ -36,29 +42,9 @@ use std::path::Path;
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::ImageSummary;
 
 fn not_yet<T>() -> Result<T> {
     Err(Error::new(ErrorKind::Unsupported, "registries are not there yet"))
-}
-
-pub(crate) fn pull(
-    _inner: &Inner,
-    _reference: &str,
-    _options: &PullOptions,
-    _progress: ProgressSink<'_>,
-    _cancel: &CancelToken,
-) -> Result<ImageSummary> {
-    not_yet()
-}
-
-pub(crate) fn plan(
-    _inner: &Inner,
-    _reference: &str,
-    _options: &PullOptions,
-    _cancel: &CancelToken,
-) -> Result<PullPlan> {
-    not_yet()
 }
 
 pub(crate) fn push(

@@ -71,7 +71,7 @@ pub(crate) fn wanted(layers: &[LayerRow]) -> Vec<Wanted<'_>> {
 }
 
 /// Puts layers of the manifest and diff ids of the configuration together.
-fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Vec<LayerRow>> {
+pub(crate) fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Vec<LayerRow>> {
     let diff_ids = &document.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(Error::new(
@@ -95,7 +95,7 @@ fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Ve
     Ok(rows.collect())
 }
 
-pub(super) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
+pub(crate) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
     let staged = stage_bytes(session, bytes)?;
     staged.check(session, digest)?;
     store.publish(session, &staged, digest)

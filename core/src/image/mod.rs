@@ -22,8 +22,9 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use add::wanted;
+pub(crate) use add::{pair, put, wanted};
 pub use mount::ImageMount;
+pub(crate) use remove::change;
 pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};

@@ -45,8 +45,8 @@ pub(crate) trait Supply: Sync {
     /// Where a layer is read from. May wait until there is something to read.
     fn open(&self, layer: usize) -> Result<Input<'_>>;
 
-    /// Waits until the blob of a layer is known to be what it should be.
-    fn settle(&self, layer: usize) -> Result<()>;
+    /// Waits until the blob of a layer is known to be what it should be. False if that is not what was read of it.
+    fn settle(&self, layer: usize) -> Result<bool>;
 
     /// A layer begins to be applied, or is applied.
     fn tell(&self, layer: usize, done: bool);
@@ -64,8 +64,8 @@ impl Supply for Stored<'_> {
         self.store.content.open_blob(wanted.blob.digest, wanted.blob.size).map(Input::File)
     }
 
-    fn settle(&self, _layer: usize) -> Result<()> {
-        Ok(())
+    fn settle(&self, _layer: usize) -> Result<bool> {
+        Ok(true)
     }
 
     fn tell(&self, _layer: usize, _done: bool) {}
@@ -204,6 +204,15 @@ impl Stack<'_> {
         Ok(())
     }
 
+    /// Removes everything in a tree, which stays the same directory: the workers of layers above have it open.
+    fn empty(&self, tree: &OwnedFd) -> Result<()> {
+        let path = self.store.paths.layers();
+        let listing = crate::state::open_dir(tree, ".", &path)?;
+        let names = crate::state::list_names(&listing, &path)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.worker.remove(tree.as_fd(), &names)
+    }
+
     /// Does everything that is ours, on threads of its own.
     fn apply_all(
         &self,
@@ -246,34 +255,40 @@ impl Stack<'_> {
         making: &[Making],
         (gates, supply, halt): (&Gates, &dyn Supply, &Halt),
     ) -> Result<()> {
-        halt.check()?;
         let Some(one) = making.get(index) else { return Err(no_layer()) };
-        let input = supply.open(index)?;
-        supply.tell(index, false);
-        let ready = gates.enter(index)?;
         let stacked = self.layers.iter().map(|layer| layer.tree.as_fd());
         let mut lower: Vec<BorrowedFd<'_>> =
             stacked.chain(making.iter().take(index).map(|one| one.tree.as_fd())).collect();
         lower.reverse();
-        // The input is filled in below.
-        let layer = Application {
-            target: one.tree.as_fd(),
-            input: one.tree.as_fd(),
-            lower: &lower,
-            ready: ready.as_ref().map(AsFd::as_fd),
-        };
-        let applied = match input {
-            Input::File(file) => {
-                self.worker.apply(Application { input: file.as_fd(), ..layer }, halt.token())
+        let done = loop {
+            halt.check()?;
+            let input = supply.open(index)?;
+            supply.tell(index, false);
+            let ready = gates.enter(index)?;
+            // The input is filled in below.
+            let layer = Application {
+                target: one.tree.as_fd(),
+                input: one.tree.as_fd(),
+                lower: &lower,
+                ready: ready.as_ref().map(AsFd::as_fd),
+            };
+            let applied = match input {
+                Input::File(file) => {
+                    self.worker.apply(Application { input: file.as_fd(), ..layer }, halt.token())
+                }
+                Input::Stream(feed) => streamed(self.worker, feed, layer, halt),
+            };
+            match applied {
+                // An archive that is not one may be a blob that is not what it should be: then that is the error.
+                Err(error) if error.kind() != ErrorKind::InvalidArchive => return Err(error),
+                applied => {
+                    if supply.settle(index)? {
+                        break applied?;
+                    }
+                }
             }
-            Input::Stream(feed) => streamed(self.worker, feed, layer, halt),
+            self.empty(&one.tree)?;
         };
-        match applied {
-            // An archive that is not one may be a blob that is not what it should be: then that is the error.
-            Err(error) if error.kind() != ErrorKind::InvalidArchive => return Err(error),
-            _ => supply.settle(index)?,
-        }
-        let done = applied?;
         let diff_id = Digest::from_sha256(&done.diff_sha256);
         if diff_id != *wanted.diff_id {
             return Err(crate::content::mismatch(wanted.diff_id, &diff_id));

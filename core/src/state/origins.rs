@@ -48,6 +48,15 @@ pub(crate) fn chosen(connection: &Connection, origin: &Origin) -> Result<Vec<Str
     Ok(ids)
 }
 
+/// Whether all that a digest stands for was asked for by digest.
+pub(crate) fn is_pinned(connection: &Connection, origin: &Origin) -> Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce(min(pinned), 0) FROM origins WHERE repository = ?1 AND digest = ?2 AND wanted = ?3",
+    )?;
+    let key = [origin.repository.as_str(), origin.digest.as_str(), origin.wanted.as_str()];
+    Ok(statement.query_row(key, |row| row.get(0))?)
+}
+
 /// The digests of a repository that stand for an image.
 pub(crate) fn digests(connection: &Connection, repository: &str, id: &str) -> Result<Vec<String>> {
     let mut statement = connection.prepare_cached(
