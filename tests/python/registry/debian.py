@@ -83,6 +83,12 @@ class DebianRegistry:
                 self.ready.put(int(found[1]))
         self.ready.put(None)
 
+    def __enter__(self) -> DebianRegistry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.port}"
