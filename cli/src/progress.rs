@@ -38,6 +38,8 @@ struct Bars {
 #[derive(Default)]
 struct State {
     blobs: HashMap<String, Blob>,
+    /// What there is to say if the registry is asked at all.
+    before: Option<String>,
     /// The name and the digest that it stands for, once they are known.
     resolved: Option<(String, String)>,
 }
@@ -113,6 +115,11 @@ impl Show {
         self.state().resolved.clone()
     }
 
+    /// Says something before everything else, if there is anything else.
+    pub(crate) fn before(&self, text: String) {
+        self.state().before = Some(text);
+    }
+
     /// Says something above the bars.
     fn say(&self, text: &str) {
         match &self.display {
@@ -127,6 +134,10 @@ impl Show {
         let message = progress.message.as_deref().map(output::printable);
         match progress.kind {
             ProgressKind::Resolve => {
+                let before = self.state().before.take();
+                if let Some(before) = before {
+                    self.say(&before);
+                }
                 if let Some(digest) = &progress.message {
                     self.state().resolved = Some((progress.reference.clone(), digest.clone()));
                 }
@@ -174,7 +185,9 @@ impl Bars {
     fn new() -> Bars {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let overall = all.add(ProgressBar::no_length());
-        overall.set_style(style("{decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left"));
+        overall.set_style(style(
+            "{decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
+        ));
         Bars { all, overall }
     }
 
@@ -196,7 +209,8 @@ impl Bars {
             bar.tick();
         } else if matches!(progress.kind, ProgressKind::BlobStart | ProgressKind::BlobProgress) {
             bar.set_style(
-                style("{prefix}: {msg:<11} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}").progress_chars("=> "),
+                style("{prefix}: {msg:<11} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}")
+                    .progress_chars("=> "),
             );
             bar.set_message(match verb {
                 Verb::Pull => "Downloading",
