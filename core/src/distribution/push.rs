@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use coble_layer::{Decoder, Format};
 
 use super::progress::Reporter;
+use super::pull::Ground;
 use super::send::{Outgoing, Sender};
 use super::{Access, Client, Event, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
 use crate::cancel::CancelToken;
@@ -46,7 +47,7 @@ enum Content {
 }
 
 struct Push<'a> {
-    inner: &'a Inner,
+    store: &'a Store,
     reference: Reference,
     name: String,
     options: &'a PushOptions,
@@ -61,6 +62,17 @@ pub(crate) fn push(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Pushed> {
+    push_from(Ground::of(inner), reference, options, progress, cancel)
+}
+
+pub(super) fn push_from(
+    ground: Ground<'_>,
+    reference: &str,
+    options: &PushOptions,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<Pushed> {
+    let Ground { store, worker, .. } = ground;
     let reference = Reference::parse_tag(reference)?;
     let name = reference.to_string();
     let jobs = pull::jobs(options.jobs)?;
@@ -77,9 +89,9 @@ pub(crate) fn push(
     }
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&name, progress);
-        let push = Push { inner, reference, name: name.clone(), options, reporter, halt };
+        let push = Push { store, reference, name: name.clone(), options, reporter, halt };
         // As long as the session lasts, nobody takes blobs away.
-        Session::run(&inner.store, inner, halt.token(), |session| {
+        Session::run(store, worker, halt.token(), |session| {
             push.run(session, platform.as_ref(), compression, jobs)
         })
     })
@@ -88,7 +100,7 @@ pub(crate) fn push(
 
 impl Push<'_> {
     fn store(&self) -> &Store {
-        &self.inner.store
+        self.store
     }
 
     fn run(
