@@ -60,7 +60,7 @@ pub use image::{
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
 #[doc(hidden)] // For the bindings.
-pub use process::spawn_helper;
+pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::live::RunDir;
 use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
 use crate::cancel::CancelToken;
-use crate::distribution::{self, PullOptions, PullPolicy};
+use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
@@ -28,13 +28,19 @@ pub(super) struct Made {
 impl Containers<'_> {
     /// Makes a container. It does not run yet. The image is pulled if its [`ContainerSpec::pull`] says so.
     pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
-        self.create_within(spec, &CancelToken::never())
+        self.create_within(spec, &|_| {}, &CancelToken::never())
     }
 
-    /// As [`Containers::create`]; a pull ends early when the token is cancelled.
-    pub fn create_within(&self, spec: ContainerSpec, cancel: &CancelToken) -> Result<Container> {
+    /// As [`Containers::create`], with the progress of a pull, which ends early when the token is cancelled.
+    pub fn create_within(
+        &self,
+        spec: ContainerSpec,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let made = make(inner, plan(inner, spec, Deadline::never(), cancel)?, State::Created)?;
+        let planned = plan(inner, spec, Deadline::never(), progress, cancel)?;
+        let made = make(inner, planned, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
 }
@@ -61,12 +67,13 @@ pub(super) fn plan(
     inner: &Inner,
     mut spec: ContainerSpec,
     deadline: Deadline,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
-    let image = resolve(inner, &spec, deadline, cancel).context(doing)?;
+    let image = resolve(inner, &spec, deadline, progress, cancel).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
@@ -81,6 +88,7 @@ fn resolve(
     inner: &Inner,
     spec: &ContainerSpec,
     deadline: Deadline,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<ResolvedImage> {
     let platform = spec.platform.as_deref();
@@ -106,7 +114,7 @@ fn resolve(
     }
     let options =
         PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
-    distribution::pull_until(inner, &spec.image, &options, &|_| {}, deadline, cancel)?;
+    distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;
     image::resolve_for(&inner.store, &spec.image, platform)
 }
 
