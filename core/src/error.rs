@@ -110,6 +110,8 @@ kinds! {
     Network = 32, exit 125;
     /// A registry refuses more requests for a while.
     RateLimited = 33, exit 125;
+    /// A name stands for another digest than the lock file says.
+    DigestDrift = 34, exit 125;
 }
 
 impl ErrorKind {

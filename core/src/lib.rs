@@ -26,6 +26,7 @@ mod distribution;
 mod doctor;
 mod engine;
 mod error;
+mod halt;
 mod image;
 mod isolation;
 mod log;
@@ -47,7 +48,9 @@ pub use container::{
     Warning, parse,
 };
 pub use distribution::{
-    Credentials, LoginResult, Referrer, Registries, RegistryOptions, RemoteImage, SearchOptions, SearchResult,
+    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
+    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
+    RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
@@ -57,7 +60,7 @@ pub use image::{
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
 #[doc(hidden)] // For the bindings.
-pub use process::spawn_helper;
+pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 

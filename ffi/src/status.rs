@@ -78,6 +78,8 @@ pub const COBLE_ERR_UNAUTHORIZED: coble_status_t = -31;
 pub const COBLE_ERR_NETWORK: coble_status_t = -32;
 /// A registry refuses more requests for a while.
 pub const COBLE_ERR_RATE_LIMITED: coble_status_t = -33;
+/// A name stands for another digest than the lock file says.
+pub const COBLE_ERR_DIGEST_DRIFT: coble_status_t = -34;
 
 const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_INTERNAL, ErrorKind::Internal),
@@ -113,6 +115,7 @@ const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_UNAUTHORIZED, ErrorKind::Unauthorized),
     (COBLE_ERR_NETWORK, ErrorKind::Network),
     (COBLE_ERR_RATE_LIMITED, ErrorKind::RateLimited),
+    (COBLE_ERR_DIGEST_DRIFT, ErrorKind::DigestDrift),
 ];
 
 const _: () = {

@@ -476,6 +476,8 @@ pub enum ArchiveWork {
         input: FdIndex,
         /// The layers below, uppermost first, for the attributes of directories that the archive leaves out, and for hard links into them.
         lower: Vec<FdIndex>,
+        /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
+        ready: Option<FdIndex>,
         /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`.
         userxattr: bool,
         /// Bounds on what the archive may do.

@@ -1,6 +1,6 @@
 //! Helper threads of a call: they end with it, and get no signals, since the host's handlers must not run on a thread of ours.
 
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use crate::sys::SignalsBlocked;
 
@@ -12,6 +12,15 @@ pub fn spawn_helper<'scope, T: Send + 'scope>(
 ) -> std::io::Result<ScopedJoinHandle<'scope, T>> {
     let _quiet = SignalsBlocked::begin();
     Builder::new().name(name.to_owned()).spawn_scoped(scope, work)
+}
+
+/// Starts one that may outlive the call: whoever gets the handle joins it.
+pub fn spawn_worker<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    let _quiet = SignalsBlocked::begin();
+    Builder::new().name(name.to_owned()).spawn(work)
 }
 
 #[cfg(test)]
@@ -28,6 +37,7 @@ mod tests {
         let before = blocked();
         let inside =
             std::thread::scope(|scope| spawn_helper(scope, "test", blocked).unwrap().join().unwrap());
+        assert_eq!(inside, spawn_worker("test", blocked).unwrap().join().unwrap());
         assert_eq!(blocked(), before);
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGCHLD, libc::SIGALRM] {
             assert_ne!(inside & (1 << (signal - 1)), 0, "{signal}");
