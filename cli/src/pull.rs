@@ -1,9 +1,9 @@
-//! `pull`, `image lock`, and the pull of an image that `run` and `create` lack.
+//! `pull`, `image lock`, and the pull that the making of a container begins with.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use coble::{Engine, ErrorKind, ImageSummary, PullOptions, PullPlan, PullPolicy};
+use coble::{Container, ContainerSpec, Engine, ImageSummary, PullOptions, PullPlan, PullPolicy};
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::images;
@@ -107,7 +107,7 @@ impl Pulled {
 }
 
 fn fetch(engine: &Engine, reference: &str, options: &PullOptions, quiet: bool) -> Result<Pulled, Failure> {
-    let before = engine.images().get(reference).ok().map(|image| image.id);
+    let before = id(engine, reference);
     let show = Show::new(Verb::Pull, quiet);
     let tell = |progress: &coble::Progress| show.tell(progress);
     let image = cancellable(|cancel| engine.images().pull(reference, options, &tell, cancel))?;
@@ -115,37 +115,31 @@ fn fetch(engine: &Engine, reference: &str, options: &PullOptions, quiet: bool) -
     Ok(Pulled { known: before.as_ref() == Some(&image.id), image, reference, digest })
 }
 
-/// Pulls the image of a new container where the policy says so, with its progress, so that the engine finds it. All of it is said on standard error: standard output
-/// is the program's.
-pub(crate) fn ensure(
-    engine: &Engine,
-    image: &str,
-    platform: Option<&str>,
-    policy: PullPolicy,
-    quiet: bool,
-) -> Result<(), Failure> {
-    match policy {
-        PullPolicy::Never => return Ok(()),
-        PullPolicy::Missing => match engine.images().get(image) {
-            Err(error) if error.kind() == ErrorKind::ImageNotFound => {}
-            // What else may be wrong with it, the engine says best.
-            _ => return Ok(()),
-        },
-        _ => {}
+fn id(engine: &Engine, image: &str) -> Option<String> {
+    engine.images().get(image).ok().map(|image| image.id)
+}
+
+/// Makes a container. What there is to say of a pull of its image goes to standard error: standard output is the program's.
+pub(crate) fn create(engine: &Engine, spec: ContainerSpec, quiet: bool) -> Result<Container, Failure> {
+    let image = spec.image.clone();
+    let before = id(engine, &image);
+    let show = Show::new(Verb::Pull, quiet);
+    if before.is_none() {
+        show.before(format!("Unable to find image '{}' locally", output::printable(&image)));
     }
-    if !quiet && policy == PullPolicy::Missing {
-        output::note(format_args!("Unable to find image '{}' locally", output::printable(image)));
-    }
-    let mut options = PullOptions::default();
-    options.platform = platform.map(str::to_owned);
-    options.policy = policy;
-    let pulled = fetch(engine, image, &options, quiet)?;
-    images::warn(&pulled.image);
-    if !quiet {
+    let tell = |progress: &coble::Progress| show.tell(progress);
+    let container = cancellable(|cancel| engine.containers().create_within(spec, &tell, cancel))?;
+    let pulled = show.resolved();
+    drop(show);
+    if !quiet
+        && let Some((reference, digest)) = pulled
+        && let Ok(image) = engine.images().get(&image)
+    {
+        let pulled = Pulled { known: before.as_ref() == Some(&image.id), image, reference, digest };
         output::note(format_args!("Digest: {}", pulled.digest));
         output::note(format_args!("Status: {}", pulled.status()));
     }
-    Ok(())
+    Ok(container)
 }
 
 fn print_plan(plan: &PullPlan, json: bool) -> Outcome {

@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
-    CancelToken, Container, ContainerSpec, Engine, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode,
-    PullPolicy, Signal, Stdio, StdioMode, parse,
+    CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, PullPolicy,
+    Signal, Stdio, StdioMode, parse,
 };
 
 use crate::args::{CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
 use crate::output::{self, Failure, Outcome};
-use crate::pull::ensure;
 use crate::signals::Forwarder;
-use crate::{each, open, refuse};
+use crate::{each, open, pull, refuse};
 
 /// How many interrupts in a row a program in the foreground may ignore.
 const PATIENCE: u32 = 3;
@@ -29,7 +28,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     // In the foreground it is removed here, after its exit code was read; its session sees to it if this process is killed.
     spec.auto_remove = args.rm && args.detach;
     let engine = open(global)?;
-    let container = make(&engine, spec, quiet)?;
+    let container = pull::create(&engine, spec, quiet)?;
     if args.detach {
         return match container.start(Stdio::log(), &CancelToken::never()) {
             Ok(()) => {
@@ -53,16 +52,9 @@ pub(crate) fn create(global: &Global, args: CreateArgs) -> Outcome {
     }
     let quiet = args.options.quiet;
     let spec = spec(args.options, args.rm)?;
-    let container = make(&open(global)?, spec, quiet)?;
+    let container = pull::create(&open(global)?, spec, quiet)?;
     output::line(container.id())?;
     Ok(0)
-}
-
-/// Makes a container. Its image is pulled before, with its progress, where that is asked for.
-fn make(engine: &Engine, mut spec: ContainerSpec, quiet: bool) -> Result<Container, Failure> {
-    ensure(engine, &spec.image, spec.platform.as_deref(), spec.pull, quiet)?;
-    spec.pull = PullPolicy::Never;
-    Ok(engine.containers().create(spec)?)
 }
 
 pub(crate) fn start(global: &Global, args: StartArgs) -> Outcome {

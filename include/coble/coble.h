@@ -2271,6 +2271,18 @@ coble_status_t coble_container_create(const coble_engine_t *engine,
                                       coble_error_t **error);
 
 /**
+ * As coble_container_create. If the image has to be pulled, which the specification says, the callback gets the progress, and the token ends it. The callback may be
+ * NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_container_create_within(const coble_engine_t *engine,
+                                             const coble_container_spec_t *spec,
+                                             coble_progress_callback_t progress,
+                                             void *userdata,
+                                             const coble_cancel_t *cancel,
+                                             coble_container_t **container,
+                                             coble_error_t **error);
+
+/**
  * The container with this name, id, or unambiguous id prefix of at least four digits.
  */
 coble_status_t coble_container_get(const coble_engine_t *engine,

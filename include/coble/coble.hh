@@ -537,6 +537,15 @@ public:
     return Container(detail::make<coble_container_t>(coble_container_create, get(),
                                                      static_cast<const coble_container_spec_t *>(spec.get())));
   }
+  /** As above, with the progress of a pull of its image, and a token that ends that. */
+  Container create(const ContainerSpec &spec, const ProgressFunction &progress, const CancelToken *cancel = nullptr) const {
+    detail::Told told(progress);
+    return told.around([&] {
+      return Container(detail::make<coble_container_t>(
+          coble_container_create_within, get(), static_cast<const coble_container_spec_t *>(spec.get()), told.callback(),
+          static_cast<void *>(&told), cancel != nullptr ? cancel->get() : nullptr));
+    });
+  }
   /** The container with this name, id or id prefix. */
   Container container(const std::string &name) const {
     return Container(detail::make<coble_container_t>(coble_container_get, get(), name.c_str()));

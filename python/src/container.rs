@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use coble::{Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, LogOptions, Signal};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
 use crate::engine::PyEngine;
-use crate::enter::{Own, blocking, quick};
+use crate::enter::{Own, blocking, lock, quick};
 use crate::errors::to_py;
 use crate::image::{PyImage, short};
 use crate::image_store::{self, Commit, Target};
@@ -51,8 +51,24 @@ impl PyContainers {
         let mut spec = create.spec(py, image.0, command)?;
         stay.apply(py, &mut spec, default)?;
         let session = spec.lifetime == Lifetime::Session;
-        let container = quick(py, || engine.containers().create(spec))?;
-        Ok(PyContainer::made(engine, container, session))
+        let made = Mutex::new(None);
+        let result = blocking(py, |cancel| {
+            let container = engine.containers().create_within(spec, &|_| {}, cancel)?;
+            *lock(&made) = Some(container);
+            Ok(())
+        });
+        let made = lock(&made).take();
+        match (result, made) {
+            (Ok(()), Some(container)) => Ok(PyContainer::made(engine, container, session)),
+            (Err(error), made) => {
+                // A signal came when it was made already, and nobody will know of it.
+                if let Some(container) = made {
+                    let _ = quick(py, || container.remove(true));
+                }
+                Err(error)
+            }
+            (Ok(()), None) => Err(to_py(py, Error::new(ErrorKind::Internal, "no container was made"))),
+        }
     }
 }
 

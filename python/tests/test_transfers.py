@@ -46,8 +46,9 @@ def stuck(registry: Registry) -> threading.Event:
     asked = threading.Event()
 
     def hang(exchange: Exchange) -> None:
-        exchange.begin(200, {}, 1_000_000)
-        exchange.chunk(b"x" * 1000)
+        data = registry.blobs[exchange.url_path.rsplit("/", 1)[1]]
+        exchange.begin(200, {}, len(data))
+        exchange.chunk(data[:10])
         asked.set()
         exchange.pause(60)
 

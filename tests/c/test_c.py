@@ -73,6 +73,10 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         pytest.skip("needs docker-registry: the package docker-registry")
     made = DebianRegistry(tmp_path / "registry")
     monkeypatch.setitem(ENVIRONMENT, "COBLE_TEST_REGISTRY", made.host)
+    # As a user would say it of a registry without TLS.
+    settings = tmp_path / "registries.conf"
+    settings.write_text(f'[[registry]]\nlocation = "{made.host}"\ninsecure = true\n')
+    monkeypatch.setitem(ENVIRONMENT, "CONTAINERS_REGISTRIES_CONF", str(settings))
     for name in ("HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
         monkeypatch.setitem(ENVIRONMENT, name, str(tmp_path / "nothing"))
     yield

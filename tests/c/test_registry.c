@@ -128,6 +128,7 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   coble_string_t *json = NULL;
   coble_container_spec_t *spec = NULL;
   coble_run_result_t *result = NULL;
+  coble_container_t *container = NULL;
   coble_engine_t *locked = NULL;
   coble_engine_options_t options;
   const char *command[2] = {"echo", "pulled"};
@@ -186,6 +187,15 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   CHECK_OK(coble_engine_run(engine, spec, NULL, NULL, &result, &error));
   CHECK(stdout_is(result, "pulled\n"));
   coble_run_result_delete(result);
+  CHECK_OK(coble_container_spec_set_pull(spec, COBLE_PULL_ALWAYS, &error));
+  memset(&seen, 0, sizeof seen);
+  seen.stop_at = 1;
+  CHECK_FAILS(coble_container_create_within(engine, spec, see, &seen, NULL, &container, &error), COBLE_ERR_CANCELLED);
+  seen.stop_at = 0;
+  CHECK_OK(coble_container_create_within(engine, spec, see, &seen, NULL, &container, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE);
+  CHECK_OK(coble_container_remove(container, 0, &error));
+  coble_container_delete(container);
   coble_container_spec_delete(spec);
 
   names[0] = first;

@@ -220,7 +220,8 @@ def test_bars(own: Command, registry: Registry) -> None:
     gate = threading.Event()
 
     def slowly(exchange: Exchange) -> Any:
-        gate.wait(20)
+        if exchange.url_path.rsplit("/", 1)[1] in made.layers:
+            gate.wait(20)
         return False
 
     registry.on("GET", BLOB, slowly)
@@ -240,8 +241,9 @@ def test_a_signal_ends_a_pull(own: Command, registry: Registry, engine: coble.En
     arrived = threading.Event()
 
     def hang(exchange: Exchange) -> None:
-        exchange.begin(200, {}, 1_000_000)
-        exchange.chunk(b"x" * 1000)
+        data = registry.blobs[exchange.url_path.rsplit("/", 1)[1]]
+        exchange.begin(200, {}, len(data))
+        exchange.chunk(data[:10])
         arrived.set()
         exchange.pause(60)
 

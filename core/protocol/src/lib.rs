@@ -46,6 +46,19 @@ pub enum Launch {
     Monitor(Ground),
     /// A worker on untrusted archives and directories.
     Archive(Box<ArchiveJob>),
+    /// The parent of a program of the host. The frame carries its standard input and its standard output.
+    Program(Box<HostProgram>),
+}
+
+/// A program of the host that the engine has to ask something, such as a credential helper. It ends with the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostProgram {
+    /// The absolute path.
+    pub path: String,
+    /// The arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// `NAME=value`.
+    pub environment: Vec<String>,
 }
 
 /// What a monitor and its container stand on: made before the rest is known.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
 use super::progress::{Meter, Reporter};
-use super::{Client, ProgressKind};
+use super::{Client, ProgressKind, local};
 use crate::content::{Partial, mismatch};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
@@ -317,10 +317,7 @@ impl<'a> Fetcher<'a> {
                 Ok(())
             }) {
                 Ok(()) if at == *size => break,
-                Ok(()) => {
-                    Error::new(ErrorKind::Network, format!("the blob ended after {at} of {size} bytes"))
-                        .with_object(digest.as_str())
-                }
+                Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
                 Err(error) => return Err((error, pieces > 1)),
             };

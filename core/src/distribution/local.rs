@@ -137,6 +137,13 @@ pub(super) fn summary(store: &Store, id: &str) -> Result<ImageSummary> {
     })
 }
 
+/// The error for a blob that ended early.
+pub(super) fn cut(digest: &Digest, at: u64, size: u64) -> Error {
+    Error::new(ErrorKind::Network, format!("the blob ended after {at} of {size} bytes"))
+        .with_object(digest.as_str())
+        .transient()
+}
+
 /// The error for a name that a registry does not know.
 pub(super) fn unknown(name: &str) -> Error {
     Error::new(ErrorKind::ImageNotFound, format!("the registry has no image \"{name}\"")).with_object(name)

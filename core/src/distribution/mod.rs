@@ -1,5 +1,7 @@
-//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for. And, below images, the registry client: One request of the distribution specification is one method of [`Client`]; settings, TLS,
-//! authentication, mirrors, redirects and retries are its own business. Not for what to fetch or to send, and not for the store.
+//! Images from and to registries: pull, push, copy, and the lock file that pins what names stand for.
+//!
+//! Below that is the registry client. One request of the distribution specification is one method of [`Client`]; settings, TLS,
+//! authentication, mirrors, redirects and retries are its own business. It knows neither images nor the store.
 
 // Until the transfer of images uses it.
 #![allow(dead_code, unused_imports)]
@@ -8,72 +10,42 @@ mod answer;
 mod auth;
 mod blob;
 mod client;
+mod copy;
 mod event;
+#[cfg(test)]
+mod fake;
 mod fetch;
 mod listing;
 mod local;
+mod lock;
 mod lockfile;
 mod manifest;
 mod net;
 mod options;
 mod progress;
 mod pull;
+mod push;
 mod redirect;
 mod referrers;
 mod registries;
 mod retry;
 mod search;
+mod send;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod types;
 mod upload;
 
 pub(crate) use blob::BlobBody;
 pub(crate) use client::{Access, Client, Fetched, Head, Reopen};
+pub(crate) use copy::copy;
 pub(crate) use event::Event;
+pub(crate) use lock::lock;
 pub use options::{Credentials, RegistryOptions};
 pub(crate) use pull::{plan, pull, pull_until};
+pub(crate) use push::push;
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
 pub use types::*;
-
-use std::path::Path;
-
-use crate::cancel::CancelToken;
-use crate::engine::Inner;
-use crate::error::{Error, ErrorKind, Result};
-
-fn not_yet<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Unsupported, "registries are not there yet"))
-}
-
-pub(crate) fn push(
-    _inner: &Inner,
-    _reference: &str,
-    _options: &PushOptions,
-    _progress: ProgressSink<'_>,
-    _cancel: &CancelToken,
-) -> Result<Pushed> {
-    not_yet()
-}
-
-pub(crate) fn copy(
-    _inner: &Inner,
-    _source: &str,
-    _target: &str,
-    _options: &CopyOptions,
-    _progress: ProgressSink<'_>,
-    _cancel: &CancelToken,
-) -> Result<Pushed> {
-    not_yet()
-}
-
-pub(crate) fn lock(
-    _inner: &Inner,
-    _references: &[&str],
-    _path: &Path,
-    _options: &RegistryOptions,
-    _cancel: &CancelToken,
-) -> Result<Vec<Pin>> {
-    not_yet()
-}

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::fetch::{Blob, Fetcher};
@@ -21,7 +22,7 @@ use crate::image::choose::{self, Documents, Found, Several};
 use crate::image::{ImageSummary, pair, wanted};
 use crate::oci::{Descriptor, Digest, Hasher, ImageDocument, MAX_DOCUMENT, PlatformChoice, Reference};
 use crate::process::{Deadline, spawn_helper};
-use crate::snapshot::{Input, Stack, Supply};
+use crate::snapshot::{Input, Stack, Supply, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::origins::{self, Origin};
 use crate::state::{Session, Store};
@@ -30,9 +31,24 @@ use crate::state::{Session, Store};
 const JOBS: u32 = 4;
 pub(super) const JOBS_MAX: u32 = 64;
 
+/// Where images come to, and go from.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) store: &'a Store,
+    pub(super) worker: &'a dyn Worker,
+    /// The lock file that every pull obeys.
+    pub(super) lock_file: Option<&'a Path>,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn of(inner: &'a Inner) -> Ground<'a> {
+        Ground { store: &inner.store, worker: inner, lock_file: inner.lock_file.as_deref() }
+    }
+}
+
 /// A pull that has begun.
 struct Pull<'a> {
-    inner: &'a Inner,
+    ground: Ground<'a>,
     reference: Reference,
     /// The canonical name.
     name: String,
@@ -62,10 +78,21 @@ pub(crate) fn pull_until(
     deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let pull = Pull::new(inner, reference, options, progress)?;
+    pull_to(Ground::of(inner), reference, options, progress, deadline, cancel)
+}
+
+pub(super) fn pull_to(
+    ground: Ground<'_>,
+    reference: &str,
+    options: &PullOptions,
+    progress: ProgressSink<'_>,
+    deadline: Deadline,
+    cancel: &CancelToken,
+) -> Result<ImageSummary> {
+    let pull = Pull::new(ground, reference, options, progress)?;
     // Without a platform it is what the name means here.
     let choice = options.platform.as_ref().map(|_| &pull.choice);
-    let here = || local::find(&inner.store, &pull.name, choice);
+    let here = || local::find(ground.store, &pull.name, choice);
     match options.policy {
         PullPolicy::Never => {
             let found = here()?.and_then(|ids| ids.into_iter().next());
@@ -112,8 +139,17 @@ pub(crate) fn plan(
     options: &PullOptions,
     cancel: &CancelToken,
 ) -> Result<PullPlan> {
+    plan_for(Ground::of(inner), reference, options, cancel)
+}
+
+pub(super) fn plan_for(
+    ground: Ground<'_>,
+    reference: &str,
+    options: &PullOptions,
+    cancel: &CancelToken,
+) -> Result<PullPlan> {
     let nobody = |_: &super::Progress| {};
-    let pull = Pull::new(inner, reference, options, &nobody)?;
+    let pull = Pull::new(ground, reference, options, &nobody)?;
     Halt::under(cancel, Deadline::never(), |halt| {
         let events = |event: Event| pull.reporter.event(event);
         let client = Client::new(&pull.reference, &options.registry, Access::Pull, &events, halt.token())?;
@@ -128,7 +164,7 @@ pub(crate) fn plan(
                     continue;
                 }
                 seen.push(&descriptor.digest);
-                let present = inner.store.content.has(&descriptor.digest, descriptor.size)?;
+                let present = ground.store.content.has(&descriptor.digest, descriptor.size)?;
                 *(if present { &mut plan.present_bytes } else { &mut plan.missing_bytes }) += descriptor.size;
                 let digest = descriptor.digest.to_string();
                 plan.blobs.push(PlannedBlob { digest, size: descriptor.size, present });
@@ -150,19 +186,19 @@ pub(super) fn jobs(wanted: Option<u32>) -> Result<usize> {
 
 impl<'a> Pull<'a> {
     fn new(
-        inner: &'a Inner,
+        ground: Ground<'a>,
         reference: &str,
         options: &'a PullOptions,
         progress: ProgressSink<'a>,
     ) -> Result<Pull<'a>> {
         let reference = Reference::parse(reference)?;
         let name = reference.to_string();
-        let lock = match options.lock.as_deref().or(inner.lock_file.as_deref()) {
+        let lock = match options.lock.as_deref().or(ground.lock_file) {
             Some(path) => Some(LockFile::read(path)?),
             None => None,
         };
         Ok(Pull {
-            inner,
+            ground,
             choice: PlatformChoice::parse(options.platform.as_deref())?,
             options,
             jobs: jobs(options.jobs)?,
@@ -173,8 +209,8 @@ impl<'a> Pull<'a> {
         })
     }
 
-    fn store(&self) -> &Store {
-        &self.inner.store
+    fn store(&self) -> &'a Store {
+        self.ground.store
     }
 
     /// What the name is pinned to.
@@ -241,7 +277,7 @@ impl<'a> Pull<'a> {
         };
         let (several, digest) = self.choose(&client, top)?;
         self.reporter.tell(ProgressKind::Resolve, Some(digest.to_string()));
-        Session::run(self.store(), self.inner, halt.token(), |session| {
+        Session::run(self.store(), self.ground.worker, halt.token(), |session| {
             self.bring(&client, session, several, &digest, halt)
         })
     }
@@ -269,8 +305,7 @@ impl<'a> Pull<'a> {
             .with_hint("push it again with a newer tool"));
         }
         let entry = Descriptor::new(&top.media_type, top.digest.clone(), top.bytes.len() as u64);
-        let remote = Remote { client, store: self.store(), known: RefCell::new(BTreeMap::new()) };
-        remote.known.borrow_mut().insert(top.digest, top.bytes);
+        let remote = Remote::new(client, self.store(), top.digest, top.bytes);
         let mut foreign = Vec::new();
         let several = match &self.choice {
             PlatformChoice::All => choose::all(&remote, &entry)?,
@@ -290,7 +325,7 @@ impl<'a> Pull<'a> {
     /// Everything is here already. The name may have to be given.
     fn unchanged(&self, digest: &Digest, current: &Current, halt: &Halt) -> Result<ImageSummary> {
         if !current.named {
-            Session::run(self.store(), self.inner, halt.token(), |session| {
+            Session::run(self.store(), self.ground.worker, halt.token(), |session| {
                 crate::image::change(self.store(), session, |tx| self.name_it(tx, digest, &current.ids, None))
             })?;
         }
@@ -531,7 +566,7 @@ impl<'a> Pull<'a> {
     ) -> Result<()> {
         for new in coming.iter().filter_map(|image| image.new.as_ref()) {
             let supply = Arrivals::new(self, blobs, &new.layers, halt)?;
-            let mut stack = Stack::new(self.store(), self.inner);
+            let mut stack = Stack::new(self.store(), self.ground.worker);
             stack.push_all(&wanted(&new.layers), &supply, halt).context(|| format!("image {}", new.id))?;
             warnings.extend(stack.take_warnings());
             // The next image waits for nothing of this one, but may begin with the same layers.
@@ -606,10 +641,22 @@ impl Supply for Arrivals<'_> {
 }
 
 /// The manifests and indexes of a repository.
-struct Remote<'a> {
+pub(super) struct Remote<'a> {
     client: &'a Client<'a>,
     store: &'a Store,
     known: RefCell<BTreeMap<Digest, Vec<u8>>>,
+}
+
+impl<'a> Remote<'a> {
+    /// Where one document is known already.
+    pub(super) fn new(
+        client: &'a Client<'a>,
+        store: &'a Store,
+        digest: Digest,
+        bytes: Vec<u8>,
+    ) -> Remote<'a> {
+        Remote { client, store, known: RefCell::new(BTreeMap::from([(digest, bytes)])) }
+    }
 }
 
 impl Documents for Remote<'_> {

@@ -202,7 +202,7 @@ pub(super) fn make(
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
 }
 
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
 }

@@ -22,7 +22,7 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use add::{pair, put, wanted};
+pub(crate) use add::{pair, put, to_json, wanted};
 pub use mount::ImageMount;
 pub(crate) use remove::change;
 pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};

@@ -298,7 +298,7 @@ pub(crate) fn not_found(text: &str) -> Error {
     let shown: String = text.chars().take(300).collect();
     Error::new(ErrorKind::ImageNotFound, format!("no image \"{}\"", shown.escape_debug()))
         .with_object(shown)
-        .with_hint("load, import or make it first; `coble images` lists what is there")
+        .with_hint("pull, load, import or make it first; `coble images` lists what is there")
 }
 
 /// Summaries of one image, or of all, newest first.

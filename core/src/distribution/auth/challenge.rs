@@ -44,7 +44,9 @@ pub(in crate::distribution) fn challenges_of<'a>(values: impl Iterator<Item = &'
             }
             // A scheme is a word in front of a parameter, or a word alone.
             let (word, rest) = match part.split_once([' ', '\t']) {
-                Some((word, rest)) if !word.contains('=') => (Some(word), rest.trim()),
+                Some((word, rest)) if !word.contains('=') && !rest.trim_start().starts_with('=') => {
+                    (Some(word), rest.trim())
+                }
                 _ if !part.contains('=') => (Some(part), ""),
                 _ => (None, part),
             };

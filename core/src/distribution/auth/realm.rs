@@ -9,6 +9,22 @@ use crate::distribution::net::{Origin, parse};
 use crate::distribution::settings::Host;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Domains below which names belong to different owners, and which the public suffix list does not have: registries and object stores for rent.
+const SHARED: [&str; 12] = [
+    "aliyuncs.com",
+    "amazonaws.com",
+    "azurecr.cn",
+    "azurecr.io",
+    "azurecr.us",
+    "gcr.io",
+    "icr.io",
+    "jfrog.io",
+    "myhuaweicloud.com",
+    "ocir.io",
+    "pkg.dev",
+    "scw.cloud",
+];
+
 /// The token server of a realm, if it may be asked: never over a weaker connection than the registry, and with credentials only on the registry's own
 /// host, on one of the same owner (that is, below the same registered domain), or on one that the configuration names.
 pub(super) fn check(realm: &str, registry: &Origin, host: &Host, with_credentials: bool) -> Result<Uri> {
@@ -32,11 +48,17 @@ pub(super) fn check(realm: &str, registry: &Origin, host: &Host, with_credential
     if target.host == registry.host || host.token_hosts.iter().any(named) {
         return Ok(url);
     }
-    if target.https && same_owner(&registry.host, &target.host) {
+    if target.https && (same_owner(&registry.host, &target.host) || is_known(&registry.host, &target.host)) {
         return Ok(url);
     }
     Err(refuse("to which its credentials do not belong")
         .with_hint("if they do, name that host in \"token_hosts\" of the registry's hosts.toml"))
+}
+
+/// Pairs below a shared domain: the registries of a region of Alibaba Cloud have one token server.
+fn is_known(registry: &str, target: &str) -> bool {
+    let region = registry.strip_prefix("registry.").filter(|region| region.ends_with(".aliyuncs.com"));
+    region.is_some_and(|region| target.strip_prefix("dockerauth.") == Some(region))
 }
 
 /// Whether two names are below one registered domain, by the public suffix list.
@@ -47,7 +69,7 @@ fn same_owner(one: &str, other: &str) -> bool {
         if is_address { None } else { psl::domain_str(&host).map(str::to_owned) }
     };
     match (registered(one), registered(other)) {
-        (Some(one), Some(other)) => one == other,
+        (Some(one), Some(other)) => one == other && !SHARED.contains(&one.as_str()),
         _ => false,
     }
 }

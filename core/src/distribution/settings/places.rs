@@ -41,6 +41,16 @@ impl Places {
         value.filter(|value| !value.is_empty())
     }
 
+    /// All variables that are text, as `NAME=value`.
+    pub(in crate::distribution) fn variables(&self) -> Vec<String> {
+        match &self.variables {
+            None => std::env::vars_os()
+                .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value.to_str()?)))
+                .collect(),
+            Some(variables) => variables.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        }
+    }
+
     /// A file below `/etc`.
     pub(in crate::distribution) fn etc(&self, path: &str) -> PathBuf {
         self.etc.join(path)
