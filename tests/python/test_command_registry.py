@@ -83,7 +83,7 @@ def test_run_pulls(own: Command, engine: coble.Engine, debian: DebianRegistry, a
     assert (done.stdout, done.stderr) == (b"here\n", b"")
     done = own("run", "--rm", "--pull", "always", "-q", name, "echo", "here")
     assert (done.stdout, done.stderr) == (b"here\n", b"")
-    assert b"Status: Image is up to date" in own("create", "--pull", "newer", "--name", "made", name).stderr
+    assert b"Status: Image is up to date" in own("create", "--pull", "newer", "--name", "made", name, "true").stderr
     own.good("rm", "made")
 
 

@@ -180,11 +180,11 @@ fn serve(stream: impl Read + Write, seen: &Mutex<Vec<Seen>>, handler: &Handler) 
         text.push_str("\r\n");
         let body: &[u8] = if request.method == "HEAD" { &[] } else { &reply.body };
         let shown = reply.cut.map_or(body, |cut| &body[..cut.min(body.len())]);
+        // In one piece: the second of two would wait for the first to be acknowledged.
+        let mut text = text.into_bytes();
+        text.extend_from_slice(shown);
         let inner = stream.get_mut();
-        let sent = inner
-            .write_all(text.as_bytes())
-            .and_then(|()| inner.write_all(shown))
-            .and_then(|()| inner.flush());
+        let sent = inner.write_all(&text).and_then(|()| inner.flush());
         if sent.is_err() || reply.cut.is_some() {
             return;
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The most pages of a list, and the most entries of all of them together.
 const MAX_PAGES: usize = 1000;
-const MAX_ENTRIES: usize = 200_000;
+const MAX_ENTRIES: usize = 100_000;
 /// The longest tag or name that a registry can have.
 const MAX_NAME: usize = 512;
 const PAGE: &str = "1000";

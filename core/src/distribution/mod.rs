@@ -15,10 +15,12 @@ mod event;
 #[cfg(test)]
 mod fake;
 mod fetch;
+mod inspect;
 mod listing;
 mod local;
 mod lock;
 mod lockfile;
+mod login;
 mod manifest;
 mod net;
 mod options;
@@ -48,4 +50,5 @@ pub(crate) use pull::{plan, pull, pull_until};
 pub(crate) use push::push;
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
+pub(crate) use settings::{Places, short_names};
 pub use types::*;

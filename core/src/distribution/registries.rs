@@ -1,15 +1,20 @@
 //! The registries themselves, as the caller sees them: log in and out, look, delete.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use super::client::{Access, Client, Tuning};
+use super::event::Event;
 use super::options::{Credentials, RegistryOptions};
+use super::settings::Places;
+use super::{inspect, login};
 use crate::cancel::CancelToken;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Context, Result};
+use crate::oci::Reference;
 
 /// The registries that an engine can talk to.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +77,9 @@ impl Engine {
     }
 }
 
+/// What a client tells beside its results has no place in the answers of these calls.
+fn nobody(_: Event) {}
+
 impl Registries<'_> {
     /// Tries the credentials at the registry, and stores them when it takes them: with the program that the credential file names, or in the file.
     pub fn login(
@@ -81,14 +89,14 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<LoginResult> {
-        let _ = (server, credentials, options, cancel);
-        Err(later())
+        self.engine.inner()?;
+        login::login(&Places::of_process(), server, credentials, options, cancel, Tuning::default())
     }
 
     /// Forgets the credentials of a registry. False if there were none.
     pub fn logout(&self, server: &str, auth_file: Option<&Path>) -> Result<bool> {
-        let _ = (server, auth_file.map(PathBuf::from));
-        Err(later())
+        self.engine.inner()?;
+        login::logout(&Places::of_process(), server, auth_file)
     }
 
     /// The tags of a repository, sorted.
@@ -98,8 +106,8 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
-        let _ = (repository, options, cancel);
-        Err(later())
+        self.call(repository, options, Access::Pull, cancel, |client, _| client.tags())
+            .context(|| format!("the tags of \"{repository}\""))
     }
 
     /// The repositories of a registry, sorted. Many registries do not tell.
@@ -109,8 +117,11 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
-        let _ = (server, options, cancel);
-        Err(later())
+        self.engine.inner()?;
+        let places = Places::of_process();
+        Client::of_server(&places, server, options, &nobody, cancel, Tuning::default())?
+            .catalog()
+            .context(|| format!("the repositories of \"{server}\""))
     }
 
     /// What a name stands for in a registry, without pulling it. With a platform (`os/arch/variant`) the image of that platform; without one, of an
@@ -122,14 +133,18 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<RemoteImage> {
-        let _ = (reference, platform, options, cancel);
-        Err(later())
+        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
+            inspect::inspect(client, parsed, platform)
+        })
+        .context(|| format!("inspecting \"{reference}\""))
     }
 
     /// Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it.
     pub fn delete(&self, reference: &str, options: &RegistryOptions, cancel: &CancelToken) -> Result<()> {
-        let _ = (reference, options, cancel);
-        Err(later())
+        self.call(reference, options, Access::Delete, cancel, |client, parsed| {
+            inspect::delete(client, parsed, Reference::names_tag(reference))
+        })
+        .context(|| format!("deleting \"{reference}\""))
     }
 
     /// What refers to an image.
@@ -140,11 +155,26 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<Vec<Referrer>> {
-        let _ = (self.engine, reference, artifact_type, options, cancel);
-        Err(later())
+        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
+            let digest = match parsed.digest() {
+                Some(digest) => digest.clone(),
+                None => inspect::head(client, parsed)?.digest,
+            };
+            client.referrers(&digest, artifact_type)
+        })
+        .context(|| format!("what refers to \"{reference}\""))
     }
-}
 
-fn later() -> Error {
-    Error::new(ErrorKind::Unsupported, "not there yet")
+    fn call<T>(
+        &self,
+        reference: &str,
+        options: &RegistryOptions,
+        access: Access,
+        cancel: &CancelToken,
+        call: impl FnOnce(&Client<'_>, &Reference) -> Result<T>,
+    ) -> Result<T> {
+        self.engine.inner()?;
+        let reference = Reference::parse(reference)?;
+        call(&Client::new(&reference, options, access, &nobody, cancel)?, &reference)
+    }
 }

@@ -4,11 +4,11 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use ureq::http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
-use ureq::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use ureq::http::{Method, StatusCode, Uri};
 
 use super::answer::refused;
 use super::client::{Client, Reopen};
-use super::net::{Answer, Http, Origin, Patience, Request, join, with_query};
+use super::net::{Answer, Origin, Patience, Request, join, with_query};
 use super::server::{Ask, Body, Server};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
@@ -230,7 +230,7 @@ impl Client<'_> {
                     _ => Ok(Step::Done),
                 }
             }
-            _ => self.out_of_step(server, upload, location, answer),
+            _ => Err(out_of_step(upload, answer)),
         }
     }
 
@@ -260,27 +260,8 @@ impl Client<'_> {
                 }
                 Ok(Step::At(location, reached))
             }
-            _ => self.out_of_step(server, upload, location, answer),
+            _ => Err(out_of_step(upload, answer)),
         }
-    }
-
-    /// After a request of a session was refused: what is worth another try is an error that says so.
-    fn out_of_step(
-        &self,
-        server: &Server,
-        upload: &Upload<'_>,
-        location: Location,
-        answer: Answer,
-    ) -> Result<Step> {
-        let session_is_off =
-            matches!(answer.status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND);
-        let error = refused(answer, upload.digest.as_str());
-        if !session_is_off {
-            return Err(error);
-        }
-        // Either the registry is elsewhere than we are, which it tells, or the session is over, and then a new one is begun.
-        let _ = (server, location);
-        Err(error.transient())
     }
 
     /// Where a session stands; None if it is gone, or the registry does not say.
@@ -321,6 +302,14 @@ impl Client<'_> {
             let _ = self.http.again(patience, &CancelToken::never()).send(request).map(Answer::discard);
         }
     }
+}
+
+/// The error of a request that a session refused. Either the registry is elsewhere than we are, which it tells when it is asked, or the session is over, and
+/// a new one is begun: both are worth another try.
+fn out_of_step(upload: &Upload<'_>, answer: Answer) -> Error {
+    let passes = matches!(answer.status, StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::NOT_FOUND);
+    let error = refused(answer, upload.digest.as_str());
+    if passes { error.transient() } else { error }
 }
 
 /// How many bytes a registry has: `Range: 0-99` are a hundred. None if it does not say; `0-0` is what some say of nothing.

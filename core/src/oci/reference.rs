@@ -84,6 +84,13 @@ impl Reference {
                 .is_some_and(|(first, _)| first == DEFAULT_DOMAIN || first == LEGACY_DEFAULT_DOMAIN)
     }
 
+    /// Whether a name has a tag of its own, and not the one that is taken when there is none.
+    pub(crate) fn names_tag(text: &str) -> bool {
+        let name = text.split('@').next().unwrap_or_default();
+        let end = name.rfind('/').map_or(0, |slash| slash + 1);
+        name.get(end..).is_some_and(|last| last.contains(':'))
+    }
+
     /// Parses a reference that is to be given to an image: a digest cannot be given.
     pub(crate) fn parse_tag(text: &str) -> Result<Reference> {
         let reference = Reference::parse(text)?;

@@ -6,7 +6,8 @@ mod hosts_toml;
 mod places;
 mod registries_conf;
 
-pub(super) use places::{Places, read_file};
+pub(crate) use places::Places;
+pub(super) use places::read_file;
 
 use ureq::http::{HeaderName, HeaderValue};
 

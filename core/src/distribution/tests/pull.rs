@@ -251,7 +251,7 @@ fn sec_106_endless_lists_end() {
     let turn = AtomicUsize::new(0);
     let fake = Fake::start(move |_| {
         let turn = turn.fetch_add(1, Ordering::SeqCst);
-        let tags: Vec<String> = (0..1000).map(|i| format!("\"t{turn}-{i}\"")).collect();
+        let tags: Vec<String> = (0..5000).map(|i| format!("\"t{turn}-{i}\"")).collect();
         Reply::new(200)
             .header("Link", format!("</v2/a/b/tags/list?last={turn}>; rel=\"next\""))
             .body(format!("{{\"tags\":[{}]}}", tags.join(",")))
