@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import threading
 import time
@@ -1317,6 +1318,11 @@ def referrers_without_end(scene: Scene) -> Iterator[str]:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
+def partial(store: Store) -> list[str]:
+    folder = store.data_root / "content/partial"
+    return os.listdir(folder) if folder.is_dir() else []
+
+
 def blobs_of(store: Store) -> int:
     folder = store.data_root / "content/blobs"
     return sum(len(list(one.iterdir())) for one in folder.iterdir()) if folder.is_dir() else 0
@@ -1365,7 +1371,7 @@ def test_case(case: Case, store: Store, worker: Worker, registry: Registry, serv
         if outcome.kind is not None and not scene.first:
             assert engine.images.list() == []
             engine.images.prune(all=True)
-            assert blobs_of(store) == 0
+            assert blobs_of(store) == 0 and partial(store) == []
         # What does not depend on the misbehaviour still works, with the same server.
         registry.rules.clear()
         registry.basic = registry.bearer = None

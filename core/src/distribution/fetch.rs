@@ -202,7 +202,8 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn one(&self, blob: &Blob) -> Result<()> {
+    /// Fetches a blob, or waits for somebody else who does.
+    pub(super) fn one(&self, blob: &Blob) -> Result<()> {
         let Blob { digest, size, .. } = blob;
         let meter = self.reporter.meter(digest, *size);
         let mut pause = Pause::default();
