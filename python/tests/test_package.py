@@ -200,7 +200,7 @@ def test_every_keyword_of_a_signature_is_known_and_no_other(tmp_path: Path) -> N
         images, registry = engine.images, engine.registry
         calls += [(images.pull, [away]), (images.plan, [away]), (images.copy, [away, away]), (images.search, [away]), (images.lock, [[away], tmp_path / "lock"])]
         calls += [(images.push, ["absent"]), (registry.tags, [away]), (registry.catalog, ["127.0.0.1:1"]), (registry.inspect, [away])]
-        calls += [(registry.delete, [away]), (registry.referrers, [away + ":1"])]
+        calls += [(registry.delete, [away + ":1"]), (registry.referrers, [away + ":1"])]
         for call, arguments in calls:
             keywords = [parameter for parameter in inspect.signature(call).parameters.values() if parameter.kind is parameter.KEYWORD_ONLY]
             assert len(keywords) > 3

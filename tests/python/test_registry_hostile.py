@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import threading
 import time
@@ -27,7 +28,7 @@ from registry.own import BLOB, JSON, MANIFEST, NAME, Registry, errors
 from registry.tokens import TokenServer
 from registry.worker import Outcome, Worker
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("home")]
 
 USER, SECRET = "tester", "hunter2-is-secret"
 #: Memory that a pull of a small image may take, of all processes: the same as for a big one.
@@ -277,17 +278,19 @@ def a_range_that_is_not_the_one_asked_for(scene: Scene) -> Iterator[str]:
     yield reference
 
 
-@case("Registry", "Network", None, seconds=30)
+@case(None, seconds=30)
 def a_range_that_cannot_be_had(scene: Scene) -> Iterator[str]:
+    """Then all of it is fetched again."""
     made, reference = scene.image(size=500_000, layers=1)
+    times = iter([1])
 
     def answer(exchange: Exchange, data: bytes) -> None:
         if "range" in exchange.headers:
             exchange.reply(416, b"", {"Content-Range": f"bytes */{len(data)}"})
             return
         exchange.begin(200, {"Accept-Ranges": "bytes"}, len(data))
-        exchange.chunk(data[:300_000])
-        exchange.cut()
+        exchange.chunk(data[:300_000] if next(times, 0) else data)
+        exchange.close_connection = True
 
     on_blob(scene, blob_of(made), answer)
     yield reference
@@ -434,8 +437,9 @@ def too_many_requests_without_a_header(scene: Scene) -> Iterator[str]:
 
 @case("RateLimited", says="{host}", seconds=FOREVER)
 def too_many_requests_for_ever(scene: Scene) -> Iterator[str]:
+    scene.words["retries"] = 2
     yield from too_many("0", times=None)(scene)
-    assert scene.registry.count() < 30
+    assert scene.registry.count("GET|HEAD", MANIFEST) == 3
 
 
 @case("RateLimited", says="{host}")
@@ -447,6 +451,7 @@ def too_many_requests_until_next_year(scene: Scene) -> Iterator[str]:
 
 @case("RateLimited", says="{host}")
 def too_many_requests_with_a_number_without_end(scene: Scene) -> Iterator[str]:
+    scene.words["retries"] = 1
     yield from too_many("9" * 400, times=None)(scene)
 
 
@@ -462,8 +467,9 @@ def broken_then_right(scene: Scene) -> Iterator[str]:
 def broken_for_ever(scene: Scene) -> Iterator[str]:
     _, reference = scene.image()
     scene.registry.on(".*", ".*", lambda exchange: exchange.reply(500, errors("UNKNOWN", "the disk is on fire"), JSON))
-    yield reference
-    assert scene.registry.count() < 30
+    scene.words["retries"] = 2
+    outcome = yield reference
+    assert scene.registry.count() == 3 and "the disk is on fire" in outcome.text
 
 
 @case(None, seconds=30)
@@ -473,7 +479,7 @@ def connections_that_end_at_once(scene: Scene) -> Iterator[str]:
     yield reference
 
 
-@case("Registry", says="a page for people")
+@case("Unauthorized", says="a page for people")
 def errors_that_are_not_json(scene: Scene) -> Iterator[str]:
     _, reference = scene.image()
     scene.registry.on(".*", MANIFEST, lambda exchange: exchange.reply(403, b"<html>a page for people\x1b[31m</html>", {"Content-Type": "text/html"}))
@@ -481,7 +487,7 @@ def errors_that_are_not_json(scene: Scene) -> Iterator[str]:
     assert "\x1b" not in outcome.text.replace("\\x1b", ""), "what a registry says cannot steer a terminal"
 
 
-@case("Registry", "Unauthorized", says="denied by the moon")
+@case("Unauthorized", says="denied by the moon")
 def errors_that_are_json(scene: Scene) -> Iterator[str]:
     _, reference = scene.image()
     scene.registry.on(".*", MANIFEST, lambda exchange: exchange.reply(403, errors("DENIED", "denied by the moon"), JSON))
@@ -499,7 +505,7 @@ def errors_without_end(scene: Scene) -> Iterator[str]:
 
     scene.registry.on(".*", MANIFEST, endless)
     outcome = yield reference
-    assert len(outcome.text) < 20_000
+    assert len(outcome.text) < 20_000, len(outcome.text)
 
 
 @case("ImageNotFound", says="{reference}")
@@ -539,6 +545,7 @@ def nobody_listens(scene: Scene) -> Iterator[str]:
     gone = Registry()
     gone.close()
     scene.host = gone.host
+    scene.words["retries"] = 1
     yield f"{gone.host}/team/image:1"
 
 
@@ -588,7 +595,7 @@ def redirects_to_the_same_host(scene: Scene) -> Iterator[str]:
     yield reference
 
 
-@case("Registry", "Network")
+@case("Registry", "Unauthorized")
 def redirects_to_a_port_of_the_same_host(scene: Scene) -> Iterator[str]:
     """Another port is another host: it asks for credentials and gets none."""
     _, reference = scene.image()
@@ -1311,6 +1318,11 @@ def referrers_without_end(scene: Scene) -> Iterator[str]:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
+def partial(store: Store) -> list[str]:
+    folder = store.data_root / "content/partial"
+    return os.listdir(folder) if folder.is_dir() else []
+
+
 def blobs_of(store: Store) -> int:
     folder = store.data_root / "content/blobs"
     return sum(len(list(one.iterdir())) for one in folder.iterdir()) if folder.is_dir() else 0
@@ -1323,10 +1335,14 @@ def test_case(case: Case, store: Store, worker: Worker, registry: Registry, serv
     steps = case.arrange(scene)
     reference = next(steps)
     if scene.first:
+        # Before anything is wrong.
+        wrong = registry.rules, registry.basic
+        registry.rules, registry.basic = [], None
         with store.engine() as engine:
             for operation, *words in scene.first:
                 method = getattr(engine.images, operation.split(".")[1])
                 method(*words, **({"insecure": True} if operation == "images.pull" else {}))
+        registry.rules, registry.basic = wrong
         registry.forget()
     outcome = worker.call(store, scene.operation, positional=[reference], **scene.words)
     said = f"{outcome.kind}: {outcome.text}"
@@ -1343,10 +1359,10 @@ def test_case(case: Case, store: Store, worker: Worker, registry: Registry, serv
         layers = [layer["digest"] for _, data in registry_manifests for layer in documents(data).get("layers", []) if isinstance(layer, dict)]
         configs = [documents(data).get("config", {}).get("digest", "-") for _, data in registry_manifests]
         for text in case.says:
-            wanted = {"{layer}": layers, "{config}": configs, "{digest}": sorted(held)}.get(text, [text.format(**values) if text not in ("{layer}",) else text])
+            wanted = {"{layer}": layers, "{config}": configs, "{digest}": sorted(held)}.get(text) or [text.format(**values)]
             assert any(one in outcome.text for one in wanted), f"{text} is not in: {said}"
         head = outcome.text.split("\n")[0]
-        assert not head.endswith("."), head
+        assert not head.endswith(".") or head.endswith("..."), head
     for _ in _rest(steps, outcome):
         raise AssertionError("one reference is enough")
     # The store is as it was, or has the image.
@@ -1355,7 +1371,7 @@ def test_case(case: Case, store: Store, worker: Worker, registry: Registry, serv
         if outcome.kind is not None and not scene.first:
             assert engine.images.list() == []
             engine.images.prune(all=True)
-            assert blobs_of(store) == 0
+            assert blobs_of(store) == 0 and partial(store) == []
         # What does not depend on the misbehaviour still works, with the same server.
         registry.rules.clear()
         registry.basic = registry.bearer = None

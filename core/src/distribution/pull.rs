@@ -20,7 +20,9 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
 use crate::image::choose::{self, Documents, Found, Several};
 use crate::image::{ImageSummary, pair, wanted};
-use crate::oci::{Descriptor, Digest, Hasher, ImageDocument, MAX_DOCUMENT, PlatformChoice, Reference};
+use crate::oci::{
+    Descriptor, Digest, Hasher, ImageDocument, MAX_DOCUMENT, Manifest, PlatformChoice, Reference,
+};
 use crate::process::{Deadline, spawn_helper};
 use crate::snapshot::{Input, Stack, Supply, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
@@ -406,12 +408,21 @@ impl<'a> Pull<'a> {
     ) -> Result<ImageSummary> {
         let store = self.store();
         let Several { images: found, index } = several;
+        let expected = self.missing(found.iter().map(|found| &found.manifest))?;
+        self.reporter.expect(expected);
         let mut coming = Vec::new();
+        let mut configs = 0;
         for found in found {
-            coming.push(self.prepare(client, found)?);
+            let Descriptor { digest, size, .. } = &found.manifest.config;
+            let fetched = if store.content.has(digest, *size)? { 0 } else { *size };
+            let image = self.prepare(client, found, halt)?;
+            // An image that is here in another form needs nothing.
+            configs += if image.new.is_some() { fetched } else { 0 };
+            coming.push(image);
         }
         let blobs = self.blobs(&coming)?;
-        self.reporter.expect(blobs.iter().filter(|blob| blob.missing).map(|blob| blob.size).sum());
+        let layers: u64 = blobs.iter().filter(|blob| blob.missing).map(|blob| blob.size).sum();
+        self.reporter.expect(configs + layers);
         let warnings = self.fetch(client, &blobs, &coming, halt)?;
         halt.check()?;
         for image in &coming {
@@ -442,7 +453,7 @@ impl<'a> Pull<'a> {
     }
 
     /// Reads the configuration of an image, and sees whether the image is here.
-    fn prepare(&self, client: &Client<'_>, found: Found) -> Result<Coming> {
+    fn prepare(&self, client: &Client<'_>, found: Found, halt: &Halt) -> Result<Coming> {
         let Found { descriptor, bytes, manifest } = found;
         let id = manifest.config.digest.clone();
         let store = self.store();
@@ -463,7 +474,7 @@ impl<'a> Pull<'a> {
                 return Ok(Coming { id, new: None });
             }
         }
-        let config = self.small(client, &manifest.config).context(|| format!("configuration {id}"))?;
+        let config = self.small(client, &manifest.config, halt).context(|| format!("configuration {id}"))?;
         let document = ImageDocument::parse(&config, &format!("configuration {id}"))?;
         if let PlatformChoice::Best(wanted) = &self.choice {
             let platform = document.platform();
@@ -489,8 +500,22 @@ impl<'a> Pull<'a> {
         Ok(Coming { id, new: Some(image) })
     }
 
-    /// A small blob: of the store, or fetched.
-    fn small(&self, client: &Client<'_>, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    /// Bytes of the configurations and layers of manifests that are not here, each once.
+    fn missing<'m>(&self, manifests: impl Iterator<Item = &'m Manifest>) -> Result<u64> {
+        let mut sizes: BTreeMap<&Digest, u64> = BTreeMap::new();
+        for descriptor in
+            manifests.flat_map(|manifest| std::iter::once(&manifest.config).chain(&manifest.layers))
+        {
+            let Descriptor { digest, size, .. } = descriptor;
+            if !self.store().content.has(digest, *size)? {
+                sizes.insert(digest, *size);
+            }
+        }
+        Ok(sizes.values().fold(0, |sum, size| sum.saturating_add(*size)))
+    }
+
+    /// A small blob: of the store, or fetched, once for all who want it.
+    fn small(&self, client: &Client<'_>, descriptor: &Descriptor, halt: &Halt) -> Result<Vec<u8>> {
         let Descriptor { digest, size, .. } = descriptor;
         if let Some(bytes) = self.store().db.read(|connection| images::document(connection, digest))? {
             return Ok(bytes);
@@ -502,19 +527,21 @@ impl<'a> Pull<'a> {
             )
             .with_object(digest.as_str()));
         }
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let result = client
+        let here = self.store().content.has(digest, *size)?;
+        let blob = Blob::new(digest.clone(), *size, !here);
+        let retries = self.options.registry.retries;
+        let blobs = std::slice::from_ref(&blob);
+        let fetcher = Fetcher::new(self.store(), client, &self.reporter, halt, blobs, retries);
+        fetcher.one(&blob)?;
+        let mut file =
+            blob.whole_file()?.ok_or_else(|| Error::new(ErrorKind::Internal, "a blob without a file"))?;
+        match read_small(&mut file, *size, digest.as_str()).and_then(|bytes| verified(bytes, digest, *size)) {
+            // The one of the store is damaged; it is mended elsewhere.
+            Err(error) if here && error.kind() == ErrorKind::DigestMismatch => client
                 .blob(digest, 0, *size)
                 .and_then(|mut body| read_small(&mut body, *size, digest.as_str()))
-                .and_then(|bytes| verified(bytes, digest, *size));
-            match result {
-                Err(error) if error.is_transient() && attempt < 3 => {
-                    self.reporter.tell(ProgressKind::Retry, Some(format!("{digest}: {}", error.message())));
-                }
-                result => return result,
-            }
+                .and_then(|bytes| verified(bytes, digest, *size)),
+            result => result,
         }
     }
 

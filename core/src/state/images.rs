@@ -223,6 +223,9 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
         }
         return by_prefix(connection, hex, text)?.ok_or_else(|| not_found(text));
     }
+    if text.strip_prefix("sha512:").is_some_and(|hex| hex.len() == 128 && is_hex(hex)) {
+        return by_id(text)?.ok_or_else(|| not_found(text));
+    }
     if text.len() == 64 && is_hex(text) {
         return by_id(&format!("sha256:{text}"))?.ok_or_else(|| not_found(text));
     }

@@ -101,6 +101,15 @@ def helpers(pid: int) -> list[int]:
     return found
 
 
+def unborn(pid: int) -> bool:
+    """Whether it is still on its way to its own program, with the memory of this one."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe") == os.readlink("/proc/self/exe")
+    except OSError:
+        # Of another user namespace: it got there by running its program.
+        return False
+
+
 class Memory:
     """The peak of this process and its helpers, above what this process has now."""
 
@@ -118,7 +127,7 @@ class Memory:
 
     def _watch(self) -> None:
         while not self.over.wait(0.01):
-            self.others = max(self.others, sum(status(pid).get("VmHWM:", 0) for pid in helpers(os.getpid())))
+            self.others = max(self.others, sum(status(pid).get("VmHWM:", 0) for pid in helpers(os.getpid()) if not unborn(pid)))
 
     def __exit__(self, *_: object) -> None:
         self.over.set()

@@ -196,6 +196,8 @@ fn read(answer: Answer, registry: &Origin, with_credentials: bool, scopes: &Scop
         .token
         .filter(|token| !token.is_empty())
         .or(issued.access_token.filter(|token| !token.is_empty()));
+    // Anything else could not be sent in a header, or would be more than one.
+    let value = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_graphic()));
     let value = value.ok_or_else(|| nonsense("a token"))?;
     let life = issued
         .expires_in
