@@ -317,7 +317,7 @@ fn an_image_comes_once_and_an_unchanged_name_is_one_question() {
     here.assert_clean(1);
     let before = server.fake.lines().len();
     assert_eq!(here.pull(&name).unwrap(), image);
-    assert_eq!(server.fake.lines()[before..], [format!("HEAD /v2/a/b/manifests/1")]);
+    assert_eq!(server.fake.lines()[before..], ["HEAD /v2/a/b/manifests/1"]);
     assert_eq!(here.worker.applied.load(Ordering::SeqCst), 3);
     let plan = plan_for(here.ground(), &name, &options(), &CancelToken::never()).unwrap();
     assert_eq!((plan.missing_bytes, plan.blobs.iter().all(|blob| blob.present)), (0, true));
