@@ -101,7 +101,7 @@ fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
 
 /// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
-    wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
+    wait::finish(&mut row, run_dir.exit())?;
     match containers::update(&inner.store.db, &row) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
         result => result.map(|()| row),

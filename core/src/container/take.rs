@@ -69,7 +69,7 @@ pub(super) fn take(
         if let Some(lock) = run_dir.try_lock()? {
             return Ok(Taken::Lock(lock));
         }
-        let ended = run_dir.state().is_some_and(|record| record.exit.is_some());
+        let ended = run_dir.exit().is_some();
         if !ended && let Some(monitor) = Monitor::of(run_dir, name)? {
             return Ok(Taken::Running(monitor));
         }

@@ -12,6 +12,7 @@ pub(crate) use collect::{Collector, Ended};
 pub(crate) use failure::{error_of, warning_of};
 pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
 pub(crate) use shim::{Shim, report};
+pub(crate) use thread::beside;
 pub use thread::spawn_helper;
 pub(crate) use worker::{names_in, remove_tree};
 

@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use coble_protocol::{Connection, Fds, Launch, Report, VERSION};
+use coble_protocol::{Connection, Fds, Ground, Launch, Report, VERSION};
 
 use super::{Deadline, error_of, readable};
 use crate::cancel::CancelToken;
@@ -42,7 +42,8 @@ impl Shim {
         }
     }
 
-    /// Starts a shim, in whose socket its role waits already. It is heard with [`report`], nothing waits for it here.
+    /// Starts a shim, in whose socket its role waits already. It is heard with [`report`], nothing waits for it here. One whose ground says that it is in a pid namespace
+    /// is put into a new one.
     pub(crate) fn start(&self, launch: &Launch, fds: &[BorrowedFd<'_>]) -> Result<Connection> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .call("socketpair", "control socket")?;
@@ -51,7 +52,8 @@ impl Shim {
         connection.try_send(launch, fds).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("sending the helper its role: {error}"))
         })?;
-        sys::spawn_shim(self.program.as_fd(), theirs.as_fd()).map_err(|errno| {
+        let inside = matches!(launch, Launch::Monitor(Ground { made: Some(_), .. }));
+        sys::spawn_shim(self.program.as_fd(), theirs.as_fd(), inside).map_err(|errno| {
             Error::syscall("execveat", "coble-shim", errno.raw_os_error())
                 .while_doing("starting the helper")
                 .with_hint("run `coble doctor` to see what this host does not allow")

@@ -33,6 +33,14 @@ pub(crate) fn pidfd_send_realtime(pidfd: BorrowedFd<'_>, signal: i32) -> Result<
     }
 }
 
+/// Gives the calling thread a network namespace of its own, and returns that. For a thread that does nothing else.
+pub(crate) fn new_network_namespace() -> Result<OwnedFd, Errno> {
+    // SAFETY: the flag concerns the namespaces of this thread; the descriptor table stays that of the process.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open("/proc/thread-self/ns/net", flags, rustix::fs::Mode::empty())
+}
+
 /// The pidfd of the process at the other end of a socket (`SO_PEERPIDFD`, Linux 6.5).
 pub(crate) fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     const SO_PEERPIDFD: libc::c_int = 77;

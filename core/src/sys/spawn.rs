@@ -36,13 +36,18 @@ struct Plan {
     argv: *const *const c_char,
     envp: *const *const c_char,
     second_stack: *mut u8,
+    second_flags: usize,
     /// The errno of the call that failed; shared memory makes it visible to the caller.
     failed: AtomicI32,
 }
 
 /// Starts the program `exe` as an orphan with `control` as descriptor [`CONTROL_FD`], `/dev/null` as 0 to 2, nothing else open, an empty environment, all
-/// signals blocked. Returns when it is started or has failed to.
-pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result<(), Errno> {
+/// signals blocked, and if asked for as the first process of a pid namespace. Returns when it is started or has failed to.
+pub(crate) fn spawn_shim(
+    exe: BorrowedFd<'_>,
+    control: BorrowedFd<'_>,
+    pid_namespace: bool,
+) -> Result<(), Errno> {
     let null = rustix::fs::open(
         c"/dev/null",
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
@@ -65,6 +70,8 @@ pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         second_stack,
+        second_flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize
+            | if pid_namespace { libc::CLONE_NEWPID as usize } else { 0 },
         failed: AtomicI32::new(0),
     };
 
@@ -133,12 +140,7 @@ fn reap(pid: isize) {
 extern "C" fn stepping_stone(plan: *const Plan) -> ! {
     // SAFETY: `plan` is alive: the caller of the clone sleeps until this process has exited, or was killed, and then the memory stays for those that share it. The second stack is used by nobody else.
     unsafe {
-        let result = clone_onto(
-            (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize,
-            (*plan).second_stack,
-            become_shim,
-            plan,
-        );
+        let result = clone_onto((*plan).second_flags, (*plan).second_stack, become_shim, plan);
         if result < 0 {
             (*plan).failed.store(-(result as i32), Ordering::SeqCst);
         }
@@ -303,7 +305,7 @@ mod tests {
             rustix::fs::Mode::empty(),
         )
         .unwrap();
-        spawn_shim(exe.as_fd(), theirs.as_fd()).unwrap();
+        spawn_shim(exe.as_fd(), theirs.as_fd(), false).unwrap();
         drop(theirs);
         let mut byte = [0];
         assert_eq!(rustix::io::read(&ours, &mut byte).unwrap(), 0, "end of file when the program is gone");
@@ -319,6 +321,6 @@ mod tests {
             rustix::fs::Mode::empty(),
         )
         .unwrap();
-        assert_eq!(spawn_shim(exe.as_fd(), theirs.as_fd()), Err(Errno::ACCESS));
+        assert_eq!(spawn_shim(exe.as_fd(), theirs.as_fd(), false), Err(Errno::ACCESS));
     }
 }

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Commit, Connection, Exit, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request, Response,
-    StateRecord, Step,
+    Commit, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request,
+    Response, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -91,7 +91,7 @@ pub(crate) struct Server {
     run_dir: OwnedFd,
     /// Held, and not used until the end: while it is open the container counts as alive.
     lock: OwnedFd,
-    record: StateRecord,
+    id: String,
     /// The container's directory, if the engine keeps the lock and wants nothing of the container afterwards.
     leavings: Option<OwnedFd>,
     /// Whether the container may outlive the connection to the engine that started it.
@@ -111,7 +111,7 @@ impl Server {
         log: Option<Log>,
         run_dir: OwnedFd,
         lock: OwnedFd,
-        record: StateRecord,
+        id: String,
         leavings: Option<OwnedFd>,
     ) -> Server {
         Server {
@@ -122,7 +122,7 @@ impl Server {
             log,
             run_dir,
             lock,
-            record,
+            id,
             leavings,
             committed: false,
             clients: Vec::new(),
@@ -419,14 +419,15 @@ impl Server {
         for n in 0..self.programs.len() {
             self.program_ended(n);
         }
+        let mut warnings = Vec::new();
         if let Some(log) = &mut self.log {
             log.drain();
-            self.record.started.warnings.extend(log.loss());
+            warnings.extend(log.loss());
         }
-        self.record.exit = Some(exit);
         let mut written = Ok(());
         if self.leavings.is_none() {
-            written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
+            let record = ExitRecord { id: std::mem::take(&mut self.id), exit, warnings };
+            written = state::write(&self.run_dir, &record);
             // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
             drop(self.socket);
             // Unlocked, not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
