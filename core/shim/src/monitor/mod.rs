@@ -240,6 +240,9 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
     let id = spec.id.clone();
     drop((spec, own, report));
+    if let Some(container) = &leavings {
+        state::clear_mark(container.as_fd());
+    }
     sys::trim_memory();
     Ok(Server::new(socket, served, proc, session, log, run_dir, lock, id, leavings))
 }

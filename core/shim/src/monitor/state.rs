@@ -69,16 +69,27 @@ pub(crate) fn write(run_dir: &OwnedFd, record: &ExitRecord) -> Result<(), Failur
     rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, EXIT_FILE).during(step, EXIT_FILE)
 }
 
-/// Removes what the kernel made in the work directory of an overlay that is not mounted any more, and that directory, while the engine removes the rest: taking
-/// away a directory is slow on some file systems. Whatever is in the way is left to the engine. No program of the container could reach these names.
+/// Removes the mark that a volatile overlay leaves in its work directory, so that nobody mounts it again. Nobody will, and while the program runs there is time for it: taking away a
+/// directory is slow on some file systems. No program of the container can reach the name.
+pub(crate) fn clear_mark(container: BorrowedFd<'_>) {
+    clear(
+        container,
+        [
+            ("work/work/incompat/volatile/dirty", AtFlags::empty()),
+            ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
+            ("work/work/incompat", AtFlags::REMOVEDIR),
+        ],
+    );
+}
+
+/// Removes the work directory of an overlay that is not mounted any more, while the engine removes the rest.
 pub(crate) fn clear_work(container: BorrowedFd<'_>) {
-    for (name, flags) in [
-        ("work/work/incompat/volatile/dirty", AtFlags::empty()),
-        ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
-        ("work/work/incompat", AtFlags::REMOVEDIR),
-        ("work/work", AtFlags::REMOVEDIR),
-        ("work", AtFlags::REMOVEDIR),
-    ] {
+    clear(container, [("work/work", AtFlags::REMOVEDIR), ("work", AtFlags::REMOVEDIR)]);
+}
+
+/// Whatever is in the way is left to the engine.
+fn clear<const N: usize>(container: BorrowedFd<'_>, names: [(&str, AtFlags); N]) {
+    for (name, flags) in names {
         let _ = rustix::fs::unlinkat(container, name, flags);
     }
 }
