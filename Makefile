@@ -27,7 +27,7 @@ test:
 ## bench       measure against the kernel's floor and against the engines that are installed
 bench:
 	.ci/need build
-	benches/run
+	benches/run all
 
 ## lint        formatting, lints, licences of dependencies, the generated header
 lint: check-header

@@ -8,6 +8,10 @@ use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
+use crate::login::{LoginArgs, LogoutArgs};
+use crate::pull::{LockArgs, PullArgs};
+use crate::push::{CopyArgs, PushArgs};
+use crate::registry::{RegistryCommand, SearchArgs};
 
 /// An embeddable container engine: images in, containers out, with no daemon.
 #[derive(Debug, Parser)]
@@ -31,6 +35,9 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", help_heading = "Global options")]
     pub(crate) rootless: Option<bool>,
+    /// A lock file that every pull obeys: a name that it pins stands for that digest, or the pull fails
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) lock_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +66,16 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// List images
     Images(ImagesArgs),
+    /// Fetch an image from its registry
+    Pull(PullArgs),
+    /// Send an image to its registry
+    Push(PushArgs),
+    /// Search a registry for images
+    Search(SearchArgs),
+    /// Try credentials at a registry, and store them
+    Login(LoginArgs),
+    /// Forget the credentials of a registry
+    Logout(LogoutArgs),
     /// Load images from a docker-archive or an OCI layout
     Load(LoadArgs),
     /// Save images as an archive
@@ -91,6 +108,11 @@ pub(crate) enum Command {
     System {
         #[command(subcommand)]
         command: SystemCommand,
+    },
+    /// Look into registries
+    Registry {
+        #[command(subcommand)]
+        command: RegistryCommand,
     },
     /// Manage containers
     Container {
@@ -144,6 +166,14 @@ pub(crate) enum ImageCommand {
     /// List images
     #[command(alias = "list")]
     Ls(ImagesArgs),
+    /// Fetch an image from its registry
+    Pull(PullArgs),
+    /// Send an image to its registry
+    Push(PushArgs),
+    /// Copy an image from one registry to another
+    Copy(CopyArgs),
+    /// Pin names to what they stand for, in a lock file
+    Lock(LockArgs),
     /// Load images from a docker-archive or an OCI layout
     Load(LoadArgs),
     /// Make an image from a root file system tar
@@ -289,6 +319,12 @@ pub(crate) struct CreateOptions {
     /// Platform of the image, such as linux/arm64, if its name has several
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
+    /// When a registry is asked for the image: always, missing, never or newer
+    #[arg(long, value_name = "POLICY", default_value = "missing")]
+    pub(crate) pull: String,
+    /// Say nothing of a pull
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// Signal that stops the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,

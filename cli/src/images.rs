@@ -30,7 +30,8 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
         let created = image.created.as_deref().map(|text| format!("{} ago", time::age(text, now)));
         let created = created.unwrap_or_else(|| "N/A".to_owned());
         let none = || ("<none>".to_owned(), "<none>".to_owned());
-        let names: Vec<_> = image.references.iter().map(|reference| split_reference(reference)).collect();
+        let names: Vec<_> =
+            image.references.iter().map(|reference| output::split_reference(reference)).collect();
         for (repository, tag) in if names.is_empty() { vec![none()] } else { names } {
             table.row([repository, tag, id.clone(), created.clone(), output::size(image.size)]);
         }
@@ -39,17 +40,6 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
         table.print()?;
     }
     Ok(0)
-}
-
-/// Repository and tag of a canonical reference. A digest counts as no tag.
-fn split_reference(reference: &str) -> (String, String) {
-    if let Some((repository, _)) = reference.split_once('@') {
-        return (repository.to_owned(), "<none>".to_owned());
-    }
-    match reference.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
-        _ => (reference.to_owned(), "<none>".to_owned()),
-    }
 }
 
 /// Standard input as a source, unless a person would have to type it.
@@ -63,7 +53,7 @@ fn stdin(advice: &str) -> Result<Source, Error> {
 }
 
 /// Says what of an image could not be kept: without privileges that can be the owner of every file, so not all of it.
-fn warn(image: &ImageSummary) {
+pub(crate) fn warn(image: &ImageSummary) {
     const SHOWN: usize = 5;
     for warning in image.warnings.iter().take(SHOWN) {
         output::note(format_args!("warning: {}", output::printable(&warning.message)));
@@ -228,18 +218,4 @@ pub(crate) fn history(global: &Global, args: HistoryArgs) -> Outcome {
         table.print()?;
     }
     Ok(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_have_a_repository_and_a_tag() {
-        let split = |text: &str| split_reference(text);
-        assert_eq!(split("docker.io/library/a:1"), ("docker.io/library/a".into(), "1".into()));
-        assert_eq!(split("host:5000/a"), ("host:5000/a".into(), "<none>".into()));
-        assert_eq!(split("host:5000/a:b"), ("host:5000/a".into(), "b".into()));
-        assert_eq!(split("a@sha256:00"), ("a".into(), "<none>".into()));
-    }
 }

@@ -11,7 +11,14 @@ mod args;
 mod containers;
 mod image_store;
 mod images;
+mod login;
 mod output;
+mod progress;
+mod prompt;
+mod pull;
+mod push;
+mod reach;
+mod registry;
 mod run;
 mod signals;
 mod system;
@@ -43,6 +50,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             output::error(&error);
             error.kind().exit_status()
         }
+        // As the shell says it of a program that a signal has ended.
+        Err(Failure::Signal(signal)) => u8::try_from(128 + signal.number()).unwrap_or(125),
         // The reader of our output went away: it has seen enough.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(Failure::Output(error)) => {
@@ -74,6 +83,12 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Logs(args) => containers::logs(global, args),
         Command::Inspect(args) => system::inspect(global, args),
         Command::Images(args) => images::list(global, args),
+        Command::Pull(args) => pull::pull(global, args),
+        Command::Push(args) => push::push(global, args),
+        Command::Search(args) => registry::search(global, args),
+        Command::Login(args) => login::login(global, args),
+        Command::Logout(args) => login::logout(global, args),
+        Command::Registry { command } => registry::registry(global, command),
         Command::Load(args) => images::load(global, args),
         Command::Save(args) => image_store::save(global, args),
         Command::Import(args) => images::import(global, args),
@@ -115,6 +130,10 @@ fn image(global: &Global, command: ImageCommand) -> Outcome {
     match command {
         ImageCommand::FromHost(args) => images::from_host(global, args),
         ImageCommand::Ls(args) => images::list(global, args),
+        ImageCommand::Pull(args) => pull::pull(global, args),
+        ImageCommand::Push(args) => push::push(global, args),
+        ImageCommand::Copy(args) => push::copy(global, args),
+        ImageCommand::Lock(args) => pull::lock(global, args),
         ImageCommand::Load(args) => images::load(global, args),
         ImageCommand::Import(args) => images::import(global, args),
         ImageCommand::Inspect(args) => images::inspect(global, args),
@@ -139,6 +158,7 @@ fn engine_options(global: &Global) -> EngineOptions {
     options.data_root = global.data_root.clone();
     options.run_root = global.run_root.clone();
     options.rootless = global.rootless;
+    options.lock_file = global.lock_file.clone();
     options
 }
 

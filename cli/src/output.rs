@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Engine(Error),
     /// Standard output cannot be written.
     Output(io::Error),
+    /// A signal ended it, after the engine had cleaned up.
+    Signal(coble::Signal),
 }
 
 impl From<Error> for Failure {
@@ -121,6 +123,17 @@ pub(crate) fn short_id(id: &str) -> String {
     id.strip_prefix("sha256:").unwrap_or(id).chars().take(12).collect()
 }
 
+/// Repository and tag of a canonical reference. A digest counts as no tag.
+pub(crate) fn split_reference(reference: &str) -> (String, String) {
+    if let Some((repository, _)) = reference.split_once('@') {
+        return (repository.to_owned(), "<none>".to_owned());
+    }
+    match reference.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.to_owned(), tag.to_owned()),
+        _ => (reference.to_owned(), "<none>".to_owned()),
+    }
+}
+
 /// A size for people, in powers of 1000 as docker shows it.
 pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -155,6 +168,15 @@ pub(crate) fn command(words: &[String], width: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_have_a_repository_and_a_tag() {
+        let split = |text: &str| split_reference(text);
+        assert_eq!(split("docker.io/library/a:1"), ("docker.io/library/a".into(), "1".into()));
+        assert_eq!(split("host:5000/a"), ("host:5000/a".into(), "<none>".into()));
+        assert_eq!(split("host:5000/a:b"), ("host:5000/a".into(), "b".into()));
+        assert_eq!(split("a@sha256:00"), ("a".into(), "<none>".into()));
+    }
 
     #[test]
     fn sizes_and_commands_for_people() {

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
-    CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, Signal, Stdio,
-    StdioMode, parse,
+    CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, PullPolicy,
+    Signal, Stdio, StdioMode, parse,
 };
 
 use crate::args::{CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
 use crate::output::{self, Failure, Outcome};
 use crate::signals::Forwarder;
-use crate::{each, open, refuse};
+use crate::{each, open, pull, refuse};
 
 /// How many interrupts in a row a program in the foreground may ignore.
 const PATIENCE: u32 = 3;
@@ -21,13 +21,14 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     if args.detach && interactive {
         return Err(refuse("--interactive and --detach exclude each other", "leave one of them out").into());
     }
+    let quiet = args.options.quiet;
     let mut spec = spec(args.options, args.rm)?;
     // Without --rm the container stays and may be started again by a process that does not stay with it.
     spec.lifetime = if args.rm && !args.detach { Lifetime::Session } else { Lifetime::Detached };
     // In the foreground it is removed here, after its exit code was read; its session sees to it if this process is killed.
     spec.auto_remove = args.rm && args.detach;
     let engine = open(global)?;
-    let container = engine.containers().create(spec)?;
+    let container = pull::create(&engine, spec, quiet)?;
     if args.detach {
         return match container.start(Stdio::log(), &CancelToken::never()) {
             Ok(()) => {
@@ -49,8 +50,9 @@ pub(crate) fn create(global: &Global, args: CreateArgs) -> Outcome {
     if args.options.interactive {
         return Err(refuse("create takes no --interactive", "use it with \"coble start --attach\"").into());
     }
+    let quiet = args.options.quiet;
     let spec = spec(args.options, args.rm)?;
-    let container = open(global)?.containers().create(spec)?;
+    let container = pull::create(&open(global)?, spec, quiet)?;
     output::line(container.id())?;
     Ok(0)
 }
@@ -244,6 +246,7 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     }
     spec.stop_signal = options.stop_signal;
     spec.platform = options.platform;
+    spec.pull = PullPolicy::parse(&options.pull)?;
     spec.stop_timeout = options.stop_timeout;
     spec.shm_size = options.shm_size.as_deref().map(parse::size).transpose()?;
     spec.extra_hosts = options.add_host.iter().map(|host| parse::host(host)).collect::<Result<_, _>>()?;

@@ -1,11 +1,15 @@
 //! Passing signals on to the program of a container in the foreground, as `docker run` does. The container's processes are in a session of
 //! their own, so that a Ctrl-C of the terminal reaches only us.
 
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use coble::{Error, Signal};
+use coble::{CancelToken, Error, ErrorKind, Signal};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle, Signals};
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::output::Failure;
 
 /// As long as it lives, signals of this process go to its receiver, on a thread of its own.
 pub(crate) struct Forwarder {
@@ -37,5 +41,29 @@ impl Drop for Forwarder {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Makes a call that a signal cancels, so that the engine cleans up. Whoever asks a second time does not want to wait for that.
+pub(crate) fn cancellable<T>(call: impl FnOnce(&CancelToken) -> Result<T, Error>) -> Result<T, Failure> {
+    let token = CancelToken::new();
+    let first = Arc::new(OnceLock::new());
+    let forwarder = {
+        let (token, first) = (token.clone(), first.clone());
+        Forwarder::start(move |signal| {
+            let ends = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].contains(&signal.number());
+            if ends && first.set(signal).is_err() {
+                let _ = emulate_default_handler(signal.number());
+            }
+            if ends {
+                token.cancel();
+            }
+        })?
+    };
+    let result = call(&token);
+    drop(forwarder);
+    match (result, first.get()) {
+        (Err(error), Some(signal)) if error.kind() == ErrorKind::Cancelled => Err(Failure::Signal(*signal)),
+        (result, _) => Ok(result?),
     }
 }

@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::epoll;
+
 use crate::error::{Error, ErrorKind, Result};
 
 /// A token that ends long calls early. Clones share one state; any thread may cancel, and it stays cancelled.
@@ -16,16 +18,38 @@ pub struct CancelToken(Option<Arc<State>>);
 struct State {
     cancelled: AtomicBool,
     event: Option<OwnedFd>,
+    /// The token that this one is cancelled with, too.
+    parent: CancelToken,
+    /// Readable when one of both events is: what `poll` gets if there is a parent.
+    either: Option<OwnedFd>,
 }
 
 impl CancelToken {
     /// A token that can be cancelled.
     pub fn new() -> CancelToken {
-        let event = rustix::event::eventfd(
-            0,
-            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-        );
-        CancelToken(Some(Arc::new(State { cancelled: AtomicBool::new(false), event: event.ok() })))
+        CancelToken(Some(Arc::new(State {
+            cancelled: AtomicBool::new(false),
+            event: event(),
+            parent: CancelToken::never(),
+            either: None,
+        })))
+    }
+
+    /// A token that is cancelled when this one is, and can be cancelled without it: for a call that somebody else may end, too, such as a
+    /// callback.
+    pub fn child(&self) -> CancelToken {
+        let event = event();
+        // Without a descriptor of its own for both, whoever polls does so with a time-out.
+        let either = match (&event, self.as_fd()) {
+            (Some(own), Some(parents)) => readable_with(own.as_fd(), parents),
+            _ => None,
+        };
+        CancelToken(Some(Arc::new(State {
+            cancelled: AtomicBool::new(false),
+            event,
+            parent: self.clone(),
+            either,
+        })))
     }
 
     /// A token that nobody can cancel.
@@ -51,7 +75,9 @@ impl CancelToken {
 
     /// Whether the token was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|state| state.cancelled.load(Ordering::SeqCst))
+        self.0
+            .as_ref()
+            .is_some_and(|state| state.cancelled.load(Ordering::SeqCst) || state.parent.is_cancelled())
     }
 
     /// Fails with [`ErrorKind::Cancelled`] if the token was cancelled.
@@ -66,8 +92,25 @@ impl CancelToken {
     /// A descriptor that becomes readable when the token is cancelled, for `poll`. None for [`CancelToken::never`], and
     /// when no descriptor could be had: then poll with a time-out.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_ref()?.event.as_ref().map(AsFd::as_fd)
+        let state = self.0.as_ref()?;
+        let event = if state.parent.is_never() { &state.event } else { &state.either };
+        event.as_ref().map(AsFd::as_fd)
     }
+}
+
+/// Something that becomes readable when it is written to, for ever.
+fn event() -> Option<OwnedFd> {
+    use rustix::event::EventfdFlags;
+    rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()
+}
+
+/// A descriptor that is readable when one of both is.
+fn readable_with(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let both = epoll::create(epoll::CreateFlags::CLOEXEC).ok()?;
+    for fd in [one, other] {
+        epoll::add(&both, fd, epoll::EventData::new_u64(0), epoll::EventFlags::IN).ok()?;
+    }
+    Some(both)
 }
 
 #[cfg(test)]
@@ -85,5 +128,27 @@ mod tests {
         assert_eq!(rustix::event::poll(&mut fds, Some(&Default::default())).unwrap(), 1);
         CancelToken::never().cancel();
         assert!(!CancelToken::never().is_cancelled());
+    }
+
+    fn readable(token: &CancelToken) -> bool {
+        let mut fds =
+            [rustix::event::PollFd::from_borrowed_fd(token.as_fd().unwrap(), rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Default::default())).unwrap() == 1
+    }
+
+    #[test]
+    fn a_child_is_cancelled_with_its_parent_and_without_it() {
+        let parent = CancelToken::new();
+        let [one, other] = [parent.child(), parent.child()];
+        assert!(!readable(&one) && one.check().is_ok());
+        one.cancel();
+        assert!(readable(&one) && one.is_cancelled());
+        assert!(!readable(&other) && !other.is_cancelled() && !parent.is_cancelled());
+        parent.cancel();
+        assert!(readable(&other) && other.is_cancelled() && readable(&parent.child()));
+        let alone = CancelToken::never().child();
+        assert!(!readable(&alone));
+        alone.cancel();
+        assert!(readable(&alone) && alone.is_cancelled());
     }
 }

@@ -30,6 +30,9 @@ pub struct EngineOptions {
     pub run_root: Option<PathBuf>,
     /// Whether containers run in a user namespace. Default: unless the caller is root with the needed capabilities.
     pub rootless: Option<bool>,
+    /// A lock file (`coble.lock`) that every pull of the engine obeys: a name that it pins stands for that digest, or the pull fails with
+    /// [`ErrorKind::DigestDrift`].
+    pub lock_file: Option<PathBuf>,
 }
 
 impl EngineOptions {
@@ -48,6 +51,12 @@ impl EngineOptions {
     /// Sets whether containers run in a user namespace.
     pub fn rootless(mut self, rootless: bool) -> EngineOptions {
         self.rootless = Some(rootless);
+        self
+    }
+
+    /// Sets the lock file.
+    pub fn lock_file(mut self, path: impl Into<PathBuf>) -> EngineOptions {
+        self.lock_file = Some(path.into());
         self
     }
 }
@@ -79,6 +88,8 @@ pub(crate) struct Inner {
     pub(crate) userns: Option<UserNamespace>,
     /// What the host lacks for every container.
     pub(crate) host_warnings: Vec<Warning>,
+    /// The lock file that every pull obeys.
+    pub(crate) lock_file: Option<PathBuf>,
     shim: OnceLock<Shim>,
     session: Mutex<Option<EngineSession>>,
 }
@@ -124,6 +135,7 @@ impl Engine {
             cgroups,
             userns,
             host_warnings,
+            lock_file: options.lock_file.clone(),
             shim: OnceLock::new(),
             session: Mutex::new(None),
         };
@@ -132,6 +144,7 @@ impl Engine {
             data_root: Some(inner.store.paths.data.clone()),
             run_root: Some(inner.run_root.clone()),
             rootless: Some(inner.rootless()),
+            lock_file: options.lock_file,
         };
         let pid = std::process::id();
         Ok(Engine(Arc::new(Handle { inner: Mutex::new(Some(Arc::new(inner))), options, pid })))

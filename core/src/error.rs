@@ -102,6 +102,16 @@ kinds! {
     ContainerExit = 28, exit 125;
     /// A panic reached the edge of the library and was stopped there.
     Panic = 29, exit 125;
+    /// A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow.
+    Registry = 30, exit 125;
+    /// A registry wants credentials, or those that were given are not enough.
+    Unauthorized = 31, exit 125;
+    /// A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut.
+    Network = 32, exit 125;
+    /// A registry refuses more requests for a while.
+    RateLimited = 33, exit 125;
+    /// A name stands for another digest than the lock file says.
+    DigestDrift = 34, exit 125;
 }
 
 impl ErrorKind {
@@ -121,6 +131,8 @@ struct Inner {
     object: Option<String>,
     errno: Option<i32>,
     hint: Option<String>,
+    transient: bool,
+    retry_after: Option<std::time::Duration>,
     exit: Option<Box<crate::container::RunResult>>,
 }
 
@@ -134,6 +146,8 @@ impl Error {
             object: None,
             errno: None,
             hint: None,
+            transient: false,
+            retry_after: None,
             exit: None,
         }))
     }
@@ -163,6 +177,14 @@ impl Error {
                 };
                 Error::new(kind, format!("{call} \"{object}\": {source}")).with_object(object)
             }
+        }
+    }
+
+    /// The error of reading a stream: the one that the reader put into it, or that of the call.
+    pub(crate) fn of_read(source: std::io::Error, object: impl AsRef<Path>) -> Error {
+        match source.downcast::<Error>() {
+            Ok(error) => error,
+            Err(source) => Error::io("read", object, &source),
         }
     }
 
@@ -223,6 +245,28 @@ impl Error {
     pub fn while_doing(mut self, context: impl Into<String>) -> Error {
         self.0.context.insert(0, context.into());
         self
+    }
+
+    /// Marks a failure that may be over when the same is tried again: a cut connection, an overloaded server.
+    pub(crate) fn transient(mut self) -> Error {
+        self.0.transient = true;
+        self
+    }
+
+    /// As [`Error::transient`], when the other side has said how long to wait.
+    pub(crate) fn transient_after(mut self, wait: Option<std::time::Duration>) -> Error {
+        self.0.retry_after = wait;
+        self.transient()
+    }
+
+    /// How long the other side has asked to wait before the same is tried again.
+    pub(crate) fn retry_after(&self) -> Option<std::time::Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether trying again may help.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.0.transient
     }
 
     pub(crate) fn with_run_result(mut self, result: crate::container::RunResult) -> Error {

@@ -22,9 +22,11 @@ mod cancel;
 mod cgroup;
 mod container;
 mod content;
+mod distribution;
 mod doctor;
 mod engine;
 mod error;
+mod halt;
 mod image;
 mod isolation;
 mod log;
@@ -45,6 +47,11 @@ pub use container::{
     NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo,
     Warning, parse,
 };
+pub use distribution::{
+    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
+    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
+    RemoteImage, SearchOptions, SearchResult,
+};
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
 pub use error::{Error, ErrorKind, Result};
@@ -53,7 +60,7 @@ pub use image::{
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
 #[doc(hidden)] // For the bindings.
-pub use process::spawn_helper;
+pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 

@@ -17,7 +17,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Digest;
 use crate::process::reader::{self, View};
-use crate::snapshot::{TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree};
+use crate::snapshot::{Application, TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree};
 use crate::state::images::UnpackedLayer;
 use crate::state::{self, Locked, Object, Session, images, random_hex};
 
@@ -206,7 +206,8 @@ fn one(
     let scratch = Scratch::make(inner, cancel)?;
     let target = scratch.tree()?;
     let borrowed: Vec<BorrowedFd<'_>> = lower.iter().map(AsFd::as_fd).collect();
-    let applied = match inner.apply(target.as_fd(), input.as_fd(), &borrowed, cancel) {
+    let job = Application { target: target.as_fd(), input: input.as_fd(), lower: &borrowed, ready: None };
+    let applied = match inner.apply(job, cancel) {
         Ok(applied) => applied,
         Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::StorageFull) => {
             return Err(error);

@@ -190,6 +190,8 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
             .map(|(digest, bytes)| ((true, digest.to_string()), *bytes))
             .chain(layers.iter().map(|(n, bytes)| ((false, n.to_string()), *bytes)));
         usage.reclaimable = rest.filter(|(key, _)| !kept.contains(key)).map(|(_, bytes)| bytes).sum();
+        // Of fetches that were cut short. Those that are under way stay, but are not there for long.
+        usage.reclaimable += inner.store.content.partial_bytes()?;
         Ok(())
     })?;
     usage.containers = rows

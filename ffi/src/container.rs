@@ -1,6 +1,6 @@
 //! Containers.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 
 use core::{Container, ContainerSummary, Signal, State, Stdio};
 
@@ -13,6 +13,7 @@ use crate::handle::{self, Handle, borrow};
 use crate::log::{coble_log_options_t, coble_log_stream_t};
 use crate::options::flag;
 use crate::process::coble_process_t;
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::run::{coble_run_options_t, coble_run_result_t, optional_duration};
 use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
@@ -106,6 +107,30 @@ pub unsafe extern "C" fn coble_container_create(
         let (engine, spec, out) =
             unsafe { (borrow(engine)?, borrow(spec)?, Out::new(container, "container")?) };
         coble_container_t::new(engine.0.containers().create(spec.0.clone())?).give(out);
+    })
+}
+
+/// As coble_container_create. If the image has to be pulled, which the specification says, the callback gets the progress, and the token ends it. The callback may be
+/// NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_create_within(
+    engine: *const coble_engine_t,
+    spec: *const coble_container_spec_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    container: *mut *mut coble_container_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, spec, cancel, out) =
+            unsafe { (borrow(engine)?, borrow(spec)?, token(cancel), Out::new(container, "container")?) };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let containers = engine.0.containers();
+        let made = containers.create_within(spec.0.clone(), &told, callback.token())?;
+        coble_container_t::new(made).give(out);
     })
 }
 

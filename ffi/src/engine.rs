@@ -43,9 +43,11 @@ pub struct coble_engine_options_t {
     pub rootless: i32,
     /// Has to be 0.
     pub reserved: i32,
+    /// A lock file that every pull of the engine obeys, as coble_image_lock writes it. NULL: none.
+    pub lock_file: *const c_char,
 }
 
-const _: () = assert!(size_of::<coble_engine_options_t>() == 3 * size_of::<usize>() + 8, "padding");
+const _: () = assert!(size_of::<coble_engine_options_t>() == 4 * size_of::<usize>() + 8, "padding");
 
 // SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
 unsafe impl Options for coble_engine_options_t {
@@ -63,6 +65,8 @@ unsafe fn engine_options(options: *const coble_engine_options_t) -> Result<Engin
     options.data_root = unsafe { optional_path(given.data_root) };
     // SAFETY: passed on.
     options.run_root = unsafe { optional_path(given.run_root) };
+    // SAFETY: passed on.
+    options.lock_file = unsafe { optional_path(given.lock_file) };
     options.rootless = match given.rootless {
         COBLE_ROOTLESS_AUTO => None,
         COBLE_ROOTLESS_YES => Some(true),

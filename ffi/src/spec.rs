@@ -8,6 +8,7 @@ use crate::boundary::{Out, invalid};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow_mut};
 use crate::options::flag;
+use crate::pull::policy;
 use crate::status::coble_status_t;
 use crate::strings::{owned_text, text, texts};
 
@@ -297,7 +298,7 @@ pub unsafe extern "C" fn coble_container_spec_add_label(
     })
 }
 
-/// Sets the platform of the image, such as "linux/arm64/v8", if its name has several in the store. NULL: the one for the host.
+/// Sets the platform of the image, such as "linux/arm64/v8", if its name has several. NULL: the one for the host.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_platform(
     spec: *mut coble_container_spec_t,
@@ -308,6 +309,19 @@ pub unsafe extern "C" fn coble_container_spec_set_platform(
         // SAFETY: the caller's, by the contract of the header.
         let (spec, platform) = unsafe { (borrow_mut(spec)?, owned_text(platform, "platform")?) };
         spec.0.platform = platform;
+    })
+}
+
+/// Sets when a registry is asked for the image: one of the COBLE_PULL_ numbers. Not set: COBLE_PULL_MISSING.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_pull(
+    spec: *mut coble_container_spec_t,
+    pull: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(spec)?.0.pull = policy(pull)? };
     })
 }
 

@@ -70,6 +70,16 @@ pub const COBLE_ERR_MONITOR_LOST: coble_status_t = -27;
 pub const COBLE_ERR_CONTAINER_EXIT: coble_status_t = -28;
 /// A panic reached the edge of the library and was stopped there.
 pub const COBLE_ERR_PANIC: coble_status_t = -29;
+/// A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow.
+pub const COBLE_ERR_REGISTRY: coble_status_t = -30;
+/// A registry wants credentials, or those that were given are not enough.
+pub const COBLE_ERR_UNAUTHORIZED: coble_status_t = -31;
+/// A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut.
+pub const COBLE_ERR_NETWORK: coble_status_t = -32;
+/// A registry refuses more requests for a while.
+pub const COBLE_ERR_RATE_LIMITED: coble_status_t = -33;
+/// A name stands for another digest than the lock file says.
+pub const COBLE_ERR_DIGEST_DRIFT: coble_status_t = -34;
 
 const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_INTERNAL, ErrorKind::Internal),
@@ -101,6 +111,11 @@ const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_MONITOR_LOST, ErrorKind::MonitorLost),
     (COBLE_ERR_CONTAINER_EXIT, ErrorKind::ContainerExit),
     (COBLE_ERR_PANIC, ErrorKind::Panic),
+    (COBLE_ERR_REGISTRY, ErrorKind::Registry),
+    (COBLE_ERR_UNAUTHORIZED, ErrorKind::Unauthorized),
+    (COBLE_ERR_NETWORK, ErrorKind::Network),
+    (COBLE_ERR_RATE_LIMITED, ErrorKind::RateLimited),
+    (COBLE_ERR_DIGEST_DRIFT, ErrorKind::DigestDrift),
 ];
 
 const _: () = {

@@ -66,6 +66,86 @@
 #define COBLE_ROOTLESS_NO 2
 
 /**
+ * The reference is being looked up at the registry.
+ */
+#define COBLE_PROGRESS_RESOLVE 0
+
+/**
+ * A blob begins to be transferred.
+ */
+#define COBLE_PROGRESS_BLOB_START 1
+
+/**
+ * A part of a blob was transferred.
+ */
+#define COBLE_PROGRESS_BLOB_PROGRESS 2
+
+/**
+ * A blob was transferred and verified.
+ */
+#define COBLE_PROGRESS_BLOB_DONE 3
+
+/**
+ * A blob was there already.
+ */
+#define COBLE_PROGRESS_BLOB_CACHED 4
+
+/**
+ * The registry took a blob from another repository of its own.
+ */
+#define COBLE_PROGRESS_BLOB_MOUNTED 5
+
+/**
+ * A layer is being unpacked.
+ */
+#define COBLE_PROGRESS_UNPACK 6
+
+/**
+ * A layer was unpacked.
+ */
+#define COBLE_PROGRESS_UNPACK_DONE 7
+
+/**
+ * A request failed and is made again; the message says why.
+ */
+#define COBLE_PROGRESS_RETRY 8
+
+/**
+ * The registry says how many requests are left, in the message.
+ */
+#define COBLE_PROGRESS_RATE_LIMIT 9
+
+/**
+ * The registry, or the engine, has something to say, in the message.
+ */
+#define COBLE_PROGRESS_WARNING 10
+
+/**
+ * The transfer is complete.
+ */
+#define COBLE_PROGRESS_DONE 11
+
+/**
+ * The registry is asked each time; what is in the store already is not fetched again.
+ */
+#define COBLE_PULL_ALWAYS 0
+
+/**
+ * The registry is asked for an image that the store does not have.
+ */
+#define COBLE_PULL_MISSING 1
+
+/**
+ * The registry is never asked.
+ */
+#define COBLE_PULL_NEVER 2
+
+/**
+ * The image is pulled if the registry has another one; if it cannot be reached, the store's is good enough.
+ */
+#define COBLE_PULL_NEWER 3
+
+/**
  * No network but loopback.
  */
 #define COBLE_NETWORK_NONE 0
@@ -181,6 +261,11 @@ typedef struct coble_container_summary_t coble_container_summary_t;
 typedef struct coble_container_t coble_container_t;
 
 /**
+ * How an image is copied.
+ */
+typedef struct coble_copy_options_t coble_copy_options_t;
+
+/**
  * A container engine in this process, over a store that other processes may use at the same time.
  */
 typedef struct coble_engine_t coble_engine_t;
@@ -231,14 +316,64 @@ typedef struct coble_log_record_t coble_log_record_t;
 typedef struct coble_log_stream_t coble_log_stream_t;
 
 /**
+ * Names and what they are pinned to.
+ */
+typedef struct coble_pin_list_t coble_pin_list_t;
+
+/**
  * A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
  */
 typedef struct coble_process_t coble_process_t;
 
 /**
+ * A step of a transfer. Borrowed by a callback for as long as it runs.
+ */
+typedef struct coble_progress_t coble_progress_t;
+
+/**
+ * How an image is pulled.
+ */
+typedef struct coble_pull_options_t coble_pull_options_t;
+
+/**
+ * What a pull would fetch.
+ */
+typedef struct coble_pull_plan_t coble_pull_plan_t;
+
+/**
+ * How an image is pushed.
+ */
+typedef struct coble_push_options_t coble_push_options_t;
+
+/**
+ * What a push or copy did.
+ */
+typedef struct coble_pushed_t coble_pushed_t;
+
+/**
+ * How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
+ */
+typedef struct coble_registry_options_t coble_registry_options_t;
+
+/**
+ * An image as its registry has it.
+ */
+typedef struct coble_remote_image_t coble_remote_image_t;
+
+/**
  * What a program left.
  */
 typedef struct coble_run_result_t coble_run_result_t;
+
+/**
+ * Where and how images are searched.
+ */
+typedef struct coble_search_options_t coble_search_options_t;
+
+/**
+ * What a search found.
+ */
+typedef struct coble_search_results_t coble_search_results_t;
 
 /**
  * Text that is the caller's.
@@ -274,6 +409,10 @@ typedef struct {
    * Has to be 0.
    */
   int32_t reserved;
+  /**
+   * A lock file that every pull of the engine obeys, as coble_image_lock writes it. NULL: none.
+   */
+  const char *lock_file;
 } coble_engine_options_t;
 
 /**
@@ -373,6 +512,15 @@ typedef struct {
    */
   int32_t reserved;
 } coble_prune_options_t;
+
+/**
+ * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it.
+ *
+ * It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
+ * has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
+ * cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
+ */
+typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
 
 /**
  * The three standard streams of a program.
@@ -575,6 +723,31 @@ typedef struct {
  * A panic reached the edge of the library and was stopped there.
  */
 #define COBLE_ERR_PANIC -29
+
+/**
+ * A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow.
+ */
+#define COBLE_ERR_REGISTRY -30
+
+/**
+ * A registry wants credentials, or those that were given are not enough.
+ */
+#define COBLE_ERR_UNAUTHORIZED -31
+
+/**
+ * A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut.
+ */
+#define COBLE_ERR_NETWORK -32
+
+/**
+ * A registry refuses more requests for a while.
+ */
+#define COBLE_ERR_RATE_LIMITED -33
+
+/**
+ * A name stands for another digest than the lock file says.
+ */
+#define COBLE_ERR_DIGEST_DRIFT -34
 
 #ifdef __cplusplus
 extern "C" {
@@ -1083,6 +1256,639 @@ coble_status_t coble_engine_scrub(const coble_engine_t *engine,
                                   coble_error_t **error);
 
 /**
+ * Every default.
+ */
+coble_registry_options_t *coble_registry_options_new(void);
+
+/**
+ * Sets a user name and a password, which take the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_password(coble_registry_options_t *options,
+                                                   const char *username,
+                                                   const char *password,
+                                                   coble_error_t **error);
+
+/**
+ * Sets an identity token, which a token server exchanges for access tokens. It takes the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_identity_token(coble_registry_options_t *options,
+                                                         const char *token,
+                                                         coble_error_t **error);
+
+/**
+ * Sets an access token, which is sent to the registry as it is. It takes the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_token(coble_registry_options_t *options,
+                                                const char *token,
+                                                coble_error_t **error);
+
+/**
+ * Sets whether the registry may be reached by plain HTTP, and with a certificate that nobody vouches for: 0 or 1.
+ */
+coble_status_t coble_registry_options_set_insecure(coble_registry_options_t *options,
+                                                   int32_t insecure,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the only file that credentials are read from, and that login and logout write. NULL: docker's and podman's.
+ */
+coble_status_t coble_registry_options_set_auth_file(coble_registry_options_t *options,
+                                                    const char *auth_file,
+                                                    coble_error_t **error);
+
+/**
+ * Sets a directory with certificates for this registry: *.crt of authorities, *.cert and *.key of ours. NULL: certs.d of docker and
+ * podman.
+ */
+coble_status_t coble_registry_options_set_cert_dir(coble_registry_options_t *options,
+                                                   const char *cert_dir,
+                                                   coble_error_t **error);
+
+/**
+ * Sets how often a request is made again that failed for a reason that may pass. 0: never.
+ */
+coble_status_t coble_registry_options_set_retries(coble_registry_options_t *options,
+                                                  uint32_t retries,
+                                                  coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_registry_options_delete(coble_registry_options_t *options);
+
+/**
+ * What happened: one of the COBLE_PROGRESS_ numbers. Kinds that later versions add are COBLE_PROGRESS_WARNING here and have names of their own. -1 if the progress is NULL.
+ */
+int32_t coble_progress_kind(const coble_progress_t *progress);
+
+/**
+ * The name of what happened, such as "blob-done". NULL if the progress is NULL.
+ */
+const char *coble_progress_kind_name(const coble_progress_t *progress);
+
+/**
+ * The reference that is transferred. NULL if the progress is NULL.
+ */
+const char *coble_progress_reference(const coble_progress_t *progress);
+
+/**
+ * The digest of the blob or manifest that it is about. NULL if it is about none.
+ */
+const char *coble_progress_digest(const coble_progress_t *progress);
+
+/**
+ * Words for people. NULL if there are none.
+ */
+const char *coble_progress_message(const coble_progress_t *progress);
+
+/**
+ * How many bytes of the blob are done.
+ */
+uint64_t coble_progress_current(const coble_progress_t *progress);
+
+/**
+ * How many bytes the blob has. 0: not known.
+ */
+uint64_t coble_progress_total(const coble_progress_t *progress);
+
+/**
+ * How many bytes of all blobs of the call are done.
+ */
+uint64_t coble_progress_overall_current(const coble_progress_t *progress);
+
+/**
+ * How many bytes all blobs of the call have. 0: not known yet.
+ */
+uint64_t coble_progress_overall_total(const coble_progress_t *progress);
+
+/**
+ * Every default: the registry is asked for the host's platform.
+ */
+coble_pull_options_t *coble_pull_options_new(void);
+
+/**
+ * Sets the platform, such as "linux/arm64/v8", or "all" for every one that the name has. NULL: the host's.
+ */
+coble_status_t coble_pull_options_set_platform(coble_pull_options_t *options,
+                                               const char *platform,
+                                               coble_error_t **error);
+
+/**
+ * Sets when the registry is asked: one of the COBLE_PULL_ numbers.
+ */
+coble_status_t coble_pull_options_set_policy(coble_pull_options_t *options,
+                                             int32_t policy,
+                                             coble_error_t **error);
+
+/**
+ * Sets how many blobs are fetched at once, 1 to 64. 0: 4.
+ */
+coble_status_t coble_pull_options_set_jobs(coble_pull_options_t *options,
+                                           uint32_t jobs,
+                                           coble_error_t **error);
+
+/**
+ * Sets a lock file that names are checked against. NULL: the engine's, if it has one.
+ */
+coble_status_t coble_pull_options_set_lock(coble_pull_options_t *options,
+                                           const char *lock,
+                                           coble_error_t **error);
+
+/**
+ * Sets how the registry is reached; a copy is kept. NULL: the defaults.
+ */
+coble_status_t coble_pull_options_set_registry(coble_pull_options_t *options,
+                                               const coble_registry_options_t *registry,
+                                               coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_pull_options_delete(coble_pull_options_t *options);
+
+/**
+ * Fetches an image from its registry, verified, and unpacks its layers while they come in. A tag names the image afterwards, a digest does not. When the call
+ * fails or is cancelled, nothing has changed; what was fetched of a blob is kept for a while, and the next pull goes on from there. The options, the
+ * callback and `image` may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_image_pull(const coble_engine_t *engine,
+                                const char *reference,
+                                const coble_pull_options_t *options,
+                                coble_progress_callback_t progress,
+                                void *userdata,
+                                const coble_cancel_t *cancel,
+                                coble_image_t **image,
+                                coble_error_t **error);
+
+/**
+ * Finds out what a pull would fetch, and fetches nothing but manifests. Options may be NULL.
+ */
+coble_status_t coble_image_plan(const coble_engine_t *engine,
+                                const char *reference,
+                                const coble_pull_options_t *options,
+                                const coble_cancel_t *cancel,
+                                coble_pull_plan_t **plan,
+                                coble_error_t **error);
+
+/**
+ * The canonical name. NULL if the plan is NULL.
+ */
+const char *coble_pull_plan_reference(const coble_pull_plan_t *plan);
+
+/**
+ * The digest of the manifest or index that the name stands for. NULL if the plan is NULL.
+ */
+const char *coble_pull_plan_digest(const coble_pull_plan_t *plan);
+
+/**
+ * How many bytes would be fetched.
+ */
+uint64_t coble_pull_plan_missing_bytes(const coble_pull_plan_t *plan);
+
+/**
+ * How many bytes are in the store already.
+ */
+uint64_t coble_pull_plan_present_bytes(const coble_pull_plan_t *plan);
+
+/**
+ * How many blobs the image has: configurations and layers, in the order of the manifest, each once.
+ */
+size_t coble_pull_plan_blob_count(const coble_pull_plan_t *plan);
+
+/**
+ * The digest of a blob. NULL if the index is too large.
+ */
+const char *coble_pull_plan_blob_digest(const coble_pull_plan_t *plan, size_t index);
+
+/**
+ * The bytes of a blob.
+ */
+uint64_t coble_pull_plan_blob_size(const coble_pull_plan_t *plan, size_t index);
+
+/**
+ * 1 if the store has the blob, or 0.
+ */
+int32_t coble_pull_plan_blob_present(const coble_pull_plan_t *plan, size_t index);
+
+/**
+ * The plan as a JSON object.
+ */
+coble_status_t coble_pull_plan_json(const coble_pull_plan_t *plan,
+                                    coble_string_t **json,
+                                    coble_error_t **error);
+
+/**
+ * Deletes a plan. NULL is fine.
+ */
+void coble_pull_plan_delete(coble_pull_plan_t *plan);
+
+/**
+ * Every default: all platforms that the name has, byte for byte.
+ */
+coble_push_options_t *coble_push_options_new(void);
+
+/**
+ * Sets the platform, such as "linux/arm64/v8". NULL: all that the name has in the store, with their index.
+ */
+coble_status_t coble_push_options_set_platform(coble_push_options_t *options,
+                                               const char *platform,
+                                               coble_error_t **error);
+
+/**
+ * Sets what layers that were made here are compressed with: "gzip", "zstd" or "none", which gives the image another digest in the registry. NULL: everything goes byte for byte.
+ */
+coble_status_t coble_push_options_set_compression(coble_push_options_t *options,
+                                                  const char *compression,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the bytes of the pieces that blobs are sent in. 0: each blob goes in one request.
+ */
+coble_status_t coble_push_options_set_chunk_size(coble_push_options_t *options,
+                                                 uint64_t chunk_size,
+                                                 coble_error_t **error);
+
+/**
+ * Sets how many blobs are sent at once, 1 to 64. 0: 4.
+ */
+coble_status_t coble_push_options_set_jobs(coble_push_options_t *options,
+                                           uint32_t jobs,
+                                           coble_error_t **error);
+
+/**
+ * Sets how the registry is reached; a copy is kept. NULL: the defaults.
+ */
+coble_status_t coble_push_options_set_registry(coble_push_options_t *options,
+                                               const coble_registry_options_t *registry,
+                                               coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_push_options_delete(coble_push_options_t *options);
+
+/**
+ * Every default: everything that the name stands for, byte for byte.
+ */
+coble_copy_options_t *coble_copy_options_new(void);
+
+/**
+ * Sets the platform, such as "linux/arm64/v8". NULL: everything that the name stands for in the source.
+ */
+coble_status_t coble_copy_options_set_platform(coble_copy_options_t *options,
+                                               const char *platform,
+                                               coble_error_t **error);
+
+/**
+ * Sets how many blobs are copied at once, 1 to 64. 0: 4.
+ */
+coble_status_t coble_copy_options_set_jobs(coble_copy_options_t *options,
+                                           uint32_t jobs,
+                                           coble_error_t **error);
+
+/**
+ * Sets how the registry is reached that has the image; a copy is kept. NULL: the defaults.
+ */
+coble_status_t coble_copy_options_set_source(coble_copy_options_t *options,
+                                             const coble_registry_options_t *source,
+                                             coble_error_t **error);
+
+/**
+ * Sets how the registry is reached that gets the image; a copy is kept. NULL: the defaults.
+ */
+coble_status_t coble_copy_options_set_target(coble_copy_options_t *options,
+                                             const coble_registry_options_t *target,
+                                             coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_copy_options_delete(coble_copy_options_t *options);
+
+/**
+ * Sends an image to the registry of its name, with what the registry does not have. The options, the callback and `pushed` may be NULL; see
+ * coble_progress_callback_t.
+ */
+coble_status_t coble_image_push(const coble_engine_t *engine,
+                                const char *reference,
+                                const coble_push_options_t *options,
+                                coble_progress_callback_t progress,
+                                void *userdata,
+                                const coble_cancel_t *cancel,
+                                coble_pushed_t **pushed,
+                                coble_error_t **error);
+
+/**
+ * Copies an image from one registry to another, byte for byte. The store is not touched. The options, the callback and `pushed` may be NULL; see
+ * coble_progress_callback_t.
+ */
+coble_status_t coble_image_copy(const coble_engine_t *engine,
+                                const char *source,
+                                const char *target,
+                                const coble_copy_options_t *options,
+                                coble_progress_callback_t progress,
+                                void *userdata,
+                                const coble_cancel_t *cancel,
+                                coble_pushed_t **pushed,
+                                coble_error_t **error);
+
+/**
+ * The canonical name that the image has in the registry now. NULL if the argument is NULL.
+ */
+const char *coble_pushed_reference(const coble_pushed_t *pushed);
+
+/**
+ * The digest of the manifest or index that the name stands for. NULL if the argument is NULL.
+ */
+const char *coble_pushed_digest(const coble_pushed_t *pushed);
+
+/**
+ * The media type of that manifest or index. NULL if the argument is NULL.
+ */
+const char *coble_pushed_media_type(const coble_pushed_t *pushed);
+
+/**
+ * The bytes of that manifest or index.
+ */
+uint64_t coble_pushed_size(const coble_pushed_t *pushed);
+
+/**
+ * How many blobs were sent.
+ */
+uint64_t coble_pushed_blobs_sent(const coble_pushed_t *pushed);
+
+/**
+ * How many blobs the registry took from another of its repositories.
+ */
+uint64_t coble_pushed_blobs_mounted(const coble_pushed_t *pushed);
+
+/**
+ * How many blobs were there already.
+ */
+uint64_t coble_pushed_blobs_present(const coble_pushed_t *pushed);
+
+/**
+ * How many bytes of blobs were sent.
+ */
+uint64_t coble_pushed_bytes_sent(const coble_pushed_t *pushed);
+
+/**
+ * All of it as a JSON object.
+ */
+coble_status_t coble_pushed_json(const coble_pushed_t *pushed, coble_string_t **json, coble_error_t **error);
+
+/**
+ * Deletes what a push or copy gave. NULL is fine.
+ */
+void coble_pushed_delete(coble_pushed_t *pushed);
+
+/**
+ * Every default: 25 results of Docker Hub.
+ */
+coble_search_options_t *coble_search_options_new(void);
+
+/**
+ * Sets the registry that is asked. NULL: the one of the term, or Docker Hub.
+ */
+coble_status_t coble_search_options_set_registry(coble_search_options_t *options,
+                                                 const char *registry,
+                                                 coble_error_t **error);
+
+/**
+ * Sets how many results there may be, 1 to 100. 0: 25.
+ */
+coble_status_t coble_search_options_set_limit(coble_search_options_t *options,
+                                              uint32_t limit,
+                                              coble_error_t **error);
+
+/**
+ * Adds a condition that results have to meet: "is-official=true" or "stars=3".
+ */
+coble_status_t coble_search_options_add_filter(coble_search_options_t *options,
+                                               const char *filter,
+                                               coble_error_t **error);
+
+/**
+ * Sets how the registry is reached; a copy is kept. NULL: the defaults.
+ */
+coble_status_t coble_search_options_set_registry_options(coble_search_options_t *options,
+                                                         const coble_registry_options_t *registry,
+                                                         coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_search_options_delete(coble_search_options_t *options);
+
+/**
+ * Searches a registry for repositories. Options may be NULL.
+ */
+coble_status_t coble_image_search(const coble_engine_t *engine,
+                                  const char *term,
+                                  const coble_search_options_t *options,
+                                  const coble_cancel_t *cancel,
+                                  coble_search_results_t **results,
+                                  coble_error_t **error);
+
+/**
+ * How many results there are.
+ */
+size_t coble_search_results_count(const coble_search_results_t *results);
+
+/**
+ * The name of a repository. NULL if the index is too large.
+ */
+const char *coble_search_results_name(const coble_search_results_t *results, size_t index);
+
+/**
+ * What a repository says about itself, which may be empty. NULL if the index is too large.
+ */
+const char *coble_search_results_description(const coble_search_results_t *results, size_t index);
+
+/**
+ * How many people liked a repository.
+ */
+uint64_t coble_search_results_stars(const coble_search_results_t *results, size_t index);
+
+/**
+ * 1 if Docker vouches for a repository, or 0.
+ */
+int32_t coble_search_results_official(const coble_search_results_t *results, size_t index);
+
+/**
+ * 1 if the images of a repository are built automatically, or 0.
+ */
+int32_t coble_search_results_automated(const coble_search_results_t *results, size_t index);
+
+/**
+ * The results as a JSON array of objects.
+ */
+coble_status_t coble_search_results_json(const coble_search_results_t *results,
+                                         coble_string_t **json,
+                                         coble_error_t **error);
+
+/**
+ * Deletes results. NULL is fine.
+ */
+void coble_search_results_delete(coble_search_results_t *results);
+
+/**
+ * Asks the registries what `count` names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as
+ * they are. The options and `pins` may be NULL.
+ */
+coble_status_t coble_image_lock(const coble_engine_t *engine,
+                                const char *const *references,
+                                size_t count,
+                                const char *file,
+                                const coble_registry_options_t *options,
+                                const coble_cancel_t *cancel,
+                                coble_pin_list_t **pins,
+                                coble_error_t **error);
+
+/**
+ * How many pins there are.
+ */
+size_t coble_pin_list_count(const coble_pin_list_t *pins);
+
+/**
+ * The canonical name of a pin. NULL if the index is too large.
+ */
+const char *coble_pin_list_reference(const coble_pin_list_t *pins, size_t index);
+
+/**
+ * The digest of the manifest or index that a name is pinned to. NULL if the index is too large.
+ */
+const char *coble_pin_list_digest(const coble_pin_list_t *pins, size_t index);
+
+/**
+ * The pins as a JSON array of objects.
+ */
+coble_status_t coble_pin_list_json(const coble_pin_list_t *pins,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * Deletes a list of pins; the lock file stays. NULL is fine.
+ */
+void coble_pin_list_delete(coble_pin_list_t *pins);
+
+/**
+ * Asks a registry whether it takes the credentials of the options, and stores them as docker does: in the helper that is configured for the
+ * registry, or in the credentials file. Docker Hub is "docker.io". `json`, which may be NULL, gets an object with "server", "username" and "stored_in".
+ */
+coble_status_t coble_registry_login(const coble_engine_t *engine,
+                                    const char *server,
+                                    const coble_registry_options_t *options,
+                                    const coble_cancel_t *cancel,
+                                    coble_string_t **json,
+                                    coble_error_t **error);
+
+/**
+ * Forgets the credentials of a registry. `auth_file` is the file to look in, and NULL the ones of docker and podman. `removed`, which may be NULL, becomes 1 if there
+ * were any, or 0.
+ */
+coble_status_t coble_registry_logout(const coble_engine_t *engine,
+                                     const char *server,
+                                     const char *auth_file,
+                                     int32_t *removed,
+                                     coble_error_t **error);
+
+/**
+ * The tags of a repository, such as "registry.example/team/app", as a JSON array of strings. Options may be NULL.
+ */
+coble_status_t coble_registry_tags(const coble_engine_t *engine,
+                                   const char *repository,
+                                   const coble_registry_options_t *options,
+                                   const coble_cancel_t *cancel,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * The repositories of a registry, as a JSON array of strings. Many registries refuse to say. Options may be NULL.
+ */
+coble_status_t coble_registry_catalog(const coble_engine_t *engine,
+                                      const char *server,
+                                      const coble_registry_options_t *options,
+                                      const coble_cancel_t *cancel,
+                                      coble_string_t **json,
+                                      coble_error_t **error);
+
+/**
+ * Takes a manifest or a tag away from a registry. A digest takes the manifest with all its tags; a tag only itself, where the registry can do that. Options may be
+ * NULL.
+ */
+coble_status_t coble_registry_delete(const coble_engine_t *engine,
+                                     const char *reference,
+                                     const coble_registry_options_t *options,
+                                     const coble_cancel_t *cancel,
+                                     coble_error_t **error);
+
+/**
+ * What refers to an image in its registry, such as signatures and bills of materials: a JSON array of objects with "digest", "media_type", "artifact_type", "size" and "annotations". `artifact_type` may be NULL: all. Options may be NULL.
+ */
+coble_status_t coble_registry_referrers(const coble_engine_t *engine,
+                                        const char *reference,
+                                        const char *artifact_type,
+                                        const coble_registry_options_t *options,
+                                        const coble_cancel_t *cancel,
+                                        coble_string_t **json,
+                                        coble_error_t **error);
+
+/**
+ * Looks at an image in its registry without pulling it. With a `platform`, such as "linux/arm64", the image of that; with NULL, of an index the index itself.
+ * Options may be NULL.
+ */
+coble_status_t coble_registry_inspect(const coble_engine_t *engine,
+                                      const char *reference,
+                                      const char *platform,
+                                      const coble_registry_options_t *options,
+                                      const coble_cancel_t *cancel,
+                                      coble_remote_image_t **image,
+                                      coble_error_t **error);
+
+/**
+ * The canonical name. NULL if the image is NULL.
+ */
+const char *coble_remote_image_reference(const coble_remote_image_t *image);
+
+/**
+ * The digest of the manifest or index. NULL if the image is NULL.
+ */
+const char *coble_remote_image_digest(const coble_remote_image_t *image);
+
+/**
+ * The media type of the manifest or index. NULL if the image is NULL.
+ */
+const char *coble_remote_image_media_type(const coble_remote_image_t *image);
+
+/**
+ * The bytes of the manifest, the configuration and the layers together; of an index, those of the index alone.
+ */
+uint64_t coble_remote_image_size(const coble_remote_image_t *image);
+
+/**
+ * How many platforms the name has.
+ */
+size_t coble_remote_image_platform_count(const coble_remote_image_t *image);
+
+/**
+ * A platform of the name, such as "linux/arm64/v8". NULL if the index is too large.
+ */
+const char *coble_remote_image_platform(const coble_remote_image_t *image, size_t index);
+
+/**
+ * All of it as a JSON object, with "manifest" and "config".
+ */
+coble_status_t coble_remote_image_json(const coble_remote_image_t *image,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Deletes the handle; the image stays in the registry. NULL is fine.
+ */
+void coble_remote_image_delete(coble_remote_image_t *image);
+
+/**
  * A container of an image, with every default. The image is a reference, an id, or an unambiguous id prefix of at least four digits.
  */
 coble_status_t coble_container_spec_new(const char *image,
@@ -1218,11 +2024,18 @@ coble_status_t coble_container_spec_add_label(coble_container_spec_t *spec,
                                               coble_error_t **error);
 
 /**
- * Sets the platform of the image, such as "linux/arm64/v8", if its name has several in the store. NULL: the one for the host.
+ * Sets the platform of the image, such as "linux/arm64/v8", if its name has several. NULL: the one for the host.
  */
 coble_status_t coble_container_spec_set_platform(coble_container_spec_t *spec,
                                                  const char *platform,
                                                  coble_error_t **error);
+
+/**
+ * Sets when a registry is asked for the image: one of the COBLE_PULL_ numbers. Not set: COBLE_PULL_MISSING.
+ */
+coble_status_t coble_container_spec_set_pull(coble_container_spec_t *spec,
+                                             int32_t pull,
+                                             coble_error_t **error);
 
 /**
  * Sets the signal that stops the container: a name or a number. NULL: the image's, or SIGTERM.
@@ -1456,6 +2269,18 @@ coble_status_t coble_container_create(const coble_engine_t *engine,
                                       const coble_container_spec_t *spec,
                                       coble_container_t **container,
                                       coble_error_t **error);
+
+/**
+ * As coble_container_create. If the image has to be pulled, which the specification says, the callback gets the progress, and the token ends it. The callback may be
+ * NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_container_create_within(const coble_engine_t *engine,
+                                             const coble_container_spec_t *spec,
+                                             coble_progress_callback_t progress,
+                                             void *userdata,
+                                             const coble_cancel_t *cancel,
+                                             coble_container_t **container,
+                                             coble_error_t **error);
 
 /**
  * The container with this name, id, or unambiguous id prefix of at least four digits.

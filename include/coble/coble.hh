@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -32,6 +34,16 @@ struct Deleter {
   void operator()(coble_import_options_t *handle) const noexcept { coble_import_options_delete(handle); }
   void operator()(coble_image_t *handle) const noexcept { coble_image_delete(handle); }
   void operator()(coble_image_list_t *handle) const noexcept { coble_image_list_delete(handle); }
+  void operator()(coble_registry_options_t *handle) const noexcept { coble_registry_options_delete(handle); }
+  void operator()(coble_pull_options_t *handle) const noexcept { coble_pull_options_delete(handle); }
+  void operator()(coble_pull_plan_t *handle) const noexcept { coble_pull_plan_delete(handle); }
+  void operator()(coble_push_options_t *handle) const noexcept { coble_push_options_delete(handle); }
+  void operator()(coble_copy_options_t *handle) const noexcept { coble_copy_options_delete(handle); }
+  void operator()(coble_pushed_t *handle) const noexcept { coble_pushed_delete(handle); }
+  void operator()(coble_search_options_t *handle) const noexcept { coble_search_options_delete(handle); }
+  void operator()(coble_search_results_t *handle) const noexcept { coble_search_results_delete(handle); }
+  void operator()(coble_pin_list_t *handle) const noexcept { coble_pin_list_delete(handle); }
+  void operator()(coble_remote_image_t *handle) const noexcept { coble_remote_image_delete(handle); }
   void operator()(coble_container_spec_t *handle) const noexcept { coble_container_spec_delete(handle); }
   void operator()(coble_exec_spec_t *handle) const noexcept { coble_exec_spec_delete(handle); }
   void operator()(coble_run_result_t *handle) const noexcept { coble_run_result_delete(handle); }
@@ -135,6 +147,143 @@ private:
   Handle<coble_cancel_t> handle_;
 };
 
+/** A step of a transfer. Valid as long as the function runs that gets it. */
+class Progress {
+public:
+  explicit Progress(const coble_progress_t *handle) : handle_(handle) {}
+  /** One of the COBLE_PROGRESS_ numbers. */
+  std::int32_t kind() const noexcept { return coble_progress_kind(handle_); }
+  /** Its name, such as "blob-done". */
+  std::string kind_name() const { return detail::text(coble_progress_kind_name(handle_)); }
+  /** The name that is transferred. */
+  std::string reference() const { return detail::text(coble_progress_reference(handle_)); }
+  /** The blob that it is about; empty: all of it. */
+  std::string digest() const { return detail::text(coble_progress_digest(handle_)); }
+  /** Words for people. */
+  std::string message() const { return detail::text(coble_progress_message(handle_)); }
+  /** Bytes of the blob that are done. */
+  std::uint64_t current() const noexcept { return coble_progress_current(handle_); }
+  /** Bytes of the blob; 0: not known. */
+  std::uint64_t total() const noexcept { return coble_progress_total(handle_); }
+  /** Bytes of all blobs that are done. */
+  std::uint64_t overall_current() const noexcept { return coble_progress_overall_current(handle_); }
+  /** Bytes of all blobs; 0: not known yet. */
+  std::uint64_t overall_total() const noexcept { return coble_progress_overall_total(handle_); }
+  /** The handle of the C interface. */
+  const coble_progress_t *get() const noexcept { return handle_; }
+
+private:
+  const coble_progress_t *handle_;
+};
+
+/** Gets the progress of a transfer, on its threads, one call at a time. False cancels the transfer, and so does an exception, which comes out of
+ * the call that was made. */
+using ProgressFunction = std::function<bool(const Progress &)>;
+
+namespace detail {
+
+/** Calls a function of the caller from C, and keeps what it throws. */
+class Told {
+public:
+  explicit Told(const ProgressFunction &function) : function_(function) {}
+  coble_progress_callback_t callback() const noexcept { return function_ ? &Told::call : nullptr; }
+  /** Makes the call, and throws what the function threw rather than that it was cancelled. */
+  template <typename Function> auto around(Function function) -> decltype(function()) {
+    try {
+      return function();
+    } catch (...) {
+      if (thrown_) {
+        std::rethrow_exception(thrown_);
+      }
+      throw;
+    }
+  }
+
+private:
+  static std::int32_t call(const coble_progress_t *progress, void *userdata) {
+    auto *self = static_cast<Told *>(userdata);
+    try {
+      return self->function_(Progress(progress)) ? 0 : 1;
+    } catch (...) {
+      self->thrown_ = std::current_exception();
+      return 1;
+    }
+  }
+
+  const ProgressFunction &function_;
+  std::exception_ptr thrown_{};
+};
+
+} // namespace detail
+
+/** How a registry is reached; setters can be chained. */
+class RegistryOptions {
+public:
+  RegistryOptions() : handle_(coble_registry_options_new()) {}
+  RegistryOptions &password(const std::string &username, const std::string &password) {
+    return set(coble_registry_options_set_password, username.c_str(), password.c_str());
+  }
+  RegistryOptions &token(const std::string &token) { return set(coble_registry_options_set_token, token.c_str()); }
+  RegistryOptions &insecure(bool insecure) { return set(coble_registry_options_set_insecure, insecure ? 1 : 0); }
+  RegistryOptions &auth_file(const std::string &path) { return set(coble_registry_options_set_auth_file, path.c_str()); }
+  RegistryOptions &cert_dir(const std::string &path) { return set(coble_registry_options_set_cert_dir, path.c_str()); }
+  /** The handle of the C interface, for the other setters. */
+  coble_registry_options_t *get() const noexcept { return handle_.get(); }
+
+private:
+  template <typename Function, typename... Arguments> RegistryOptions &set(Function function, Arguments... arguments) {
+    detail::call(function, handle_.get(), arguments...);
+    return *this;
+  }
+
+  Handle<coble_registry_options_t> handle_;
+};
+
+/** How an image is pulled; setters can be chained. */
+class PullOptions {
+public:
+  PullOptions() : handle_(coble_pull_options_new()) {}
+  PullOptions &platform(const std::string &platform) { return set(coble_pull_options_set_platform, platform.c_str()); }
+  /** One of the COBLE_PULL_ numbers. */
+  PullOptions &policy(std::int32_t policy) { return set(coble_pull_options_set_policy, policy); }
+  PullOptions &lock(const std::string &path) { return set(coble_pull_options_set_lock, path.c_str()); }
+  PullOptions &registry(const RegistryOptions &options) {
+    return set(coble_pull_options_set_registry, static_cast<const coble_registry_options_t *>(options.get()));
+  }
+  /** The handle of the C interface, for the other setters. */
+  coble_pull_options_t *get() const noexcept { return handle_.get(); }
+
+private:
+  template <typename Function, typename... Arguments> PullOptions &set(Function function, Arguments... arguments) {
+    detail::call(function, handle_.get(), arguments...);
+    return *this;
+  }
+
+  Handle<coble_pull_options_t> handle_;
+};
+
+/** How an image is pushed; setters can be chained. */
+class PushOptions {
+public:
+  PushOptions() : handle_(coble_push_options_new()) {}
+  PushOptions &platform(const std::string &platform) { return set(coble_push_options_set_platform, platform.c_str()); }
+  PushOptions &compression(const std::string &name) { return set(coble_push_options_set_compression, name.c_str()); }
+  PushOptions &chunk_size(std::uint64_t bytes) { return set(coble_push_options_set_chunk_size, bytes); }
+  PushOptions &registry(const RegistryOptions &options) {
+    return set(coble_push_options_set_registry, static_cast<const coble_registry_options_t *>(options.get()));
+  }
+  /** The handle of the C interface, for the other setters. */
+  coble_push_options_t *get() const noexcept { return handle_.get(); }
+
+private:
+  template <typename Function, typename... Arguments> PushOptions &set(Function function, Arguments... arguments) {
+    detail::call(function, handle_.get(), arguments...);
+    return *this;
+  }
+
+  Handle<coble_push_options_t> handle_;
+};
+
 /** What a program left. */
 class RunResult {
 public:
@@ -222,6 +371,8 @@ public:
   ContainerSpec &pids_limit(std::uint64_t count) { return set(coble_container_spec_set_pids_limit, count); }
   ContainerSpec &read_only(bool read_only) { return set(coble_container_spec_set_read_only, read_only ? 1 : 0); }
   ContainerSpec &auto_remove(bool remove) { return set(coble_container_spec_set_auto_remove, remove ? 1 : 0); }
+  /** When a registry is asked for the image: one of the COBLE_PULL_ numbers. */
+  ContainerSpec &pull(std::int32_t policy) { return set(coble_container_spec_set_pull, policy); }
   /** COBLE_NETWORK_NONE or COBLE_NETWORK_HOST. */
   ContainerSpec &network(std::int32_t network) { return set(coble_container_spec_set_network, network); }
   /** COBLE_LIFETIME_DETACHED or COBLE_LIFETIME_SESSION. */
@@ -319,11 +470,12 @@ private:
 class Engine {
 public:
   /** Opens the store of the user, or the one in `data_root`. */
-  explicit Engine(const std::string &data_root = {}, const std::string &run_root = {}) {
+  explicit Engine(const std::string &data_root = {}, const std::string &run_root = {}, const std::string &lock_file = {}) {
     coble_engine_options_t options{};
     options.size = sizeof options;
     options.data_root = data_root.empty() ? nullptr : data_root.c_str();
     options.run_root = run_root.empty() ? nullptr : run_root.c_str();
+    options.lock_file = lock_file.empty() ? nullptr : lock_file.c_str();
     handle_ = detail::make<coble_engine_t>(coble_engine_open, &options);
   }
 
@@ -339,6 +491,26 @@ public:
     return id(detail::make<coble_image_t>(coble_image_import_rootfs, get(), archive.c_str(), reference.c_str(),
                                           static_cast<const coble_import_options_t *>(nullptr),
                                           static_cast<const coble_cancel_t *>(nullptr)));
+  }
+  /** Fetches an image from its registry and returns its id. */
+  std::string image_pull(const std::string &reference, const PullOptions &options = {}, const ProgressFunction &progress = {},
+                         const CancelToken *cancel = nullptr) const {
+    detail::Told told(progress);
+    return told.around([&] {
+      return id(detail::make<coble_image_t>(coble_image_pull, get(), reference.c_str(),
+                                            static_cast<const coble_pull_options_t *>(options.get()), told.callback(),
+                                            static_cast<void *>(&told), cancel != nullptr ? cancel->get() : nullptr));
+    });
+  }
+  /** Sends an image to the registry of its name. The coble_pushed_ functions tell what was done. */
+  Handle<coble_pushed_t> image_push(const std::string &reference, const PushOptions &options = {},
+                                    const ProgressFunction &progress = {}, const CancelToken *cancel = nullptr) const {
+    detail::Told told(progress);
+    return told.around([&] {
+      return detail::make<coble_pushed_t>(coble_image_push, get(), reference.c_str(),
+                                          static_cast<const coble_push_options_t *>(options.get()), told.callback(),
+                                          static_cast<void *>(&told), cancel != nullptr ? cancel->get() : nullptr);
+    });
   }
   /** The ids of all images, newest first. */
   std::vector<std::string> images() const {
@@ -364,6 +536,15 @@ public:
   Container create(const ContainerSpec &spec) const {
     return Container(detail::make<coble_container_t>(coble_container_create, get(),
                                                      static_cast<const coble_container_spec_t *>(spec.get())));
+  }
+  /** As above, with the progress of a pull of its image, and a token that ends that. */
+  Container create(const ContainerSpec &spec, const ProgressFunction &progress, const CancelToken *cancel = nullptr) const {
+    detail::Told told(progress);
+    return told.around([&] {
+      return Container(detail::make<coble_container_t>(
+          coble_container_create_within, get(), static_cast<const coble_container_spec_t *>(spec.get()), told.callback(),
+          static_cast<void *>(&told), cancel != nullptr ? cancel->get() : nullptr));
+    });
   }
   /** The container with this name, id or id prefix. */
   Container container(const std::string &name) const {

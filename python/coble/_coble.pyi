@@ -16,16 +16,18 @@ Any call may raise `ClosedError` (the engine is closed, or belongs to the proces
 from builtins import TimeoutError as _TimeoutError
 from builtins import list as _list
 from builtins import object as _object
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Final, Literal, Protocol, TypeAlias, final
+from types import GenericAlias, TracebackType
+from typing import IO, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Buffer, Self
 
 from .wait import Strategy
+
+_T = TypeVar("_T")
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -43,6 +45,13 @@ _SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
 _Compression: TypeAlias = Literal["gzip", "zstd", "none"]
 _Network: TypeAlias = Literal["none", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
+_PullPolicy: TypeAlias = Literal["always", "missing", "never", "newer"]
+_Credentials: TypeAlias = Credentials | tuple[str, str]
+_Progress: TypeAlias = Callable[[Progress], _object]
+_ProgressKind: TypeAlias = Literal[
+    "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
+]
+_SearchFilters: TypeAlias = Mapping[str, str | bool | int] | Sequence[str]
 _State: TypeAlias = Literal["created", "running", "exited"]
 
 PIPE: Final[int]
@@ -70,12 +79,15 @@ class Engine:
     A context manager. When it is closed, and also when its process ends in any way, the session-scoped containers that it started are removed.
     """
 
-    def __new__(cls, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> Self:
+    def __new__(
+        cls, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None, lock_file: _Path | None = None
+    ) -> Self:
         """Opens the store, making it if it is not there, and sweeps what crashed processes left.
 
         `data_root` holds images and containers: `/var/lib/coble` for root, otherwise `$XDG_DATA_HOME/coble` or `~/.local/share/coble`.
         `run_root` holds the state of what runs, on a tmpfs: by default a directory for each data root below `/run/coble` or
-        `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights.
+        `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights. `lock_file`, as `Images.lock` writes it,
+        is obeyed by every pull of the engine.
 
         Raises `PermissionDeniedError`, `StorageFullError`, `StoreVersionError` (the store is from another version), `UnsupportedError`.
         """
@@ -83,6 +95,10 @@ class Engine:
     @property
     def images(self) -> Images:
         """The images of the store."""
+
+    @property
+    def registry(self) -> Registry:
+        """The registries."""
 
     @property
     def containers(self) -> Containers:
@@ -94,6 +110,7 @@ class Engine:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -165,6 +182,219 @@ class Engine:
 @final
 class Images:
     """The images of an engine: `engine.images`."""
+
+    @overload
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Image:
+        """Fetches an image from its registry, verified, and unpacks its layers while they come in. Can be cancelled.
+
+        - `reference`: a name as docker has it: `alpine`, `ghcr.io/team/app:1`, `localhost:5000/app@sha256:...`. A tag names the image afterwards, a digest does not.
+        - `platform`: one such as `linux/arm64/v8`, or `"all"` for every one that the name has; by default the host's.
+        - `policy`: `"always"` asks the registry each time, and fetches what is not there; `"missing"` asks for an image that the store does not
+          have; `"never"` does not ask; `"newer"` makes do with the store's image if the registry cannot be reached.
+        - `jobs`: how many blobs are fetched at once, 1 to 64; by default 4.
+        - `lock`: a lock file that the name is checked against, as `lock` writes it; by default the engine's `lock_file`.
+        - `credentials`: a tuple of user name and password, or `Credentials`; by default those of docker's and podman's files, and if there are none, nobody's.
+        - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
+        - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
+        - `retries`: how often a request is made again that failed for a reason that may pass; by default 5.
+        - `progress`: called with each `Progress`, one call at a time, on threads of the transfer, which waits for it. What it raises ends the pull.
+
+        Raises `ImageNotFoundError` if the registry does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
+        `DigestMismatchError`, `DigestDriftError`, `InvalidReferenceError`, `InvalidImageError`, `InvalidArchiveError`, `LimitExceededError`, `StorageFullError`. Then
+        nothing has changed; what was fetched of a blob is kept for a while, and the next pull goes on from there.
+        """
+
+    @overload
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> ProgressStream[Image]:
+        """As above, with the progress as an iterator: the pull goes on while the block is executed, and is cancelled at its end if it is not over.
+
+            with engine.images.pull("alpine", stream=True) as events:
+                for event in events:
+                    print(event.kind, event.overall_current, event.overall_total)
+                image = events.result()
+        """
+
+    def plan(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> PullPlan:
+        """What a pull with the same arguments would fetch. Fetches nothing but manifests. Can be cancelled. Raises what `pull` raises."""
+
+    @overload
+    def push(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        compression: _Compression | None = None,
+        chunk_size: _Size | None = None,
+        jobs: int | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Pushed:
+        """Sends an image to the registry of its name, as far as the registry does not have it. Can be cancelled.
+
+        All platforms that the name has in the store are sent, with their index, unless `platform` chooses one. What was pulled or loaded goes byte for byte, and so
+        keeps its digests. `compression` sends the layers that were made here in another form, which gives the image another digest there. `chunk_size` sends
+        blobs in pieces of so many bytes, for registries behind something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent
+        at once, 1 to 64; by default 4. The rest is as in `pull`.
+
+        Raises `ImageNotFoundError` if the store does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
+        `DigestMismatchError` if a blob of the store is damaged.
+        """
+
+    @overload
+    def push(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        compression: _Compression | None = None,
+        chunk_size: _Size | None = None,
+        jobs: int | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> ProgressStream[Pushed]:
+        """As above, with the progress as an iterator: see `pull`."""
+
+    @overload
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str | None = None,
+        jobs: int | None = None,
+        source_credentials: _Credentials | None = None,
+        source_insecure: bool = False,
+        source_auth_file: _Path | None = None,
+        source_cert_dir: _Path | None = None,
+        target_credentials: _Credentials | None = None,
+        target_insecure: bool = False,
+        target_auth_file: _Path | None = None,
+        target_cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Pushed:
+        """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
+
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+
+        Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
+        """
+
+    @overload
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str | None = None,
+        jobs: int | None = None,
+        source_credentials: _Credentials | None = None,
+        source_insecure: bool = False,
+        source_auth_file: _Path | None = None,
+        source_cert_dir: _Path | None = None,
+        target_credentials: _Credentials | None = None,
+        target_insecure: bool = False,
+        target_auth_file: _Path | None = None,
+        target_cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> ProgressStream[Pushed]:
+        """As above, with the progress as an iterator: see `pull`."""
+
+    def search(
+        self,
+        term: str,
+        *,
+        registry: str | None = None,
+        limit: int | None = None,
+        filters: _SearchFilters | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> _list[SearchResult]:
+        """Searches a registry for repositories, best first. Can be cancelled.
+
+        `registry` is by default what is in front of the term, as in `example.com/term`, and otherwise Docker Hub. `limit` is 1 to 100; by default 25. `filters` maps
+        `is-official`, `is-automated` and `stars` (at least) to a value. The rest is as in `pull`.
+
+        Raises `NetworkError`, `UnauthorizedError`, `RateLimitedError`, and `RegistryError` for a registry that cannot be searched.
+        """
+
+    def lock(
+        self,
+        references: Sequence[str],
+        path: _Path,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> _list[Pin]:
+        """Asks the registries what names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as they
+        are. Can be cancelled.
+
+        A pull with that file, or of an engine with it as `lock_file`, raises `DigestDriftError` if a name stands for something else by then.
+
+        Raises what `pull` raises, and `PermissionDeniedError`.
+        """
 
     def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
@@ -288,6 +518,144 @@ class Images:
         `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
 
 @final
+class Registry:
+    """The registries, as an engine reaches them: `engine.registry`.
+
+    Where they are, whether they may be insecure, and who asks, is said by docker's and podman's files unless a call says it: `credentials` is a tuple of user name and
+    password, or `Credentials`; the other options are those of `Images.pull`. All calls but `logout` can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
+    `RateLimitedError` and `RegistryError`.
+    """
+
+    def login(
+        self,
+        server: str,
+        credentials: _Credentials,
+        *,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> LoginResult:
+        """Asks a registry whether it takes the credentials, and stores them as docker does: with the helper that is configured for the registry, or in the
+        credential file. Docker Hub is `docker.io`. Raises `UnauthorizedError` if it does not take them."""
+
+    def logout(self, server: str, *, auth_file: _Path | None = None) -> bool:
+        """Forgets the credentials of a registry. False if there were none."""
+
+    def tags(
+        self,
+        repository: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[str]:
+        """The tags of a repository, sorted. Raises `ImageNotFoundError` if the registry does not have it."""
+
+    def catalog(
+        self,
+        server: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[str]:
+        """The repositories of a registry, sorted. Many registries do not tell."""
+
+    def inspect(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> RemoteImage:
+        """What a name stands for in its registry, without pulling it. With a platform the image of that; without one, of an index the index itself.
+
+        Raises `ImageNotFoundError`.
+        """
+
+    def delete(
+        self,
+        reference: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> None:
+        """Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it: `RegistryError`."""
+
+    def referrers(
+        self,
+        reference: str,
+        *,
+        artifact_type: str | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[Referrer]:
+        """What refers to an image, such as signatures and bills of materials."""
+
+@final
+class Credentials:
+    """What a registry is shown. Its representation shows no secret, and nothing gives the secret back."""
+
+    def __new__(cls, username: str, password: str) -> Self:
+        """A user name and a password, or an access token in its place."""
+
+    @staticmethod
+    def identity_token(token: str) -> Credentials:
+        """An identity token, which a token server exchanges for access tokens."""
+
+    @staticmethod
+    def token(token: str) -> Credentials:
+        """An access token, which is sent to the registry as it is."""
+
+    @property
+    def username(self) -> str | None:
+        """The user name; None for a token."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ProgressStream(Generic[_T]):
+    """A pull, push or copy that is under way: an iterator of its progress, and a context manager. The transfer does not wait for the iteration: who is slow gets the
+    newest state of a blob. Iterating raises what the transfer failed with, at its end. Any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Progress: ...
+    def next(self, timeout: float | None = None) -> Progress | None:
+        """The next event; None at the end. Raises `TimeoutError`. Can be cancelled, which leaves the transfer alone."""
+
+    def result(self, timeout: float | None = None) -> _T:
+        """Waits for the end, and returns what the call returns when it is not a stream, or raises what it raises: `CancelledError` after `close`. Events that
+        nobody has fetched are dropped. Raises `TimeoutError`. Can be cancelled, which leaves the transfer alone."""
+
+    def close(self) -> None:
+        """Cancels the transfer if it is not over, waits until it has cleaned up, and ends the iteration. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
 class Image:
     """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
 
@@ -364,6 +732,7 @@ class Containers:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -405,7 +774,8 @@ class Containers:
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
         - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
-        - `platform`: the one of the image, such as `linux/arm64`, if its name has several in the store; by default the host's.
+        - `platform`: the one of the image, such as `linux/arm64`, if its name has several; by default the host's.
+        - `pull`: when a registry is asked for the image, as the policy of `Images.pull`; by default if the store does not have it.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
@@ -413,7 +783,7 @@ class Containers:
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `auto_remove`: removes the container when its program ends.
 
-        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`.
+        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`, and what `Images.pull` raises.
         """
 
     def run(
@@ -422,6 +792,7 @@ class Containers:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -1509,6 +1880,271 @@ class Scrub:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class Progress:
+    """How far a pull, push or copy is."""
+
+    @property
+    def kind(self) -> _ProgressKind:
+        """What happened. A `resolve` has the digest that the name stands for as its message."""
+
+    @property
+    def reference(self) -> str:
+        """The canonical name that the transfer is about."""
+
+    @property
+    def digest(self) -> str | None:
+        """The blob that it is about; None: all of it."""
+
+    @property
+    def current(self) -> int:
+        """Bytes of the blob that are done."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of the blob; 0: unknown."""
+
+    @property
+    def overall_current(self) -> int:
+        """Bytes that are done of all blobs that have to be moved."""
+
+    @property
+    def overall_total(self) -> int:
+        """Bytes of all blobs that have to be moved; 0: unknown yet, or none."""
+
+    @property
+    def message(self) -> str | None:
+        """More about it, for people."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pushed:
+    """What a push or copy did."""
+
+    @property
+    def reference(self) -> str:
+        """The canonical name that the image has in the registry now."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest or index that the name stands for."""
+
+    @property
+    def media_type(self) -> str:
+        """Its media type."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @property
+    def blobs_sent(self) -> int:
+        """Blobs that were sent."""
+
+    @property
+    def blobs_mounted(self) -> int:
+        """Blobs that the registry took from another of its repositories."""
+
+    @property
+    def blobs_present(self) -> int:
+        """Blobs that were there already."""
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of the blobs that were sent."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PlannedBlob:
+    """A blob of a plan."""
+
+    @property
+    def digest(self) -> str:
+        """Its digest."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @property
+    def present(self) -> bool:
+        """Whether the store has it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PullPlan:
+    """What a pull would fetch."""
+
+    @property
+    def reference(self) -> str:
+        """The canonical name."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest or index that the name stands for."""
+
+    @property
+    def blobs(self) -> list[PlannedBlob]:
+        """Configurations and layers, in the order of the manifest, each once."""
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that would be fetched."""
+
+    @property
+    def present_bytes(self) -> int:
+        """Bytes that are in the store already."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pin:
+    """A name and the digest that it is pinned to in a lock file."""
+
+    @property
+    def reference(self) -> str:
+        """The canonical name."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest or index that it stands for."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class SearchResult:
+    """A repository that a search found."""
+
+    @property
+    def name(self) -> str:
+        """The name of the repository, as it can be pulled."""
+
+    @property
+    def description(self) -> str:
+        """What its owner says of it, on one line."""
+
+    @property
+    def stars(self) -> int:
+        """How many people like it."""
+
+    @property
+    def official(self) -> bool:
+        """Whether it is one of Docker's official images."""
+
+    @property
+    def automated(self) -> bool:
+        """Whether it is built by the registry; current registries always say no."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class LoginResult:
+    """What a login did."""
+
+    @property
+    def server(self) -> str:
+        """The registry, as it is called in the credential file."""
+
+    @property
+    def username(self) -> str:
+        """The account; empty for a token."""
+
+    @property
+    def stored_in(self) -> str:
+        """The credential file, or the program that keeps the secret: `docker-credential-...`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class RemoteImage:
+    """An image, or an artifact, in a registry."""
+
+    @property
+    def reference(self) -> str:
+        """The name that was asked for, in its canonical form."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the manifest."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of the manifest."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the manifest, its configuration and its layers together; of an index, those of the index alone."""
+
+    @property
+    def manifest(self) -> Any:
+        """The manifest or index."""
+
+    @property
+    def config(self) -> Any:
+        """The configuration, if it is an image; otherwise None."""
+
+    @property
+    def platforms(self) -> list[str]:
+        """The platforms that the name stands for: `linux/amd64`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Referrer:
+    """Something that refers to an image: a signature, a list of contents."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of its manifest."""
+
+    @property
+    def media_type(self) -> str:
+        """Media type of its manifest."""
+
+    @property
+    def artifact_type(self) -> str | None:
+        """What it is."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its manifest."""
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Its annotations."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Removed:
     """What the removal of an image did."""
 
@@ -1751,3 +2387,18 @@ class ContainerExitError(CobleError):
 
 class PanicError(CobleError):
     """A panic reached the edge of the library and was stopped there."""
+
+class RegistryError(CobleError):
+    """A registry answered with an error that has no kind of its own, or with what the distribution specification does not allow."""
+
+class UnauthorizedError(CobleError, PermissionError):
+    """A registry wants credentials, or those that were given are not enough."""
+
+class NetworkError(CobleError, ConnectionError):
+    """A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut."""
+
+class RateLimitedError(CobleError):
+    """A registry refuses more requests for a while."""
+
+class DigestDriftError(CobleError):
+    """A name stands for another digest than the lock file says."""

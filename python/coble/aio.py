@@ -18,13 +18,14 @@ import asyncio
 import contextvars
 import inspect
 import threading
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any
 
 from . import _coble
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
 
 _Undo = Callable[[Any], object]
 
@@ -278,8 +279,23 @@ class Image(_Object):
     __slots__ = ()
 
 
-@_like(_coble.Images, methods="load import_rootfs from_host list get inspect history tag untag remove save diff mount prune")
+def _stop(made: Any) -> None:
+    """Ends a transfer that nobody waits for any more; an image that was pulled stays."""
+    if isinstance(made, _coble.ProgressStream):
+        made.close()
+
+
+@_like(
+    _coble.Images,
+    methods="plan search lock load import_rootfs from_host list get inspect history tag untag remove save diff mount prune",
+    openings={"pull": _stop, "push": _stop, "copy": _stop},
+)
 class Images(_Object):
+    __slots__ = ()
+
+
+@_like(_coble.Registry, methods="login logout tags catalog inspect delete referrers")
+class Registry(_Object):
     __slots__ = ()
 
 
@@ -287,9 +303,9 @@ class Images(_Object):
 class Engine(_Block):
     __slots__ = ("_options",)
 
-    def __init__(self, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> None:
+    def __init__(self, data_root: Any = None, run_root: Any = None, rootless: bool | None = None, lock_file: Any = None) -> None:
         super().__init__(None)
-        self._options = (data_root, run_root, rootless)
+        self._options = (data_root, run_root, rootless, lock_file)
 
     async def _open(self) -> Engine:
         if self._plain is None:
@@ -319,6 +335,10 @@ class Engine(_Block):
     @property
     def images(self) -> Images:
         return Images(self._opened().images)
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self._opened().registry)
 
     @property
     def containers(self) -> Containers:
@@ -406,6 +426,21 @@ class LogStream:
         return self._closed
 
 
+@_like(_coble.ProgressStream, facts="closed", methods="next result close")
+class ProgressStream(_Block):
+    __slots__ = ()
+    __class_getitem__ = classmethod(types.GenericAlias)
+
+    def __aiter__(self) -> ProgressStream:
+        return self
+
+    async def __anext__(self) -> _coble.Progress:
+        event: _coble.Progress | None = await _call(self._plain.next)
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+
 async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> _coble.Report:
     """Looks at what the host has and lacks, as `coble.doctor`."""
     report: _coble.Report = await _call(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless)
@@ -418,4 +453,5 @@ _WRAPPERS: dict[type, Callable[[Any], Any]] = {
     _coble.Container: Container,
     _coble.Process: Process,
     _coble.Image: Image,
+    _coble.ProgressStream: ProgressStream,
 }

@@ -11,13 +11,25 @@ from builtins import list as _list
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from datetime import datetime
 from os import PathLike
-from types import TracebackType
-from typing import IO, Any, Generic, TypeVar
+from types import GenericAlias, TracebackType
+from typing import IO, Any, Generic, Literal, TypeVar, overload
 
 from typing_extensions import Buffer, Self
 
 from ._coble import (
     DiskUsage,
+    LoginResult,
+    Pin,
+    Progress,
+    PullPlan,
+    Pushed,
+    Referrer,
+    RemoteImage,
+    SearchResult,
+    _Credentials,
+    _Progress,
+    _PullPolicy,
+    _SearchFilters,
     Exported,
     ImageMount,
     PathChange,
@@ -47,9 +59,10 @@ from ._coble import (
     _Stream,
 )
 from ._coble import LogStream as _PlainLogStream
+from ._coble import ProgressStream as _PlainProgressStream
 from .wait import Strategy
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
 
 _T = TypeVar("_T")
 _Image = str | Image
@@ -74,12 +87,18 @@ class Engine:
     A context manager. When it is closed, and also when its process ends in any way, the session-scoped containers that it started are removed.
     """
 
-    def __init__(self, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None) -> None:
+    def __init__(
+        self, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None, lock_file: _Path | None = None
+    ) -> None:
         """The arguments are those of `coble.Engine`. The store is opened by `async with`, or by awaiting the engine."""
 
     @property
     def images(self) -> Images:
         """The images of the store."""
+
+    @property
+    def registry(self) -> Registry:
+        """The registries."""
 
     @property
     def containers(self) -> Containers:
@@ -91,6 +110,7 @@ class Engine:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -162,6 +182,219 @@ class Engine:
 
 class Images:
     """The images of an engine: `engine.images`."""
+
+    @overload
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Awaitable[Image]:
+        """Fetches an image from its registry, verified, and unpacks its layers while they come in. Can be cancelled.
+
+        - `reference`: a name as docker has it: `alpine`, `ghcr.io/team/app:1`, `localhost:5000/app@sha256:...`. A tag names the image afterwards, a digest does not.
+        - `platform`: one such as `linux/arm64/v8`, or `"all"` for every one that the name has; by default the host's.
+        - `policy`: `"always"` asks the registry each time, and fetches what is not there; `"missing"` asks for an image that the store does not
+          have; `"never"` does not ask; `"newer"` makes do with the store's image if the registry cannot be reached.
+        - `jobs`: how many blobs are fetched at once, 1 to 64; by default 4.
+        - `lock`: a lock file that the name is checked against, as `lock` writes it; by default the engine's `lock_file`.
+        - `credentials`: a tuple of user name and password, or `Credentials`; by default those of docker's and podman's files, and if there are none, nobody's.
+        - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
+        - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
+        - `retries`: how often a request is made again that failed for a reason that may pass; by default 5.
+        - `progress`: called with each `Progress`, one call at a time, on threads of the transfer, which waits for it. What it raises ends the pull.
+
+        Raises `ImageNotFoundError` if the registry does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
+        `DigestMismatchError`, `DigestDriftError`, `InvalidReferenceError`, `InvalidImageError`, `InvalidArchiveError`, `LimitExceededError`, `StorageFullError`. Then
+        nothing has changed; what was fetched of a blob is kept for a while, and the next pull goes on from there.
+        """
+
+    @overload
+    def pull(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> Opening[ProgressStream[Image]]:
+        """As above, with the progress as an iterator: the pull goes on while the block is executed, and is cancelled at its end if it is not over.
+
+            async with engine.images.pull("alpine", stream=True) as events:
+                async for event in events:
+                    print(event.kind, event.overall_current, event.overall_total)
+                image = await events.result()
+        """
+
+    async def plan(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        policy: _PullPolicy = "always",
+        jobs: int | None = None,
+        lock: _Path | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> PullPlan:
+        """What a pull with the same arguments would fetch. Fetches nothing but manifests. Can be cancelled. Raises what `pull` raises."""
+
+    @overload
+    def push(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        compression: _Compression | None = None,
+        chunk_size: _Size | None = None,
+        jobs: int | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Awaitable[Pushed]:
+        """Sends an image to the registry of its name, as far as the registry does not have it. Can be cancelled.
+
+        All platforms that the name has in the store are sent, with their index, unless `platform` chooses one. What was pulled or loaded goes byte for byte, and so
+        keeps its digests. `compression` sends the layers that were made here in another form, which gives the image another digest there. `chunk_size` sends
+        blobs in pieces of so many bytes, for registries behind something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent
+        at once, 1 to 64; by default 4. The rest is as in `pull`.
+
+        Raises `ImageNotFoundError` if the store does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
+        `DigestMismatchError` if a blob of the store is damaged.
+        """
+
+    @overload
+    def push(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        compression: _Compression | None = None,
+        chunk_size: _Size | None = None,
+        jobs: int | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> Opening[ProgressStream[Pushed]]:
+        """As above, with the progress as an iterator: see `pull`."""
+
+    @overload
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str | None = None,
+        jobs: int | None = None,
+        source_credentials: _Credentials | None = None,
+        source_insecure: bool = False,
+        source_auth_file: _Path | None = None,
+        source_cert_dir: _Path | None = None,
+        target_credentials: _Credentials | None = None,
+        target_insecure: bool = False,
+        target_auth_file: _Path | None = None,
+        target_cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: _Progress | None = None,
+        stream: Literal[False] = False,
+    ) -> Awaitable[Pushed]:
+        """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
+
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+
+        Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
+        """
+
+    @overload
+    def copy(
+        self,
+        source: str,
+        target: str,
+        *,
+        platform: str | None = None,
+        jobs: int | None = None,
+        source_credentials: _Credentials | None = None,
+        source_insecure: bool = False,
+        source_auth_file: _Path | None = None,
+        source_cert_dir: _Path | None = None,
+        target_credentials: _Credentials | None = None,
+        target_insecure: bool = False,
+        target_auth_file: _Path | None = None,
+        target_cert_dir: _Path | None = None,
+        retries: int | None = None,
+        progress: None = None,
+        stream: Literal[True],
+    ) -> Opening[ProgressStream[Pushed]]:
+        """As above, with the progress as an iterator: see `pull`."""
+
+    async def search(
+        self,
+        term: str,
+        *,
+        registry: str | None = None,
+        limit: int | None = None,
+        filters: _SearchFilters | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> _list[SearchResult]:
+        """Searches a registry for repositories, best first. Can be cancelled.
+
+        `registry` is by default what is in front of the term, as in `example.com/term`, and otherwise Docker Hub. `limit` is 1 to 100; by default 25. `filters` maps
+        `is-official`, `is-automated` and `stars` (at least) to a value. The rest is as in `pull`.
+
+        Raises `NetworkError`, `UnauthorizedError`, `RateLimitedError`, and `RegistryError` for a registry that cannot be searched.
+        """
+
+    async def lock(
+        self,
+        references: Sequence[str],
+        path: _Path,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> _list[Pin]:
+        """Asks the registries what names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as they
+        are. Can be cancelled.
+
+        A pull with that file, or of an engine with it as `lock_file`, raises `DigestDriftError` if a name stands for something else by then.
+
+        Raises what `pull` raises, and `PermissionDeniedError`.
+        """
 
     async def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
@@ -284,6 +517,95 @@ class Images:
         """By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names only with
         `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
 
+class Registry:
+    """The registries, as an engine reaches them: `engine.registry`.
+
+    Where they are, whether they may be insecure, and who asks, is said by docker's and podman's files unless a call says it: `credentials` is a tuple of user name and
+    password, or `Credentials`; the other options are those of `Images.pull`. All calls but `logout` can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
+    `RateLimitedError` and `RegistryError`.
+    """
+
+    async def login(
+        self,
+        server: str,
+        credentials: _Credentials,
+        *,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> LoginResult:
+        """Asks a registry whether it takes the credentials, and stores them as docker does: with the helper that is configured for the registry, or in the
+        credential file. Docker Hub is `docker.io`. Raises `UnauthorizedError` if it does not take them."""
+
+    async def logout(self, server: str, *, auth_file: _Path | None = None) -> bool:
+        """Forgets the credentials of a registry. False if there were none."""
+
+    async def tags(
+        self,
+        repository: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[str]:
+        """The tags of a repository, sorted. Raises `ImageNotFoundError` if the registry does not have it."""
+
+    async def catalog(
+        self,
+        server: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[str]:
+        """The repositories of a registry, sorted. Many registries do not tell."""
+
+    async def inspect(
+        self,
+        reference: str,
+        *,
+        platform: str | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> RemoteImage:
+        """What a name stands for in its registry, without pulling it. With a platform the image of that; without one, of an index the index itself.
+
+        Raises `ImageNotFoundError`.
+        """
+
+    async def delete(
+        self,
+        reference: str,
+        *,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> None:
+        """Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it: `RegistryError`."""
+
+    async def referrers(
+        self,
+        reference: str,
+        *,
+        artifact_type: str | None = None,
+        credentials: _Credentials | None = None,
+        insecure: bool = False,
+        auth_file: _Path | None = None,
+        cert_dir: _Path | None = None,
+        retries: int | None = None,
+    ) -> list[Referrer]:
+        """What refers to an image, such as signatures and bills of materials."""
+
 class Image:
     """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
 
@@ -356,6 +678,7 @@ class Containers:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -397,7 +720,8 @@ class Containers:
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
         - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
-        - `platform`: the one of the image, such as `linux/arm64`, if its name has several in the store; by default the host's.
+        - `platform`: the one of the image, such as `linux/arm64`, if its name has several; by default the host's.
+        - `pull`: when a registry is asked for the image, as the policy of `Images.pull`; by default if the store does not have it.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
@@ -405,7 +729,7 @@ class Containers:
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `auto_remove`: removes the container when its program ends.
 
-        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`.
+        Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`, and what `Images.pull` raises.
         """
 
     def run(
@@ -414,6 +738,7 @@ class Containers:
         command: _Command | None = None,
         *,
         platform: str | None = None,
+        pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
         name: str | None = None,
         environment: _Environment | None = None,
@@ -719,3 +1044,30 @@ class LogStream:
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
+
+class ProgressStream(Generic[_T]):
+    """A pull, push or copy that is under way: an iterator of its progress, and a context manager. The transfer does not wait for the iteration: who is slow gets the
+    newest state of a blob. Iterating raises what the transfer failed with, at its end. """
+
+    def __init__(self, plain: _PlainProgressStream[Any]) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Progress: ...
+    async def next(self, timeout: float | None = None) -> Progress | None:
+        """The next event; None at the end. Raises `TimeoutError`. Can be cancelled, which leaves the transfer alone."""
+
+    async def result(self, timeout: float | None = None) -> _T:
+        """Waits for the end, and returns what the call returns when it is not a stream, or raises what it raises: `CancelledError` after `close`. Events that
+        nobody has fetched are dropped. Raises `TimeoutError`. Can be cancelled, which leaves the transfer alone."""
+
+    async def close(self) -> None:
+        """Cancels the transfer if it is not over, waits until it has cleaned up, and ends the iteration. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...

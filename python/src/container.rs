@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use coble::{Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, LogOptions, Signal};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
 use crate::engine::PyEngine;
-use crate::enter::{Own, blocking, quick};
+use crate::enter::{Own, blocking, lock, quick};
 use crate::errors::to_py;
 use crate::image::{PyImage, short};
 use crate::image_store::{self, Commit, Target};
@@ -51,8 +51,24 @@ impl PyContainers {
         let mut spec = create.spec(py, image.0, command)?;
         stay.apply(py, &mut spec, default)?;
         let session = spec.lifetime == Lifetime::Session;
-        let container = quick(py, || engine.containers().create(spec))?;
-        Ok(PyContainer::made(engine, container, session))
+        let made = Mutex::new(None);
+        let result = blocking(py, |cancel| {
+            let container = engine.containers().create_within(spec, &|_| {}, cancel)?;
+            *lock(&made) = Some(container);
+            Ok(())
+        });
+        let made = lock(&made).take();
+        match (result, made) {
+            (Ok(()), Some(container)) => Ok(PyContainer::made(engine, container, session)),
+            (Err(error), made) => {
+                // A signal came when it was made already, and nobody will know of it.
+                if let Some(container) = made {
+                    let _ = quick(py, || container.remove(true));
+                }
+                Err(error)
+            }
+            (Ok(()), None) => Err(to_py(py, Error::new(ErrorKind::Internal, "no container was made"))),
+        }
     }
 }
 
@@ -61,7 +77,7 @@ impl PyContainers {
     /// Makes a container. It does not run yet.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
@@ -81,7 +97,7 @@ impl PyContainers {
     /// Makes a container, starts it and waits until it is ready.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \

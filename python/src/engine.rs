@@ -13,13 +13,20 @@ use crate::errors::to_py;
 use crate::image::PyImages;
 use crate::image_store;
 use crate::options::{Collect, Create, Streams, read};
+use crate::registry::PyRegistry;
 use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
 
-fn options(data_root: Option<PathBuf>, run_root: Option<PathBuf>, rootless: Option<bool>) -> EngineOptions {
+fn options(
+    data_root: Option<PathBuf>,
+    run_root: Option<PathBuf>,
+    rootless: Option<bool>,
+    lock_file: Option<PathBuf>,
+) -> EngineOptions {
     let mut options = EngineOptions::default();
     options.data_root = data_root;
     options.run_root = run_root;
     options.rootless = rootless;
+    options.lock_file = lock_file;
     options
 }
 
@@ -32,7 +39,7 @@ pub(crate) fn doctor(
     run_root: Option<PathBuf>,
     rootless: Option<bool>,
 ) -> PyResult<Report> {
-    let options = options(data_root, run_root, rootless);
+    let options = options(data_root, run_root, rootless, None);
     quick(py, || Ok(coble::doctor(&options))).map(Report)
 }
 
@@ -51,14 +58,15 @@ impl PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (data_root=None, run_root=None, rootless=None))]
+    #[pyo3(signature = (data_root=None, run_root=None, rootless=None, lock_file=None))]
     fn new(
         py: Python<'_>,
         data_root: Option<PathBuf>,
         run_root: Option<PathBuf>,
         rootless: Option<bool>,
+        lock_file: Option<PathBuf>,
     ) -> PyResult<PyEngine> {
-        let options = options(data_root, run_root, rootless);
+        let options = options(data_root, run_root, rootless, lock_file);
         Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
     }
 
@@ -66,6 +74,12 @@ impl PyEngine {
     #[getter]
     fn images(slf: Py<Self>) -> PyImages {
         PyImages { engine: slf }
+    }
+
+    /// The registries.
+    #[getter]
+    fn registry(slf: Py<Self>) -> PyRegistry {
+        PyRegistry { engine: slf }
     }
 
     /// The containers of the store.
@@ -77,7 +91,7 @@ impl PyEngine {
     /// Runs a program in a new container, collects its output and removes the container.
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \

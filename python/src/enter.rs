@@ -181,7 +181,7 @@ fn detached<T: Send>(py: Python<'_>, call: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Turns a panic into an error.
-fn guarded<T>(call: impl FnOnce() -> coble::Result<T>) -> coble::Result<T> {
+pub(crate) fn guarded<T>(call: impl FnOnce() -> coble::Result<T>) -> coble::Result<T> {
     // What a panic left half done is behind the engine's own locks, and those do not trust it either.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }

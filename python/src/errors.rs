@@ -26,6 +26,8 @@ const SECOND_PARENTS: &[(&str, &str)] = &[
     ("UserNotFound", "LookupError"),
     ("CommandNotFound", "FileNotFoundError"),
     ("CommandNotExecutable", "PermissionError"),
+    ("Unauthorized", "PermissionError"),
+    ("Network", "ConnectionError"),
 ];
 
 const BASE: &str = "CobleError";

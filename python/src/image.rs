@@ -1,6 +1,7 @@
 //! `engine.images` and one image.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use coble::{Engine, HostItem, ImageSummary};
 use pyo3::prelude::*;
@@ -12,7 +13,10 @@ use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::image_store::{self, Filters, Names, PyImageMount, Target};
 use crate::options::{Import, read};
-use crate::values::{HistoryEntry, ImageDetails, PathChange, Pruned, Removed, Warning};
+use crate::transfer;
+use crate::values::{
+    HistoryEntry, ImageDetails, PathChange, Pin, Pruned, PullPlan, Removed, SearchResult, Warning,
+};
 
 /// The images of an engine.
 #[pyclass(frozen, name = "Images", module = "coble")]
@@ -28,6 +32,96 @@ impl PyImages {
 
 #[pymethods]
 impl PyImages {
+    /// Fetches an image from its registry.
+    #[pyo3(signature = (reference, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, \
+                             progress=None, stream=False)"
+    )]
+    fn pull(
+        &self,
+        py: Python<'_>,
+        reference: String,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        transfer::pull(py, self.engine(py)?, reference, options)
+    }
+
+    /// What a pull would fetch.
+    #[pyo3(signature = (reference, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn plan(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PullPlan> {
+        transfer::plan(py, self.engine(py)?, reference, options)
+    }
+
+    /// Sends an image to its registry.
+    #[pyo3(signature = (reference, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, platform=None, compression=None, chunk_size=None, jobs=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, \
+                             progress=None, stream=False)"
+    )]
+    fn push(
+        &self,
+        py: Python<'_>,
+        reference: String,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        transfer::push(py, self.engine(py)?, reference, options)
+    }
+
+    /// Copies an image from one registry to another.
+    #[pyo3(signature = (source, target, **options))]
+    #[pyo3(
+        text_signature = "($self, source, target, *, platform=None, jobs=None, source_credentials=None, source_insecure=False, source_auth_file=None, \
+                             source_cert_dir=None, target_credentials=None, target_insecure=False, target_auth_file=None, target_cert_dir=None, \
+                             retries=None, progress=None, stream=False)"
+    )]
+    fn copy(
+        &self,
+        py: Python<'_>,
+        source: String,
+        target: String,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Py<PyAny>> {
+        transfer::copy(py, self.engine(py)?, source, target, options)
+    }
+
+    /// Searches a registry.
+    #[pyo3(signature = (term, **options))]
+    #[pyo3(
+        text_signature = "($self, term, *, registry=None, limit=None, filters=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn search(
+        &self,
+        py: Python<'_>,
+        term: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<SearchResult>> {
+        transfer::search(py, self.engine(py)?, term, options)
+    }
+
+    /// Pins names to what they stand for, in a lock file.
+    #[pyo3(signature = (references, path, **options))]
+    #[pyo3(
+        text_signature = "($self, references, path, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn lock(
+        &self,
+        py: Python<'_>,
+        references: Vec<String>,
+        path: PathBuf,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Pin>> {
+        transfer::lock(py, self.engine(py)?, references, path, options)
+    }
+
     /// Loads the images of a docker-archive tar or an OCI image layout.
     #[pyo3(signature = (source, *, platform=None))]
     fn load(&self, py: Python<'_>, source: Archive, platform: Option<String>) -> PyResult<Vec<PyImage>> {

@@ -5,6 +5,7 @@
 mod container;
 #[allow(unsafe_code)]
 mod convert;
+mod credentials;
 mod engine;
 #[allow(unsafe_code)]
 mod enter;
@@ -15,6 +16,9 @@ mod image_store;
 mod logs;
 mod options;
 mod process;
+mod progress;
+mod registry;
+mod transfer;
 mod values;
 
 use std::ffi::OsString;
@@ -76,6 +80,18 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::DiskUsage>()?;
     module.add_class::<values::Problem>()?;
     module.add_class::<values::Scrub>()?;
+    module.add_class::<registry::PyRegistry>()?;
+    module.add_class::<credentials::PyCredentials>()?;
+    module.add_class::<progress::PyProgressStream>()?;
+    module.add_class::<values::Progress>()?;
+    module.add_class::<values::Pushed>()?;
+    module.add_class::<values::PlannedBlob>()?;
+    module.add_class::<values::PullPlan>()?;
+    module.add_class::<values::Pin>()?;
+    module.add_class::<values::SearchResult>()?;
+    module.add_class::<values::LoginResult>()?;
+    module.add_class::<values::RemoteImage>()?;
+    module.add_class::<values::Referrer>()?;
     module.add_class::<values::Report>()?;
     module.add_class::<values::Check>()?;
     // What is public is said by the package.

@@ -2,11 +2,12 @@
 //! and checks their values. The signatures that Python shows stand beside the methods, and a test compares them with these tables.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use coble::{
-    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, RunOptions, Stdio, StdioMode,
-    parse,
+    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, PullPolicy, RunOptions, Stdio,
+    StdioMode, parse,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -16,7 +17,9 @@ use crate::convert::{
     Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null,
     seconds,
 };
+use crate::credentials::Given;
 use crate::errors::{invalid, to_py};
+use crate::image_store::Filters;
 
 /// A group of keyword arguments.
 pub(crate) trait Keywords {
@@ -80,6 +83,7 @@ keywords! {
     /// What every new container may be given.
     Create {
         platform: Option<String>,
+        pull: Option<String>,
         entrypoint: Option<Command>,
         name: Option<String>,
         environment: Option<Environment>,
@@ -136,6 +140,53 @@ keywords! {
         labels: Option<Labels>,
         message: Option<String>,
     }
+    /// How a registry is reached.
+    Reach {
+        credentials: Option<Given>,
+        insecure: bool,
+        auth_file: Option<PathBuf>,
+        cert_dir: Option<PathBuf>,
+        retries: Option<Natural>,
+    }
+    /// Who is told of the progress of a transfer.
+    Tell {
+        progress: Option<Py<PyAny>>,
+        stream: bool,
+    }
+    /// What a pull fetches.
+    Pull {
+        platform: Option<String>,
+        policy: Option<String>,
+        jobs: Option<Natural>,
+        lock: Option<PathBuf>,
+    }
+    /// What a push sends.
+    Push {
+        platform: Option<String>,
+        compression: Option<String>,
+        chunk_size: Option<Size>,
+        jobs: Option<Natural>,
+    }
+    /// What a copy moves, and how its two registries are reached.
+    Copy {
+        platform: Option<String>,
+        jobs: Option<Natural>,
+        source_credentials: Option<Given>,
+        source_insecure: bool,
+        source_auth_file: Option<PathBuf>,
+        source_cert_dir: Option<PathBuf>,
+        target_credentials: Option<Given>,
+        target_insecure: bool,
+        target_auth_file: Option<PathBuf>,
+        target_cert_dir: Option<PathBuf>,
+        retries: Option<Natural>,
+    }
+    /// Where and for what a search looks.
+    Search {
+        registry: Option<String>,
+        limit: Option<Natural>,
+        filters: Option<Filters>,
+    }
 }
 
 impl Create {
@@ -173,6 +224,9 @@ impl Create {
         spec.labels = self.labels.unwrap_or_default().0;
         spec.stop_signal = self.stop_signal.map(|Text(text)| text);
         spec.platform = self.platform;
+        if let Some(pull) = &self.pull {
+            spec.pull = PullPolicy::parse(pull).map_err(engine)?;
+        }
         if let Some(Natural(seconds)) = self.stop_timeout {
             let seconds = u32::try_from(seconds)
                 .map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;

@@ -438,6 +438,134 @@ values! {
         /// What is wrong, or was.
         problems: Vec<Problem> = |s| s.problems.iter().cloned().map(Problem).collect();
     }
+
+    /// How far a pull, push or copy is.
+    Progress(coble::Progress) {
+        /// What happened, such as "blob-done".
+        kind: &'static str = |p| p.kind.name();
+        /// The canonical name that the transfer is about.
+        reference: String = |p| p.reference.clone();
+        /// The blob that it is about.
+        digest: Option<String> = |p| p.digest.clone();
+        /// Bytes of the blob that are done.
+        current: u64 = |p| p.current;
+        /// Bytes of the blob; 0: unknown.
+        total: u64 = |p| p.total;
+        /// Bytes that are done of all blobs that have to be moved.
+        overall_current: u64 = |p| p.overall_current;
+        /// Bytes of all blobs that have to be moved; 0: unknown yet, or none.
+        overall_total: u64 = |p| p.overall_total;
+        /// More about it, for people.
+        message: Option<String> = |p| p.message.clone();
+    }
+
+    /// What a push or copy did.
+    Pushed(coble::Pushed) {
+        /// The canonical name that the image has in the registry now.
+        reference: String = |p| p.reference.clone();
+        /// Digest of the manifest or index that the name stands for.
+        digest: String = |p| p.digest.clone();
+        /// Its media type.
+        media_type: String = |p| p.media_type.clone();
+        /// Its bytes.
+        size: u64 = |p| p.size;
+        /// Blobs that were sent.
+        blobs_sent: u64 = |p| p.blobs_sent;
+        /// Blobs that the registry took from another of its repositories.
+        blobs_mounted: u64 = |p| p.blobs_mounted;
+        /// Blobs that were there already.
+        blobs_present: u64 = |p| p.blobs_present;
+        /// Bytes of the blobs that were sent.
+        bytes_sent: u64 = |p| p.bytes_sent;
+    }
+
+    /// A blob of a plan.
+    PlannedBlob(coble::PlannedBlob) {
+        /// Its digest.
+        digest: String = |b| b.digest.clone();
+        /// Its bytes.
+        size: u64 = |b| b.size;
+        /// Whether the store has it.
+        present: bool = |b| b.present;
+    }
+
+    /// What a pull would fetch.
+    PullPlan(coble::PullPlan) {
+        /// The canonical name.
+        reference: String = |p| p.reference.clone();
+        /// Digest of the manifest or index that the name stands for.
+        digest: String = |p| p.digest.clone();
+        /// Configurations and layers, in the order of the manifest, each once.
+        blobs: Vec<PlannedBlob> = |p| p.blobs.iter().cloned().map(PlannedBlob).collect();
+        /// Bytes that would be fetched.
+        missing_bytes: u64 = |p| p.missing_bytes;
+        /// Bytes that are in the store already.
+        present_bytes: u64 = |p| p.present_bytes;
+    }
+
+    /// A name and the digest that it is pinned to.
+    Pin(coble::Pin) {
+        /// The canonical name.
+        reference: String = |p| p.reference.clone();
+        /// Digest of the manifest or index that it stands for.
+        digest: String = |p| p.digest.clone();
+    }
+
+    /// A repository that a search found.
+    SearchResult(coble::SearchResult) {
+        /// The name of the repository, as it can be pulled.
+        name: String = |r| r.name.clone();
+        /// What its owner says of it.
+        description: String = |r| r.description.clone();
+        /// How many people like it.
+        stars: u64 = |r| r.stars;
+        /// Whether it is one of Docker's official images.
+        official: bool = |r| r.official;
+        /// Whether it is built by the registry.
+        automated: bool = |r| r.automated;
+    }
+
+    /// What a login did.
+    LoginResult(coble::LoginResult) {
+        /// The registry, as it is called in the credential file.
+        server: String = |l| l.server.clone();
+        /// The account; empty for a token.
+        username: String = |l| l.username.clone();
+        /// The credential file, or the program that keeps the secret.
+        stored_in: String = |l| l.stored_in.clone();
+    }
+
+    /// An image, or an artifact, in a registry.
+    RemoteImage(coble::RemoteImage) {
+        /// The canonical name.
+        reference: String = |i| i.reference.clone();
+        /// Digest of the manifest.
+        digest: String = |i| i.digest.clone();
+        /// Media type of the manifest.
+        media_type: String = |i| i.media_type.clone();
+        /// Bytes of the manifest, its configuration and its layers together; of an index, those of the index alone.
+        size: u64 = |i| i.size;
+        /// The manifest or index.
+        manifest: Json = |i| Json(i.manifest.clone());
+        /// The configuration, if it is an image.
+        config: Option<Json> = |i| i.config.clone().map(Json);
+        /// The platforms that the name stands for.
+        platforms: Vec<String> = |i| i.platforms.clone();
+    }
+
+    /// Something that refers to an image.
+    Referrer(coble::Referrer) {
+        /// Digest of its manifest.
+        digest: String = |r| r.digest.clone();
+        /// Media type of its manifest.
+        media_type: String = |r| r.media_type.clone();
+        /// What it is.
+        artifact_type: Option<String> = |r| r.artifact_type.clone();
+        /// Bytes of its manifest.
+        size: u64 = |r| r.size;
+        /// Its annotations.
+        annotations: BTreeMap<String, String> = |r| r.annotations.clone();
+    }
 }
 
 /// What a program left.

@@ -329,7 +329,7 @@ def test_asyncio_does_the_same(engine: coble.Engine) -> None:
             image = await aio.images.get("demo")
             assert await image.references == ["docker.io/library/demo:latest"] and image == (await aio.images.list())[0]
             with pytest.raises(coble.ImageNotFoundError):
-                await aio.run("no-such-image")
+                await aio.run("no-such-image", pull="never")
         with pytest.raises(coble.ClosedError):
             await aio.info()
 

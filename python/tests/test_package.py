@@ -123,6 +123,8 @@ def test_the_natural_kinds() -> None:
         "InvalidArgumentError": ValueError,
         "InvalidReferenceError": ValueError,
         "InvalidDigestError": ValueError,
+        "UnauthorizedError": PermissionError,
+        "NetworkError": ConnectionError,
     }.items():
         assert issubclass(getattr(coble, name), parent)
 
@@ -135,7 +137,7 @@ def test_an_error_says_everything(tmp_path: Path) -> None:
     assert (error.kind, error.errno, error.object) == ("PathNotFound", 2, str(tmp_path / "absent"))
     assert str(tmp_path / "absent") in str(error) and isinstance(error.context, tuple)
     with coble.Engine(tmp_path / "data", tmp_path / "run") as engine, pytest.raises(ValueError) as refused:
-        engine.run("x", network="nowhere")
+        engine.run("x", network="nowhere", pull="never")
     assert isinstance(refused.value, coble.InvalidArgumentError) and refused.value.hint
     if sys.version_info >= (3, 11):
         assert refused.value.__notes__ == [f"hint: {refused.value.hint}"]
@@ -193,15 +195,29 @@ def test_every_keyword_of_a_signature_is_known_and_no_other(tmp_path: Path) -> N
     with coble.Engine(tmp_path / "data", tmp_path / "run") as engine:
         calls = [(engine.run, ["x"]), (engine.containers.create, ["x"]), (engine.containers.run, ["x"])]
         calls += [(engine.images.from_host, [["/absent"], "x"]), (engine.images.import_rootfs, ["/absent", "x"])]
+        # Whom nobody answers at once: a registry that is not there, asked once.
+        away = "127.0.0.1:1/absent"
+        images, registry = engine.images, engine.registry
+        calls += [(images.pull, [away]), (images.plan, [away]), (images.copy, [away, away]), (images.search, [away]), (images.lock, [[away], tmp_path / "lock"])]
+        calls += [(images.push, ["absent"]), (registry.tags, [away]), (registry.catalog, ["127.0.0.1:1"]), (registry.inspect, [away])]
+        calls += [(registry.delete, [away + ":1"]), (registry.referrers, [away + ":1"])]
         for call, arguments in calls:
             keywords = [parameter for parameter in inspect.signature(call).parameters.values() if parameter.kind is parameter.KEYWORD_ONLY]
-            assert len(keywords) > 5
+            assert len(keywords) > 3
             for parameter in keywords:
                 # Given its default, the call gets as far as the thing that is not there.
-                with pytest.raises((coble.ImageNotFoundError, coble.PathNotFoundError)):
-                    call(*arguments, **{parameter.name: parameter.default})
+                given = {parameter.name: parameter.default}
+                if "pull" in {keyword.name for keyword in keywords}:
+                    given["pull"] = "never"
+                if "retries" in {keyword.name for keyword in keywords}:
+                    given = {"retries": 0} if parameter.name == "retries" else {**given, "retries": 0}
+                with pytest.raises((coble.ImageNotFoundError, coble.PathNotFoundError, coble.NetworkError)):
+                    call(*arguments, **given)
             with pytest.raises(TypeError, match="unexpected keyword argument 'no_such_option'"):
                 call(*arguments, no_such_option=1)
+        for call, arguments in calls[:3]:
+            with pytest.raises(coble.InvalidArgumentError, match="pull policy"):
+                call(*arguments, pull="sometimes")
 
 
 @pytest.mark.parametrize(
@@ -238,13 +254,13 @@ def test_every_keyword_of_a_signature_is_known_and_no_other(tmp_path: Path) -> N
 )
 def test_arguments_that_are_refused(tmp_path: Path, options: dict[str, object], error: type[Exception]) -> None:
     with coble.Engine(tmp_path / "data", tmp_path / "run") as engine, pytest.raises(error):
-        engine.run("x", **options)  # type: ignore[arg-type]
+        engine.run("x", pull="never", **options)  # type: ignore[arg-type]
 
 
 # --- asyncio --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Process"])
+@pytest.mark.parametrize("name", ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Process", "ProgressStream", "Registry"])
 def test_asyncio_has_the_same_names(name: str) -> None:
     plain, awaitable = getattr(coble, name), getattr(coble.aio, name)
 

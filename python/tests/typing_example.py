@@ -33,6 +33,30 @@ def images(engine: coble.Engine) -> None:
     engine.images.from_host(["sh"])  # type: ignore[call-arg]
 
 
+def registries(engine: coble.Engine) -> None:
+    image: coble.Image = engine.images.pull("alpine", platform="all", policy="newer", jobs=2, credentials=("me", "secret"), retries=0)
+    told: coble.Image = engine.images.pull("alpine", progress=lambda event: print(event.kind, event.overall_current))
+    with engine.images.pull("alpine", stream=True) as events:
+        for event in events:
+            digest: str | None = event.digest
+            print(digest, event.kind == "blob-done")
+        pulled: coble.Image = events.result(timeout=1)
+    stream: coble.ProgressStream[coble.Pushed] = engine.images.push("registry.example/app", chunk_size="32m", compression="zstd", stream=True)
+    pushed: coble.Pushed = stream.result()
+    copied: coble.Pushed = engine.images.copy("a", "b", source_credentials=coble.Credentials("me", "secret"), target_insecure=True)
+    found: list[str] = [one.name for one in engine.images.search("alpine", limit=3, filters={"is-official": True})]
+    pins: list[coble.Pin] = engine.images.lock(["alpine"], pathlib.Path("coble.lock"), credentials=coble.Credentials.token("secret"))
+    blobs: list[coble.PlannedBlob] = engine.images.plan("alpine").blobs
+    server: str = engine.registry.login("registry.example", ("me", "secret"), cert_dir="/certs").server
+    gone: bool = engine.registry.logout("registry.example")
+    platforms: list[str] = engine.registry.inspect("alpine", platform="linux/arm64").platforms
+    print(image, told, pulled, pushed, copied, found, pins, blobs, server, gone, platforms, engine.registry.tags("alpine"))
+    engine.run("alpine", pull="always")
+    engine.images.pull("alpine", policy="sometimes")  # type: ignore[call-overload]
+    engine.images.pull("alpine", progress=print, stream=True)  # type: ignore[call-overload]
+    engine.run("alpine", pull="maybe")  # type: ignore[arg-type]
+
+
 def runs(engine: coble.Engine) -> None:
     done: coble.RunResult = engine.run(
         "demo", "echo hello", input=b"x", timeout=1.5, mem_limit="64m", cpus=0.5, extra_hosts={"db": "10.0.0.1"}, stderr=subprocess.DEVNULL
@@ -74,7 +98,14 @@ def containers(engine: coble.Engine) -> None:
 
 
 async def awaited(path: pathlib.Path) -> None:
-    async with coble.aio.Engine(path) as engine:
+    async with coble.aio.Engine(path, lock_file="coble.lock") as engine:
+        image: coble.aio.Image = await engine.images.pull("alpine")
+        async with engine.images.push("registry.example/app", stream=True) as events:
+            async for event in events:
+                print(event.kind)
+            pushed: coble.Pushed = await events.result()
+        tags: list[str] = await engine.registry.tags("alpine")
+        print(image, pushed, tags)
         done: coble.RunResult = await engine.run("demo")
         async with engine.containers.run("demo", wait=coble.wait.log("x")) as container:
             state: str = await container.state

@@ -9,12 +9,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from registry.debian import DebianRegistry, program  # noqa: E402
+
 BUILT = Path(os.environ.get("COBLE_BUILT", ROOT / "target" / "debug"))
 HEADER = ROOT / "include" / "coble" / "coble.h"
 SYMBOLS = (ROOT / "ffi" / "coble.symbols").read_text().split()
@@ -57,6 +62,27 @@ def store(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator
     assert run(*command, "verify").stdout == ""
 
 
+@pytest.fixture
+def registry(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registry for the program that wants one."""
+    parameters = request.node.callspec.params if hasattr(request.node, "callspec") else {}
+    if parameters.get("name", "test_registry") != "test_registry":
+        yield
+        return
+    if program() is None:
+        pytest.skip("needs docker-registry: the package docker-registry")
+    made = DebianRegistry(tmp_path / "registry")
+    monkeypatch.setitem(ENVIRONMENT, "COBLE_TEST_REGISTRY", made.host)
+    # As a user would say it of a registry without TLS.
+    settings = tmp_path / "registries.conf"
+    settings.write_text(f'[[registry]]\nlocation = "{made.host}"\ninsecure = true\n')
+    monkeypatch.setitem(ENVIRONMENT, "CONTAINERS_REGISTRIES_CONF", str(settings))
+    for name in ("HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setitem(ENVIRONMENT, name, str(tmp_path / "nothing"))
+    yield
+    made.close()
+
+
 def flags(installed: Path, *options: str) -> list[str]:
     environment = {**ENVIRONMENT, "PKG_CONFIG_PATH": str(installed / "lib" / "pkgconfig")}
     return subprocess.run(["pkg-config", *options, "coble"], check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout.split()
@@ -78,6 +104,7 @@ def arguments(name: str, store: list[str]) -> list[str]:
 @pytest.mark.parametrize("standard", C_STANDARDS)
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.usefixtures("registry")
 def test_program(name: str, compiler: str, standard: str, installed: Path, store: list[str], tmp_path: Path) -> None:
     compile_shared(compiler, standard, PROGRAMS[name], tmp_path / name, installed)
     # The compilers differ in what they compile; the newest standard says nothing about the library that the oldest does not.
@@ -87,6 +114,7 @@ def test_program(name: str, compiler: str, standard: str, installed: Path, store
 
 @pytest.mark.parametrize("standard", ["c++17", "c++20"])
 @pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.usefixtures("registry")
 def test_cxx(compiler: str, standard: str, installed: Path, store: list[str], tmp_path: Path) -> None:
     compile_shared(compiler, standard, CXX_PROGRAM, tmp_path / "wrapper", installed)
     run(tmp_path / "wrapper", *store)
@@ -105,6 +133,7 @@ def test_the_header_is_cxx(compiler: str, standard: str, installed: Path, tmp_pa
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.usefixtures("registry")
 def test_valgrind(name: str, installed: Path, store: list[str], tmp_path: Path) -> None:
     if name == "double_include":
         pytest.skip("it calls nothing but the version, as test_version does")
@@ -112,6 +141,7 @@ def test_valgrind(name: str, installed: Path, store: list[str], tmp_path: Path) 
     valgrind(tmp_path / name, *arguments(name, store))
 
 
+@pytest.mark.usefixtures("registry")
 def test_valgrind_cxx(installed: Path, store: list[str], tmp_path: Path) -> None:
     compile_shared("gcc", "c++17", CXX_PROGRAM, tmp_path / "wrapper", installed)
     valgrind(tmp_path / "wrapper", *store)

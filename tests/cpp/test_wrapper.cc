@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
     CHECK(copy.kind() == "ContainerExit");
     CHECK(coble_run_result_exit_code(coble_error_run_result(copy.get())) == 1);
   }
-  CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there")); }) == COBLE_ERR_IMAGE_NOT_FOUND);
+  CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there").pull(COBLE_PULL_NEVER)); }) == COBLE_ERR_IMAGE_NOT_FOUND);
 
   auto spec = coble::ContainerSpec("tests");
   spec.command({"sh", "-c", "echo started; trap 'exit 7' TERM; while :; do sleep 0.05; done"})
@@ -85,6 +85,36 @@ int main(int argc, char **argv) {
   CHECK(coble_container_details_pid(container.details().get()) == -1);
   container.remove();
   CHECK(failure([&] { engine.container("of-cpp"); }) == COBLE_ERR_CONTAINER_NOT_FOUND);
+
+  // Images from and to a registry.
+  const char *host = std::getenv("COBLE_TEST_REGISTRY");
+  CHECK(host != nullptr);
+  const std::string reference = std::string(host) + "/cpp/image:1";
+  coble::detail::call(coble_image_tag, engine.get(), "tests", reference.c_str());
+  coble::RegistryOptions registry;
+  registry.insecure(true);
+  int steps = 0;
+  auto count = [&](const coble::Progress &progress) {
+    CHECK(progress.reference() == reference && !progress.kind_name().empty());
+    steps++;
+    return true;
+  };
+  const auto pushed = engine.image_push(reference, coble::PushOptions().registry(registry), count);
+  CHECK(steps > 0 && coble_pushed_blobs_sent(pushed.get()) == 2);
+  engine.image_remove(reference);
+  CHECK(failure([&] {
+          engine.image_pull(reference, coble::PullOptions().registry(registry), [](const coble::Progress &) { return false; });
+        }) == COBLE_ERR_CANCELLED);
+  try {
+    engine.image_pull(reference, coble::PullOptions().registry(registry),
+                      [](const coble::Progress &) -> bool { throw std::runtime_error("of the callback"); });
+    CHECK(false);
+  } catch (const std::runtime_error &error) {
+    CHECK(std::string_view(error.what()) == "of the callback");
+  }
+  CHECK(!engine.image_pull(reference, coble::PullOptions().policy(COBLE_PULL_ALWAYS).registry(registry), count).empty());
+  CHECK(engine.run(coble::ContainerSpec(reference).command({"true"}).pull(COBLE_PULL_NEVER)).exit_code() == 0);
+  engine.image_remove(reference);
   engine.close();
   CHECK(failure([&] { engine.images(); }) == COBLE_ERR_CLOSED);
 }

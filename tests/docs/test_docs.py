@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "python"))
+
+from registry.debian import DebianRegistry, program  # noqa: E402
+
 BUILT = Path(os.environ.get("COBLE_BUILT", ROOT / "target" / "debug"))
 #: The default places of a store of root.
 PLACES = [Path("/var/lib/coble"), Path("/run/coble")]
@@ -69,6 +73,7 @@ class Shown:
         self.environment = {
             **os.environ,
             "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / ".config"),
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -184,6 +189,42 @@ def test_cli(shown: Shown) -> None:
     out = shown.shell(examples)
     assert "hi\nfrom the file\n" in out and '"name": "worker"' in out, out
     shown.shell("coble rm -f worker")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """What the page calls localhost:5000."""
+    if program() is None:
+        pytest.skip("needs docker-registry: the package docker-registry")
+    made = DebianRegistry(tmp_path / "registry")
+    yield f"localhost:{made.port}"
+    made.close()
+
+
+def test_registries(shown: Shown, registry: str) -> None:
+    def parts(language: str) -> list[str]:
+        return [block.replace("localhost:5000", registry) for block in blocks("docs/registries.md", language)]
+
+    (settings,) = parts("toml")
+    (shown.folder / ".config" / "containers").mkdir(parents=True)
+    (shown.folder / ".config" / "containers" / "registries.conf").write_text(settings)
+    shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")
+    # Those of the first part are for a registry that there is not.
+    _, lock, look = parts("shell")
+    pull, push, progress, locked, looked = parts("python")
+    digest, missing, present = shown.python(pull).split()
+    assert digest.startswith("sha256:") and (int(missing), int(present) > 0) == (0, True)
+    opened = "import coble\nengine = coble.Engine()\n"
+    assert len(shown.python("import coble\n" + push).split()) == 4
+    assert "done " in shown.python(opened + progress)
+    call, show = parts("c")
+    assert "done " in shown.c(call, OPENED, show)
+    out = shown.shell(lock)
+    assert digest in out and "Status: Image is up to date" in out, out
+    shown.python(opened + locked)
+    out = shown.shell(look)
+    assert "copies/demo" in out and digest in out, out
+    assert digest in shown.python(opened + looked)
 
 
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:

@@ -29,6 +29,8 @@ from assets import Assets  # noqa: E402
 
 import coble  # noqa: E402
 
+pytest_plugins = ["registry.fixtures"]
+
 #: Things that are made once and shared by the suites of all users: see `Assets`.
 ASSETS = Path(os.environ["COBLE_TEST_ASSETS"]) if "COBLE_TEST_ASSETS" in os.environ else None
 #: Where stores go: a real file system.

@@ -62,7 +62,7 @@ def command(shared_store: Store, shared: coble.Engine) -> Command:
         (["box", "no-such-program"], 127),
         (["box", "/etc/not-executable"], 126),
         (["box", "/etc"], 126),
-        (["no-such-image", "true"], 125),
+        (["--pull", "never", "no-such-image", "true"], 125),
         (["--user", "nobody-here", "box", "true"], 125),
         (["--no-such-option", "box", "true"], 125),
     ],

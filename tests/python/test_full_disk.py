@@ -15,6 +15,8 @@ import coble
 import helpers
 import pytest
 from conftest import Assets, Store
+from registry import content
+from registry.own import Registry
 
 pytestmark = pytest.mark.root
 
@@ -197,4 +199,62 @@ def test_removing_from_a_store_without_a_byte(small: Store, assets: Assets) -> N
         assert engine.images.list() == [] and engine.verify() == []
         engine.images.import_rootfs(assets.busybox, "box")
         assert (small.data_root / "reserve").stat().st_blocks * 512 >= 1 << 20
+    assert small.litter() == []
+
+
+@pytest.mark.usefixtures("home")
+def test_pull(small: Store, assets: Assets, registry: Registry) -> None:
+    """The disk is full in the middle of a pull of several layers: all of it is given back, the store works, and with room it is pulled."""
+    layers = [assets.busybox.read_bytes(), *(archives.tar(archives.file(f"big{n}", content.noise(str(n), 3 << 20))) for n in range(4))]
+    made = content.content(archives.Image(layers, {"Env": ["PATH=/bin"]}))
+    registry.put("team/big", "1", made)
+    registry.put("team/small", "1", content.content(archives.Image(layers[:1], {"Env": ["PATH=/bin"]})))
+    with small.engine() as engine:
+        before = free(small.data_root)
+        for _ in range(2):
+            with pytest.raises(coble.StorageFullError):
+                engine.images.pull(f"{registry.host}/team/big:1", insecure=True)
+            assert engine.images.list() == [] and engine.verify() == []
+        engine.images.prune(all=True)
+        assert small.litter() == [] and free(small.data_root) > before - (1 << 20), "the space is given back"
+        assert engine.images.pull(f"{registry.host}/team/small:1", insecure=True)
+        assert engine.run(f"{registry.host}/team/small:1", ["echo", "x"], pull="never").stdout == b"x\n"
+        engine.images.remove(f"{registry.host}/team/small:1")
+        # There is room when somebody else goes.
+        filler = fill(small.data_root.parent, 8 << 20)
+        registry.put("team/fits", "1", content.content(archives.Image(layers[:3], {"Env": ["PATH=/bin"]})))
+        with pytest.raises(coble.StorageFullError):
+            engine.images.pull(f"{registry.host}/team/fits:1", insecure=True)
+        filler.unlink()
+        assert engine.images.pull(f"{registry.host}/team/fits:1", insecure=True)
+        assert engine.verify() == []
+    assert small.litter() == []
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("leave", [0, 65536, 1 << 20, 3 << 20])
+def test_pull_and_push_at_every_step(small: Store, assets: Assets, registry: Registry, leave: int) -> None:
+    made = content.content(archives.Image([assets.busybox.read_bytes()], {"Env": ["PATH=/bin"]}))
+    registry.put("team/image", "1", made)
+    reference = f"{registry.host}/team/image:1"
+    with small.engine() as engine:
+        filler = fill(small.data_root.parent, leave)
+        try:
+            engine.images.pull(reference, insecure=True)
+        except coble.CobleError as error:
+            assert error.kind == "StorageFull", error
+            assert engine.images.list() == []
+        filler.unlink()
+        assert engine.verify() == []
+        assert engine.images.pull(reference, insecure=True).digest == made.digest
+        # A push needs no space, or says that it has none.
+        engine.images.tag(reference, f"{registry.host}/there/image:1")
+        filler = fill(small.data_root.parent, leave)
+        try:
+            engine.images.push(f"{registry.host}/there/image:1", compression="zstd", insecure=True)
+        except coble.CobleError as error:
+            assert error.kind == "StorageFull", error
+        filler.unlink()
+        assert engine.images.push(f"{registry.host}/there/image:1", insecure=True).digest == made.digest
+        assert engine.verify() == []
     assert small.litter() == []

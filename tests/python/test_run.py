@@ -74,7 +74,7 @@ def test_a_command_that_cannot_be_is_refused(shared: coble.Engine, command: list
 
 def test_an_absent_image(shared: coble.Engine) -> None:
     with pytest.raises(coble.ImageNotFoundError) as caught:
-        shared.run("no-such-image:1", ["true"])
+        shared.run("no-such-image:1", ["true"], pull="never")
     assert isinstance(caught.value, LookupError)
     assert caught.value.kind == "ImageNotFound"
     assert "no-such-image" in str(caught.value)

@@ -47,7 +47,7 @@ pub fn apply<R: Read>(input: R, limits: Limits, options: Options) -> Result<(App
     while reader.advance()? {
         applier.entry(&mut reader)?;
     }
-    // The digest covers what stands behind the end of the archive, too, and a lie told there must be known before anything is synced.
+    // The digest covers what stands behind the end of the archive, too, and a lie told there must be known before the layer counts as applied.
     let summary = reader.into_source().finish()?;
     let applied = applier.finish()?;
     Ok((applied, summary))

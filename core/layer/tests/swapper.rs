@@ -101,8 +101,8 @@ fn nothing_reaches_the_target_of_a_link_that_was_swapped_in() {
         let options = Options {
             target: fs::File::open(&root).unwrap().into(),
             lower: Vec::new(),
+            ready: None,
             userxattr: true,
-            sync: false,
         };
         // It may fail, and in any way: only where it writes counts.
         let _ = while_swapped(&root, &canary, &applying, || {

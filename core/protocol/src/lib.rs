@@ -41,6 +41,19 @@ pub enum Launch {
     Monitor(Ground),
     /// A worker on untrusted archives and directories.
     Archive(Box<ArchiveJob>),
+    /// The parent of a program of the host. The frame carries its standard input and its standard output.
+    Program(Box<HostProgram>),
+}
+
+/// A program of the host that the engine has to ask something, such as a credential helper. It ends with the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostProgram {
+    /// The absolute path.
+    pub path: String,
+    /// The arguments, without the program's own name.
+    pub arguments: Vec<String>,
+    /// `NAME=value`.
+    pub environment: Vec<String>,
 }
 
 /// What a monitor and its container stand on: made before the rest is known.
@@ -470,6 +483,8 @@ pub enum ArchiveWork {
         input: FdIndex,
         /// The layers below, uppermost first, for the attributes of directories that the archive leaves out, and for hard links into them.
         lower: Vec<FdIndex>,
+        /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
+        ready: Option<FdIndex>,
         /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`.
         userxattr: bool,
         /// Bounds on what the archive may do.

@@ -1,6 +1,7 @@
 //! The helper executable of coble: everything that touches namespaces, container roots and untrusted archives happens here.
 //!
-//! The engine starts it with one end of a socket pair and tells it which role to play: [`monitor`] of one container, or [`archive`] worker.
+//! The engine starts it with one end of a socket pair and tells it which role to play: [`monitor`] of one container, [`archive`] worker,
+//! or parent of a [`host_program`].
 //! It decides nothing: what a container gets comes as data.
 
 // No part of the standard library's start-up is wanted: it would install signal handlers and look at the standard streams.
@@ -12,6 +13,7 @@
 mod archive;
 mod container;
 mod failure;
+mod host_program;
 mod ids;
 mod monitor;
 mod program;
@@ -61,6 +63,10 @@ fn run() -> i32 {
     match control.recv::<Launch>() {
         Ok(Some((Launch::Monitor(ground), fds))) => monitor::run(control, ground, fds, origin),
         Ok(Some((Launch::Archive(job), fds))) => work(control, *job, fds),
+        Ok(Some((Launch::Program(program), fds))) => match host_program::run(&control, &program, fds) {
+            Ok(()) => 0,
+            Err(failure) => fail(&control, failure),
+        },
         Ok(None) => 0,
         Err(error) => fail(&control, Failure::new(Step::Protocol, error.errno(), error.to_string())),
     }

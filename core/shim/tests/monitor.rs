@@ -807,6 +807,7 @@ fn an_archive_worker_ends_with_its_engine() {
         target: list.push(std::os::fd::AsFd::as_fd(&target)),
         input: list.push(std::os::fd::AsFd::as_fd(&input)),
         lower: Vec::new(),
+        ready: None,
         userxattr: false,
         limits: Limits::default(),
     };

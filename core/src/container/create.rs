@@ -7,9 +7,13 @@ use rustix::io::Errno;
 
 use super::live::RunDir;
 use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
+use crate::cancel::CancelToken;
+use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
+use crate::oci::Reference;
+use crate::process::Deadline;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
@@ -22,10 +26,21 @@ pub(super) struct Made {
 }
 
 impl Containers<'_> {
-    /// Makes a container. It does not run yet.
+    /// Makes a container. It does not run yet. The image is pulled if its [`ContainerSpec::pull`] says so.
     pub fn create(&self, spec: ContainerSpec) -> Result<Container> {
+        self.create_within(spec, &|_| {}, &CancelToken::never())
+    }
+
+    /// As [`Containers::create`], with the progress of a pull, which ends early when the token is cancelled.
+    pub fn create_within(
+        &self,
+        spec: ContainerSpec,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let made = make(inner, plan(inner, spec)?, State::Created)?;
+        let planned = plan(inner, spec, Deadline::never(), progress, cancel)?;
+        let made = make(inner, planned, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
 }
@@ -47,12 +62,18 @@ pub(super) struct Planned {
     argv: Vec<String>,
 }
 
-/// Checks the options and resolves the image.
-pub(super) fn plan(inner: &Inner, mut spec: ContainerSpec) -> Result<Planned> {
+/// Checks the options, and resolves the image, which may have to be pulled.
+pub(super) fn plan(
+    inner: &Inner,
+    mut spec: ContainerSpec,
+    deadline: Deadline,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
-    let image = image::resolve_for(&inner.store, &spec.image, spec.platform.as_deref()).context(doing)?;
+    let image = resolve(inner, &spec, deadline, progress, cancel).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
@@ -60,6 +81,41 @@ pub(super) fn plan(inner: &Inner, mut spec: ContainerSpec) -> Result<Planned> {
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
     Ok(Planned { spec, image, argv })
+}
+
+/// The image of a container, pulled as the options say.
+fn resolve(
+    inner: &Inner,
+    spec: &ContainerSpec,
+    deadline: Deadline,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<ResolvedImage> {
+    let platform = spec.platform.as_deref();
+    let here = image::resolve_for(&inner.store, &spec.image, platform);
+    let ask = match &here {
+        // An id stands for itself.
+        Ok(image) if image.reference.is_none() && !spec.image.contains('@') => false,
+        Ok(_) => match spec.pull {
+            PullPolicy::Always | PullPolicy::Newer => true,
+            // The name may be pinned to something else.
+            PullPolicy::Missing => inner.lock_file.is_some(),
+            PullPolicy::Never => false,
+        },
+        Err(error) => {
+            error.kind() == ErrorKind::ImageNotFound
+                && spec.pull != PullPolicy::Never
+                && !spec.image.starts_with("sha256:")
+                && Reference::parse(&spec.image).is_ok()
+        }
+    };
+    if !ask {
+        return here;
+    }
+    let options =
+        PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
+    distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;
+    image::resolve_for(&inner.store, &spec.image, platform)
 }
 
 /// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a

@@ -32,7 +32,7 @@ pub(crate) fn run(
     spec.lifetime = Lifetime::Session;
     let named = spec.image.clone();
     let doing = || format!("running \"{named}\"");
-    let planned = create::plan(inner, spec)?;
+    let planned = create::plan(inner, spec, deadline, &|_| {}, cancel)?;
     // The monitor gets ready while the container is made.
     let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
         let create::Made { mut row, spec, image, run_dir, lock } =

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::PullPolicy;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The options of a new container. Field names are docker-py's. [`ContainerSpec::new`] gives the defaults; [`ContainerSpec::validate`] reports
@@ -16,6 +17,9 @@ pub struct ContainerSpec {
     /// The platform of the image, as `os/architecture/variant`, if its name has several in the store. None: the one for the host.
     #[serde(default)]
     pub platform: Option<String>,
+    /// When a registry is asked for the image. The image is pulled as [`Images::pull`](crate::Images::pull) does it, with what is configured for its registry.
+    #[serde(skip, default = "missing")]
+    pub pull: PullPolicy,
     /// The command. None: the image's. The rules for `entrypoint` and `command` are docker's.
     pub command: Option<Vec<String>>,
     /// The entrypoint. None: the image's. An empty list removes the image's entrypoint; any other value drops the image's command too.
@@ -64,6 +68,10 @@ pub struct ContainerSpec {
     pub auto_remove: bool,
     /// How long the container may live.
     pub lifetime: Lifetime,
+}
+
+fn missing() -> PullPolicy {
+    PullPolicy::Missing
 }
 
 /// The network of a container.
@@ -128,6 +136,7 @@ impl ContainerSpec {
         ContainerSpec {
             image: image.into(),
             platform: None,
+            pull: PullPolicy::Missing,
             command: None,
             entrypoint: None,
             name: None,

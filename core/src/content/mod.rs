@@ -6,6 +6,7 @@
 mod compress;
 mod ingest;
 mod layout;
+mod partial;
 
 pub(crate) use compress::compress;
 pub(crate) use ingest::{
@@ -13,6 +14,7 @@ pub(crate) use ingest::{
 };
 
 pub(crate) use layout::{LAYOUT, index_bytes};
+pub(crate) use partial::{Leftover, Partial, read_small, reopen};
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -34,6 +36,8 @@ pub(crate) struct Content {
     blobs: OwnedFd,
     /// Where sessions have their directories.
     pub(crate) ingest: OwnedFd,
+    /// Where blobs are that are being fetched.
+    partial: OwnedFd,
 }
 
 impl Content {
@@ -41,7 +45,10 @@ impl Content {
         let dir = open_dir(data, "content", path.parent().unwrap_or(path))?;
         let blobs = open_dir(&dir, "blobs", path)?;
         let ingest = open_dir(&dir, "ingest", path)?;
-        Ok(Content { path: path.to_owned(), dir, blobs, ingest })
+        // Stores of older versions do not have it.
+        make_dir(&dir, partial::DIR, path)?;
+        let partial = open_dir(&dir, partial::DIR, path)?;
+        Ok(Content { path: path.to_owned(), dir, blobs, ingest, partial })
     }
 
     /// `algorithm/hex`, below `blobs`.

@@ -11,7 +11,7 @@ use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
     chain_ids, media_type,
 };
-use crate::snapshot::{Blob, Stack, Worker};
+use crate::snapshot::{Blob, Stack, Wanted, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::{Session, Store};
 
@@ -45,9 +45,7 @@ pub(super) fn prepare(
     let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
     let layers = pair(manifest, &document, &id)?;
     let mut stack = Stack::new(store, worker);
-    for layer in &layers {
-        stack.push(Blob { digest: &layer.digest, size: layer.size }, Some(&layer.diff_id), cancel)?;
-    }
+    stack.push_stored(&wanted(&layers), cancel)?;
     let warnings = stack.take_warnings();
     stack.publish()?;
     put(store, session, &config_bytes, &id)?;
@@ -64,8 +62,16 @@ pub(super) fn prepare(
     Ok(Ready { image, names, warnings })
 }
 
+/// The layers of an image, as a stack takes them.
+pub(crate) fn wanted(layers: &[LayerRow]) -> Vec<Wanted<'_>> {
+    layers
+        .iter()
+        .map(|LayerRow { digest, size, diff_id, .. }| Wanted { blob: Blob { digest, size: *size }, diff_id })
+        .collect()
+}
+
 /// Puts layers of the manifest and diff ids of the configuration together.
-fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Vec<LayerRow>> {
+pub(crate) fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Vec<LayerRow>> {
     let diff_ids = &document.rootfs.diff_ids;
     if diff_ids.len() != manifest.layers.len() {
         return Err(Error::new(
@@ -89,7 +95,7 @@ fn pair(manifest: &Manifest, document: &ImageDocument, id: &Digest) -> Result<Ve
     Ok(rows.collect())
 }
 
-pub(super) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
+pub(crate) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Digest) -> Result<()> {
     let staged = stage_bytes(session, bytes)?;
     staged.check(session, digest)?;
     store.publish(session, &staged, digest)
@@ -196,7 +202,7 @@ pub(super) fn make(
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
 }
 
-pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
+pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
 }

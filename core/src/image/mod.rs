@@ -1,8 +1,9 @@
-//! Images: load, import, make from the host, name, inspect, remove.
+//! Images: pull, load, import, make from the host, name, inspect, remove.
 
 mod add;
 mod archive;
 pub(crate) mod changes;
+pub(crate) mod choose;
 mod filter;
 mod from_host;
 mod import;
@@ -21,14 +22,20 @@ mod upon;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use add::{pair, put, to_json, wanted};
 pub use mount::ImageMount;
+pub(crate) use remove::change;
 pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use crate::cancel::CancelToken;
+use crate::distribution::{
+    self, CopyOptions, Pin, ProgressSink, PullOptions, PullPlan, PushOptions, Pushed, RegistryOptions,
+};
 use crate::engine::{Engine, Inner};
 use crate::error::{Context, Result};
 use crate::process::reader::{self, View};
@@ -53,6 +60,59 @@ impl Images<'_> {
     ) -> Result<Vec<ImageSummary>> {
         let inner = &*self.engine.inner()?;
         load::load(&inner.store, inner, source, options, cancel)
+    }
+
+    /// Fetches an image from its registry, verified, and unpacks its layers while they come in. A tag names the image afterwards, a digest
+    /// does not; either finds it.
+    ///
+    /// When the call fails or is cancelled, nothing has changed, but what was fetched of a blob is kept for a while: the next pull goes on from there.
+    pub fn pull(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<ImageSummary> {
+        distribution::pull(&*self.engine.inner()?, reference, options, progress, cancel)
+    }
+
+    /// What a pull would fetch.
+    pub fn plan(&self, reference: &str, options: &PullOptions, cancel: &CancelToken) -> Result<PullPlan> {
+        distribution::plan(&*self.engine.inner()?, reference, options, cancel)
+    }
+
+    /// Sends an image to the registry of the name. All platforms that the name has in the store are sent, with their index.
+    pub fn push(
+        &self,
+        reference: &str,
+        options: &PushOptions,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Pushed> {
+        distribution::push(&*self.engine.inner()?, reference, options, progress, cancel)
+    }
+
+    /// Copies an image from one registry to another, byte for byte. The store is not touched.
+    pub fn copy(
+        &self,
+        source: &str,
+        target: &str,
+        options: &CopyOptions,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<Pushed> {
+        distribution::copy(&*self.engine.inner()?, source, target, options, progress, cancel)
+    }
+
+    /// Asks the registries what names stand for, and pins them to it in a lock file. Pins of other names stay as they are.
+    pub fn lock(
+        &self,
+        references: &[&str],
+        path: &Path,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<Pin>> {
+        distribution::lock(&*self.engine.inner()?, references, path, options, cancel)
     }
 
     /// Saves images, with the names that they are called by here. An archive on a path appears when it is complete.

@@ -6,6 +6,7 @@ use super::filter::Filters;
 use super::remove::change;
 use super::{PruneOptions, Pruned};
 use crate::cancel::CancelToken;
+use crate::content::Leftover;
 use crate::engine::Inner;
 use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
@@ -36,7 +37,14 @@ impl Sizes {
 pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken) -> Result<Pruned> {
     let filters = Filters::parse(&options.filters)?;
     let store = &inner.store;
-    Session::run_freeing(store, inner, |session| {
+    // What cannot be removed is counted as in use, and no reason to give nothing back.
+    let partial = match store.content.partial_bytes() {
+        Ok(before) if store.content.remove_partial(Leftover::All).is_ok() => {
+            before.saturating_sub(store.content.partial_bytes().unwrap_or(before))
+        }
+        _ => 0,
+    };
+    let pruned = Session::run_freeing(store, inner, |session| {
         let sizes = Sizes::measure(inner, cancel)?;
         let free = match options.min_free {
             Some(_) => crate::usage::free(inner)?,
@@ -82,6 +90,8 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
             pruned.untagged = gone;
             Ok(pruned)
         })
-    })
-    .context(|| "pruning images".to_owned())
+    });
+    let mut pruned = pruned.context(|| "pruning images".to_owned())?;
+    pruned.reclaimed += partial;
+    Ok(pruned)
 }

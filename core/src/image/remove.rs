@@ -10,7 +10,7 @@ use crate::snapshot::Worker;
 use crate::state::{Session, Store, images};
 
 /// Does a change of names in a session, with `index.json` as the last step of the transaction.
-pub(super) fn change<T>(
+pub(crate) fn change<T>(
     store: &Store,
     session: &Session,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,

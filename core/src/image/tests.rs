@@ -708,9 +708,7 @@ fn a_session_without_its_end_is_cleaned_by_the_next_one() {
     impl Worker for Broken {
         fn apply(
             &self,
-            _: std::os::fd::BorrowedFd<'_>,
-            _: std::os::fd::BorrowedFd<'_>,
-            _: &[std::os::fd::BorrowedFd<'_>],
+            _: crate::snapshot::Application<'_>,
             _: &CancelToken,
         ) -> Result<coble_protocol::ArchiveDone> {
             Err(Error::new(ErrorKind::MonitorLost, "gone"))

@@ -75,6 +75,22 @@ impl Reference {
         Ok(Reference { domain, path, tag, digest })
     }
 
+    /// Whether a name says which registry it is of; otherwise that is Docker Hub.
+    pub(crate) fn names_domain(text: &str) -> bool {
+        let name = text.split('@').next().unwrap_or_default();
+        split_domain(name).0 != DEFAULT_DOMAIN
+            || name
+                .split_once('/')
+                .is_some_and(|(first, _)| first == DEFAULT_DOMAIN || first == LEGACY_DEFAULT_DOMAIN)
+    }
+
+    /// Whether a name has a tag of its own, and not the one that is taken when there is none.
+    pub(crate) fn names_tag(text: &str) -> bool {
+        let name = text.split('@').next().unwrap_or_default();
+        let end = name.rfind('/').map_or(0, |slash| slash + 1);
+        name.get(end..).is_some_and(|last| last.contains(':'))
+    }
+
     /// Parses a reference that is to be given to an image: a digest cannot be given.
     pub(crate) fn parse_tag(text: &str) -> Result<Reference> {
         let reference = Reference::parse(text)?;
@@ -92,6 +108,20 @@ impl Reference {
     /// Domain and path, without tag and digest.
     pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
+    }
+
+    /// The registry, with its port: `docker.io`.
+    pub(crate) fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// The repository within the registry: `library/debian`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 
     pub(crate) fn digest(&self) -> Option<&Digest> {

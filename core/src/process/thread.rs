@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use crate::sys::SignalsBlocked;
 
@@ -45,6 +45,15 @@ pub(crate) fn beside<A, B: Send>(
     }
 }
 
+/// Starts one that may outlive the call: whoever gets the handle joins it.
+pub fn spawn_worker<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    let _quiet = SignalsBlocked::begin();
+    Builder::new().name(name.to_owned()).spawn(work)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +77,7 @@ mod tests {
         let before = blocked();
         let inside =
             std::thread::scope(|scope| spawn_helper(scope, "test", blocked).unwrap().join().unwrap());
+        assert_eq!(inside, spawn_worker("test", blocked).unwrap().join().unwrap());
         assert_eq!(blocked(), before);
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGCHLD, libc::SIGALRM] {
             assert_ne!(inside & (1 << (signal - 1)), 0, "{signal}");

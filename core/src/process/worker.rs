@@ -12,21 +12,17 @@ use super::{Deadline, report};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::snapshot::Worker;
+use crate::snapshot::{Application, Worker};
 
 impl Worker for Inner {
-    fn apply(
-        &self,
-        target: BorrowedFd<'_>,
-        input: BorrowedFd<'_>,
-        lower: &[BorrowedFd<'_>],
-        cancel: &CancelToken,
-    ) -> Result<ArchiveDone> {
+    fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
+        let Application { target, input, lower, ready } = layer;
         let mut fds = FdList::default();
         let work = ArchiveWork::Apply {
             target: fds.push(target),
             input: fds.push(input),
             lower: lower.iter().map(|fd| fds.push(*fd)).collect(),
+            ready: ready.map(|fd| fds.push(fd)),
             userxattr: self.rootless(),
             limits: Limits::default(),
         };
@@ -175,13 +171,7 @@ mod tests {
     struct NoWorker;
 
     impl Worker for NoWorker {
-        fn apply(
-            &self,
-            _: BorrowedFd<'_>,
-            _: BorrowedFd<'_>,
-            _: &[BorrowedFd<'_>],
-            _: &CancelToken,
-        ) -> Result<ArchiveDone> {
+        fn apply(&self, _: Application<'_>, _: &CancelToken) -> Result<ArchiveDone> {
             Err(Error::new(ErrorKind::Unsupported, "no worker"))
         }
 

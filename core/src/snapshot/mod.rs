@@ -1,8 +1,10 @@
 //! Unpacked layers: one directory for each chain id and kind of id map, used as overlay lower directories. Archives are applied by a
 //! [`Worker`], never here.
 
+mod together;
 mod unpack;
 
+pub(crate) use together::{Input, Supply, Wanted};
 pub(crate) use unpack::{Blob, Stack, TREE, lock_temporary, make_tree, open_tree};
 
 use std::os::fd::BorrowedFd;
@@ -19,16 +21,23 @@ use crate::state::{Session, Store, images};
 /// The beginning of the names of layer directories that are on their way in or out.
 pub(crate) const TEMPORARY: &str = "tmp-";
 
+/// A layer that is to be applied.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Application<'a> {
+    /// An empty directory.
+    pub(crate) target: BorrowedFd<'a>,
+    /// The archive, compressed or not: a file, or a pipe that is read to its end.
+    pub(crate) input: BorrowedFd<'a>,
+    /// The layers below, uppermost first.
+    pub(crate) lower: &'a [BorrowedFd<'a>],
+    /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
+    pub(crate) ready: Option<BorrowedFd<'a>>,
+}
+
 /// What the store needs done to directories by somebody who is confined to them.
 pub(crate) trait Worker: Sync {
-    /// Applies a layer archive, compressed or not, to an empty directory. `lower` are the layers below, uppermost first.
-    fn apply(
-        &self,
-        target: BorrowedFd<'_>,
-        input: BorrowedFd<'_>,
-        lower: &[BorrowedFd<'_>],
-        cancel: &CancelToken,
-    ) -> Result<ArchiveDone>;
+    /// Applies a layer. Nothing of it is synced.
+    fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone>;
 
     /// Removes trees of a directory by their names; missing ones are fine.
     fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()>;
@@ -54,10 +63,7 @@ pub(crate) fn ensure(
         None => Session::run(store, worker, cancel, |_session| {
             let layers = store.db.read(|connection| images::layers(connection, &image.id))?;
             let mut stack = Stack::new(store, worker);
-            for layer in &layers {
-                let blob = Blob { digest: &layer.digest, size: layer.size };
-                stack.push(blob, Some(&layer.diff_id), cancel)?;
-            }
+            stack.push_stored(&crate::image::wanted(&layers), cancel)?;
             stack.publish()
         })
         .context(|| format!("unpacking image \"{}\"", image.id))?,

@@ -26,13 +26,8 @@ pub(crate) struct FakeWorker {
 }
 
 impl Worker for FakeWorker {
-    fn apply(
-        &self,
-        target: BorrowedFd<'_>,
-        input: BorrowedFd<'_>,
-        _lower: &[BorrowedFd<'_>],
-        cancel: &CancelToken,
-    ) -> Result<ArchiveDone> {
+    fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
+        let Application { target, input, .. } = layer;
         cancel.check()?;
         self.applied.fetch_add(1, Ordering::SeqCst);
         let invalid =

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use coble_protocol::ArchiveDone;
 
-use super::{TEMPORARY, Worker, number};
+use super::{Application, TEMPORARY, Worker, number};
 use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::content::mismatch;
@@ -33,30 +33,43 @@ pub(crate) struct Blob<'a> {
 
 /// Layers that are being stacked. Used within a session. What is not published is removed when the stack is dropped.
 pub(crate) struct Stack<'a> {
-    store: &'a Store,
-    worker: &'a dyn Worker,
+    pub(super) store: &'a Store,
+    pub(super) worker: &'a dyn Worker,
     /// Lowest first.
-    layers: Vec<Layer>,
-    warnings: Vec<Warning>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) warnings: Vec<Warning>,
 }
 
-struct Layer {
-    diff_id: Digest,
-    chain_id: Digest,
+pub(super) struct Layer {
+    pub(super) diff_id: Digest,
+    pub(super) chain_id: Digest,
     /// The tree.
-    tree: OwnedFd,
-    place: Place,
-    warnings: Vec<Warning>,
+    pub(super) tree: OwnedFd,
+    pub(super) place: Place,
+    pub(super) warnings: Vec<Warning>,
 }
 
-enum Place {
+pub(super) enum Place {
     Published(i64),
-    /// In a temporary directory of ours.
-    Pending {
-        name: String,
-        lock: Locked,
-        bytes: u64,
-    },
+    Pending(Pending),
+}
+
+/// A temporary directory of ours.
+pub(super) struct Pending {
+    name: String,
+    lock: Locked,
+    /// What it will be, if that is known beforehand.
+    pub(super) chain_id: Option<Digest>,
+    pub(super) bytes: u64,
+}
+
+/// A layer that may have to be made.
+pub(super) enum Claim {
+    There(Layer),
+    /// An empty tree of ours.
+    Ours(OwnedFd, Pending),
+    /// Somebody else is making it.
+    Taken,
 }
 
 impl<'a> Stack<'a> {
@@ -71,12 +84,8 @@ impl<'a> Stack<'a> {
         expected: Option<&Digest>,
         cancel: &CancelToken,
     ) -> Result<Digest> {
-        if let Some(diff_id) = expected.filter(|diff_id| diff_id.algorithm() != Algorithm::Sha256) {
-            return Err(Error::new(
-                ErrorKind::InvalidImage,
-                format!("diff id {diff_id} is not a sha256 digest"),
-            )
-            .with_object(diff_id.as_str()));
+        if let Some(diff_id) = expected {
+            check_diff_id(diff_id)?;
         }
         let mut layer = self.obtain(blob, expected, cancel).context(|| format!("layer {}", blob.digest))?;
         let diff_id = layer.diff_id.clone();
@@ -98,89 +107,113 @@ impl<'a> Stack<'a> {
     }
 
     fn obtain(&self, blob: Blob<'_>, expected: Option<&Digest>, cancel: &CancelToken) -> Result<Layer> {
-        let store = self.store;
+        let known = expected.map(|diff_id| (diff_id.clone(), self.chain_id(diff_id)));
         // What the directory will hold, as far as it is known beforehand.
-        let key = match expected {
-            Some(diff_id) => format!("{}\n{}", self.chain_id(diff_id), store.idmap),
-            None => format!("blob {}\n{}", blob.digest, store.idmap),
+        let key = match &known {
+            Some((_, chain_id)) => chain_id.to_string(),
+            None => format!("blob {}", blob.digest),
         };
-        let name: String =
-            TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
         let mut pause = crate::state::Pause::default();
         loop {
-            if let Some(diff_id) = expected
-                && let Some(layer) = self.existing(diff_id)?
-            {
-                return Ok(layer);
+            match self.claim(&key, known.as_ref().map(|(diff_id, chain_id)| (diff_id, chain_id)), cancel)? {
+                Claim::There(layer) => return Ok(layer),
+                Claim::Taken => pause.wait(cancel)?,
+                Claim::Ours(tree, mut pending) => match self.apply(blob, expected, &tree, cancel) {
+                    Ok((diff_id, done)) => {
+                        let chain_id = self.chain_id(&diff_id);
+                        pending.bytes = done.content_bytes;
+                        let place = Place::Pending(pending);
+                        return Ok(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) });
+                    }
+                    Err(error) => {
+                        // If this fails too, the sweep finds it.
+                        let _ = self.remove(&pending);
+                        return Err(error);
+                    }
+                },
             }
-            let Some(lock) = lock_temporary(store, &name, cancel)? else {
-                pause.wait(cancel)?;
-                continue;
-            };
-            // The one who had the lock may have been done with it.
-            if let Some(diff_id) = expected
-                && let Some(layer) = self.existing(diff_id)?
-            {
-                self.remove(&name, &lock)?;
-                return Ok(layer);
+        }
+    }
+
+    /// Finds a layer, or begins it. `key` is what it will be; `known` are its diff id and chain id.
+    pub(super) fn claim(
+        &self,
+        key: &str,
+        known: Option<(&Digest, &Digest)>,
+        cancel: &CancelToken,
+    ) -> Result<Claim> {
+        let existing = || match known {
+            Some((diff_id, chain_id)) => self.existing(diff_id, chain_id),
+            None => Ok(None),
+        };
+        if let Some(layer) = existing()? {
+            return Ok(Claim::There(layer));
+        }
+        let store = self.store;
+        let key = format!("{key}\n{}", store.idmap);
+        let name: String =
+            TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
+        let Some(lock) = lock_temporary(store, &name, cancel)? else { return Ok(Claim::Taken) };
+        let chain_id = known.map(|(_, chain_id)| chain_id.clone());
+        let pending = Pending { name, lock, chain_id, bytes: 0 };
+        // The one who had the lock may have been done with it.
+        if let Some(layer) = existing()? {
+            self.remove(&pending)?;
+            return Ok(Claim::There(layer));
+        }
+        match self.fresh_tree(&pending) {
+            Ok(tree) => Ok(Claim::Ours(tree, pending)),
+            Err(error) => {
+                let _ = self.remove(&pending);
+                Err(error)
             }
-            return match self.apply(blob, expected, &name, &lock, cancel) {
-                Ok((diff_id, tree, done)) => {
-                    let chain_id = self.chain_id(&diff_id);
-                    let place = Place::Pending { name, lock, bytes: done.content_bytes };
-                    Ok(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) })
-                }
-                Err(error) => {
-                    // If this fails too, the sweep finds it.
-                    let _ = self.remove(&name, &lock);
-                    Err(error)
-                }
-            };
         }
     }
 
     /// A layer that somebody has unpacked.
-    fn existing(&self, diff_id: &Digest) -> Result<Option<Layer>> {
+    fn existing(&self, diff_id: &Digest, chain_id: &Digest) -> Result<Option<Layer>> {
         let store = self.store;
-        let chain_id = self.chain_id(diff_id);
-        let Some(n) = store.db.read(|connection| number(connection, &chain_id, &store.idmap))? else {
+        let Some(n) = store.db.read(|connection| number(connection, chain_id, &store.idmap))? else {
             return Ok(None);
         };
         let tree = open_tree(store, &n.to_string())?;
-        let (diff_id, place) = (diff_id.clone(), Place::Published(n));
+        let (diff_id, chain_id, place) = (diff_id.clone(), chain_id.clone(), Place::Published(n));
         Ok(Some(Layer { diff_id, chain_id, tree, place, warnings: Vec::new() }))
+    }
+
+    /// The tree of a temporary directory, without what a process that died may have left in it.
+    fn fresh_tree(&self, pending: &Pending) -> Result<OwnedFd> {
+        let store = self.store;
+        let path = store.paths.layers().join(&pending.name);
+        let listing = crate::state::open_dir(&store.layers, &pending.name, &store.paths.layers())?;
+        if !list_names(&listing, &path)?.is_empty() {
+            self.worker.remove(pending.lock.fd().as_fd(), &[TREE])?;
+        }
+        make_tree(store, &pending.name, &pending.lock)
     }
 
     fn apply(
         &self,
         blob: Blob<'_>,
         expected: Option<&Digest>,
-        name: &str,
-        lock: &Locked,
+        tree: &OwnedFd,
         cancel: &CancelToken,
-    ) -> Result<(Digest, OwnedFd, ArchiveDone)> {
-        let store = self.store;
-        let path = store.paths.layers().join(name);
-        // A process that died may have left a part of the tree.
-        let listing = crate::state::open_dir(&store.layers, name, &store.paths.layers())?;
-        if !list_names(&listing, &path)?.is_empty() {
-            self.worker.remove(lock.fd().as_fd(), &[TREE])?;
-        }
-        let tree = make_tree(store, name, lock)?;
-        let input = store.content.open_blob(blob.digest, blob.size)?;
+    ) -> Result<(Digest, ArchiveDone)> {
+        let input = self.store.content.open_blob(blob.digest, blob.size)?;
         let lower: Vec<BorrowedFd<'_>> = self.layers.iter().rev().map(|layer| layer.tree.as_fd()).collect();
-        let done = self.worker.apply(tree.as_fd(), input.as_fd(), &lower, cancel)?;
+        let layer = Application { target: tree.as_fd(), input: input.as_fd(), lower: &lower, ready: None };
+        let done = self.worker.apply(layer, cancel)?;
         let found = Digest::from_sha256(&done.diff_sha256);
         match expected {
             Some(expected) if *expected != found => Err(mismatch(expected, &found)),
-            _ => Ok((found, tree, done)),
+            _ => Ok((found, done)),
         }
     }
 
     /// Records everything that is pending. Returns the numbers of all layers, lowest first.
     pub(crate) fn publish(mut self) -> Result<Vec<i64>> {
         let store = self.store;
-        if self.layers.iter().any(|layer| matches!(layer.place, Place::Pending { .. })) {
+        if self.layers.iter().any(|layer| matches!(layer.place, Place::Pending(_))) {
             rustix::fs::syncfs(&store.layers).call("syncfs", store.paths.layers())?;
         }
         let mut superfluous = Vec::new();
@@ -190,7 +223,7 @@ impl<'a> Stack<'a> {
             for layer in layers.iter() {
                 let n = match &layer.place {
                     Place::Published(n) => *n,
-                    Place::Pending { name, bytes, .. } => {
+                    Place::Pending(Pending { name, bytes, .. }) => {
                         let n: Option<i64> = tx
                             .prepare_cached(
                                 "INSERT INTO layers (chain_id, idmap, parent, diff_id, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -238,7 +271,8 @@ impl<'a> Stack<'a> {
     }
 
     /// Removes a temporary directory of ours with everything in it.
-    fn remove(&self, name: &str, lock: &Locked) -> Result<()> {
+    pub(super) fn remove(&self, pending: &Pending) -> Result<()> {
+        let Pending { name, lock, .. } = pending;
         self.worker.remove(lock.fd().as_fd(), &[TREE])?;
         match rustix::fs::unlinkat(&self.store.layers, name, AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -252,15 +286,24 @@ impl<'a> Stack<'a> {
 impl Drop for Stack<'_> {
     fn drop(&mut self) {
         for layer in &self.layers {
-            if let Place::Pending { name, lock, .. } = &layer.place {
-                let _ = self.remove(name, lock);
+            if let Place::Pending(pending) = &layer.place {
+                let _ = self.remove(pending);
             }
         }
     }
 }
 
+/// Chain ids are made of sha256 digests.
+pub(super) fn check_diff_id(diff_id: &Digest) -> Result<()> {
+    if diff_id.algorithm() == Algorithm::Sha256 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidImage, format!("diff id {diff_id} is not a sha256 digest"))
+        .with_object(diff_id.as_str()))
+}
+
 /// What a layer lost. The worker keeps a bounded number of warnings.
-fn warnings_of(done: &ArchiveDone) -> Vec<Warning> {
+pub(super) fn warnings_of(done: &ArchiveDone) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = done.warnings.iter().map(warning_of).collect();
     let more = done.warning_count.saturating_sub(warnings.len() as u64);
     if more > 0 {

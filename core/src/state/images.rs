@@ -223,6 +223,9 @@ pub(crate) fn find(connection: &Connection, text: &str) -> Result<Found> {
         }
         return by_prefix(connection, hex, text)?.ok_or_else(|| not_found(text));
     }
+    if text.strip_prefix("sha512:").is_some_and(|hex| hex.len() == 128 && is_hex(hex)) {
+        return by_id(text)?.ok_or_else(|| not_found(text));
+    }
     if text.len() == 64 && is_hex(text) {
         return by_id(&format!("sha256:{text}"))?.ok_or_else(|| not_found(text));
     }
@@ -261,7 +264,15 @@ fn by_reference(connection: &Connection, reference: &Reference) -> Result<Option
             return Ok(Some(Found { id, reference: None }));
         }
     }
-    Ok(None)
+    let ids = super::origins::images(connection, &reference.repository(), digest.as_str())?;
+    let mut best: Option<(usize, String)> = None;
+    for id in ids {
+        let rank = platform(connection, &id)?.rank().unwrap_or(usize::MAX);
+        if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+            best = Some((rank, id));
+        }
+    }
+    Ok(best.map(|(_, id)| Found { id, reference: None }))
 }
 
 fn by_prefix(connection: &Connection, hex: &str, text: &str) -> Result<Option<Found>> {
@@ -290,7 +301,7 @@ pub(crate) fn not_found(text: &str) -> Error {
     let shown: String = text.chars().take(300).collect();
     Error::new(ErrorKind::ImageNotFound, format!("no image \"{}\"", shown.escape_debug()))
         .with_object(shown)
-        .with_hint("load, import or make it first; `coble images` lists what is there")
+        .with_hint("pull, load, import or make it first; `coble images` lists what is there")
 }
 
 /// Summaries of one image, or of all, newest first.
@@ -538,7 +549,8 @@ pub(crate) fn unused(connection: &Connection, all: bool) -> Result<BTreeMap<Stri
     let mut statement = connection.prepare_cached(
         "SELECT id, used_us FROM images WHERE NOT EXISTS (SELECT 1 FROM containers WHERE containers.image_id = images.id)
          AND (?1 OR NOT (EXISTS (SELECT 1 FROM tags WHERE tags.image_id = images.id)
-                         OR EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)))",
+                         OR EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)
+                         OR EXISTS (SELECT 1 FROM origins WHERE origins.image_id = images.id AND pinned)))",
     )?;
     let rows =
         statement.query_map([all], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;

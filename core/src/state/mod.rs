@@ -7,6 +7,7 @@ pub(crate) mod containers;
 mod db;
 pub(crate) mod images;
 mod lock;
+pub(crate) mod origins;
 mod reserve;
 mod schema;
 mod session;

@@ -112,6 +112,26 @@ CREATE TABLE tag_images (
 CREATE INDEX tag_images_by_image ON tag_images (image_id);
 CREATE INDEX tags_by_index ON tags (index_digest) WHERE index_digest IS NOT NULL;
 ",
+    r"
+-- What a digest of a repository stands for: where images came from, and went to.
+CREATE TABLE origins (
+    repository TEXT NOT NULL,               -- canonical, without tag
+    digest TEXT NOT NULL,                   -- of a manifest or index
+    wanted TEXT NOT NULL,                   -- the platform that was chosen, or 'all'
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    pinned INTEGER NOT NULL,                -- asked for by digest, so that it has no other name
+    PRIMARY KEY (repository, digest, wanted, image_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX origins_by_image ON origins (image_id);
+CREATE INDEX origins_by_digest ON origins (digest);
+
+-- The repositories that are known to have a blob.
+CREATE TABLE blob_origins (
+    digest TEXT NOT NULL REFERENCES blobs (digest) ON DELETE CASCADE,
+    repository TEXT NOT NULL,
+    PRIMARY KEY (digest, repository)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The version that this library reads and writes.

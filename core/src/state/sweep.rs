@@ -10,12 +10,14 @@ use super::lock::Locked;
 use super::session::{DONE, Session};
 use super::{Store, images, list_names};
 use crate::cancel::CancelToken;
+use crate::content::Leftover;
 use crate::error::{Call, Error, Result};
 use crate::oci::{Algorithm, Digest};
 use crate::snapshot::{TEMPORARY, Worker};
 
-/// Cleans a store that is being opened. On a store that nobody left in disorder it reads one empty directory.
+/// Cleans a store that is being opened. On a store that nobody left in disorder it reads two empty directories.
 pub(crate) fn sweep(store: &Store, worker: &dyn Worker) -> Result<()> {
+    store.content.remove_partial(Leftover::Old)?;
     if list_names(&reopen(&store.content.ingest, store)?, &store.content.path)?.is_empty() {
         return Ok(());
     }

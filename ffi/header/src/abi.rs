@@ -49,7 +49,11 @@ fn item(text: &str, found: &mut BTreeMap<String, String>) -> Result<(), String> 
         Some((before, _)) if !text.starts_with("typedef") => ("function", before),
         _ => ("type", text),
     };
-    let name = name.rsplit([' ', '*']).next().unwrap_or_default().trim_end_matches(')');
+    // The name of a type of functions is inside of it: typedef int (*name)(...).
+    let name = match name.split_once("(*").and_then(|(_, rest)| rest.split_once(')')) {
+        Some((inner, _)) if kind == "type" => inner,
+        _ => name.rsplit([' ', '*']).next().unwrap_or_default().trim_end_matches(')'),
+    };
     if text.is_empty() || text == "}" {
         return Ok(());
     }
@@ -109,6 +113,7 @@ mod tests {
         #endif
         typedef int32_t coble_status_t;
         typedef struct coble_a_t coble_a_t;
+        typedef int32_t (*coble_c_t)(const coble_a_t *a, void *b);
         typedef struct {
           /** Size; of it. */
           size_t size;
@@ -134,18 +139,19 @@ mod tests {
             "function coble_f = coble_status_t coble_f(const coble_a_t *a, coble_b_t *b)",
             "function coble_g = const char *coble_g(void)",
             "type coble_a_t = typedef struct coble_a_t coble_a_t",
+            "type coble_c_t = typedef int32_t (*coble_c_t)(const coble_a_t *a, void *b)",
             "type coble_status_t = typedef int32_t coble_status_t",
         ] {
             assert!(list.lines().any(|other| other == line), "{line} is not in\n{list}");
         }
-        assert_eq!(list.lines().count(), 8, "{list}");
+        assert_eq!(list.lines().count(), 9, "{list}");
     }
 
     #[test]
     fn it_may_only_grow_with_the_same_abi_version() {
         let list = grown("", HEADER).unwrap();
         let more = HEADER.replace("const char *name;", "const char *name; int32_t more;");
-        assert_eq!(grown(&list, &more).unwrap().lines().count(), 9);
+        assert_eq!(grown(&list, &more).unwrap().lines().count(), 10);
         for (old, new) in [
             ("const char *coble_g(void);", ""),
             ("coble_b_t *b);", "const coble_b_t *b);"),

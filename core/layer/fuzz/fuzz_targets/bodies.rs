@@ -47,8 +47,8 @@ pub(crate) fn onto_a_directory(archive: &[u8]) -> bool {
     let options = Options {
         target: OwnedFd::from(fs::File::open(&target).expect("open")),
         lower: Vec::new(),
+        ready: None,
         userxattr: true,
-        sync: false,
     };
     let limits = Limits { max_bytes: 16 << 20, max_entries: 1000, ..Limits::default() };
     let applied = apply(archive, limits, options).is_ok();

@@ -112,7 +112,9 @@ impl Applier {
         let mut remover = self.remover.take().unwrap_or_default();
         let removed = remover.remove(self.here()?, name);
         self.remover = Some(remover);
-        removed.map(|()| if is_whiteout(&stat) { Displaced::Whiteout } else { Displaced::Other })
+        removed?;
+        self.note_removed(canonical);
+        Ok(if is_whiteout(&stat) { Displaced::Whiteout } else { Displaced::Other })
     }
 
     /// Goes to a directory, and makes what is missing on the way.
@@ -158,12 +160,19 @@ impl Applier {
             }
             Err(errno) => return Err(Error::system(Act::Write, errno, &canonical)),
         }
-        let shown = if whiteout || self.hidden() { None } else { self.lower_directory(&canonical)? };
+        let shows = !whiteout && !self.hidden();
+        if shows && self.is_deferred() {
+            let attributes = Attributes::of_shown_directory(None);
+            self.make_directory(name, canonical.clone(), &attributes, false)?;
+            self.note_implied(&canonical);
+            return Ok(());
+        }
+        let shown = if shows { self.lower_directory(&canonical)? } else { None };
         let attributes = Attributes::of_shown_directory(shown.as_ref());
         self.make_directory(name, canonical, &attributes, whiteout)
     }
 
-    fn join(&self, name: &[u8]) -> Vec<u8> {
+    pub(super) fn join(&self, name: &[u8]) -> Vec<u8> {
         let mut joined = Vec::with_capacity(self.path.len() + 1 + name.len());
         joined.extend_from_slice(&self.path);
         if !joined.is_empty() {
@@ -188,6 +197,7 @@ impl Applier {
         match lower::open_dir(self.here()?, name) {
             Ok(fd) => {
                 self.push_existing(fd, canonical.to_vec())?;
+                self.note_explicit(canonical);
                 self.settle(Place::Directory, attributes, canonical, false)
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -276,10 +286,6 @@ impl Applier {
     pub(super) fn leave_to(&mut self, count: usize) -> Result<(), Error> {
         while self.levels.len() > count {
             self.settle_time(self.levels.len() - 1)?;
-            if self.levels.len() == 1 && self.sync {
-                let fd = self.here()?;
-                rustix::fs::syncfs(fd).map_err(|errno| Error::system(Act::Write, errno, b""))?;
-            }
             self.levels.pop();
             self.path.truncate(self.levels.last().map_or(0, |level| level.end));
         }
@@ -340,7 +346,7 @@ impl Applier {
     }
 
     /// What the lower layers show as this directory.
-    fn lower_directory(&mut self, canonical: &[u8]) -> Result<Option<super::meta::Shown>, Error> {
+    pub(super) fn lower_directory(&mut self, canonical: &[u8]) -> Result<Option<super::meta::Shown>, Error> {
         if self.lower.is_empty() {
             return Ok(None);
         }

@@ -40,6 +40,11 @@ impl Applier {
             None | Some(Err(Errno::NOENT)) => None,
             Some(Err(errno)) => return Err(Error::system(Act::Write, errno, canonical)),
         };
+        if self.is_deferred() && found.as_ref().is_none_or(is_whiteout) {
+            // What is below decides. The second time there is nothing to wait for.
+            self.settle_deferred()?;
+            return self.hard_link(canonical, raw_target);
+        }
         let (Some(parent), Some(stat)) = (parent, found) else {
             return self.link_to_lower(canonical, &target);
         };

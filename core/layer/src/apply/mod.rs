@@ -21,6 +21,7 @@
 //!
 //! Memory is bounded by the depth of paths: a directory's time is set when the walk leaves it, and again if it comes back.
 
+mod deferred;
 mod dirs;
 mod link;
 mod lower;
@@ -54,10 +55,11 @@ pub struct Options {
     pub target: OwnedFd,
     /// The layers below, uppermost first.
     pub lower: Vec<OwnedFd>,
+    /// The layers below are being applied at the same time: one byte can be read from this when they are complete. The archive is read and applied
+    /// before that. None: they are complete.
+    pub ready: Option<OwnedFd>,
     /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`, for overlay mounts in a user namespace.
     pub userxattr: bool,
-    /// End with `syncfs`.
-    pub sync: bool,
 }
 
 /// What a warning is about.
@@ -122,8 +124,9 @@ pub struct Applier {
     /// The canonical path of the last level.
     path: Vec<u8>,
     lower: Lower,
+    /// What was done without knowing the layers below; None if they are known.
+    deferred: Option<deferred::Deferred>,
     userxattr: bool,
-    sync: bool,
     max_bytes: u64,
     /// What a new file belongs to.
     own: (u32, u32),
@@ -139,7 +142,9 @@ pub struct Applier {
 impl Applier {
     /// Starts on an empty directory.
     pub fn new(options: Options, limits: Limits) -> Result<Applier, Error> {
-        let Options { target, lower, userxattr, sync } = options;
+        let Options { target, lower, ready, userxattr } = options;
+        // Without layers below there is nothing to wait for.
+        let ready = ready.filter(|_| !lower.is_empty());
         let fail = |errno| Error::system(Act::Write, errno, b"");
         if !dirs::is_empty(target.as_fd()).map_err(fail)? {
             return Err(fail(Errno::NOTEMPTY));
@@ -153,8 +158,8 @@ impl Applier {
             levels: vec![Level::root(target, setgid)],
             path: Vec::new(),
             lower: Lower::new(lower, userxattr),
+            deferred: ready.map(deferred::Deferred::new),
             userxattr,
-            sync,
             max_bytes: limits.max_bytes,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             root_set: false,
@@ -168,6 +173,7 @@ impl Applier {
     /// Applies the reader's current entry, and takes its data if it is a file.
     pub fn entry<S: Source>(&mut self, reader: &mut Reader<S>) -> Result<(), Error> {
         self.applied.entries += 1;
+        self.bound_deferred()?;
         let entry = reader.entry();
         let invalid = |rule| Error::invalid(&entry.path, rule);
         let mut canonical = Vec::with_capacity(entry.path.len());
@@ -216,9 +222,12 @@ impl Applier {
         }
     }
 
-    /// Gives the remaining directories their times, the root its attributes, and syncs.
+    /// Gives the remaining directories their times, the root its attributes.
     pub fn finish(mut self) -> Result<Applied, Error> {
         self.leave_to(1)?;
+        if self.needs_lower() {
+            self.settle_deferred()?;
+        }
         if self.levels.first().is_some_and(|root| root.hidden) {
             self.hide_lower_root()?;
         }

@@ -81,10 +81,52 @@ impl World {
         fs::create_dir(&target).unwrap();
         let lower = (0..self.layers).rev().map(|index| name(self.layer(index))).collect();
         self.layers += 1;
-        let options = Options { target: open(target), lower, userxattr: false, sync: true };
+        let options = Options { target: open(target), lower, ready: None, userxattr: false };
         let result = crate::apply(Cursor::new(archive), limits, options);
+        self.compare_with_deferred(archive, limits, &result);
         assert_eq!(self.look(), self.canary, "the canary changed");
         result
+    }
+
+    /// Applied without knowing the layers below until the end, the same layer has to be the same to the last bit.
+    fn compare_with_deferred(
+        &self,
+        archive: &[u8],
+        limits: Limits,
+        expected: &Result<(Applied, Summary), Error>,
+    ) {
+        let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
+        let last = self.layers - 1;
+        if last == 0 {
+            return;
+        }
+        let target = self.temp.path().join("deferred");
+        fs::create_dir(&target).unwrap();
+        let lower = (0..last).rev().map(|index| open(self.layer(index))).collect();
+        let (ready, go) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&go, b"x").unwrap();
+        let options = Options { target: open(target.clone()), lower, ready: Some(ready), userxattr: false };
+        let result = crate::apply(Cursor::new(archive), limits, options);
+        match (expected, &result) {
+            (Ok((expected, _)), Ok((applied, _))) => {
+                let tree = |path: PathBuf| {
+                    let mut bytes = Vec::new();
+                    let options =
+                        crate::PackOptions { form: crate::Form::Exact, userxattr: false, max_bytes: 1 << 30 };
+                    // A tree of sparse files can be more than can be looked at.
+                    crate::pack(open(path).as_fd(), &mut bytes, options).is_ok().then_some(bytes)
+                };
+                let (wanted, found) = (tree(self.layer(last)), tree(target.clone()));
+                let text = |bytes: &Option<Vec<u8>>| {
+                    String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned()
+                };
+                assert!(wanted == found, "{}\n{}", text(&wanted), text(&found));
+                assert_eq!(expected.warning_count, applied.warning_count);
+            }
+            (Err(expected), Err(found)) => assert_eq!(format!("{expected:?}"), format!("{found:?}")),
+            other => panic!("{other:?}"),
+        }
+        fs::remove_dir_all(&target).unwrap();
     }
 
     fn apply(&mut self, tar: Tar) -> Applied {
@@ -871,8 +913,8 @@ fn the_target_has_to_be_empty_and_the_archive_whole() {
     let options = Options {
         target: fs::File::open(&target).unwrap().into(),
         lower: Vec::new(),
+        ready: None,
         userxattr: false,
-        sync: false,
     };
     let result = Applier::new(options, Limits::default());
     assert!(

@@ -3,16 +3,20 @@
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, RawDir, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, RawDir, Uid};
 use rustix::io::Errno;
 
 use super::Applier;
-use super::lower::{self, is_whiteout, opaque_name};
+use super::dirs::timestamps;
+use super::lower::{self, is_whiteout};
 use crate::error::{Act, Error};
+use crate::tar::Time;
 
 fn make_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     // The one node that needs no capability.
-    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
+    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)?;
+    // The same layer is the same tree, whenever it was applied.
+    rustix::fs::utimensat(parent, name, &timestamps(Time::default()), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 impl Applier {
@@ -21,12 +25,19 @@ impl Applier {
         self.enter(dir)?;
         let canonical = if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() };
         let fail = |errno| Error::system(Act::Whiteout, errno, &canonical);
-        if self.hidden() || self.lower.find(&canonical).map_err(fail)?.is_none() {
+        if self.hidden() || (!self.is_deferred() && self.lower.find(&canonical).map_err(fail)?.is_none()) {
             return Ok(());
         }
         match make_whiteout(self.here()?, name) {
             Ok(()) => {
+                if self.levels.last().is_some_and(|level| level.setgid) {
+                    // It got its group from the directory, which may not be what it is in the end.
+                    let (uid, gid) = (Uid::from_raw(self.own.0), Gid::from_raw(self.own.1));
+                    rustix::fs::chownat(self.here()?, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                        .map_err(fail)?;
+                }
                 self.touch();
+                self.note_whiteout(&canonical);
                 Ok(())
             }
             Err(Errno::EXIST) => {
@@ -63,23 +74,40 @@ impl Applier {
         if let Some(level) = self.levels.last_mut() {
             level.hidden = true;
         }
+        if self.is_deferred() {
+            match self.set_opaque() {
+                Ok(()) => {
+                    self.note_opaque();
+                    self.any_opaque = true;
+                    return self.drop_whiteouts();
+                }
+                // Perhaps it is not needed at all.
+                Err(_) => {
+                    let here = self.path.clone();
+                    self.settle_deferred()?;
+                    self.return_to(&here)?;
+                    if let Some(level) = self.levels.last_mut() {
+                        level.hidden = true;
+                    }
+                }
+            }
+        }
         // Where they have no directory, there is nothing to merge with.
         let found = self.lower.find(&self.path);
         let found = found.map_err(|errno| Error::system(Act::Whiteout, errno, &self.path))?;
         if found.is_none_or(|found| FileType::from_raw_mode(found.stat.st_mode) != FileType::Directory) {
             return Ok(());
         }
-        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
-        rustix::fs::fsetxattr(self.here()?, opaque_name(self.userxattr), b"y", XattrFlags::empty())
-            .map_err(fail)?;
+        self.set_opaque().map_err(|errno| Error::system(Act::Whiteout, errno, &self.path))?;
         self.any_opaque = true;
         self.drop_whiteouts()
     }
 
     /// Removes the whiteouts in the directory where the walk is: there is nothing left for them to hide, and they would be listed as broken files.
     fn drop_whiteouts(&mut self) -> Result<(), Error> {
-        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
-        let mut removed = false;
+        let path = self.path.clone();
+        let fail = |errno| Error::system(Act::Whiteout, errno, &path);
+        let mut removed = Vec::new();
         let fd = lower::open_dir(self.here()?, b".").map_err(fail)?;
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut entries = RawDir::new(&fd, &mut buffer);
@@ -91,11 +119,14 @@ impl Applier {
             let name = entry.file_name().to_bytes();
             if is_whiteout(&lower::stat(fd.as_fd(), name).map_err(fail)?) {
                 rustix::fs::unlinkat(&fd, name, AtFlags::empty()).map_err(fail)?;
-                removed = true;
+                removed.push(name.to_vec());
             }
         }
-        if removed {
+        if !removed.is_empty() {
             self.touch();
+        }
+        for name in removed {
+            self.note_removed(&self.join(&name));
         }
         Ok(())
     }

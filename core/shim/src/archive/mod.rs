@@ -41,10 +41,11 @@ pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<Outcome, Failure> 
 /// The jobs that change a directory.
 fn change(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
     match work {
-        ArchiveWork::Apply { target, input, lower, userxattr, limits } => {
+        ArchiveWork::Apply { target, input, lower, ready, userxattr, limits } => {
             let target = take(fds, target)?;
             let input = take(fds, input)?;
             let lower = lower.into_iter().map(|index| take(fds, index)).collect::<Result<Vec<_>, _>>()?;
+            let ready = ready.map(|index| take(fds, index)).transpose()?;
             *fds = Fds::default();
             let (target, lower) = sandbox::enter_apply(target, lower, userxattr)?;
             let limits = Limits {
@@ -52,7 +53,7 @@ fn change(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
                 max_entries: limits.max_entries,
                 max_ratio: limits.max_ratio,
             };
-            let options = Options { target, lower, userxattr, sync: true };
+            let options = Options { target, lower, ready, userxattr };
             coble_layer::apply(std::fs::File::from(input), limits, options)
                 .map(|(applied, summary)| done(applied, &summary))
                 .map_err(failure)

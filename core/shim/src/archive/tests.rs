@@ -87,7 +87,7 @@ fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
         let target = list.push(fds[0].as_fd());
         let input = list.push(fds[1].as_fd());
         let lower = vec![list.push(fds[2].as_fd())];
-        ArchiveWork::Apply { target, input, lower, userxattr, limits: Limits::default() }
+        ArchiveWork::Apply { target, input, lower, ready: None, userxattr, limits: Limits::default() }
     });
     drop(fds);
     super::change(work, &mut received)

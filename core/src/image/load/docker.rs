@@ -6,6 +6,7 @@ use super::{Load, name};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::add::{Pieces, Ready, prepare, to_json};
 use crate::image::archive::Files;
+use crate::image::choose;
 use crate::oci::{
     Descriptor, Digest, ImageDocument, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS, Manifest, Platform,
     PlatformChoice, Reference, media_type,
@@ -85,7 +86,7 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> 
         ready.push(image(load, files, item).context(doing)?);
     }
     match load.platform {
-        PlatformChoice::Best(wanted) if ready.is_empty() => Err(super::foreign(wanted, others)),
+        PlatformChoice::Best(wanted) if ready.is_empty() => Err(choose::foreign(wanted, others)),
         _ => Ok(ready),
     }
 }

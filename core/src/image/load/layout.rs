@@ -14,14 +14,14 @@ use crate::content::{Staged, mismatch, stage_from};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::add::{Pieces, prepare, put};
 use crate::image::archive::Files;
+use crate::image::choose::{self, Documents, Found, MAX_IMAGES, Several};
 use crate::oci::{
-    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Manifest, MediaType, Platform,
-    PlatformChoice, Reference, annotation, parse_document,
+    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, Platform, PlatformChoice, Reference,
+    annotation, parse_document,
 };
 use crate::state::images;
 
-/// The most images of one layout, and bytes of all their manifests.
-const MAX_IMAGES: usize = 1000;
+/// The most bytes of all manifests.
 const MAX_MANIFESTS: usize = 64 << 20;
 
 /// Where the files of a layout are.
@@ -121,13 +121,6 @@ fn check_version(layout: &dyn Layout) -> Result<()> {
     .with_object("oci-layout"))
 }
 
-/// A manifest that will be an image.
-struct Found {
-    descriptor: Descriptor,
-    bytes: Vec<u8>,
-    manifest: Manifest,
-}
-
 /// What an entry of the top index brings.
 struct Chosen {
     /// Several if all platforms of an index are wanted.
@@ -145,8 +138,9 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
     for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
         let names = names(entry);
         let one = match load.platform {
-            PlatformChoice::All => all(layout, entry, names)?,
-            PlatformChoice::Best(wanted) => find(layout, entry, wanted, 0, &mut foreign)?
+            PlatformChoice::All => choose::all(&Blobs(layout), entry)?
+                .map(|Several { images, index }| Chosen { images, names, index }),
+            PlatformChoice::Best(wanted) => choose::find(&Blobs(layout), entry, wanted, &mut foreign)?
                 .map(|found| Chosen { images: vec![found], names, index: None }),
         };
         let Some(one) = one else { continue };
@@ -165,101 +159,9 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
             PlatformChoice::Best(wanted) => wanted.clone(),
             PlatformChoice::All => Platform::host(),
         };
-        return Err(super::foreign(&wanted, foreign));
+        return Err(choose::foreign(&wanted, foreign));
     }
     Ok(chosen)
-}
-
-/// Every image of an entry. An index may list more than the layout has.
-fn all(layout: &dyn Layout, entry: &Descriptor, names: Vec<Reference>) -> Result<Option<Chosen>> {
-    check_type(entry)?;
-    let bytes = blob(layout, entry)?;
-    let index = match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
-        Document::Manifest(manifest) => {
-            let images = vec![Found { descriptor: entry.clone(), bytes, manifest }];
-            return Ok(Some(Chosen { images, names, index: None }));
-        }
-        Document::Index(index) => index,
-    };
-    let mut images = Vec::new();
-    for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
-        // An index of indexes has no meaning that tools agree on; what it lists beyond images is left out.
-        if !matches!(MediaType::parse(&entry.media_type), Ok(MediaType::Manifest))
-            || layout.small(&path(&entry.digest))?.is_none()
-        {
-            continue;
-        }
-        let bytes = blob(layout, entry)?;
-        match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
-            Document::Manifest(manifest) => images.push(Found { descriptor: entry.clone(), bytes, manifest }),
-            Document::Index(_) => {}
-        }
-        if images.len() > MAX_IMAGES {
-            break;
-        }
-    }
-    let index =
-        images::Document { digest: entry.digest.clone(), media_type: entry.media_type.clone(), bytes };
-    Ok(Some(Chosen { images, names, index: Some(index) }).filter(|chosen| !chosen.images.is_empty()))
-}
-
-fn check_type(entry: &Descriptor) -> Result<()> {
-    match MediaType::parse(&entry.media_type)? {
-        MediaType::Manifest | MediaType::Index => Ok(()),
-        _ => {
-            let shown = entry.media_type.escape_debug();
-            Err(Error::new(ErrorKind::InvalidImage, format!("an index points to \"{shown}\""))
-                .with_object(entry.digest.as_str()))
-        }
-    }
-}
-
-/// Follows a descriptor to the manifest that fits the platform best.
-fn find(
-    layout: &dyn Layout,
-    entry: &Descriptor,
-    wanted: &Platform,
-    depth: usize,
-    foreign: &mut Vec<String>,
-) -> Result<Option<Found>> {
-    check_type(entry)?;
-    let declared = entry.platform.as_ref().filter(|platform| !platform.os.is_empty());
-    if let Some(platform) = declared.filter(|platform| platform.rank_for(wanted).is_none()) {
-        foreign.push(platform.to_string());
-        return Ok(None);
-    }
-    let bytes = blob(layout, entry)?;
-    let document = parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())?;
-    let index = match document {
-        Document::Manifest(manifest) => {
-            return Ok(Some(Found { descriptor: entry.clone(), bytes, manifest }));
-        }
-        Document::Index(index) => index,
-    };
-    if depth + 1 >= MAX_NESTING {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!("indexes are nested more than {MAX_NESTING} deep"),
-        )
-        .with_object(entry.digest.as_str()));
-    }
-    let mut candidates: Vec<(usize, &Descriptor)> = Vec::new();
-    for candidate in index.manifests.iter().filter(|candidate| !candidate.is_attestation()) {
-        match candidate.platform.as_ref().filter(|platform| !platform.os.is_empty()) {
-            // What does not say for what it is comes after everything that fits.
-            None => candidates.push((usize::MAX, candidate)),
-            Some(platform) => match platform.rank_for(wanted) {
-                Some(rank) => candidates.push((rank, candidate)),
-                None => foreign.push(platform.to_string()),
-            },
-        }
-    }
-    candidates.sort_by_key(|(rank, _)| *rank);
-    // Only one is read: an index of many indexes does not make us read all of them.
-    match candidates.first() {
-        Some((_, candidate)) => find(layout, candidate, wanted, depth + 1, foreign),
-        None => Ok(None),
-    }
 }
 
 /// The names that the annotations of an index entry give.
@@ -282,6 +184,22 @@ fn path(digest: &Digest) -> String {
 
 fn missing(path: &str) -> Error {
     Error::new(ErrorKind::InvalidArchive, format!("\"{path}\" is missing")).with_object(path)
+}
+
+/// The manifests and indexes of a layout.
+struct Blobs<'a>(&'a dyn Layout);
+
+impl Documents for Blobs<'_> {
+    fn get(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
+        if self.0.small(&path(&descriptor.digest))?.is_none() {
+            return Ok(None);
+        }
+        blob(self.0, descriptor).map(Some)
+    }
+
+    fn missing(&self, descriptor: &Descriptor) -> Error {
+        missing(&path(&descriptor.digest))
+    }
 }
 
 /// A document, checked against its descriptor.

@@ -11,7 +11,7 @@ use super::source::{Opened, open};
 use super::{ImageSummary, LoadOptions, Source};
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::oci::{Platform, PlatformChoice, Reference};
+use crate::oci::{PlatformChoice, Reference};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store};
 
@@ -92,20 +92,6 @@ fn unknown(what: &str) -> Error {
     )
     .with_object(what)
     .with_hint("a root file system is taken with `coble import`")
-}
-
-/// The error for an archive that has images for other platforms only.
-fn foreign(wanted: &Platform, mut there: Vec<String>) -> Error {
-    there.sort_unstable();
-    there.dedup();
-    if there.is_empty() {
-        return Error::new(ErrorKind::InvalidImage, "there is no image in it");
-    }
-    Error::new(
-        ErrorKind::InvalidImage,
-        format!("there is no image for {wanted} in it, only for {}", there.join(", ")),
-    )
-    .with_hint("choose one of them, or \"all\", as the platform")
 }
 
 /// A name that an archive gives an image; None if it is not a name with a tag.

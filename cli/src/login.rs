@@ -1,0 +1,89 @@
+//! `login` and `logout`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use coble::Credentials;
+
+use crate::args::Global;
+use crate::output::{self, Outcome};
+use crate::reach::{RestArgs, Secret};
+use crate::signals::cancellable;
+use crate::{open, prompt, refuse};
+
+/// What docker means when no server is named.
+const DEFAULT: &str = "docker.io";
+
+#[derive(Debug, Args)]
+pub(crate) struct LoginArgs {
+    /// User name; asked for when not given
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+    /// Password; better given by --password-stdin, or typed when asked for
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    password: Option<Secret>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    #[command(flatten)]
+    rest: RestArgs,
+    /// Host and port of the registry
+    #[arg(value_name = "SERVER", default_value = DEFAULT)]
+    server: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogoutArgs {
+    /// The only file that credentials are looked for in
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Host and port of the registry
+    #[arg(value_name = "SERVER", default_value = DEFAULT)]
+    server: String,
+}
+
+pub(crate) fn login(global: &Global, args: LoginArgs) -> Outcome {
+    if args.password.is_some() {
+        output::note("warning: a password of the command line is seen by others; use --password-stdin");
+    }
+    if args.password_stdin && args.username.is_none() {
+        return Err(refuse("--password-stdin is not enough", "give the user name with --username").into());
+    }
+    let username = match args.username {
+        Some(username) => username,
+        None => prompt::line("Username: ", "give --username and --password-stdin")?,
+    };
+    if username.is_empty() {
+        return Err(refuse("there is no user name", "give one with --username").into());
+    }
+    let password = match args.password {
+        Some(Secret(password)) => password,
+        None if args.password_stdin => prompt::piped()?,
+        None => prompt::password("give --password-stdin")?,
+    };
+    if password.is_empty() {
+        return Err(refuse("there is no password", "give one with --password-stdin").into());
+    }
+    let credentials = Credentials::password(username, password);
+    let options = args.rest.options();
+    let engine = open(global)?;
+    let done = cancellable(|cancel| engine.registry().login(&args.server, &credentials, &options, cancel))?;
+    if done.stored_in.contains('/') {
+        output::note(format_args!(
+            "warning: the password is stored unencrypted in '{}'; a credential helper would not do that",
+            done.stored_in
+        ));
+    }
+    output::line("Login Succeeded")?;
+    Ok(0)
+}
+
+pub(crate) fn logout(global: &Global, args: LogoutArgs) -> Outcome {
+    let server = output::printable(&args.server);
+    if open(global)?.registry().logout(&args.server, args.authfile.as_deref())? {
+        output::line(format_args!("Removing login credentials for {server}"))?;
+    } else {
+        output::line(format_args!("Not logged in to {server}"))?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,198 @@
+//! `pull`, `image lock`, and the pull that the making of a container begins with.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use coble::{Container, ContainerSpec, Engine, ImageSummary, PullOptions, PullPlan, PullPolicy};
+
+use crate::args::{Format, FormatArgs, Global};
+use crate::images;
+use crate::open;
+use crate::output::{self, Failure, Outcome, Table};
+use crate::progress::{Show, Verb};
+use crate::reach::ReachArgs;
+use crate::signals::cancellable;
+
+#[derive(Debug, Args)]
+pub(crate) struct PullArgs {
+    /// Print nothing but the name
+    #[arg(short, long)]
+    quiet: bool,
+    /// Pull this platform, such as linux/arm64, or all
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// When the registry is asked: always, missing (if the image is not there), never or newer (the image that is there is good enough if it
+    /// cannot be reached)
+    #[arg(long, value_name = "POLICY", default_value = "always")]
+    policy: String,
+    /// Say what would be fetched, and fetch nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Check the name against this lock file (default: the one of --lock-file)
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// How many blobs are fetched at once (default: 4)
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<u32>,
+    #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+    /// Reference
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    reference: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockArgs {
+    /// The lock file, which is made if it is not there
+    #[arg(short, long, value_name = "FILE", default_value = "coble.lock")]
+    output: PathBuf,
+    #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
+    format: FormatArgs,
+    /// References
+    #[arg(required = true, value_name = "NAME[:TAG]")]
+    references: Vec<String>,
+}
+
+pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
+    let json = args.output.format == Format::Json;
+    let mut options = PullOptions::default();
+    options.platform = args.platform;
+    options.policy = PullPolicy::parse(&args.policy)?;
+    options.lock = args.lock;
+    options.jobs = args.jobs;
+    options.registry = args.reach.options()?;
+    let engine = open(global)?;
+    if args.dry_run {
+        let plan = cancellable(|cancel| engine.images().plan(&args.reference, &options, cancel))?;
+        return print_plan(&plan, json);
+    }
+    let pulled = fetch(&engine, &args.reference, &options, args.quiet || json)?;
+    images::warn(&pulled.image);
+    if json {
+        output::json(&pulled.image)?;
+        return Ok(0);
+    }
+    if !args.quiet {
+        output::line(format_args!("Digest: {}", pulled.digest))?;
+        output::line(format_args!("Status: {}", pulled.status()))?;
+    }
+    output::line(&pulled.reference)?;
+    Ok(0)
+}
+
+/// An image that was pulled.
+struct Pulled {
+    image: ImageSummary,
+    /// The canonical name.
+    reference: String,
+    /// What the name stands for: the digest of a manifest or an index.
+    digest: String,
+    /// Whether the store had it before.
+    known: bool,
+}
+
+impl Pulled {
+    fn status(&self) -> String {
+        let name = familiar(&self.reference);
+        if self.known {
+            format!("Image is up to date for {name}")
+        } else {
+            format!("Downloaded newer image for {name}")
+        }
+    }
+}
+
+fn fetch(engine: &Engine, reference: &str, options: &PullOptions, quiet: bool) -> Result<Pulled, Failure> {
+    let before = id(engine, reference);
+    let show = Show::new(Verb::Pull, quiet);
+    let tell = |progress: &coble::Progress| show.tell(progress);
+    let image = cancellable(|cancel| engine.images().pull(reference, options, &tell, cancel))?;
+    let (reference, digest) = show.resolved().unwrap_or_else(|| (reference.to_owned(), image.digest.clone()));
+    Ok(Pulled { known: before.as_ref() == Some(&image.id), image, reference, digest })
+}
+
+fn id(engine: &Engine, image: &str) -> Option<String> {
+    engine.images().get(image).ok().map(|image| image.id)
+}
+
+/// Makes a container. What there is to say of a pull of its image goes to standard error: standard output is the program's.
+pub(crate) fn create(engine: &Engine, spec: ContainerSpec, quiet: bool) -> Result<Container, Failure> {
+    let image = spec.image.clone();
+    let before = id(engine, &image);
+    let show = Show::new(Verb::Pull, quiet);
+    if before.is_none() {
+        show.before(format!("Unable to find image '{}' locally", output::printable(&image)));
+    }
+    let tell = |progress: &coble::Progress| show.tell(progress);
+    let container = cancellable(|cancel| engine.containers().create_within(spec, &tell, cancel))?;
+    let pulled = show.resolved();
+    drop(show);
+    if !quiet
+        && let Some((reference, digest)) = pulled
+        && let Ok(image) = engine.images().get(&image)
+    {
+        let pulled = Pulled { known: before.as_ref() == Some(&image.id), image, reference, digest };
+        output::note(format_args!("Digest: {}", pulled.digest));
+        output::note(format_args!("Status: {}", pulled.status()));
+    }
+    Ok(container)
+}
+
+fn print_plan(plan: &PullPlan, json: bool) -> Outcome {
+    if json {
+        output::json(plan)?;
+        return Ok(0);
+    }
+    let mut table = Table::new(&["BLOB", "SIZE", "STATE"]);
+    for blob in &plan.blobs {
+        let state = if blob.present { "present" } else { "missing" };
+        table.row([output::short_id(&blob.digest), output::size(blob.size), state.to_owned()]);
+    }
+    table.print()?;
+    output::line(format_args!("Digest: {}", plan.digest))?;
+    output::line(format_args!(
+        "Would fetch {}, has {}",
+        output::size(plan.missing_bytes),
+        output::size(plan.present_bytes)
+    ))?;
+    Ok(0)
+}
+
+pub(crate) fn lock(global: &Global, args: LockArgs) -> Outcome {
+    let options = args.reach.options()?;
+    let references: Vec<&str> = args.references.iter().map(String::as_str).collect();
+    let engine = open(global)?;
+    let pins = cancellable(|cancel| engine.images().lock(&references, &args.output, &options, cancel))?;
+    if args.format.format == Format::Json {
+        output::json(&pins)?;
+        return Ok(0);
+    }
+    let mut table = Table::new(&["NAME", "DIGEST"]);
+    for pin in pins {
+        table.row([pin.reference, pin.digest]);
+    }
+    table.print()?;
+    Ok(0)
+}
+
+/// A name as people write it.
+fn familiar(reference: &str) -> &str {
+    let short = reference.strip_prefix("docker.io/").unwrap_or(reference);
+    short.strip_prefix("library/").unwrap_or(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_people_write_them() {
+        assert_eq!(familiar("docker.io/library/alpine:3.20"), "alpine:3.20");
+        assert_eq!(familiar("docker.io/team/app:1"), "team/app:1");
+        assert_eq!(familiar("localhost:5000/library/app:1"), "localhost:5000/library/app:1");
+    }
+}

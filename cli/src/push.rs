@@ -1,0 +1,138 @@
+//! `push`, and `image copy`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use coble::{CopyOptions, Error, PushOptions, Pushed, RegistryOptions, parse};
+
+use crate::args::{Format, FormatArgs, Global};
+use crate::open;
+use crate::output::{self, Outcome};
+use crate::progress::{Show, Verb};
+use crate::reach::{ReachArgs, Secret, credentials};
+use crate::signals::cancellable;
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// Print nothing but the name
+    #[arg(short, long)]
+    quiet: bool,
+    /// Push only this platform, such as linux/arm64 (default: all that the name has)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// Send layers that were made here compressed with gzip, zstd or none, which gives the image another digest there
+    #[arg(long, value_name = "NAME")]
+    compression: Option<String>,
+    /// Send blobs in pieces of this size, such as 32m (default: each in one request)
+    #[arg(long, value_name = "SIZE")]
+    chunk_size: Option<String>,
+    /// How many blobs are sent at once (default: 4)
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<u32>,
+    #[command(flatten)]
+    reach: ReachArgs,
+    #[command(flatten)]
+    output: FormatArgs,
+    /// Reference, with the registry in front
+    #[arg(value_name = "NAME[:TAG]")]
+    reference: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CopyArgs {
+    /// Print nothing but the name
+    #[arg(short, long)]
+    quiet: bool,
+    /// Copy only this platform, such as linux/arm64 (default: everything that the name stands for)
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// How many blobs are copied at once (default: 4)
+    #[arg(long, value_name = "NUMBER")]
+    jobs: Option<u32>,
+    /// User name and password for the source; without a password, it is asked for
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    src_creds: Option<Secret>,
+    /// User name and password for the destination
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    dest_creds: Option<Secret>,
+    /// Whether certificates of the source are checked and plain HTTP is refused
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    src_tls_verify: Option<bool>,
+    /// Whether certificates of the destination are checked and plain HTTP is refused
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    dest_tls_verify: Option<bool>,
+    /// The only file that credentials for the source are read from
+    #[arg(long, value_name = "FILE")]
+    src_authfile: Option<PathBuf>,
+    /// The only file that credentials for the destination are read from
+    #[arg(long, value_name = "FILE")]
+    dest_authfile: Option<PathBuf>,
+    /// Directory with *.crt, *.cert and *.key for the source
+    #[arg(long, value_name = "DIR")]
+    src_cert_dir: Option<PathBuf>,
+    /// Directory with *.crt, *.cert and *.key for the destination
+    #[arg(long, value_name = "DIR")]
+    dest_cert_dir: Option<PathBuf>,
+    /// How often a request is made again that failed for a reason that may pass
+    #[arg(long, value_name = "NUMBER")]
+    retry: Option<u32>,
+    #[command(flatten)]
+    output: FormatArgs,
+    /// Reference in the registry that has it
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// Reference in the registry that gets it
+    #[arg(value_name = "DESTINATION")]
+    target: String,
+}
+
+pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
+    let mut options = PushOptions::default();
+    options.platform = args.platform;
+    options.compression = args.compression;
+    options.chunk_size = args.chunk_size.as_deref().map(parse::size).transpose()?;
+    options.jobs = args.jobs;
+    options.registry = args.reach.options()?;
+    let engine = open(global)?;
+    let show = Show::new(Verb::Push, args.quiet || args.output.format == Format::Json);
+    let tell = |progress: &coble::Progress| show.tell(progress);
+    let pushed = cancellable(|cancel| engine.images().push(&args.reference, &options, &tell, cancel))?;
+    drop(show);
+    print(&pushed, args.quiet, args.output.format)
+}
+
+pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
+    let one = |creds, verify: Option<bool>, auth_file, cert_dir| -> Result<RegistryOptions, Error> {
+        let mut options = RegistryOptions::default();
+        options.credentials = credentials(creds)?;
+        options.insecure = verify == Some(false);
+        options.auth_file = auth_file;
+        options.cert_dir = cert_dir;
+        options.retries = args.retry;
+        Ok(options)
+    };
+    let mut options = CopyOptions::default();
+    options.platform = args.platform;
+    options.jobs = args.jobs;
+    options.source = one(args.src_creds, args.src_tls_verify, args.src_authfile, args.src_cert_dir)?;
+    options.target = one(args.dest_creds, args.dest_tls_verify, args.dest_authfile, args.dest_cert_dir)?;
+    let engine = open(global)?;
+    let show = Show::new(Verb::Copy, args.quiet || args.output.format == Format::Json);
+    let tell = |progress: &coble::Progress| show.tell(progress);
+    let pushed =
+        cancellable(|cancel| engine.images().copy(&args.source, &args.target, &options, &tell, cancel))?;
+    drop(show);
+    print(&pushed, args.quiet, args.output.format)
+}
+
+fn print(pushed: &Pushed, quiet: bool, format: Format) -> Outcome {
+    match format {
+        Format::Json => output::json(pushed)?,
+        Format::Table if quiet => output::line(&pushed.reference)?,
+        Format::Table => {
+            let (_, tag) = output::split_reference(&pushed.reference);
+            output::line(format_args!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
+        }
+    }
+    Ok(0)
+}

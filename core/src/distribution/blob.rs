@@ -1,0 +1,185 @@
+//! Blobs: fetch from an offset on, look, mount.
+
+use std::io::{self, Read};
+
+use ureq::http::header::RANGE;
+use ureq::http::{Method, StatusCode};
+
+use super::answer::refused;
+use super::auth::Scopes;
+use super::client::Client;
+use super::net::{BodyReader, encode};
+use super::server::{Ask, Server};
+use super::upload::Location;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Algorithm, Digest};
+
+/// A blob on its way. Not verified: who reads it hashes it anyway. It gives no more than was announced, and is an error if there is less or more.
+pub(crate) struct BlobBody {
+    inner: Option<BodyReader>,
+    offset: u64,
+    left: u64,
+    /// Whether the length was announced, so that an end before its time is a cut connection.
+    announced: bool,
+    digest: Digest,
+}
+
+impl BlobBody {
+    /// Where in the blob the first byte is: 0 if the registry does not know ranges.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl Read for BlobBody {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(inner) = &mut self.inner else { return Ok(0) };
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.left == 0 {
+            // The end of the body is read, too, so that the connection can be used again.
+            let more = inner.read(&mut [0])?;
+            self.inner = None;
+            return if more == 0 {
+                Ok(0)
+            } else {
+                Err(io::Error::other(wrong_length(&self.digest, "longer")))
+            };
+        }
+        let space = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let amount = inner.read(buffer.get_mut(..space).unwrap_or_default())?;
+        self.left -= amount as u64;
+        match amount {
+            0 if self.announced => {
+                let text = format!("the connection was cut in the middle of \"{}\"", self.digest);
+                Err(io::Error::other(Error::new(ErrorKind::Network, text).transient()))
+            }
+            0 => Err(io::Error::other(wrong_length(&self.digest, "shorter"))),
+            amount => Ok(amount),
+        }
+    }
+}
+
+fn wrong_length(digest: &Digest, how: &str) -> Error {
+    Error::new(ErrorKind::DigestMismatch, format!("\"{digest}\" is {how} than announced"))
+        .with_object(digest.as_str())
+}
+
+impl Client<'_> {
+    /// A blob from an offset on. An error in the middle of it is one of [`std::io::Error`] that holds an [`Error`]; see [`Error::of_read`].
+    pub(crate) fn blob(&self, digest: &Digest, offset: u64, size: u64) -> Result<BlobBody> {
+        if offset >= size && size > 0 {
+            return Ok(BlobBody {
+                inner: None,
+                offset: size,
+                left: 0,
+                announced: true,
+                digest: digest.clone(),
+            });
+        }
+        self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, offset, size))
+    }
+
+    fn blob_from(&self, server: &Server, digest: &Digest, offset: u64, size: u64) -> Result<BlobBody> {
+        let mut ask = self.request(server, Method::GET, &format!("blobs/{digest}"))?;
+        if offset > 0 {
+            ask = ask.header(RANGE, format!("bytes={offset}-{}", size - 1));
+        }
+        let answer = self.ask(server, &ask)?;
+        let begin = match answer.status {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                let range = answer.header("content-range").and_then(begin_of);
+                match range {
+                    Some(begin) if begin == offset => offset,
+                    _ => {
+                        let text = format!(
+                            "\"{}\" sent another part of \"{digest}\" than was asked for",
+                            server.host.authority()
+                        );
+                        return Err(Error::new(ErrorKind::Registry, text).with_object(digest.as_str()));
+                    }
+                }
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(wrong_length(digest, "shorter")),
+            _ => return Err(refused(answer, digest.as_str())),
+        };
+        Client::check_namespace(server, &answer)?;
+        let left = size - begin;
+        let length = answer.length();
+        match length {
+            Some(length) if length > left => return Err(wrong_length(digest, "longer")),
+            Some(length) if length < left => return Err(wrong_length(digest, "shorter")),
+            _ => {}
+        }
+        let announced = length.is_some();
+        Ok(BlobBody { inner: Some(answer.reader()), offset: begin, left, announced, digest: digest.clone() })
+    }
+
+    /// Whether the repository has a blob.
+    pub(crate) fn blob_exists(&self, digest: &Digest) -> Result<bool> {
+        self.first_of(digest.as_str(), true, |server| {
+            let answer =
+                self.ask(server, &self.request(server, Method::HEAD, &format!("blobs/{digest}"))?)?;
+            let exists = match answer.status {
+                StatusCode::OK => true,
+                StatusCode::NOT_FOUND => false,
+                _ => return Err(refused(answer, digest.as_str())),
+            };
+            answer.discard();
+            Ok(exists)
+        })
+    }
+
+    /// Makes a blob of another repository of the registry one of this one; without a name the registry may look for one. False if it has to be sent.
+    pub(crate) fn mount(&self, digest: &Digest, from: Option<&str>) -> Result<bool> {
+        let server = self.origin()?;
+        let mut rest = format!("blobs/uploads/?mount={}", encode(digest.as_str()));
+        let mut scopes = self.scopes.clone();
+        if let Some(from) = from {
+            rest.push_str(&format!("&from={}", encode(from)));
+            scopes = scopes.and(Scopes::repository(from, &["pull"]));
+        }
+        self.persist(digest.as_str(), || {
+            let url = server.url(&self.http, &rest)?;
+            let answer = match self.ask(server, &Ask::new(Method::POST, url, &scopes)) {
+                // Whoever may not read the other repository has to send.
+                Err(error) if error.kind() == ErrorKind::Unauthorized => return Ok(false),
+                result => result?,
+            };
+            match answer.status {
+                StatusCode::CREATED => {
+                    answer.discard();
+                    Ok(true)
+                }
+                StatusCode::ACCEPTED => {
+                    // It will be sent in the session that was opened. One for another algorithm is of no use.
+                    let location = Location::of(&answer)?;
+                    answer.discard();
+                    if digest.algorithm() == Algorithm::Sha256 {
+                        let mut sessions =
+                            self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        sessions.insert(digest.clone(), location);
+                    } else {
+                        self.abandon(server, &location);
+                    }
+                    Ok(false)
+                }
+                status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                    Err(refused(answer, digest.as_str()))
+                }
+                // That it cannot be mounted, or not by us, is no reason not to send it.
+                _ => {
+                    answer.discard();
+                    Ok(false)
+                }
+            }
+        })
+    }
+}
+
+/// The first byte of `bytes 10-19/20`.
+fn begin_of(range: &str) -> Option<u64> {
+    range.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.trim().parse().ok()
+}

@@ -1,0 +1,311 @@
+//! One repository, as the transfer of images sees it: its mirrors and its registry behind one set of calls. What each call says to a server is in the files
+//! of their nouns.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use ureq::http::{Method, StatusCode};
+
+use super::auth::{Auth, FileSet, Scopes};
+use super::event::Event;
+use super::net::{Answer, Http, Patience, Proxies, TlsSettings};
+use super::options::RegistryOptions;
+use super::retry::{DEFAULT_RETRIES, Persistence};
+use super::server::{Ask, Server};
+use super::settings::{self, Answers, Host, Places};
+use super::upload::Location;
+use crate::cancel::CancelToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Digest, Reference};
+
+/// The pause before the first further attempt.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Warnings that are passed on; a server may send one with every answer.
+const MAX_WARNINGS: usize = 50;
+
+/// What a client is for: what its tokens are asked for, and whether mirrors may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading. Mirrors are asked first.
+    Pull,
+    /// Reading and writing. Mirrors are not asked.
+    Push,
+    /// Reading and deleting. Mirrors are not asked.
+    Delete,
+}
+
+/// One repository of a registry: its mirrors first, then itself. It keeps connections and tokens, and any thread may use it.
+pub(crate) struct Client<'a> {
+    pub(super) http: Http,
+    pub(super) servers: Vec<Server>,
+    pub(super) scopes: Scopes,
+    pub(super) events: &'a (dyn Fn(Event) + Sync),
+    pub(super) cancel: CancelToken,
+    retries: u32,
+    first_pause: Duration,
+    /// Warnings that were passed on.
+    told: Mutex<HashSet<String>>,
+    /// Upload sessions that a registry opened when it could not mount a blob.
+    pub(super) sessions: Mutex<HashMap<Digest, Location>>,
+}
+
+/// A manifest or index, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+}
+
+/// What a registry says of a manifest without giving it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) digest: Digest,
+    pub(crate) media_type: String,
+    pub(crate) size: u64,
+}
+
+/// The content of a blob that is being sent, which may be wanted more than once.
+pub(crate) trait Reopen: Sync {
+    /// The content from an offset on.
+    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>>;
+}
+
+/// What a test changes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub(super) patience: Patience,
+    pub(super) first_pause: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning { patience: Patience::default(), first_pause: FIRST_PAUSE }
+    }
+}
+
+impl<'a> Client<'a> {
+    /// A client for the repository of a reference. Reads the settings; sends nothing.
+    pub(crate) fn new(
+        reference: &Reference,
+        options: &RegistryOptions,
+        access: Access,
+        events: &'a (dyn Fn(Event) + Sync),
+        cancel: &CancelToken,
+    ) -> Result<Client<'a>> {
+        Client::with(&Places::of_process(), reference, options, access, events, cancel, Tuning::default())
+    }
+
+    /// As [`Client::new`], with places and patience that are not the usual ones.
+    pub(super) fn with(
+        places: &Places,
+        reference: &Reference,
+        options: &RegistryOptions,
+        access: Access,
+        events: &'a (dyn Fn(Event) + Sync),
+        cancel: &CancelToken,
+        tuning: Tuning,
+    ) -> Result<Client<'a>> {
+        let hosts = settings::hosts_of(places, reference, options, access)?;
+        let mut client = Client::of_hosts(places, hosts, options, events, cancel, tuning)?;
+        let actions: &[&str] = match access {
+            Access::Pull => &["pull"],
+            Access::Push => &["pull", "push"],
+            Access::Delete => &["pull", "delete"],
+        };
+        // Mirrors may know the repository by another name, which their challenges say.
+        let name = client.servers.last().map(|server| server.host.repository.clone()).unwrap_or_default();
+        client.scopes = Scopes::repository(&name, actions);
+        Ok(client)
+    }
+
+    /// A client for a server, not for a repository.
+    pub(super) fn of_server(
+        places: &Places,
+        server: &str,
+        options: &RegistryOptions,
+        events: &'a (dyn Fn(Event) + Sync),
+        cancel: &CancelToken,
+        tuning: Tuning,
+    ) -> Result<Client<'a>> {
+        let host = settings::host_of_server(places, server, options)?;
+        Client::of_hosts(places, vec![host], options, events, cancel, tuning)
+    }
+
+    fn of_hosts(
+        places: &Places,
+        hosts: Vec<Host>,
+        options: &RegistryOptions,
+        events: &'a (dyn Fn(Event) + Sync),
+        cancel: &CancelToken,
+        tuning: Tuning,
+    ) -> Result<Client<'a>> {
+        let mut tls = TlsSettings::new(options.insecure);
+        for host in &hosts {
+            for port in host.port.map_or(vec![443, 80], |port| vec![port]) {
+                tls.set(&host.host, port, host.trust.clone());
+            }
+        }
+        let proxies = Proxies::of_environment(&|name| places.variable(name))?;
+        let mut servers = Vec::new();
+        for host in hosts {
+            // The caller's credentials are for the registry that the caller names, not for who stands in for it.
+            let given = options.credentials.as_ref();
+            let auth = match given {
+                Some(given) if host.is_origin => Auth::new(places, Some(given), FileSet::none(), cancel),
+                _ => Auth::new(places, None, FileSet::of(options.auth_file.as_deref()), cancel),
+            };
+            servers.push(Server::new(host, auth));
+        }
+        Ok(Client {
+            http: Http::new(tls, proxies, tuning.patience, cancel),
+            servers,
+            scopes: Scopes::default(),
+            events,
+            cancel: cancel.clone(),
+            retries: options.retries.unwrap_or(DEFAULT_RETRIES),
+            first_pause: tuning.first_pause,
+            told: Mutex::default(),
+            sessions: Mutex::default(),
+        })
+    }
+
+    /// The registry itself.
+    pub(super) fn origin(&self) -> Result<&Server> {
+        self.servers.last().ok_or_else(|| Error::new(ErrorKind::Internal, "a client without a server"))
+    }
+
+    /// Tries again what fails in passing.
+    pub(super) fn persist<T>(&self, what: &str, call: impl FnMut() -> Result<T>) -> Result<T> {
+        self.persistence(self.retries).until_done(what, call)
+    }
+
+    fn persistence(&self, retries: u32) -> Persistence<'_> {
+        Persistence { retries, first_pause: self.first_pause, cancel: &self.cancel, events: self.events }
+    }
+
+    /// Asks the servers that may be asked, one after the other, until one has it. Of the last, which is the registry itself, the error counts.
+    pub(super) fn first_of<T>(
+        &self,
+        what: &str,
+        by_digest: bool,
+        call: impl Fn(&Server) -> Result<T>,
+    ) -> Result<T> {
+        let may = |answers: Answers| match answers {
+            Answers::Everything => true,
+            Answers::Tags => !by_digest,
+            Answers::Digests => by_digest,
+        };
+        let servers: Vec<&Server> = self.servers.iter().filter(|server| may(server.host.answers)).collect();
+        let Some((last, mirrors)) = servers.split_last() else {
+            let text = format!("the configuration names no server that may be asked for \"{what}\"");
+            return Err(Error::new(ErrorKind::InvalidArgument, text).with_object(what));
+        };
+        for mirror in mirrors {
+            // The next one may answer at once, so a mirror is not waited for long.
+            match self.persistence(self.retries.min(1)).until_done(what, || call(mirror)) {
+                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                Err(error) => {
+                    let text = format!(
+                        "the mirror \"{}\" is passed over: {}",
+                        mirror.host.authority(),
+                        error.message()
+                    );
+                    self.warn(text);
+                }
+                result => return result,
+            }
+        }
+        self.persist(what, || call(last))
+    }
+
+    /// Sends a request and takes note of what is beside the answer.
+    pub(super) fn ask(&self, server: &Server, ask: &Ask<'_>) -> Result<Answer> {
+        let answer = server.ask(&self.http, ask)?;
+        for value in answer.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()) {
+            if let Some(text) = warning_of(value) {
+                self.warn(format!("\"{}\" warns: {text}", server.host.authority()));
+            }
+        }
+        if let Some(event) = rate_limit_of(&answer) {
+            (self.events)(event);
+        }
+        Ok(answer)
+    }
+
+    /// A request for something of the repository.
+    pub(super) fn request<'b>(&'b self, server: &Server, method: Method, rest: &str) -> Result<Ask<'b>> {
+        Ok(Ask::new(method, server.url(&self.http, rest)?, &self.scopes))
+    }
+
+    fn warn(&self, text: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MAX_WARNINGS && told.insert(text.clone()) {
+            drop(told);
+            (self.events)(Event::Warning(text));
+        }
+    }
+
+    /// Whether a server that stands in for another one says that it answered for a third.
+    pub(super) fn check_namespace(server: &Server, answer: &Answer) -> Result<()> {
+        match (&server.host.namespace, answer.header("oci-namespace")) {
+            (Some(wanted), Some(given)) if wanted != given && answer.status == StatusCode::OK => {
+                let text = format!(
+                    "the mirror \"{}\" answered for another registry than \"{wanted}\"",
+                    server.host.authority()
+                );
+                Err(Error::new(ErrorKind::Registry, text).with_object(server.host.authority()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The text of `299 - "text"`, the only code that the specification has.
+fn warning_of(value: &str) -> Option<String> {
+    let rest = value.trim().strip_prefix("299 ")?;
+    let quoted = rest.split_once('"')?.1;
+    let mut text = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => return Some(super::net::text_of(text.as_bytes(), 500)),
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    None
+}
+
+/// `RateLimit-Limit: 100;w=21600` and `RateLimit-Remaining: 76;w=21600`.
+fn rate_limit_of(answer: &Answer) -> Option<Event> {
+    let number = |name: &str| {
+        let value = answer.header(name)?;
+        let mut parts = value.split([';', ',']).map(str::trim);
+        let number = parts.next()?.parse::<u64>().ok()?;
+        Some((number, parts.find_map(|part| part.strip_prefix("w=")?.parse::<u64>().ok())))
+    };
+    let (limit, remaining) = (number("ratelimit-limit"), number("ratelimit-remaining"));
+    let period = limit.or(remaining)?.1.map(Duration::from_secs);
+    Some(Event::RateLimit {
+        limit: limit.map(|limit| limit.0),
+        remaining: remaining.map(|left| left.0),
+        period,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_have_one_form() {
+        assert_eq!(warning_of(r#"299 - "use \"v2\" now""#).as_deref(), Some(r#"use "v2" now"#));
+        assert_eq!(warning_of("299 - \"a\u{7}b\"").as_deref(), Some("a\\u{7}b"));
+        for other in ["", "199 - \"x\"", "299 - no quotes", "299 - \"open", "299"] {
+            assert_eq!(warning_of(other), None, "{other}");
+        }
+    }
+}

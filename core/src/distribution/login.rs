@@ -1,0 +1,94 @@
+//! Login and logout: credentials are tried before they are kept, and kept where the other programs of the field look for them.
+
+use std::path::Path;
+
+use ureq::http::{Method, StatusCode};
+
+use super::answer::refused;
+use super::auth::{FileSet, forget, store};
+use super::client::{Client, Tuning};
+use super::options::{Credentials, RegistryOptions};
+use super::registries::LoginResult;
+use super::settings::{self, Places};
+use crate::cancel::CancelToken;
+use crate::error::{Context, Error, ErrorKind, Result};
+
+/// What Docker Hub is called when no registry is named.
+const DEFAULT_SERVER: &str = "docker.io";
+
+/// Tries the credentials, and stores them when the registry takes them.
+pub(super) fn login(
+    places: &Places,
+    server: &str,
+    credentials: &Credentials,
+    options: &RegistryOptions,
+    cancel: &CancelToken,
+    tuning: Tuning,
+) -> Result<LoginResult> {
+    let server = if server.is_empty() { DEFAULT_SERVER } else { server };
+    let username = match credentials {
+        Credentials::Password { username, password } => {
+            // What a file cannot tell apart again.
+            if username.is_empty() || username.contains(':') || password.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "a name without a colon and a password are needed to log in",
+                ));
+            }
+            username.clone()
+        }
+        _ => String::new(),
+    };
+    let given = options.clone().credentials(credentials.clone());
+    let nobody = |_| {};
+    let client = Client::of_server(places, server, &given, &nobody, cancel, tuning)?;
+    let name = client.origin()?.host.keys.last().cloned().unwrap_or_default();
+    verify(&client, &name).context(|| format!("logging in to \"{name}\""))?;
+    cancel.check()?;
+    let files = writable(options.auth_file.as_deref());
+    let stored_in = store(places, &files, &name, credentials, cancel)
+        .context(|| format!("storing the credentials for \"{name}\""))?;
+    Ok(LoginResult { server: name, username, stored_in })
+}
+
+/// Whether the registry takes the credentials. One that takes everybody cannot tell.
+fn verify(client: &Client<'_>, name: &str) -> Result<()> {
+    let server = client.origin()?;
+    client.persist(name, || {
+        let answer = client.ask(server, &client.request(server, Method::GET, "")?)?;
+        match answer.status {
+            StatusCode::OK => {
+                answer.discard();
+                Ok(())
+            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let authority = server.host.authority();
+                let error = refused(answer, name);
+                Err(Error::new(
+                    ErrorKind::Unauthorized,
+                    format!("\"{authority}\" does not take the credentials: {}", error.message()),
+                )
+                .with_object(authority))
+            }
+            StatusCode::NOT_FOUND => {
+                let authority = server.host.authority();
+                Err(Error::new(ErrorKind::Registry, format!("\"{authority}\" is no registry of version 2"))
+                    .with_object(authority))
+            }
+            _ => Err(refused(answer, name)),
+        }
+    })
+}
+
+/// Forgets a registry. False if nothing was known of it.
+pub(super) fn logout(places: &Places, server: &str, auth_file: Option<&Path>) -> Result<bool> {
+    let server = if server.is_empty() { DEFAULT_SERVER } else { server };
+    let host = settings::host_of_server(places, server, &RegistryOptions::default().insecure(true))?;
+    let name = host.keys.last().cloned().unwrap_or_default();
+    forget(places, &writable(auth_file), &name, &CancelToken::never())
+        .context(|| format!("logging out of \"{name}\""))
+}
+
+fn writable(auth_file: Option<&Path>) -> FileSet {
+    FileSet::of(auth_file)
+}

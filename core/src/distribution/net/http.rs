@@ -1,0 +1,295 @@
+//! One exchange of HTTP: no redirects, no retries, no credentials of its own. Every status is an answer, not an error.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use ureq::config::Config;
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use ureq::{Agent, AsSendBody, Body, SendBody};
+
+use super::Patience;
+use super::dial::{BUFFER, Connections, Dialer, Later, network};
+use super::proxy::Proxies;
+use super::tls::TlsSettings;
+use super::url::Origin;
+use crate::cancel::CancelToken;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::MAX_DOCUMENT;
+
+/// The most bytes of headers.
+const MAX_HEADERS: usize = 128 << 10;
+/// The longest answer that is read whole and is not a document of an image: a token, a list, an error.
+pub(in crate::distribution) const MAX_SMALL_BODY: u64 = MAX_DOCUMENT;
+/// Idle connections that are kept, of one host and in all: as many as anybody has transfers at once.
+const MAX_IDLE: usize = 32;
+
+/// HTTP for one client: its connections, its settings.
+#[derive(Debug)]
+pub(in crate::distribution) struct Http {
+    agent: Agent,
+    dialer: Arc<Dialer>,
+}
+
+/// What is asked. Not `Debug`, for its headers have secrets.
+pub(in crate::distribution) struct Request<'b> {
+    pub(in crate::distribution) method: Method,
+    pub(in crate::distribution) url: Uri,
+    pub(in crate::distribution) headers: HeaderMap,
+    pub(in crate::distribution) content: Content<'b>,
+}
+
+/// What is sent along.
+pub(in crate::distribution) enum Content<'b> {
+    Nothing,
+    Bytes(&'b [u8]),
+    /// So many bytes of a stream. It can be sent once.
+    Stream(&'b mut dyn Read, u64),
+}
+
+/// What came back.
+pub(in crate::distribution) struct Answer {
+    pub(in crate::distribution) status: StatusCode,
+    pub(in crate::distribution) headers: HeaderMap,
+    /// Where it came from.
+    pub(in crate::distribution) url: Uri,
+    body: Body,
+}
+
+impl<'b> Request<'b> {
+    pub(in crate::distribution) fn new(method: Method, url: Uri) -> Request<'b> {
+        Request { method, url, headers: HeaderMap::new(), content: Content::Nothing }
+    }
+
+    pub(in crate::distribution) fn get(url: Uri) -> Request<'b> {
+        Request::new(Method::GET, url)
+    }
+
+    /// Adds a header. A value that cannot be one is an error that does not show it.
+    pub(in crate::distribution) fn header(mut self, name: HeaderName, value: &str) -> Result<Request<'b>> {
+        self.headers.append(name.clone(), header_value(&name, value)?);
+        Ok(self)
+    }
+
+    pub(in crate::distribution) fn content(mut self, content: Content<'b>) -> Request<'b> {
+        self.content = content;
+        self
+    }
+}
+
+/// A value of a header, which is not shown in messages.
+pub(in crate::distribution) fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(value).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("a value for the header \"{name}\" has characters that it cannot have"),
+        )
+    })?;
+    header.set_sensitive(name == http::header::AUTHORIZATION);
+    Ok(header)
+}
+
+impl Http {
+    pub(in crate::distribution) fn new(
+        tls: TlsSettings,
+        proxies: Proxies,
+        patience: Patience,
+        cancel: &CancelToken,
+    ) -> Http {
+        Http::of(Dialer { tls: Arc::new(tls), proxies, patience, cancel: cancel.clone() })
+    }
+
+    /// The same with other patience, for another token. It shares no connection.
+    pub(in crate::distribution) fn again(&self, patience: Patience, cancel: &CancelToken) -> Http {
+        let Dialer { tls, proxies, .. } = &*self.dialer;
+        Http::of(Dialer { tls: Arc::clone(tls), proxies: proxies.clone(), patience, cancel: cancel.clone() })
+    }
+
+    fn of(dialer: Dialer) -> Http {
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("coble/", env!("CARGO_PKG_VERSION")))
+            .accept("")
+            .accept_encoding("")
+            .max_response_header_size(MAX_HEADERS)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_idle_connections(MAX_IDLE)
+            .max_idle_connections_per_host(MAX_IDLE)
+            .build();
+        let dialer = Arc::new(dialer);
+        Http { agent: Agent::with_parts(config, Connections(Arc::clone(&dialer)), Later), dialer }
+    }
+
+    /// Whether a connection can be made, with TLS if the scheme has it.
+    pub(in crate::distribution) fn reach(&self, origin: &Origin) -> Result<()> {
+        self.dialer.dial(origin).map(drop)
+    }
+
+    pub(in crate::distribution) fn send(&self, request: Request<'_>) -> Result<Answer> {
+        let origin = Origin::of(&request.url);
+        let url = request.url.clone();
+        let malformed = |error: http::Error| Error::new(ErrorKind::Internal, format!("a request: {error}"));
+        let sends = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+        let mut builder = http::Request::builder().method(request.method).uri(request.url);
+        if let Some(headers) = builder.headers_mut() {
+            *headers = request.headers;
+        }
+        let response = match request.content {
+            // Some servers insist on a length.
+            Content::Nothing if sends => self.run(builder.body(&[] as &[u8]).map_err(malformed)?),
+            Content::Nothing => self.run(builder.body(()).map_err(malformed)?),
+            Content::Bytes(bytes) => self.run(builder.body(bytes).map_err(malformed)?),
+            Content::Stream(stream, size) => {
+                if let Some(headers) = builder.headers_mut() {
+                    headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(size));
+                }
+                let mut stream = stream.take(size);
+                self.run(builder.body(SendBody::from_reader(&mut stream)).map_err(malformed)?)
+            }
+        };
+        let response = response.map_err(|error| error_of(error, &origin))?;
+        let (parts, body) = response.into_parts();
+        Ok(Answer { status: parts.status, headers: parts.headers, url, body })
+    }
+
+    fn run(
+        &self,
+        request: http::Request<impl AsSendBody>,
+    ) -> std::result::Result<http::Response<Body>, ureq::Error> {
+        self.agent.run(request)
+    }
+}
+
+impl Answer {
+    /// The value of a header, if it is text.
+    pub(in crate::distribution) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+    }
+
+    /// The length that the body is announced with.
+    pub(in crate::distribution) fn length(&self) -> Option<u64> {
+        self.header("content-length").and_then(|length| length.parse().ok())
+    }
+
+    /// Where it came from, for messages.
+    pub(in crate::distribution) fn origin(&self) -> Origin {
+        Origin::of(&self.url)
+    }
+
+    /// The whole body, which may be `limit` bytes long.
+    pub(in crate::distribution) fn bytes(self, limit: u64) -> Result<Vec<u8>> {
+        let origin = self.origin();
+        let too_long = || {
+            let text = format!("\"{}\": an answer is longer than {limit} bytes", origin.authority());
+            Error::new(ErrorKind::LimitExceeded, text).with_object(origin.authority())
+        };
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(too_long());
+        }
+        let mut bytes = Vec::new();
+        let mut reader = self.reader();
+        reader.by_ref().take(limit + 1).read_to_end(&mut bytes).map_err(|error| Error::of_read(error, ""))?;
+        if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+    }
+
+    /// The beginning of the body, for a message; what fails is left out.
+    pub(in crate::distribution) fn beginning(self, limit: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.reader().take(limit).read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Reads a short body to its end, so that the connection can be used again. A long one is not worth it.
+    pub(in crate::distribution) fn discard(self) {
+        if self.length().is_none_or(|length| length <= MAX_SMALL_BODY) {
+            let _ = io::copy(&mut self.reader().take(MAX_SMALL_BODY), &mut io::sink());
+        }
+    }
+
+    /// The body as a stream, whose errors are ours.
+    pub(in crate::distribution) fn reader(self) -> BodyReader {
+        let origin = self.origin();
+        BodyReader { inner: self.body.into_reader(), origin }
+    }
+}
+
+/// A body on its way.
+pub(in crate::distribution) struct BodyReader {
+    inner: ureq::BodyReader<'static>,
+    origin: Origin,
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer).map_err(|error| io::Error::other(io_error(error, &self.origin)))
+    }
+}
+
+fn error_of(error: ureq::Error, origin: &Origin) -> Error {
+    match error {
+        ureq::Error::Io(error) => io_error(error, origin),
+        ureq::Error::LargeResponseHeader(..) => {
+            let text = format!("\"{}\": the headers of an answer are too long", origin.authority());
+            Error::new(ErrorKind::LimitExceeded, text).with_object(origin.authority())
+        }
+        ureq::Error::Protocol(error) => not_http(&error.to_string(), origin),
+        error => network(origin, &error.to_string()),
+    }
+}
+
+fn not_http(why: &str, origin: &Origin) -> Error {
+    let text =
+        format!("\"{}\": the answer is not HTTP: {}", origin.authority(), text_of(why.as_bytes(), 200));
+    Error::new(ErrorKind::Registry, text).with_object(origin.authority())
+}
+
+/// An error of a connection: ours, which was carried through the library, that of TLS, or that of a system call.
+fn io_error(error: io::Error, origin: &Origin) -> Error {
+    let Some(inner) = error.get_ref() else {
+        return match error.raw_os_error() {
+            Some(errno) => network(origin, &crate::error::errno_text(errno)).with_errno(errno).transient(),
+            None => network(origin, "the connection was cut").transient(),
+        };
+    };
+    if inner.is::<Error>() {
+        let own = Error::of_read(error, "");
+        // What is said without a name gets one.
+        return if own.object().is_none() && own.kind() == ErrorKind::Network {
+            let named = network(origin, own.message());
+            if own.is_transient() { named.transient() } else { named }
+        } else {
+            own
+        };
+    }
+    if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+        return network(origin, &format!("TLS failed: {tls}"));
+    }
+    if let Some(library) = inner.downcast_ref::<ureq::Error>() {
+        return match library {
+            ureq::Error::Protocol(error) => not_http(&error.to_string(), origin),
+            _ => network(origin, "the connection was cut").transient(),
+        };
+    }
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => not_http(&error.to_string(), origin),
+        _ => network(origin, "the connection was cut").transient(),
+    }
+}
+
+/// Bytes of a server as text for a message: bounded, with control characters escaped.
+pub(in crate::distribution) fn text_of(bytes: &[u8], limit: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut shown: String = text
+        .trim()
+        .chars()
+        .take(limit)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
+    if text.trim().chars().nth(limit).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}

@@ -1,0 +1,379 @@
+//! Pushing an image: its blobs as they are in the store, then its manifests, then the index that lists them.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+
+use coble_layer::{Decoder, Format};
+
+use super::progress::Reporter;
+use super::pull::Ground;
+use super::send::{Outgoing, Sender};
+use super::{Access, Client, Event, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
+use crate::cancel::CancelToken;
+use crate::content::{Staged, Wrapped, stage_bytes, writer};
+use crate::engine::Inner;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::halt::Halt;
+use crate::oci::{
+    Compression, Descriptor, Digest, Document, Index, Platform, Reference, media_type, parse_document,
+};
+use crate::process::Deadline;
+use crate::state::images::{self, LayerRow};
+use crate::state::origins::{self, Origin};
+use crate::state::{Session, Store};
+
+/// The most repositories that are asked for a blob.
+const MOUNTS: usize = 3;
+const CHUNK_MIN: u64 = 64 * 1024;
+
+/// An image on its way out.
+struct Leaving {
+    id: String,
+    manifest: images::Document,
+    platform: Platform,
+    parts: Vec<Part>,
+}
+
+/// A blob of an image.
+struct Part {
+    digest: Digest,
+    size: u64,
+    content: Content,
+}
+
+enum Content {
+    Stored,
+    Staged(Staged),
+}
+
+struct Push<'a> {
+    store: &'a Store,
+    reference: Reference,
+    name: String,
+    options: &'a PushOptions,
+    reporter: Reporter<'a>,
+    halt: &'a Halt,
+}
+
+pub(crate) fn push(
+    inner: &Inner,
+    reference: &str,
+    options: &PushOptions,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<Pushed> {
+    push_from(Ground::of(inner), reference, options, progress, cancel)
+}
+
+pub(super) fn push_from(
+    ground: Ground<'_>,
+    reference: &str,
+    options: &PushOptions,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<Pushed> {
+    let Ground { store, worker, .. } = ground;
+    let reference = Reference::parse_tag(reference)?;
+    let name = reference.to_string();
+    let jobs = pull::jobs(options.jobs)?;
+    let compression = options.compression.as_deref().map(Compression::parse).transpose()?;
+    let platform = match options.platform.as_deref() {
+        None | Some("all") => None,
+        Some(text) => Some(Platform::parse(text)?),
+    };
+    if options.chunk_size.is_some_and(|size| size < CHUNK_MIN) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("pieces of less than {CHUNK_MIN} bytes are not sent"),
+        ));
+    }
+    Halt::under(cancel, Deadline::never(), |halt| {
+        let reporter = Reporter::new(&name, progress);
+        let push = Push { store, reference, name: name.clone(), options, reporter, halt };
+        // As long as the session lasts, nobody takes blobs away.
+        Session::run(store, worker, halt.token(), |session| {
+            push.run(session, platform.as_ref(), compression, jobs)
+        })
+    })
+    .context(|| format!("pushing \"{name}\""))
+}
+
+impl Push<'_> {
+    fn store(&self) -> &Store {
+        self.store
+    }
+
+    fn run(
+        &self,
+        session: &Session,
+        platform: Option<&Platform>,
+        compression: Option<Compression>,
+        jobs: usize,
+    ) -> Result<Pushed> {
+        let store = self.store();
+        let group = store.db.read(|connection| images::group(connection, &self.name, platform))?;
+        let mut leaving = Vec::new();
+        for id in &group.ids {
+            leaving.push(self.image(session, id, compression)?);
+        }
+        // One platform alone goes without the index.
+        let index = group.index.filter(|_| platform.is_none() && leaving.len() > 1);
+        let events = |event: Event| self.reporter.event(event);
+        let client =
+            Client::new(&self.reference, &self.options.registry, Access::Push, &events, self.halt.token())?;
+        let top = index.as_ref().or(leaving.first().map(|image| &image.manifest));
+        self.reporter.tell(ProgressKind::Resolve, top.map(|top| top.digest.to_string()));
+        let mut pushed = Pushed { reference: self.name.clone(), ..Pushed::default() };
+        let blobs = self.blobs(session, &leaving)?;
+        let sender = Sender {
+            client: &client,
+            reporter: &self.reporter,
+            halt: self.halt,
+            chunk: self.options.chunk_size,
+            jobs,
+        };
+        sender.send(&blobs, &mut pushed)?;
+        drop(blobs);
+        let tag = self.reference.tag().unwrap_or("latest");
+        let several = leaving.len() > 1;
+        for image in &leaving {
+            self.halt.check()?;
+            let images::Document { digest, media_type, bytes } = &image.manifest;
+            let name = if several { digest.as_str() } else { tag };
+            client.put_manifest(name, media_type, bytes).context(|| format!("manifest {digest}"))?;
+        }
+        let top = match leaving.as_slice() {
+            [only] => only.manifest.clone(),
+            several => {
+                let top = self.index(&client, index, several)?;
+                client
+                    .put_manifest(tag, &top.media_type, &top.bytes)
+                    .context(|| format!("index {}", top.digest))?;
+                top
+            }
+        };
+        self.record(&leaving, &top.digest)?;
+        pushed.digest = top.digest.to_string();
+        pushed.media_type = top.media_type;
+        pushed.size = top.bytes.len() as u64;
+        self.reporter.tell(ProgressKind::Done, Some(pushed.digest.clone()));
+        Ok(pushed)
+    }
+
+    /// What an image consists of.
+    fn image(&self, session: &Session, id: &str, compression: Option<Compression>) -> Result<Leaving> {
+        let store = self.store();
+        let ((config, manifest), layers, platform, own) = store.db.read(|connection| {
+            let layers = images::layers(connection, id)?;
+            // What came from no registry was made here.
+            let mut own = Vec::new();
+            for layer in &layers {
+                own.push(origins::of_blob(connection, &layer.digest)?.is_empty());
+            }
+            let platform = images::platform(connection, id)?;
+            Ok((images::saved(connection, id)?, layers, platform, own))
+        })?;
+        let config_digest = Digest::parse(id)?;
+        let mut parts = Vec::new();
+        let mut descriptors = Vec::new();
+        let mut changed = false;
+        for (layer, own) in layers.iter().zip(own) {
+            self.halt.check()?;
+            let part = match compression {
+                Some(compression) if own => self.recompress(session, layer, compression)?,
+                _ => None,
+            };
+            let (descriptor, part) = match part {
+                Some((descriptor, staged)) => {
+                    changed = true;
+                    let part = Part {
+                        digest: descriptor.digest.clone(),
+                        size: descriptor.size,
+                        content: Content::Staged(staged),
+                    };
+                    (descriptor, part)
+                }
+                None => {
+                    let media_type = media_type::oci_layer(&layer.media_type);
+                    let descriptor = Descriptor::new(media_type, layer.digest.clone(), layer.size);
+                    let part =
+                        Part { digest: layer.digest.clone(), size: layer.size, content: Content::Stored };
+                    (descriptor, part)
+                }
+            };
+            descriptors.push(descriptor);
+            parts.push(part);
+        }
+        let manifest = if changed {
+            let manifest = crate::oci::Manifest {
+                schema_version: 2,
+                media_type: media_type::MANIFEST.into(),
+                config: Descriptor::new(media_type::CONFIG, config_digest.clone(), config.len() as u64),
+                layers: descriptors,
+            };
+            let bytes = crate::image::to_json(&manifest)?;
+            images::Document { digest: Digest::of(&bytes), media_type: manifest.media_type, bytes }
+        } else {
+            manifest
+        };
+        let staged = stage_bytes(session, &config)?;
+        staged.check(session, &config_digest)?;
+        parts.push(Part {
+            digest: config_digest,
+            size: config.len() as u64,
+            content: Content::Staged(staged),
+        });
+        Ok(Leaving { id: id.to_owned(), manifest, platform, parts })
+    }
+
+    /// A layer with another compression; None if it has that already.
+    fn recompress(
+        &self,
+        session: &Session,
+        layer: &LayerRow,
+        compression: Compression,
+    ) -> Result<Option<(Descriptor, Staged)>> {
+        let what = layer.digest.as_str();
+        let file = self.store().content.open_blob(&layer.digest, layer.size)?;
+        let mut plain = Plain { decoder: Decoder::new(file).map_err(|error| damaged(what, &error))?, what };
+        let same = match compression {
+            Compression::None => Format::Plain,
+            Compression::Gzip => Format::Gzip,
+            Compression::Zstd => Format::Zstd,
+        };
+        if plain.decoder.format() == same {
+            return Ok(None);
+        }
+        let mut output = writer(session)?;
+        crate::content::compress(&mut plain, what, compression, &mut output, self.halt.token())
+            .context(|| format!("layer {what}"))?;
+        let staged = output.finish();
+        let descriptor = Descriptor::new(compression.layer_media_type(), staged.digest.clone(), staged.size);
+        Ok(Some((descriptor, staged)))
+    }
+
+    /// The blobs of all images, each once, with the repositories of the same registry that may have them.
+    fn blobs<'b>(&'b self, session: &'b Session, leaving: &'b [Leaving]) -> Result<Vec<Outgoing<'b>>> {
+        let store = self.store();
+        let mut blobs: Vec<Outgoing<'b>> = Vec::new();
+        for part in leaving.iter().flat_map(|image| &image.parts) {
+            if blobs.iter().any(|blob| blob.digest == part.digest) {
+                continue;
+            }
+            let known = store.db.read(|connection| origins::of_blob(connection, &part.digest))?;
+            blobs.push(Outgoing {
+                digest: part.digest.clone(),
+                size: part.size,
+                elsewhere: elsewhere(&self.reference, &known),
+                open: Box::new(move |offset| {
+                    let mut file = match &part.content {
+                        Content::Stored => store.content.open_blob(&part.digest, part.size)?,
+                        Content::Staged(staged) => staged.open(session)?,
+                    };
+                    file.seek(SeekFrom::Start(offset)).call("lseek", part.digest.as_str())?;
+                    Ok(Box::new(file) as Box<dyn Read>)
+                }),
+            });
+        }
+        Ok(blobs)
+    }
+
+    /// The index that the name gets: the one that came with the images, if the registry has everything that it lists.
+    fn index(
+        &self,
+        client: &Client<'_>,
+        index: Option<images::Document>,
+        leaving: &[Leaving],
+    ) -> Result<images::Document> {
+        if let Some(index) = index {
+            let Document::Index(list) =
+                parse_document(&index.bytes, Some(&index.media_type), index.digest.as_str())?
+            else {
+                return Err(Error::new(ErrorKind::Database, "an index is not an index"));
+            };
+            let mut whole = true;
+            for entry in &list.manifests {
+                let sent = leaving.iter().any(|image| image.manifest.digest == entry.digest);
+                whole &= sent || client.manifest_head(entry.digest.as_str())?.is_some();
+            }
+            if whole {
+                return Ok(index);
+            }
+            let message = format!(
+                "index {} lists what is not here, so that the name gets an index of what is",
+                index.digest
+            );
+            self.reporter.tell(ProgressKind::Warning, Some(message));
+        }
+        let entry = |image: &Leaving| {
+            let images::Document { digest, media_type, bytes } = &image.manifest;
+            let mut entry = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
+            entry.platform = Some(image.platform.clone());
+            entry
+        };
+        let list = Index {
+            schema_version: 2,
+            media_type: media_type::INDEX.into(),
+            manifests: leaving.iter().map(entry).collect(),
+        };
+        let bytes = crate::image::to_json(&list)?;
+        Ok(images::Document { digest: Digest::of(&bytes), media_type: list.media_type, bytes })
+    }
+
+    /// Remembers where everything is now.
+    fn record(&self, leaving: &[Leaving], top: &Digest) -> Result<()> {
+        let repository = self.reference.repository();
+        let result = self.store().db.write(|tx| {
+            for image in leaving {
+                for part in &image.parts {
+                    origins::add_blob(tx, &part.digest, &repository)?;
+                }
+                for digest in [&image.manifest.digest, top] {
+                    let origin = Origin {
+                        repository: repository.clone(),
+                        digest: digest.clone(),
+                        wanted: image.platform.to_string(),
+                        pinned: false,
+                    };
+                    origins::add(tx, &origin, &image.id)?;
+                }
+            }
+            Ok(())
+        });
+        match result {
+            // Removed meanwhile: then there is nothing to remember.
+            Err(error) if error.kind() == ErrorKind::Database => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// What a layer is, uncompressed.
+struct Plain<'a> {
+    decoder: Decoder<File>,
+    what: &'a str,
+}
+
+impl Read for Plain<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.decoder.read(buffer).map_err(|error| Wrapped::io(damaged(self.what, &error)))
+    }
+}
+
+fn damaged(digest: &str, error: &coble_layer::Error) -> Error {
+    Error::new(ErrorKind::DigestMismatch, format!("blob {digest} is damaged: {error}"))
+        .with_object(digest)
+        .with_hint("`coble verify` shows what is damaged; pull or load the image again")
+}
+
+/// The paths of other repositories of the same registry.
+pub(super) fn elsewhere(reference: &Reference, known: &[String]) -> Vec<String> {
+    let domain = format!("{}/", reference.domain());
+    known
+        .iter()
+        .filter_map(|repository| repository.strip_prefix(&domain))
+        .filter(|path| *path != reference.path())
+        .take(MOUNTS)
+        .map(str::to_owned)
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! The registries themselves, as the caller sees them: log in and out, look, delete.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::client::{Access, Client, Tuning};
+use super::event::Event;
+use super::options::{Credentials, RegistryOptions};
+use super::settings::Places;
+use super::{inspect, login};
+use crate::cancel::CancelToken;
+use crate::engine::Engine;
+use crate::error::{Context, Result};
+use crate::oci::Reference;
+
+/// The registries that an engine can talk to.
+#[derive(Debug, Clone, Copy)]
+pub struct Registries<'a> {
+    engine: &'a Engine,
+}
+
+/// What a login did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LoginResult {
+    /// The registry, as it is called in the credential file.
+    pub server: String,
+    /// The account; empty for a token.
+    pub username: String,
+    /// The credential file, or the program that keeps the secret: `docker-credential-...`.
+    pub stored_in: String,
+}
+
+/// An image, or an artifact, in a registry.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RemoteImage {
+    /// The name that was asked for, in its canonical form.
+    pub reference: String,
+    /// The digest of the manifest below.
+    pub digest: String,
+    /// The media type of the manifest below.
+    pub media_type: String,
+    /// The bytes of the manifest, its configuration and its layers together; of an index, those of the index alone.
+    pub size: u64,
+    /// The manifest or index.
+    pub manifest: Value,
+    /// The configuration, if it is an image.
+    pub config: Option<Value>,
+    /// The platforms that the name stands for: `linux/amd64`.
+    pub platforms: Vec<String>,
+}
+
+/// Something that refers to an image: a signature, a list of contents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Referrer {
+    /// The digest of its manifest.
+    pub digest: String,
+    /// The media type of its manifest.
+    pub media_type: String,
+    /// What it is.
+    pub artifact_type: Option<String>,
+    /// The bytes of its manifest.
+    pub size: u64,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// The registries.
+    pub fn registry(&self) -> Registries<'_> {
+        Registries { engine: self }
+    }
+}
+
+/// What a client tells beside its results has no place in the answers of these calls.
+fn nobody(_: Event) {}
+
+impl Registries<'_> {
+    /// Tries the credentials at the registry, and stores them when it takes them: with the program that the credential file names, or in the file.
+    pub fn login(
+        &self,
+        server: &str,
+        credentials: &Credentials,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<LoginResult> {
+        self.engine.inner()?;
+        login::login(&Places::of_process(), server, credentials, options, cancel, Tuning::default())
+    }
+
+    /// Forgets the credentials of a registry. False if there were none.
+    pub fn logout(&self, server: &str, auth_file: Option<&Path>) -> Result<bool> {
+        self.engine.inner()?;
+        login::logout(&Places::of_process(), server, auth_file)
+    }
+
+    /// The tags of a repository, sorted.
+    pub fn tags(
+        &self,
+        repository: &str,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<String>> {
+        self.call(repository, options, Access::Pull, cancel, |client, _| client.tags())
+            .context(|| format!("the tags of \"{repository}\""))
+    }
+
+    /// The repositories of a registry, sorted. Many registries do not tell.
+    pub fn catalog(
+        &self,
+        server: &str,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<String>> {
+        self.engine.inner()?;
+        let places = Places::of_process();
+        Client::of_server(&places, server, options, &nobody, cancel, Tuning::default())?
+            .catalog()
+            .context(|| format!("the repositories of \"{server}\""))
+    }
+
+    /// What a name stands for in a registry, without pulling it. With a platform (`os/arch/variant`) the image of that platform; without one, of an
+    /// index the index itself.
+    pub fn inspect(
+        &self,
+        reference: &str,
+        platform: Option<&str>,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<RemoteImage> {
+        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
+            inspect::inspect(client, parsed, platform)
+        })
+        .context(|| format!("inspecting \"{reference}\""))
+    }
+
+    /// Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it.
+    pub fn delete(&self, reference: &str, options: &RegistryOptions, cancel: &CancelToken) -> Result<()> {
+        self.call(reference, options, Access::Delete, cancel, |client, parsed| {
+            inspect::delete(client, parsed, Reference::names_tag(reference))
+        })
+        .context(|| format!("deleting \"{reference}\""))
+    }
+
+    /// What refers to an image.
+    pub fn referrers(
+        &self,
+        reference: &str,
+        artifact_type: Option<&str>,
+        options: &RegistryOptions,
+        cancel: &CancelToken,
+    ) -> Result<Vec<Referrer>> {
+        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
+            let digest = match parsed.digest() {
+                Some(digest) => digest.clone(),
+                None => inspect::head(client, parsed)?.digest,
+            };
+            client.referrers(&digest, artifact_type)
+        })
+        .context(|| format!("what refers to \"{reference}\""))
+    }
+
+    fn call<T>(
+        &self,
+        reference: &str,
+        options: &RegistryOptions,
+        access: Access,
+        cancel: &CancelToken,
+        call: impl FnOnce(&Client<'_>, &Reference) -> Result<T>,
+    ) -> Result<T> {
+        self.engine.inner()?;
+        let reference = Reference::parse(reference)?;
+        call(&Client::new(&reference, options, access, &nobody, cancel)?, &reference)
+    }
+}

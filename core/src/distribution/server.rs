@@ -1,0 +1,195 @@
+//! One server: its scheme, its credentials, its connections. A request goes out as often as it takes to be let in.
+
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+
+use ureq::http::header::AUTHORIZATION;
+use ureq::http::{HeaderName, Method, StatusCode, Uri};
+
+use super::auth::{Auth, Scopes};
+use super::client::Reopen;
+use super::net::{Answer, Content, Http, Origin, Request, parse};
+use super::redirect::follow;
+use super::settings::{Host, Scheme};
+use crate::error::{ErrorKind, Result};
+
+/// The most times a request is sent: without a token, with one, and with one for more.
+const MAX_SENT: usize = 3;
+
+/// The server.
+pub(super) struct Server {
+    pub(super) host: Host,
+    auth: Auth,
+    /// Of one that is marked insecure: whether it can do TLS. None until it was tried.
+    tls: Mutex<Option<bool>>,
+}
+
+/// A request to a server.
+pub(super) struct Ask<'b> {
+    pub(super) method: Method,
+    pub(super) url: Uri,
+    pub(super) headers: Vec<(HeaderName, String)>,
+    pub(super) body: Body<'b>,
+    pub(super) scopes: &'b Scopes,
+}
+
+/// What is sent along, as often as it takes.
+pub(super) enum Body<'b> {
+    Nothing,
+    Bytes(&'b [u8]),
+    /// `size` bytes of the content from `offset` on.
+    Content {
+        content: &'b dyn Reopen,
+        offset: u64,
+        size: u64,
+        sent: &'b dyn Fn(u64),
+    },
+}
+
+impl<'b> Ask<'b> {
+    pub(super) fn new(method: Method, url: Uri, scopes: &'b Scopes) -> Ask<'b> {
+        Ask { method, url, headers: Vec::new(), body: Body::Nothing, scopes }
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Ask<'b> {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn body(mut self, body: Body<'b>) -> Ask<'b> {
+        self.body = body;
+        self
+    }
+}
+
+impl Server {
+    pub(super) fn new(host: Host, auth: Auth) -> Server {
+        Server { host, auth, tls: Mutex::new(None) }
+    }
+
+    /// Scheme, host and port. Of a server that is marked insecure, TLS is tried first, and plain HTTP used only if there is none.
+    pub(super) fn origin(&self, http: &Http) -> Result<Origin> {
+        let of = |https: bool| Origin {
+            https,
+            host: self.host.host.clone(),
+            port: self.host.port.unwrap_or(if https { 443 } else { 80 }),
+        };
+        let https = match self.host.scheme {
+            Scheme::Https => true,
+            Scheme::Http => false,
+            Scheme::Either => {
+                let mut known = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+                match *known {
+                    Some(known) => known,
+                    None => {
+                        let can = match http.reach(&of(true)) {
+                            Ok(()) => true,
+                            Err(error) if error.kind() == ErrorKind::Network => false,
+                            Err(error) => return Err(error),
+                        };
+                        *known.insert(can)
+                    }
+                }
+            }
+        };
+        Ok(of(https))
+    }
+
+    /// The URL of something of the repository: `blobs/sha256:...`.
+    pub(super) fn url(&self, http: &Http, rest: &str) -> Result<Uri> {
+        let origin = self.origin(http)?;
+        let Host { base, repository, namespace, .. } = &self.host;
+        let mut text = format!("{origin}{base}/");
+        if !repository.is_empty() {
+            text.push_str(repository);
+            text.push('/');
+        }
+        text.push_str(rest);
+        if let Some(namespace) = namespace {
+            text.push_str(if text.contains('?') { "&ns=" } else { "?ns=" });
+            text.push_str(namespace);
+        }
+        parse(&text)
+    }
+
+    /// Sends a request, answers the server's question who it is, and follows redirects of what only reads. Every status but 401 that can be
+    /// answered is a result.
+    pub(super) fn ask(&self, http: &Http, ask: &Ask<'_>) -> Result<Answer> {
+        let origin = self.origin(http)?;
+        // A location that a server names may be on another one, which has no claim to anything.
+        let is_own = Origin::of(&ask.url) == origin;
+        let mut turn = 0;
+        loop {
+            turn += 1;
+            let mut request = Request::new(ask.method.clone(), ask.url.clone());
+            for (name, value) in &ask.headers {
+                request = request.header(name.clone(), value)?;
+            }
+            let authorization = match is_own {
+                true => self.auth.header(http, &self.host, &origin, ask.scopes)?,
+                false => None,
+            };
+            if is_own {
+                for (name, value) in &self.host.headers {
+                    request.headers.append(name.clone(), value.clone());
+                }
+                // A header of the configuration is an answer to the question already.
+                if let Some(value) = &authorization {
+                    request.headers.insert(AUTHORIZATION, value.clone());
+                }
+            }
+            let answer = match &ask.body {
+                Body::Nothing => follow(http, request)?,
+                Body::Bytes(bytes) => http.send(request.content(Content::Bytes(bytes)))?,
+                Body::Content { content, offset, size, sent } => {
+                    let mut counted = Counted { inner: content.open_at(*offset)?, at: *offset, sent };
+                    http.send(request.content(Content::Stream(&mut counted, *size)))?
+                }
+            };
+            let again = answer.status == StatusCode::UNAUTHORIZED
+                && is_own
+                && Origin::of(&answer.url) == origin
+                && turn < MAX_SENT
+                && self.auth.challenged(&answer, &self.host, authorization.as_ref())?;
+            if !again {
+                return Ok(answer);
+            }
+            answer.discard();
+        }
+    }
+
+    /// A last request for which no token is fetched.
+    pub(super) fn farewell<'b>(&self, mut request: Request<'b>) -> Result<Request<'b>> {
+        let known = self.tls.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(true);
+        let https =
+            if self.host.scheme == Scheme::Either { known } else { self.host.scheme == Scheme::Https };
+        let target = Origin::of(&request.url);
+        let port = self.host.port.unwrap_or(if https { 443 } else { 80 });
+        if (target.https, &target.host, target.port) == (https, &self.host.host, port)
+            && let Some(value) = self.auth.known_header()
+        {
+            request.headers.insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+
+    pub(super) fn has_credentials(&self) -> Result<bool> {
+        self.auth.has_credentials(&self.host)
+    }
+}
+
+/// Tells how far the content was read.
+struct Counted<'b> {
+    inner: Box<dyn Read + 'b>,
+    at: u64,
+    sent: &'b dyn Fn(u64),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let amount = self.inner.read(buffer)?;
+        self.at += amount as u64;
+        (self.sent)(self.at);
+        Ok(amount)
+    }
+}

@@ -1,0 +1,382 @@
+//! Challenges, tokens, credentials: who gets to see what.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+
+use super::*;
+use crate::distribution::login::{login, logout};
+use crate::distribution::search::{SearchOptions, search};
+
+/// What a token server and its registry do. The token server is the same host, at `/token`.
+struct Guarded {
+    /// The challenge, with `{realm}` for the address of the token server.
+    challenge: &'static str,
+    /// The answer of the token server, with `{n}` for the number of the token.
+    token: &'static str,
+    /// The tokens, by number, that the registry does not take.
+    refused: Vec<usize>,
+    get_status: u16,
+}
+
+impl Default for Guarded {
+    fn default() -> Guarded {
+        Guarded {
+            challenge: r#"Bearer realm="{realm}",service="reg",scope="repository:a/b:pull""#,
+            token: r#"{"token":"token-{n}","expires_in":300}"#,
+            refused: Vec::new(),
+            get_status: 200,
+        }
+    }
+}
+
+impl Guarded {
+    fn start(self) -> Fake {
+        let issued = Mutex::new(0);
+        Fake::start(move |seen| {
+            let authority = seen.header("host").unwrap();
+            if seen.target.starts_with("/token") {
+                if seen.method == "GET" && self.get_status != 200 {
+                    return Reply::new(self.get_status);
+                }
+                let mut issued = issued.lock().unwrap();
+                *issued += 1;
+                return Reply::new(200)
+                    .header("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+                    .body(self.token.replace("{n}", &issued.to_string()));
+            }
+            let number = seen
+                .header("authorization")
+                .and_then(|value| value.strip_prefix("Bearer token-")?.parse().ok());
+            match number {
+                Some(number) if !self.refused.contains(&number) => manifest(),
+                _ => Reply::new(401)
+                    .header(
+                        "WWW-Authenticate",
+                        self.challenge.replace("{realm}", &format!("http://{authority}/token")),
+                    )
+                    .body(error_document("UNAUTHORIZED")),
+            }
+        })
+    }
+}
+
+fn twice(client: &Client<'_>) -> Result<()> {
+    client.manifest("latest")?;
+    client.manifest("latest").map(drop)
+}
+
+#[test]
+fn dst_26_and_27_anonymous_first_then_a_token_which_is_kept() {
+    let fake = Guarded::default().start();
+    Bench::new().pull(&fake, twice).unwrap();
+    let lines = fake.lines();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert_eq!(fake.seen()[0].header("authorization"), None);
+    assert_eq!(lines[1], "GET /token?service=reg&scope=repository%3Aa%2Fb%3Apull");
+    assert_eq!(fake.seen()[1].header("authorization"), None);
+
+    let fake = Guarded::default().start();
+    let mut bench = Bench::new();
+    bench.options = bench.options.credentials(Credentials::password("me", "s3"));
+    bench.push(&fake, twice).unwrap();
+    let seen = fake.seen();
+    assert_eq!(seen[1].target, "/token?account=me&service=reg&scope=repository%3Aa%2Fb%3Apull%2Cpush");
+    assert_eq!(seen[1].header("authorization"), Some("Basic bWU6czM="));
+    assert!(
+        seen.iter()
+            .filter(|seen| !seen.target.starts_with("/token"))
+            .all(|seen| !format!("{seen:?}").contains("Basic"))
+    );
+}
+
+#[test]
+fn tokens_that_end_are_renewed() {
+    // One that the registry does not take any more.
+    let fake = Guarded { refused: vec![1], ..Guarded::default() }.start();
+    Bench::new().pull(&fake, twice).unwrap();
+    assert_eq!(fake.lines().iter().filter(|line| line.contains("/token")).count(), 2);
+    // One that was old when it was given out.
+    let old = r#"{"access_token":"token-{n}","expires_in":60,"issued_at":"1994-11-06T08:00:00Z"}"#;
+    let fake = Guarded { token: old, ..Guarded::default() }.start();
+    Bench::new().pull(&fake, twice).unwrap();
+    assert_eq!(fake.lines().iter().filter(|line| line.contains("/token")).count(), 2);
+    // A registry that takes none.
+    let fake = Guarded { refused: (0..99).collect(), ..Guarded::default() }.start();
+    let error = Bench::new().pull(&fake, twice).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(fake.seen().len() <= 6, "{:?}", fake.lines());
+}
+
+#[test]
+fn identity_tokens_and_the_password_grant() {
+    let fake = Guarded::default().start();
+    let mut bench = Bench::new();
+    bench.options = bench.options.credentials(Credentials::IdentityToken("it/1".into()));
+    bench.pull(&fake, twice).unwrap();
+    let asked = &fake.seen()[1];
+    assert_eq!((asked.method.as_str(), asked.target.as_str()), ("POST", "/token"));
+    let form = String::from_utf8(asked.body.clone()).unwrap();
+    for field in [
+        "grant_type=refresh_token",
+        "refresh_token=it%2F1",
+        "service=reg",
+        "scope=repository%3Aa%2Fb%3Apull",
+        "client_id=coble",
+    ] {
+        assert!(form.contains(field), "{form}");
+    }
+    let fake = Guarded { get_status: 405, ..Guarded::default() }.start();
+    bench.options = RegistryOptions::default().insecure(true).credentials(Credentials::password("me", "s&3"));
+    bench.pull(&fake, twice).unwrap();
+    let form = String::from_utf8(fake.seen()[2].body.clone()).unwrap();
+    assert!(form.contains("grant_type=password") && form.contains("password=s%263"), "{form}");
+    // One that is sent as it is.
+    let fake = Guarded::default().start();
+    bench.options =
+        RegistryOptions::default().insecure(true).credentials(Credentials::Token("token-9".into()));
+    bench.pull(&fake, twice).unwrap();
+    assert!(fake.lines().iter().all(|line| !line.contains("/token")));
+}
+
+#[test]
+fn what_token_servers_answer_instead() {
+    for (token, kind) in [
+        ("<html>", ErrorKind::Registry),
+        ("{}", ErrorKind::Registry),
+        (r#"{"token":""}"#, ErrorKind::Registry),
+        (r#"{"token":"a\nb"}"#, ErrorKind::InvalidArgument),
+    ] {
+        let fake = Guarded { token, ..Guarded::default() }.start();
+        assert_eq!(Bench::new().pull(&fake, twice).unwrap_err().kind(), kind, "{token}");
+    }
+    let fake = Guarded { get_status: 403, ..Guarded::default() }.start();
+    let mut bench = Bench::new();
+    assert_eq!(bench.pull(&fake, twice).unwrap_err().kind(), ErrorKind::Unauthorized);
+    bench.options = bench.options.credentials(Credentials::password("me", "sEcReT"));
+    let error = bench.pull(&fake, twice).unwrap_err();
+    assert!(
+        error.to_string().contains("does not take the credentials") && !error.to_string().contains("sEcReT"),
+        "{error}"
+    );
+    let fake = Guarded { challenge: "Bearer", ..Guarded::default() }.start();
+    assert_eq!(bench.pull(&fake, twice).unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[test]
+fn mounting_asks_for_both_repositories_at_once() {
+    let fake = Guarded::default().start();
+    // The manifest of the fake is no upload, which does not matter here.
+    let _ = Bench::new().push(&fake, |client| client.mount(&Digest::of(b"x"), Some("from/here")));
+    let line = fake.lines().into_iter().find(|line| line.contains("/token")).unwrap();
+    assert_eq!(
+        line,
+        "GET /token?service=reg&scope=repository%3Aa%2Fb%3Apull%2Cpush&scope=repository%3Afrom%2Fhere%3Apull"
+    );
+}
+
+#[test]
+fn sec_100_credentials_do_not_go_to_a_token_server_elsewhere() {
+    // Another name, though it is the same machine.
+    let elsewhere = Arc::new(Fake::start(|_| Reply::new(200).body(r#"{"token":"t"}"#)));
+    let realm = format!("http://localhost:{}/token", elsewhere.port);
+    let registry = Fake::start(move |seen| match seen.header("authorization") {
+        Some("Bearer t") => manifest(),
+        _ => Reply::new(401).header("WWW-Authenticate", format!("Bearer realm=\"{realm}\"")),
+    });
+    let mut bench = Bench::new();
+    for credentials in [Credentials::password("me", "sEcReT"), Credentials::IdentityToken("sEcReT".into())] {
+        bench.options = RegistryOptions::default().insecure(true).credentials(credentials);
+        let error = bench.pull(&registry, twice).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
+        assert!(error.to_string().contains("localhost") && !error.to_string().contains("sEcReT"), "{error}");
+    }
+    assert!(elsewhere.seen().is_empty() && elsewhere.connections() == 0);
+    // Nobody's credentials are nobody's loss.
+    bench.options = RegistryOptions::default().insecure(true);
+    bench.pull(&registry, twice).unwrap();
+    assert!(elsewhere.seen().iter().all(|seen| seen.header("authorization").is_none()));
+    // Unless the configuration says that it belongs to the registry.
+    let hosts = format!("token_hosts = [\"localhost:{}\"]\n", elsewhere.port);
+    bench.write(&format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()), &hosts);
+    bench.options = RegistryOptions::default().insecure(true).credentials(Credentials::password("me", "s3"));
+    bench.pull(&registry, twice).unwrap();
+    assert_eq!(elsewhere.seen().last().unwrap().header("authorization"), Some("Basic bWU6czM="));
+}
+
+#[test]
+fn sec_102_each_registry_sees_its_own_credentials_and_no_others() {
+    let guarded = || {
+        Fake::start(|seen| match seen.header("authorization") {
+            Some(value) if value.starts_with("Basic") => manifest(),
+            _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+        })
+    };
+    let (one, two, mirror) = (guarded(), guarded(), guarded());
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let bench = Bench::new();
+    bench.write(
+        "home/.docker/config.json",
+        &format!(
+            r#"{{"auths":{{"{}":{{"auth":"{}"}},"{}":{{"auth":"{}"}}}}}}"#,
+            one.authority(),
+            encode("one:p"),
+            two.authority(),
+            encode("two:p")
+        ),
+    );
+    bench.write(
+        "etc/containers/registries.conf",
+        &format!(
+            "[[registry]]\nlocation = \"{0}\"\ninsecure = true\n[[registry.mirror]]\nlocation = \"{1}\"\ninsecure = true\n",
+            one.authority(),
+            mirror.authority()
+        ),
+    );
+    bench.pull(&one, twice).unwrap();
+    bench.pull(&two, twice).unwrap();
+    let seen = |fake: &Fake| -> Vec<String> {
+        fake.seen().iter().filter_map(|seen| seen.header("authorization").map(str::to_owned)).collect()
+    };
+    assert!(seen(&one).iter().all(|value| *value == format!("Basic {}", encode("one:p"))));
+    assert!(seen(&two).iter().all(|value| *value == format!("Basic {}", encode("two:p"))));
+    assert!(!mirror.seen().is_empty() && seen(&mirror).is_empty());
+    // Those of the call are not for mirrors either.
+    let mut bench = bench;
+    bench.options = bench.options.credentials(Credentials::password("call", "p"));
+    bench.pull(&one, twice).unwrap();
+    assert!(seen(&mirror).is_empty());
+    assert!(seen(&one).contains(&format!("Basic {}", encode("call:p"))));
+}
+
+#[test]
+fn sec_102_a_helper_is_asked_only_when_its_registry_asks() {
+    let open = Fake::start(|_| manifest());
+    let closed = Fake::start(|seen| match seen.header("authorization") {
+        Some("Basic bWU6czM=") => manifest(),
+        _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    let mut bench = Bench::new();
+    let helper = bench.path().join("bin/docker-credential-test");
+    bench.write("bin/docker-credential-test", "#!/bin/sh\ncat >> \"$HOME.log\"; echo >> \"$HOME.log\"\necho '{\"Username\":\"me\",\"Secret\":\"s3\"}'\n");
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    bench.variables.push(("PATH".into(), format!("{}:/usr/bin:/bin", helper.parent().unwrap().display())));
+    bench.write("home/.docker/config.json", r#"{"credsStore":"test"}"#);
+    bench.pull(&open, twice).unwrap();
+    assert!(!bench.path().join("home.log").exists());
+    bench.pull(&closed, twice).unwrap();
+    let log = std::fs::read_to_string(bench.path().join("home.log")).unwrap();
+    assert_eq!(log, format!("{}\n", closed.authority()));
+}
+
+#[test]
+fn a_login_is_tried_before_it_is_stored() {
+    let fake = Fake::start(|seen| match seen.header("authorization") {
+        Some("Basic bWU6czM=") => Reply::new(200),
+        _ => Reply::new(401)
+            .header("WWW-Authenticate", "Basic realm=\"x\"")
+            .body(error_document("UNAUTHORIZED")),
+    });
+    let bench = Bench::new();
+    let places = bench.places();
+    let try_with = |password: &str| {
+        let credentials = Credentials::password("me", password);
+        login(&places, &fake.authority(), &credentials, &bench.options, &bench.cancel, bench.tuning)
+    };
+    let file = bench.path().join("home/.docker/config.json");
+    let error = try_with("wrong").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    assert!(!error.to_string().contains("wrong") && !file.exists(), "{error}");
+    let done = try_with("s3").unwrap();
+    assert_eq!(
+        (done.server, done.username, done.stored_in),
+        (fake.authority(), "me".into(), file.display().to_string())
+    );
+    assert!(fake.lines().iter().all(|line| line == "GET /v2/"));
+    // From now on it is used.
+    let guarded = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
+    assert_ne!(guarded.kind(), ErrorKind::Unauthorized);
+    assert!(logout(&places, &fake.authority(), None).unwrap());
+    assert!(!logout(&places, &fake.authority(), None).unwrap());
+    for bad in ["a b", "http:/x", "ftp://x", "../x", "UPPER/x/y z"] {
+        let result = login(
+            &places,
+            bad,
+            &Credentials::password("a", "b"),
+            &bench.options,
+            &bench.cancel,
+            bench.tuning,
+        );
+        assert!(
+            matches!(result.unwrap_err().kind(), ErrorKind::InvalidArgument | ErrorKind::Network),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn reg_10_searching() {
+    let found = r#"{"results":[
+        {"name":"library/demo","description":"two\n lines","star_count":7,"is_official":true},
+        {"name":"other/demo","star_count":1,"is_automated":true},
+        {"name":"../evil","star_count":100}]}"#;
+    let v1 = Fake::start(move |seen| match seen.target.as_str() {
+        "/v1/search?q=de%20mo&n=25" => Reply::new(200).body(found),
+        _ => Reply::new(404),
+    });
+    let bench = Bench::new();
+    let look = |fake: &Fake, term: &str, filters: &[&str]| {
+        let options = SearchOptions {
+            registry: Some(fake.authority()),
+            filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+            options: bench.options.clone(),
+            ..SearchOptions::default()
+        };
+        search(&bench.places(), term, &options, &bench.cancel, bench.tuning)
+    };
+    let all = look(&v1, "de mo", &[]).unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0].name, format!("{}/library/demo", v1.authority()));
+    assert_eq!((all[0].description.as_str(), all[0].stars, all[0].official), ("two lines", 7, true));
+    assert_eq!(look(&v1, "de mo", &["is-official=true"]).unwrap().len(), 1);
+    assert_eq!(look(&v1, "de mo", &["stars=2"]).unwrap().len(), 1);
+    assert_eq!(look(&v1, "de mo", &["is-automated=true", "stars=2"]).unwrap().len(), 0);
+    assert_eq!(look(&v1, "de mo", &["stars=x"]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(look(&v1, "", &[]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    // The way of Docker Hub, then the list of all.
+    let hub = Fake::start(|seen| match seen.target.as_str() {
+        "/v2/search/repositories/?query=demo&page_size=25" => Reply::new(200)
+            .body(r#"{"count":1,"results":[{"repo_name":"a/demo","short_description":"x","star_count":3}]}"#),
+        _ => Reply::new(404),
+    });
+    assert_eq!(look(&hub, "demo", &[]).unwrap()[0].description, "x");
+    let catalog = Fake::start(|seen| match seen.target.as_str() {
+        "/v2/_catalog?n=1000" => Reply::new(200).body(r#"{"repositories":["a/demo","b"]}"#),
+        _ => Reply::new(404),
+    });
+    assert_eq!(look(&catalog, "demo", &[]).unwrap().len(), 1);
+    let nothing = Fake::start(|_| Reply::new(404));
+    assert_eq!(look(&nothing, "demo", &[]).unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let options = RegistryOptions::default().credentials(Credentials::password("me", "sEcReT"));
+    assert!(!format!("{options:?}").contains("sEcReT"));
+    for credentials in [Credentials::IdentityToken("sEcReT".into()), Credentials::Token("sEcReT".into())] {
+        assert!(!format!("{credentials:?}").contains("sEcReT"));
+    }
+    let fake = Fake::start(|_| Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""));
+    let mut bench = Bench::new();
+    bench.options = bench.options.credentials(Credentials::password("me", "sEcReT\n"));
+    let error = bench
+        .pull(&fake, |client| {
+            let mut bytes = Vec::new();
+            client.blob(&Digest::of(b"x"), 0, 1)?.read_to_end(&mut bytes).unwrap();
+            Ok(())
+        })
+        .unwrap_err();
+    assert!(!format!("{error:?}").contains("sEcReT"), "{error:?}");
+}

@@ -1,0 +1,251 @@
+//! What the configuration makes of a name: servers, mirrors, blocked registries, short names.
+
+use super::*;
+use crate::distribution::settings::{Answers, Scheme, hosts_of, short_names};
+
+/// The servers of a name, as text.
+fn servers(bench: &Bench, reference: &str, access: Access) -> Result<Vec<String>> {
+    let reference = Reference::parse(reference).unwrap();
+    let hosts = hosts_of(&bench.places(), &reference, &bench.options, access)?;
+    Ok(hosts
+        .iter()
+        .map(|host| {
+            let mut text = format!("{}{}/{}", host.authority(), host.base, host.repository);
+            match host.scheme {
+                Scheme::Https => {}
+                Scheme::Either => text.push_str(" either"),
+                Scheme::Http => text.push_str(" http"),
+            }
+            match host.answers {
+                Answers::Everything => {}
+                Answers::Tags => text.push_str(" tags"),
+                Answers::Digests => text.push_str(" digests"),
+            }
+            if let Some(namespace) = &host.namespace {
+                text.push_str(&format!(" for {namespace}"));
+            }
+            text
+        })
+        .collect())
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.options = RegistryOptions::default();
+    bench
+}
+
+#[test]
+fn without_configuration() {
+    let bench = bench();
+    for (name, expected) in [
+        ("debian", "registry-1.docker.io/v2/library/debian"),
+        ("reg.example:5000/a/b:c", "reg.example:5000/v2/a/b"),
+        ("localhost/a", "localhost/v2/a"),
+        ("[::1]:5000/a", "[::1]:5000/v2/a"),
+    ] {
+        assert_eq!(servers(&bench, name, Access::Pull).unwrap(), [expected]);
+    }
+}
+
+#[test]
+fn reg_15_registries_conf() {
+    let bench = bench();
+    bench.write(
+        "etc/containers/registries.conf",
+        r#"
+        unqualified-search-registries = ["docker.io"]
+        short-name-mode = "enforcing"
+        [[registry]]
+        prefix = "docker.io"
+        location = "docker.io"
+        [[registry.mirror]]
+        location = "mirror.example/hub"
+        [[registry.mirror]]
+        location = "plain.example:5000"
+        insecure = true
+        pull-from-mirror = "digest-only"
+        [[registry]]
+        prefix = "docker.io/library/moved"
+        location = "new.example/there/moved"
+        [[registry]]
+        location = "bad.example"
+        blocked = true
+        [[registry]]
+        location = "lab.example:5000"
+        insecure = true
+        [[registry]]
+        prefix = "*.wild.example"
+        insecure = true
+        "#,
+    );
+    bench.write(
+        "etc/containers/registries.conf.d/10-more.conf",
+        "[[registry]]\nlocation = \"late.example\"\nblocked = true\n",
+    );
+    let pull = |name: &str| servers(&bench, name, Access::Pull);
+    assert_eq!(
+        pull("user/app").unwrap(),
+        [
+            "mirror.example/v2/hub/user/app",
+            "plain.example:5000/v2/user/app either digests",
+            "registry-1.docker.io/v2/user/app",
+        ]
+    );
+    assert_eq!(servers(&bench, "user/app", Access::Push).unwrap(), ["registry-1.docker.io/v2/user/app"]);
+    assert_eq!(pull("moved:1").unwrap(), ["new.example/v2/there/moved"]);
+    assert_eq!(pull("lab.example:5000/a").unwrap(), ["lab.example:5000/v2/a either"]);
+    assert_eq!(pull("lab.example/a").unwrap(), ["lab.example/v2/a"]);
+    assert_eq!(pull("x.wild.example:1/a").unwrap(), ["x.wild.example:1/v2/a either"]);
+    assert_eq!(pull("wild.example/a").unwrap(), ["wild.example/v2/a"]);
+    for blocked in ["bad.example/a", "late.example/a/b"] {
+        let error = pull(blocked).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains("registries.conf"), "{error}");
+    }
+    pull("notbad.example/a").unwrap();
+    // The user's file takes the place of the system's, and a later file beside it the last word.
+    bench.write("home/.config/containers/registries.conf", "");
+    pull("bad.example/a").unwrap();
+    assert!(pull("late.example/a").is_err());
+    bench.write(
+        "home/.config/containers/registries.conf.d/x.conf",
+        "[[registry]]\nlocation = \"late.example\"\n",
+    );
+    pull("late.example/a").unwrap();
+    bench.write("home/.config/containers/registries.conf", "[[registry]\n");
+    assert_eq!(pull("a").unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn reg_15_hosts_toml() {
+    let bench = bench();
+    bench.write(
+        "etc/containerd/certs.d/docker.io/hosts.toml",
+        r#"
+        server = "https://registry-1.docker.io"
+        [host."https://second.example:8443/proxy"]
+          capabilities = ["pull", "resolve"]
+          override_path = true
+          [host."https://second.example:8443/proxy".header]
+            x-team = ["a", "b"]
+        [host."http://first.example"]
+          capabilities = ["pull"]
+        [host."https://both.example"]
+          capabilities = ["pull", "resolve", "push"]
+          skip_verify = true
+          unknown = 1
+        "#,
+    );
+    assert_eq!(
+        servers(&bench, "debian", Access::Pull).unwrap(),
+        [
+            "second.example:8443/proxy/library/debian for docker.io",
+            "first.example/v2/library/debian http digests for docker.io",
+            "both.example/v2/library/debian for docker.io",
+            "registry-1.docker.io/v2/library/debian",
+        ]
+    );
+    assert_eq!(
+        servers(&bench, "debian", Access::Push).unwrap(),
+        ["both.example/v2/library/debian for docker.io"]
+    );
+    let reference = Reference::parse("debian").unwrap();
+    let hosts = hosts_of(&bench.places(), &reference, &bench.options, Access::Pull).unwrap();
+    assert_eq!(hosts[0].headers.len(), 2);
+    assert!(hosts[2].trust.skip_verify && !hosts[3].trust.skip_verify);
+    assert_eq!(hosts[0].keys, ["second.example:8443"]);
+    bench.write("etc/containerd/certs.d/_default/hosts.toml", "[host.\"https://cache.example\"]\n");
+    bench.write(
+        "etc/containerd/certs.d/lab.example:5000/hosts.toml",
+        "server = \"http://lab.example:5000\"\n",
+    );
+    assert_eq!(
+        servers(&bench, "quay.io/a", Access::Pull).unwrap(),
+        ["cache.example/v2/a for quay.io", "quay.io/v2/a"]
+    );
+    assert_eq!(servers(&bench, "lab.example:5000/a", Access::Pull).unwrap(), ["lab.example:5000/v2/a http"]);
+    bench.write("etc/containerd/certs.d/quay.io/hosts.toml", "server = \"https://user:sEcReT@x\"");
+    let error = servers(&bench, "quay.io/a", Access::Pull).unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::InvalidArgument && error.to_string().contains("hosts.toml"),
+        "{error}"
+    );
+}
+
+#[test]
+fn dst_24_and_30_mirrors_are_asked_in_turn_and_told_for_whom() {
+    let broken = Fake::start(|_| Reply::new(500));
+    let lacking = Fake::start(|_| Reply::new(404));
+    let wrong = Fake::start(|_| manifest().header("OCI-Namespace", "other.example"));
+    let right = Fake::start(|_| manifest().header("OCI-Namespace", "127.0.0.1:1"));
+    let bench = bench();
+    let mut text = String::new();
+    for fake in [&broken, &lacking, &wrong, &right] {
+        text.push_str(&format!("[host.\"http://{}\"]\n", fake.authority()));
+    }
+    bench.write("etc/containerd/certs.d/127.0.0.1:1/hosts.toml", &text);
+    let fetched = bench.call("127.0.0.1:1/a/b", Access::Pull, |client| client.manifest("latest")).unwrap();
+    assert_eq!(fetched.bytes, MANIFEST.as_bytes());
+    for fake in [&broken, &lacking, &wrong, &right] {
+        assert_eq!(fake.lines()[0], "GET /v2/a/b/manifests/latest?ns=127.0.0.1:1");
+    }
+    assert_eq!(broken.seen().len(), 2, "a mirror gets one more chance");
+    assert_eq!(bench.warnings().len(), 3);
+    // Without a mirror nobody is told for whom.
+    let alone = Fake::start(|_| manifest());
+    Bench::new().pull(&alone, |client| client.manifest("latest")).unwrap();
+    assert_eq!(alone.lines(), ["GET /v2/a/b/manifests/latest"]);
+}
+
+#[test]
+fn the_namespace_goes_with_digests_too_and_headers_stay() {
+    let mirror = Fake::start(|seen| match seen.target.as_str() {
+        "/v2/a/b/blobs/elsewhere" => Reply::new(200).body("x"),
+        _ => Reply::new(404),
+    });
+    let other = Fake::start(|_| Reply::new(200).body("x"));
+    let there = other.authority();
+    let first = Fake::start(move |_| Reply::new(302).header("Location", format!("http://{there}/v2/x")));
+    let bench = bench();
+    bench.write(
+        "etc/containerd/certs.d/127.0.0.1:1/hosts.toml",
+        &format!(
+            "[host.\"http://{0}\"]\n[host.\"http://{0}\".header]\nauthorization = \"Basic own\"\nx-own = \"1\"\n[host.\"http://{1}\"]\n",
+            first.authority(),
+            mirror.authority()
+        ),
+    );
+    bench
+        .call("127.0.0.1:1/a/b", Access::Pull, |client| client.blob(&Digest::of(b"x"), 0, 1).map(drop))
+        .unwrap();
+    assert_eq!(first.seen()[0].header("x-own"), Some("1"));
+    assert_eq!(first.seen()[0].header("authorization"), Some("Basic own"));
+    assert!(first.lines()[0].ends_with("?ns=127.0.0.1:1"));
+    assert_eq!((other.seen()[0].header("x-own"), other.seen()[0].header("authorization")), (None, None));
+}
+
+#[test]
+fn short_names_are_dockers_unless_the_file_says_where_to_search() {
+    let bench = bench();
+    let names = |text: &str| -> Vec<String> {
+        short_names(&bench.places(), text).unwrap().iter().map(Reference::to_string).collect()
+    };
+    bench.write(
+        "etc/containers/registries.conf.d/shortnames.conf",
+        "[aliases]\n\"fedora\" = \"registry.example/fedora\"\n",
+    );
+    assert_eq!(names("fedora:1"), ["docker.io/library/fedora:1"]);
+    bench.write(
+        "etc/containers/registries.conf",
+        "unqualified-search-registries = [\"one.example\", \"docker.io\"]\n",
+    );
+    assert_eq!(names("fedora:1"), ["registry.example/fedora:1"]);
+    assert_eq!(names("debian"), ["one.example/debian:latest", "docker.io/library/debian:latest"]);
+    assert_eq!(
+        names("user/app@sha256:0000000000000000000000000000000000000000000000000000000000000000").len(),
+        2
+    );
+    assert_eq!(names("docker.io/debian"), ["docker.io/library/debian:latest"]);
+    assert_eq!(names("reg.example/debian"), ["reg.example/debian:latest"]);
+}

@@ -1,0 +1,255 @@
+//! What the operations on registries take and return.
+
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+use super::RegistryOptions;
+use crate::error::{Error, ErrorKind, Result};
+
+/// When a registry is asked for an image that may be in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum PullPolicy {
+    /// Each time. What is there already is not fetched again.
+    #[default]
+    Always,
+    /// If the store does not have it.
+    Missing,
+    /// Never: an image that the store does not have is [`ErrorKind::ImageNotFound`].
+    Never,
+    /// If the registry has another one. When the registry cannot be reached, the one of the store is good enough.
+    Newer,
+}
+
+impl PullPolicy {
+    /// `always`, `missing`, `never` or `newer`.
+    pub fn parse(text: &str) -> Result<PullPolicy> {
+        match text {
+            "always" => Ok(PullPolicy::Always),
+            "missing" => Ok(PullPolicy::Missing),
+            "never" => Ok(PullPolicy::Never),
+            "newer" => Ok(PullPolicy::Newer),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown pull policy \"{}\"", text.escape_debug()),
+            )
+            .with_object(text)
+            .with_hint("use always, missing, never or newer")),
+        }
+    }
+
+    /// The name, as [`PullPolicy::parse`] takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PullPolicy::Always => "always",
+            PullPolicy::Missing => "missing",
+            PullPolicy::Never => "never",
+            PullPolicy::Newer => "newer",
+        }
+    }
+}
+
+/// How an image is pulled.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct PullOptions {
+    /// The platform, as `os/architecture/variant`, or `all` for every one that the name has. None: the host's.
+    pub platform: Option<String>,
+    /// When the registry is asked.
+    pub policy: PullPolicy,
+    /// How many blobs are fetched at once, 1 to 64. None: 4.
+    pub jobs: Option<u32>,
+    /// A lock file that names are checked against. None: the engine's, if it has one.
+    pub lock: Option<PathBuf>,
+    /// How the registry is reached.
+    pub registry: RegistryOptions,
+}
+
+/// How an image is pushed.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct PushOptions {
+    /// The platform, as `os/architecture/variant`. None: all that the name has in the store, with their index.
+    pub platform: Option<String>,
+    /// `gzip`, `zstd` or `none`: the compression that layers made here are sent with, which gives the image another digest there. None: everything
+    /// goes byte for byte.
+    pub compression: Option<String>,
+    /// Blobs are sent in pieces of this many bytes. None: each in one request.
+    pub chunk_size: Option<u64>,
+    /// How many blobs are sent at once, 1 to 64. None: 4.
+    pub jobs: Option<u32>,
+    /// How the registry is reached.
+    pub registry: RegistryOptions,
+}
+
+/// How an image is copied from one registry to another.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct CopyOptions {
+    /// The platform, as `os/architecture/variant`. None: everything that the name stands for there, byte for byte.
+    pub platform: Option<String>,
+    /// How many blobs are copied at once, 1 to 64. None: 4.
+    pub jobs: Option<u32>,
+    /// How the registry is reached that has the image.
+    pub source: RegistryOptions,
+    /// How the registry is reached that gets it.
+    pub target: RegistryOptions,
+}
+
+/// What a push or copy did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// The canonical name that the image has in the registry now.
+    pub reference: String,
+    /// Digest of the manifest or index that the name stands for.
+    pub digest: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Blobs that were sent.
+    pub blobs_sent: u64,
+    /// Blobs that the registry took from another of its repositories.
+    pub blobs_mounted: u64,
+    /// Blobs that were there already.
+    pub blobs_present: u64,
+    /// Bytes of the blobs that were sent.
+    pub bytes_sent: u64,
+}
+
+/// What a pull would fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct PullPlan {
+    /// The canonical name.
+    pub reference: String,
+    /// Digest of the manifest or index that the name stands for.
+    pub digest: String,
+    /// Configurations and layers, in the order of the manifest, each once.
+    pub blobs: Vec<PlannedBlob>,
+    /// Bytes that would be fetched.
+    pub missing_bytes: u64,
+    /// Bytes that are in the store already.
+    pub present_bytes: u64,
+}
+
+/// A blob of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedBlob {
+    /// Its digest.
+    pub digest: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether the store has it.
+    pub present: bool,
+}
+
+/// A name and the digest that it is pinned to in a lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Pin {
+    /// The canonical name.
+    pub reference: String,
+    /// Digest of the manifest or index that it stands for.
+    pub digest: String,
+}
+
+/// How far a pull, push or copy is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What happened.
+    pub kind: ProgressKind,
+    /// The canonical name that the transfer is about.
+    pub reference: String,
+    /// The blob that it is about. None: all of it.
+    pub digest: Option<String>,
+    /// Bytes of the blob that are done.
+    pub current: u64,
+    /// Bytes of the blob; 0: unknown.
+    pub total: u64,
+    /// Bytes that are done of all blobs that have to be moved.
+    pub overall_current: u64,
+    /// Bytes of all blobs that have to be moved; 0: unknown yet, or none.
+    pub overall_total: u64,
+    /// More about it, for people.
+    pub message: Option<String>,
+}
+
+/// What happened in a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ProgressKind {
+    /// The name was looked up: the message is the digest that it stands for, the totals are known.
+    Resolve,
+    /// A blob begins to move; `current` is not 0 if part of it is there from an attempt before.
+    BlobStart,
+    /// A blob moves.
+    BlobProgress,
+    /// A blob has arrived, verified.
+    BlobDone,
+    /// A blob is there already.
+    BlobCached,
+    /// The registry took a blob from another of its repositories.
+    BlobMounted,
+    /// A layer begins to be unpacked.
+    Unpack,
+    /// A layer is unpacked and verified.
+    UnpackDone,
+    /// A request failed and is made again; the message says why and when.
+    Retry,
+    /// The registry asks for patience, or says how many requests are left.
+    RateLimit,
+    /// Something that is worth knowing, and was not essential.
+    Warning,
+    /// The end of a transfer that succeeded.
+    Done,
+}
+
+impl ProgressKind {
+    /// Every kind.
+    pub const ALL: &'static [ProgressKind] = &[
+        ProgressKind::Resolve,
+        ProgressKind::BlobStart,
+        ProgressKind::BlobProgress,
+        ProgressKind::BlobDone,
+        ProgressKind::BlobCached,
+        ProgressKind::BlobMounted,
+        ProgressKind::Unpack,
+        ProgressKind::UnpackDone,
+        ProgressKind::Retry,
+        ProgressKind::RateLimit,
+        ProgressKind::Warning,
+        ProgressKind::Done,
+    ];
+
+    /// The name: `resolve`, `blob-start`, ...
+    pub const fn name(self) -> &'static str {
+        match self {
+            ProgressKind::Resolve => "resolve",
+            ProgressKind::BlobStart => "blob-start",
+            ProgressKind::BlobProgress => "blob-progress",
+            ProgressKind::BlobDone => "blob-done",
+            ProgressKind::BlobCached => "blob-cached",
+            ProgressKind::BlobMounted => "blob-mounted",
+            ProgressKind::Unpack => "unpack",
+            ProgressKind::UnpackDone => "unpack-done",
+            ProgressKind::Retry => "retry",
+            ProgressKind::RateLimit => "rate-limit",
+            ProgressKind::Warning => "warning",
+            ProgressKind::Done => "done",
+        }
+    }
+}
+
+impl Serialize for ProgressKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// Gets the progress of a transfer, on the threads that do the work, one call at a time. It must be quick: the transfer waits for it.
+pub type ProgressSink<'a> = &'a (dyn Fn(&Progress) + Sync);

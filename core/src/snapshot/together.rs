@@ -1,0 +1,332 @@
+//! Applying the layers of an image side by side, also while their blobs are still coming in.
+//!
+//! Each layer has a worker of its own, which does without the layers below what can be done without them, and waits for those with the rest. They are begun
+//! from the lowest up, a few at a time: the lowest one waits for nobody, so all of them get on. Which layers somebody else is at work on is not
+//! waited for while a lock is held; they are left to [`Stack::push`] in the end.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::unpack::{Blob, Claim, Layer, Pending, Place, Stack, check_diff_id, warnings_of};
+use super::{Application, Worker};
+use crate::cancel::CancelToken;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::halt::Halt;
+use crate::oci::{Digest, chain_ids};
+use crate::process::{Deadline, spawn_helper};
+use crate::state::Store;
+
+/// Workers at once. Each takes some memory, also while it waits for the layers below.
+const WORKERS: usize = 8;
+/// Bytes that a pipe to a worker holds.
+const PIPE: usize = 1 << 20;
+
+/// A layer that goes on top of a stack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) blob: Blob<'a>,
+    pub(crate) diff_id: &'a Digest,
+}
+
+/// Where the archive of a layer comes from.
+pub(crate) enum Input<'a> {
+    /// A file that is complete.
+    File(File),
+    /// Something that writes it to a pipe. It returns when all is written, when the pipe's other end has gone, or when the work has ended.
+    Stream(Box<dyn FnOnce(OwnedFd) + Send + 'a>),
+}
+
+/// Where the archives of the layers come from. Layers are numbered as they were given.
+pub(crate) trait Supply: Sync {
+    /// Where a layer is read from. May wait until there is something to read.
+    fn open(&self, layer: usize) -> Result<Input<'_>>;
+
+    /// Waits until the blob of a layer is known to be what it should be. False if that is not what was read of it.
+    fn settle(&self, layer: usize) -> Result<bool>;
+
+    /// A layer begins to be applied, or is applied.
+    fn tell(&self, layer: usize, done: bool);
+}
+
+/// Blobs that are all in the store.
+struct Stored<'a> {
+    store: &'a Store,
+    layers: &'a [Wanted<'a>],
+}
+
+impl Supply for Stored<'_> {
+    fn open(&self, layer: usize) -> Result<Input<'_>> {
+        let wanted = self.layers.get(layer).ok_or_else(no_layer)?;
+        self.store.content.open_blob(wanted.blob.digest, wanted.blob.size).map(Input::File)
+    }
+
+    fn settle(&self, _layer: usize) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn tell(&self, _layer: usize, _done: bool) {}
+}
+
+fn no_layer() -> Error {
+    Error::new(ErrorKind::Internal, "a layer that nobody asked for")
+}
+
+/// When the layers below each are complete.
+struct Gates(Mutex<Vec<Gate>>);
+
+#[derive(Default)]
+struct Gate {
+    applied: bool,
+    /// Tells the layer's worker.
+    go: Option<OwnedFd>,
+}
+
+impl Gates {
+    fn lock(&self) -> MutexGuard<'_, Vec<Gate>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A layer begins. What its worker waits on; None if everything below is complete.
+    fn enter(&self, layer: usize) -> Result<Option<OwnedFd>> {
+        let mut gates = self.lock();
+        if gates.iter().take(layer).all(|gate| gate.applied) {
+            return Ok(None);
+        }
+        let (ready, go) = pipe_with(PipeFlags::CLOEXEC).call("pipe2", "worker")?;
+        if let Some(gate) = gates.get_mut(layer) {
+            gate.go = Some(go);
+        }
+        Ok(Some(ready))
+    }
+
+    /// A layer is applied. Those above that wait for nobody else can go on.
+    fn leave(&self, layer: usize) {
+        let mut gates = self.lock();
+        if let Some(gate) = gates.get_mut(layer) {
+            gate.applied = true;
+        }
+        for gate in gates.iter_mut() {
+            if let Some(go) = gate.go.take() {
+                // A worker that needed nothing of what is below has gone already.
+                let _ = crate::sys::write_without_sigpipe(go.as_fd(), b"x");
+            }
+            if !gate.applied {
+                break;
+            }
+        }
+    }
+}
+
+/// A layer on its way.
+struct Making {
+    tree: OwnedFd,
+    state: Mutex<State>,
+}
+
+enum State {
+    Pending(Pending),
+    Done(Layer),
+    Gone,
+}
+
+impl Making {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(*self.lock(), State::Done(_))
+    }
+}
+
+impl Stack<'_> {
+    /// Puts layers on top whose blobs are in the store, lowest first.
+    pub(crate) fn push_stored(&mut self, layers: &[Wanted<'_>], cancel: &CancelToken) -> Result<()> {
+        let supply = Stored { store: self.store, layers };
+        Halt::under(cancel, Deadline::never(), |halt| self.push_all(layers, &supply, halt))
+    }
+
+    /// Puts layers on top, lowest first.
+    pub(crate) fn push_all(&mut self, layers: &[Wanted<'_>], supply: &dyn Supply, halt: &Halt) -> Result<()> {
+        let mut making: Vec<Making> = Vec::with_capacity(layers.len());
+        let result = self
+            .claim_all(layers, &mut making, halt)
+            .and_then(|()| self.apply_all(layers, &making, supply, halt));
+        let claimed = making.len();
+        for one in making {
+            match one.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                // What stays pending is removed with the stack.
+                State::Done(mut layer) if result.is_ok() => {
+                    self.warnings.append(&mut layer.warnings);
+                    self.layers.push(layer);
+                }
+                State::Done(Layer { place: Place::Pending(pending), .. }) | State::Pending(pending) => {
+                    // If this fails, the sweep finds it.
+                    let _ = self.remove(&pending);
+                }
+                State::Done(_) | State::Gone => {}
+            }
+        }
+        result?;
+        for (index, wanted) in layers.iter().enumerate().skip(claimed) {
+            supply.settle(index)?;
+            supply.tell(index, false);
+            self.push(wanted.blob, Some(wanted.diff_id), halt.token())?;
+            supply.tell(index, true);
+        }
+        Ok(())
+    }
+
+    /// Finds or begins layers, as far as nobody else is at work on one.
+    fn claim_all(&self, layers: &[Wanted<'_>], making: &mut Vec<Making>, halt: &Halt) -> Result<()> {
+        let mut diff_ids: Vec<Digest> = self.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        for wanted in layers {
+            check_diff_id(wanted.diff_id)?;
+            diff_ids.push(wanted.diff_id.clone());
+        }
+        let chain = chain_ids(&diff_ids);
+        for (wanted, chain_id) in layers.iter().zip(chain.iter().skip(self.layers.len())) {
+            match self.claim(chain_id.as_str(), Some((wanted.diff_id, chain_id)), halt.token())? {
+                Claim::There(layer) => {
+                    let tree = layer.tree.try_clone().call("dup", "layer")?;
+                    making.push(Making { tree, state: Mutex::new(State::Done(layer)) });
+                }
+                Claim::Ours(tree, pending) => {
+                    making.push(Making { tree, state: Mutex::new(State::Pending(pending)) });
+                }
+                Claim::Taken => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes everything in a tree, which stays the same directory: the workers of layers above have it open.
+    fn empty(&self, tree: &OwnedFd) -> Result<()> {
+        let path = self.store.paths.layers();
+        let listing = crate::state::open_dir(tree, ".", &path)?;
+        let names = crate::state::list_names(&listing, &path)?;
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.worker.remove(tree.as_fd(), &names)
+    }
+
+    /// Does everything that is ours, on threads of its own.
+    fn apply_all(
+        &self,
+        layers: &[Wanted<'_>],
+        making: &[Making],
+        supply: &dyn Supply,
+        halt: &Halt,
+    ) -> Result<()> {
+        let gates: Vec<Gate> = making.iter().map(|one| Gate { applied: one.is_done(), go: None }).collect();
+        let gates = Gates(Mutex::new(gates));
+        let ours: Vec<usize> =
+            making.iter().enumerate().filter(|(_, one)| !one.is_done()).map(|(index, _)| index).collect();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(&index) = ours.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let Some(wanted) = layers.get(index) else { return };
+                let result = self.make(index, wanted, making, (&gates, supply, halt));
+                if let Err(error) = result.context(|| format!("layer {}", wanted.blob.digest)) {
+                    return halt.fail(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..ours.len().min(WORKERS) {
+                // With fewer threads it only takes longer.
+                if spawn_helper(scope, "coble-unpack", work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
+        halt.check()
+    }
+
+    /// Applies one layer.
+    fn make(
+        &self,
+        index: usize,
+        wanted: &Wanted<'_>,
+        making: &[Making],
+        (gates, supply, halt): (&Gates, &dyn Supply, &Halt),
+    ) -> Result<()> {
+        let Some(one) = making.get(index) else { return Err(no_layer()) };
+        let stacked = self.layers.iter().map(|layer| layer.tree.as_fd());
+        let mut lower: Vec<BorrowedFd<'_>> =
+            stacked.chain(making.iter().take(index).map(|one| one.tree.as_fd())).collect();
+        lower.reverse();
+        let done = loop {
+            halt.check()?;
+            let input = supply.open(index)?;
+            supply.tell(index, false);
+            let ready = gates.enter(index)?;
+            // The input is filled in below.
+            let layer = Application {
+                target: one.tree.as_fd(),
+                input: one.tree.as_fd(),
+                lower: &lower,
+                ready: ready.as_ref().map(AsFd::as_fd),
+            };
+            let applied = match input {
+                Input::File(file) => {
+                    self.worker.apply(Application { input: file.as_fd(), ..layer }, halt.token())
+                }
+                Input::Stream(feed) => streamed(self.worker, feed, layer, halt),
+            };
+            match applied {
+                // An archive that is not one may be a blob that is not what it should be: then that is the error.
+                Err(error) if error.kind() != ErrorKind::InvalidArchive => return Err(error),
+                applied => {
+                    if supply.settle(index)? {
+                        break applied?;
+                    }
+                }
+            }
+            self.empty(&one.tree)?;
+        };
+        let diff_id = Digest::from_sha256(&done.diff_sha256);
+        if diff_id != *wanted.diff_id {
+            return Err(crate::content::mismatch(wanted.diff_id, &diff_id));
+        }
+        let tree = one.tree.try_clone().call("dup", "layer")?;
+        let mut state = one.lock();
+        match std::mem::replace(&mut *state, State::Gone) {
+            State::Pending(mut pending) => {
+                pending.bytes = done.content_bytes;
+                let chain_id = pending.chain_id.clone().ok_or_else(no_layer)?;
+                let place = Place::Pending(pending);
+                *state = State::Done(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) });
+            }
+            _ => return Err(no_layer()),
+        }
+        drop(state);
+        gates.leave(index);
+        supply.tell(index, true);
+        Ok(())
+    }
+}
+
+/// Applies what another thread writes to a pipe meanwhile.
+fn streamed(
+    worker: &dyn Worker,
+    feed: Box<dyn FnOnce(OwnedFd) + Send + '_>,
+    layer: Application<'_>,
+    halt: &Halt,
+) -> Result<coble_protocol::ArchiveDone> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC).call("pipe2", "worker")?;
+    // As much as the system allows; it works with less.
+    let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE);
+    std::thread::scope(|scope| {
+        let feeder = spawn_helper(scope, "coble-feed", move || feed(write));
+        feeder.map_err(|error| Error::io("clone", "thread", &error))?;
+        let result = worker.apply(Application { input: read.as_fd(), ..layer }, halt.token());
+        // Tells the feeder that nobody reads any more.
+        drop(read);
+        result
+    })
+}

@@ -1,0 +1,140 @@
+//! How a registry is reached: who asks, over what.
+
+use std::ffi::c_char;
+
+use core::{Credentials, RegistryOptions};
+
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::options::flag;
+use crate::status::coble_status_t;
+use crate::strings::{optional_path, text};
+
+/// How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
+pub struct coble_registry_options_t(RegistryOptions);
+
+impl Handle for coble_registry_options_t {
+    const NAME: &'static str = "options";
+}
+
+/// The options of a call; NULL is all defaults.
+///
+/// # Safety
+/// As [`borrow`].
+pub(crate) unsafe fn registry_options(options: *const coble_registry_options_t) -> RegistryOptions {
+    // SAFETY: passed on.
+    unsafe { borrow(options) }.map_or_else(|_| RegistryOptions::default(), |options| options.0.clone())
+}
+
+/// Every default.
+#[unsafe(no_mangle)]
+pub extern "C" fn coble_registry_options_new() -> *mut coble_registry_options_t {
+    boundary_value!(std::ptr::null_mut(), { coble_registry_options_t(RegistryOptions::default()).into_raw() })
+}
+
+/// Sets a user name and a password, which take the place of other credentials.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_password(
+    options: *mut coble_registry_options_t,
+    username: *const c_char,
+    password: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, username, password) =
+            unsafe { (borrow_mut(options)?, text(username, "username")?, text(password, "password")?) };
+        options.0.credentials =
+            Some(Credentials::Password { username: username.to_owned(), password: password.to_owned() });
+    })
+}
+
+/// Sets an identity token, which a token server exchanges for access tokens. It takes the place of other credentials.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_identity_token(
+    options: *mut coble_registry_options_t,
+    token: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, token) = unsafe { (borrow_mut(options)?, text(token, "token")?) };
+        options.0.credentials = Some(Credentials::IdentityToken(token.to_owned()));
+    })
+}
+
+/// Sets an access token, which is sent to the registry as it is. It takes the place of other credentials.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_token(
+    options: *mut coble_registry_options_t,
+    token: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, token) = unsafe { (borrow_mut(options)?, text(token, "token")?) };
+        options.0.credentials = Some(Credentials::Token(token.to_owned()));
+    })
+}
+
+/// Sets whether the registry may be reached by plain HTTP, and with a certificate that nobody vouches for: 0 or 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_insecure(
+    options: *mut coble_registry_options_t,
+    insecure: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.insecure = flag(insecure, "insecure")? };
+    })
+}
+
+/// Sets the only file that credentials are read from, and that login and logout write. NULL: docker's and podman's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_auth_file(
+    options: *mut coble_registry_options_t,
+    auth_file: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.auth_file = optional_path(auth_file) };
+    })
+}
+
+/// Sets a directory with certificates for this registry: *.crt of authorities, *.cert and *.key of ours. NULL: certs.d of docker and
+/// podman.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_cert_dir(
+    options: *mut coble_registry_options_t,
+    cert_dir: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.cert_dir = optional_path(cert_dir) };
+    })
+}
+
+/// Sets how often a request is made again that failed for a reason that may pass. 0: never.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_retries(
+    options: *mut coble_registry_options_t,
+    retries: u32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.retries = Some(retries) };
+    })
+}
+
+/// Deletes options. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_delete(options: *mut coble_registry_options_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(options) }
+    })
+}

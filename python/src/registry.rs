@@ -1,0 +1,145 @@
+//! `engine.registry`: logging in and out, and what there is in registries.
+
+use std::path::PathBuf;
+
+use coble::Engine;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::credentials::Given;
+use crate::engine::PyEngine;
+use crate::enter::{blocking, quick};
+use crate::options::{Reach, read};
+use crate::values::{LoginResult, Referrer, RemoteImage};
+
+/// The registries, as an engine reaches them.
+#[pyclass(frozen, name = "Registry", module = "coble")]
+pub(crate) struct PyRegistry {
+    pub(crate) engine: Py<PyEngine>,
+}
+
+impl PyRegistry {
+    fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
+        self.engine.get().engine(py)
+    }
+}
+
+/// How the registry of a call is reached.
+fn reach(
+    py: Python<'_>,
+    function: &str,
+    given: Option<&Bound<'_, PyDict>>,
+) -> PyResult<coble::RegistryOptions> {
+    let mut reach = Reach::default();
+    read(function, given, &mut [&mut reach])?;
+    reach.options(py)
+}
+
+#[pymethods]
+impl PyRegistry {
+    /// Tries credentials at a registry, and stores them when it takes them.
+    #[pyo3(signature = (server, credentials, *, insecure=false, auth_file=None, cert_dir=None, retries=None))]
+    #[expect(clippy::too_many_arguments, reason = "each is a keyword of its own")]
+    fn login(
+        &self,
+        py: Python<'_>,
+        server: &str,
+        credentials: Given,
+        insecure: bool,
+        auth_file: Option<PathBuf>,
+        cert_dir: Option<PathBuf>,
+        retries: Option<u32>,
+    ) -> PyResult<LoginResult> {
+        let engine = self.engine(py)?;
+        let options = crate::credentials::registry_options(None, insecure, auth_file, cert_dir, retries);
+        let credentials = credentials.0;
+        blocking(py, |cancel| engine.registry().login(server, &credentials, &options, cancel))
+            .map(LoginResult)
+    }
+
+    /// Forgets the credentials of a registry. False if there were none.
+    #[pyo3(signature = (server, *, auth_file=None))]
+    fn logout(&self, py: Python<'_>, server: &str, auth_file: Option<PathBuf>) -> PyResult<bool> {
+        let engine = self.engine(py)?;
+        quick(py, || engine.registry().logout(server, auth_file.as_deref()))
+    }
+
+    /// The tags of a repository, sorted.
+    #[pyo3(signature = (repository, **options))]
+    #[pyo3(
+        text_signature = "($self, repository, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn tags(
+        &self,
+        py: Python<'_>,
+        repository: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<String>> {
+        let (engine, options) = (self.engine(py)?, reach(py, "Registry.tags", options)?);
+        blocking(py, |cancel| engine.registry().tags(repository, &options, cancel))
+    }
+
+    /// The repositories of a registry, sorted.
+    #[pyo3(signature = (server, **options))]
+    #[pyo3(
+        text_signature = "($self, server, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn catalog(
+        &self,
+        py: Python<'_>,
+        server: &str,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<String>> {
+        let (engine, options) = (self.engine(py)?, reach(py, "Registry.catalog", options)?);
+        blocking(py, |cancel| engine.registry().catalog(server, &options, cancel))
+    }
+
+    /// What a name stands for in its registry.
+    #[pyo3(signature = (reference, *, platform=None, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, platform=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn inspect(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        platform: Option<&str>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<RemoteImage> {
+        let (engine, options) = (self.engine(py)?, reach(py, "Registry.inspect", options)?);
+        blocking(py, |cancel| engine.registry().inspect(reference, platform, &options, cancel))
+            .map(RemoteImage)
+    }
+
+    /// Deletes a tag, or with a digest a manifest.
+    #[pyo3(signature = (reference, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn delete(&self, py: Python<'_>, reference: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
+        let (engine, options) = (self.engine(py)?, reach(py, "Registry.delete", options)?);
+        blocking(py, |cancel| engine.registry().delete(reference, &options, cancel))
+    }
+
+    /// What refers to an image.
+    #[pyo3(signature = (reference, *, artifact_type=None, **options))]
+    #[pyo3(
+        text_signature = "($self, reference, *, artifact_type=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+    )]
+    fn referrers(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        artifact_type: Option<&str>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Vec<Referrer>> {
+        let (engine, options) = (self.engine(py)?, reach(py, "Registry.referrers", options)?);
+        let found =
+            blocking(py, |cancel| engine.registry().referrers(reference, artifact_type, &options, cancel))?;
+        Ok(found.into_iter().map(Referrer).collect())
+    }
+
+    fn __repr__(&self) -> &'static str {
+        "<coble.Registry>"
+    }
+}

@@ -1,0 +1,258 @@
+"""The command's verbs for registries: docker's words, data on standard output, the rest on standard error, passwords that nobody sees, and what a terminal shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import coble
+import pytest
+from conftest import Assets, Store
+from helpers import eventually
+from registry import content
+from registry.debian import PASSWORD, USER, DebianRegistry
+from registry.http import Exchange
+from registry.own import BLOB, Registry
+from test_command import COMMAND, Command
+
+pytestmark = pytest.mark.usefixtures("home")
+PLAIN = "--tls-verify=false"
+
+
+@pytest.fixture
+def own(store: Store, engine: coble.Engine) -> Command:
+    """The command on a store of its own."""
+    return Command(store)
+
+
+def test_pull(own: Command, registry: Registry) -> None:
+    made = content.small(layers=2)
+    registry.put("team/image", "1", made)
+    name = f"{registry.host}/team/image:1"
+    done = own("pull", PLAIN, name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().splitlines() == [f"Digest: {made.digest}", f"Status: Downloaded newer image for {name}", name]
+    lines = done.stderr.decode().splitlines()
+    assert lines[0] == f"1: Pulling from {registry.host}/team/image"
+    for layer in made.layers:
+        short = layer[7:19]
+        assert [line for line in lines if line.startswith(short)] == [f"{short}: Pulling fs layer", f"{short}: Download complete", f"{short}: Pull complete"]
+    assert f"Status: Image is up to date for {name}" in own.good("pull", PLAIN, name)
+    assert own.good("pull", "-q", PLAIN, name) == name + "\n"
+    image = json.loads(own.good("pull", "--format", "json", PLAIN, name))
+    assert image["digest"] == made.digest and image["references"] == [name]
+    quiet = own("pull", "-q", PLAIN, "--policy", "missing", name)
+    assert (quiet.stdout.decode(), quiet.stderr) == (name + "\n", b"")
+    absent = own("pull", PLAIN, f"{registry.host}/team/absent")
+    assert absent.returncode == 125 and absent.stdout == b"" and b"team/absent" in absent.stderr
+    refused = own("pull", PLAIN, "--policy", "sometimes", name)
+    assert refused.returncode == 125 and b"hint: " in refused.stderr
+
+
+def test_what_a_pull_would_fetch(own: Command, registry: Registry) -> None:
+    made = content.small()
+    registry.put("team/image", "1", made)
+    name = f"{registry.host}/team/image:1"
+    text = own.good("pull", "--dry-run", PLAIN, name)
+    assert text.startswith("BLOB") and text.count("missing") == 3 and f"Digest: {made.digest}" in text
+    plan = json.loads(own.good("pull", "--dry-run", "--format", "json", PLAIN, name))
+    assert plan["missing_bytes"] == sum(map(len, made.blobs.values())) and registry.blob_requests() == {}
+
+
+def test_run_pulls(own: Command, engine: coble.Engine, debian: DebianRegistry, assets: Assets, home: Path) -> None:
+    (home / "config/containers").mkdir()
+    (home / "config/containers/registries.conf").write_text(f'[[registry]]\nlocation = "{debian.host}"\ninsecure = true\n')
+    name = f"{debian.host}/command/run:1"
+    engine.images.import_rootfs(assets.busybox, name)
+    assert re.fullmatch(r"1: digest: sha256:[0-9a-f]{64} size: \d+\n", own.good("push", name))
+    engine.images.remove(name)
+    done = own("run", "--rm", "--pull", "never", name, "true")
+    assert done.returncode == 125 and b"command/run" in done.stderr
+    done = own("run", "--rm", name, "echo", "here")
+    assert done.stdout == b"here\n" and f"Unable to find image '{name}' locally".encode() in done.stderr and b"Status: Downloaded" in done.stderr
+    done = own("run", "--rm", name, "echo", "here")
+    assert (done.stdout, done.stderr) == (b"here\n", b"")
+    done = own("run", "--rm", "--pull", "always", "-q", name, "echo", "here")
+    assert (done.stdout, done.stderr) == (b"here\n", b"")
+    assert b"Status: Image is up to date" in own("create", "--pull", "newer", "--name", "made", name, "true").stderr
+    own.good("rm", "made")
+
+
+def test_push_copy_and_look(own: Command, engine: coble.Engine, debian: DebianRegistry, assets: Assets) -> None:
+    name, copy = f"{debian.host}/command/image:1", f"{debian.host}/command/copy:2"
+    image = engine.images.import_rootfs(assets.busybox, name)
+    done = own("push", PLAIN, name)
+    assert done.returncode == 0 and re.fullmatch(rf"1: digest: {image.digest} size: \d+\n", done.stdout.decode())
+    assert done.stderr.decode().count(": Pushed\n") == 2
+    again = own("push", PLAIN, name)
+    assert again.stderr.decode().count(": Layer already exists\n") == 2
+    assert json.loads(own.good("push", PLAIN, "--format", "json", name))["blobs_present"] == 2
+    assert own.good("push", "-q", PLAIN, name) == name + "\n"
+    assert own.good("image", "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", name, copy) == copy + "\n"
+    assert own.good("registry", "tags", PLAIN, f"{debian.host}/command/copy") == "2\n"
+    assert "command/copy\n" in own.good("registry", "catalog", PLAIN, debian.host)
+    assert json.loads(own.good("registry", "tags", PLAIN, "--format", "json", f"{debian.host}/command/copy")) == ["2"]
+    found = json.loads(own.good("registry", "inspect", PLAIN, copy))
+    assert (found["digest"], found["reference"]) == (image.digest, copy)
+    assert own.good("registry", "referrers", PLAIN, copy).split() == ["DIGEST", "ARTIFACT", "TYPE", "MEDIA", "TYPE", "SIZE"]
+    digest = f"{debian.host}/command/copy@{image.digest}"
+    assert own.good("registry", "delete", PLAIN, digest) == f"Deleted: {digest}\n"
+    assert own("registry", "inspect", PLAIN, digest).returncode == 125
+
+
+def test_lock_files(own: Command, registry: Registry, tmp_path: Path) -> None:
+    old, new = content.small("old"), content.small("new")
+    registry.put("team/image", "1", old)
+    name, lock = f"{registry.host}/team/image:1", str(tmp_path / "coble.lock")
+    assert own.good("image", "lock", PLAIN, "-o", lock, name).split() == ["NAME", "DIGEST", name, old.digest]
+    assert own.good("pull", "-q", PLAIN, "--lock", lock, name) == name + "\n"
+    registry.put("team/image", "1", new)
+    for arguments in (["pull", PLAIN, "--lock", lock, name], ["--lock-file", lock, "pull", PLAIN, name]):
+        done = own(*arguments)
+        assert done.returncode == 125 and old.digest.encode() in done.stderr and new.digest.encode() in done.stderr
+    assert json.loads(own.good("image", "lock", PLAIN, "-o", lock, "--format", "json", name)) == [{"reference": name, "digest": new.digest}]
+
+
+def test_search(own: Command, registry: Registry) -> None:
+    results = [{"name": "team/tool", "description": "d" * 60, "star_count": 7, "is_official": False, "is_automated": False},
+               {"name": "tool", "description": "official", "star_count": 3, "is_official": True, "is_automated": False}]  # fmt: skip
+    registry.on("GET", r"/v1/search", lambda exchange: exchange.reply(200, json.dumps({"results": results}).encode(), {"Content-Type": "application/json"}))
+    lines = own.good("search", PLAIN, f"{registry.host}/tool").splitlines()
+    assert lines[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
+    assert "d" * 44 + "…" in lines[1] and lines[2].endswith("[OK]")
+    assert "d" * 60 in own.good("search", "--no-trunc", PLAIN, f"{registry.host}/tool")
+    assert len(json.loads(own.good("search", "--format", "json", PLAIN, f"{registry.host}/tool"))) == 2
+
+
+# --- passwords ------------------------------------------------------------------------------------------------------
+
+
+def test_login_and_logout(own: Command, debian_basic: DebianRegistry, cert_dir: Path, home: Path) -> None:
+    host, trust = debian_basic.host, ["--cert-dir", str(cert_dir)]
+    assert own("registry", "catalog", *trust, host).returncode == 125
+    wrong = own("login", *trust, "-u", USER, "--password-stdin", host, data=b"wrong\n")
+    assert wrong.returncode == 125 and wrong.stdout == b"" and b"wrong" not in wrong.stderr
+    done = own("login", *trust, "-u", USER, "--password-stdin", host, data=f"{PASSWORD}\n".encode())
+    assert (done.returncode, done.stdout) == (0, b"Login Succeeded\n"), done.stderr
+    assert b"unencrypted" in done.stderr and PASSWORD.encode() not in done.stderr
+    assert own.good("registry", "catalog", *trust, host) == "" or True
+    assert own("registry", "catalog", *trust, host).returncode == 0
+    assert own.good("logout", host) == f"Removing login credentials for {host}\n"
+    assert own.good("logout", host) == f"Not logged in to {host}\n"
+    assert own("registry", "catalog", *trust, "--creds", f"{USER}:{PASSWORD}", host).returncode == 0
+    seen = own("login", *trust, "-u", USER, "-p", PASSWORD, "--authfile", str(home / "other.json"), host)
+    assert seen.returncode == 0 and b"--password-stdin" in seen.stderr and (home / "other.json").exists()
+    assert json.loads((home / "other.json").read_text())["auths"]
+    for arguments in (["login", host], ["login", "-u", USER, host], ["login", "--password-stdin", host], ["pull", "--creds", USER, f"{host}/x"]):
+        refused = own(*arguments)
+        assert refused.returncode == 125 and b"hint: " in refused.stderr, arguments
+
+
+class Terminal:
+    """A command on a terminal of its own, and what that showed."""
+
+    def __init__(self, own: Command, *arguments: str) -> None:
+        where = ["--data-root", str(own.store.data_root), "--run-root", str(own.store.run_root)]
+        self.master, slave = pty.openpty()
+        self.process = subprocess.Popen([*COMMAND, *where, *arguments], stdin=slave, stdout=subprocess.PIPE, stderr=slave, start_new_session=True, env={**os.environ, "TERM": "xterm"})
+        os.close(slave)
+        self.shown = b""
+
+    def read(self, seconds: float = 0.1) -> bytes:
+        while select.select([self.master], [], [], seconds)[0]:
+            try:
+                data = os.read(self.master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            self.shown += data
+        return self.shown
+
+    def until(self, text: bytes) -> None:
+        eventually(lambda: text in self.read(), f"{text!r} on the terminal")
+
+    def type(self, text: bytes) -> None:
+        os.write(self.master, text)
+
+    def end(self) -> tuple[int, bytes]:
+        assert self.process.stdout is not None
+        out = self.process.stdout.read()
+        status = self.process.wait(30)
+        self.read()
+        os.close(self.master)
+        self.process.stdout.close()
+        return status, out
+
+
+def test_a_password_is_typed_unseen(own: Command, debian_basic: DebianRegistry, cert_dir: Path) -> None:
+    terminal = Terminal(own, "login", "--cert-dir", str(cert_dir), debian_basic.host)
+    terminal.until(b"Username: ")
+    terminal.type(USER.encode() + b"\n")
+    terminal.until(b"Password: ")
+    terminal.type(b"wrong\x15" + PASSWORD.encode() + b"x\x7f\n")
+    status, out = terminal.end()
+    assert (status, out) == (0, b"Login Succeeded\n"), terminal.shown
+    assert PASSWORD.encode() not in terminal.shown and b"wrong" not in terminal.shown
+    # Ctrl-C, and the terminal is as it was.
+    terminal = Terminal(own, "login", "-u", USER, debian_basic.host)
+    terminal.until(b"Password: ")
+    terminal.type(b"sec\x03")
+    status, out = terminal.end()
+    assert status == 125 and out == b"" and b"sec" not in terminal.shown
+
+
+# --- what a terminal shows ------------------------------------------------------------------------------------------
+
+
+def test_bars(own: Command, registry: Registry) -> None:
+    made = content.small(layers=2, size=300_000)
+    registry.put("team/image", "1", made)
+    gate = threading.Event()
+
+    def slowly(exchange: Exchange) -> Any:
+        if exchange.url_path.rsplit("/", 1)[1] in made.layers:
+            gate.wait(20)
+        return False
+
+    registry.on("GET", BLOB, slowly)
+    terminal = Terminal(own, "pull", PLAIN, f"{registry.host}/team/image:1")
+    terminal.until(made.layers[0][7:19].encode() + b": Downloading")
+    gate.set()
+    status, out = terminal.end()
+    assert status == 0 and b"Status: Downloaded" in out
+    for layer in made.layers:
+        assert layer[7:19].encode() + b": Pull complete" in terminal.shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_pull(own: Command, registry: Registry, engine: coble.Engine, number: signal.Signals) -> None:
+    made = content.small(size=100_000)
+    registry.put("team/image", "1", made)
+    arrived = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        data = registry.blobs[exchange.url_path.rsplit("/", 1)[1]]
+        exchange.begin(200, {}, len(data))
+        exchange.chunk(data[:10])
+        arrived.set()
+        exchange.pause(60)
+
+    registry.on("GET", BLOB, hang)
+    process = own.popen("pull", PLAIN, f"{registry.host}/team/image:1")
+    assert arrived.wait(30)
+    begin = time.monotonic()
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 1.5
+    assert (process.returncode, out) == (128 + number, b"")
+    assert engine.images.list() == [] and engine.verify() == []

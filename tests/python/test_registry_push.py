@@ -1,0 +1,357 @@
+"""Pushing, copying, and what else one does with a registry: tags, catalogue, search, delete, referrers."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import archives
+import coble
+import pytest
+from conftest import Assets, Store
+from registry import content
+from registry.content import Content
+from registry.debian import DebianRegistry
+from registry.http import Exchange
+from registry.own import BLOB, JSON, MANIFEST, Registry, errors
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def pulled(engine: coble.Engine, registry: Registry, made: Content, name: str = "team/image", tag: str = "1") -> str:
+    """The reference of a content that is in the registry and in the store."""
+    registry.put(name, tag, made)
+    reference = f"{registry.host}/{name}:{tag}"
+    engine.images.pull(reference, insecure=True)
+    registry.forget()
+    return reference
+
+
+# --- push -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("docker", [False, True], ids=["oci", "docker"])
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "plain"])
+def test_what_was_pulled_is_pushed_byte_for_byte(engine: coble.Engine, registry: Registry, servers: Any, docker: bool, compression: str) -> None:
+    made = content.small(docker=docker, compression=compression)
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:2"
+    engine.images.tag(reference, target)
+    pushed = engine.images.push(target, insecure=True)
+    assert other.manifests["there/image", made.digest] == (made.media_type, made.manifest)
+    assert {digest: other.blobs[digest] for digest in made.blobs} == made.blobs
+    assert pushed.to_dict() == {
+        "reference": target, "digest": made.digest, "media_type": made.media_type, "size": len(made.manifest),
+        "blobs_sent": 3, "blobs_mounted": 0, "blobs_present": 0, "bytes_sent": sum(map(len, made.blobs.values())),
+    }
+    assert registry.count() == 0 and other.uploads == {}
+    # Again: nothing is sent.
+    other.forget()
+    again = engine.images.push(target, insecure=True)
+    assert (again.blobs_sent, again.blobs_present, again.bytes_sent) == (0, 3, 0)
+    assert other.count("POST|PATCH|PUT", r".*/blobs/.*") == 0
+
+
+def test_blobs_are_mounted_from_other_repositories(engine: coble.Engine, registry: Registry) -> None:
+    made = content.small(layers=3)
+    reference = pulled(engine, registry, made)
+    target = f"{registry.host}/other/image:1"
+    engine.images.tag(reference, target)
+    pushed = engine.images.push(target, insecure=True)
+    assert (pushed.blobs_sent, pushed.blobs_mounted, pushed.bytes_sent) == (0, 4, 0)
+    mounts = registry.requests("POST", r".*/uploads/.*mount=.*")
+    assert len(mounts) == 4 and all(one.query["from"] == "team/image" for one in mounts)
+    assert registry.count("PUT|PATCH", r".*/blobs/.*") == 0
+    # Where it cannot be mounted, it is sent, through the session that was opened.
+    registry.mounts = False
+    more = f"{registry.host}/third/image:1"
+    engine.images.tag(reference, more)
+    pushed = engine.images.push(more, insecure=True)
+    assert (pushed.blobs_sent, pushed.blobs_mounted) == (4, 0)
+    assert registry.uploads == {}
+
+
+def test_a_blob_that_two_names_push_at_once(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    made = content.small(layers=3, size=200_000)
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    targets = [f"{other.host}/there/image:{n}" for n in range(4)]
+    for target in targets:
+        engine.images.tag(reference, target)
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda target=target: results.append(engine.images.push(target, insecure=True))) for target in targets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {one.digest for one in results} == {made.digest} and len(results) == 4
+    assert other.uploads == {}
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_layers_made_here(box: coble.Engine, registry: Registry, workplace: Path, compression: str) -> None:
+    """They get the compression that is asked for, and work."""
+    container = box.containers.create("box", ["sh", "-c", "echo made > /file; head -c 300000 /dev/zero > /zeros"])
+    container.start()
+    container.wait()
+    container.commit("made")
+    reference = f"{registry.host}/made/image:1"
+    box.images.tag("made", reference)
+    pushed = box.images.push(reference, compression=compression, insecure=True)
+    _, manifest = registry.manifests["made/image", pushed.digest]
+    suffix = {"gzip": "+gzip", "zstd": "+zstd", "none": ""}[compression]
+    assert json.loads(manifest)["layers"][-1]["mediaType"] == archives.OCI_LAYER + suffix
+    box.images.remove(reference)
+    image = box.images.pull(reference, insecure=True)
+    assert image.digest == pushed.digest and box.run(image, ["cat", "/file"]).stdout == b"made\n"
+    with pytest.raises(coble.InvalidArgumentError):
+        box.images.push(reference, compression="rar", insecure=True)
+
+
+def test_what_is_not_there_is_not_pushed(engine: coble.Engine, registry: Registry) -> None:
+    with pytest.raises(coble.ImageNotFoundError):
+        engine.images.push(f"{registry.host}/team/image:1", insecure=True)
+    assert registry.count() == 0
+
+
+def test_a_damaged_blob_is_not_pushed(engine: coble.Engine, store: Store, registry: Registry, servers: Any) -> None:
+    made = content.small()
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:1"
+    engine.images.tag(reference, target)
+    blob = store.data_root / "content/blobs" / made.layers[0].replace(":", "/")
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(coble.CobleError) as caught:
+        engine.images.push(target, insecure=True)
+    assert caught.value.kind in ("DigestMismatch", "Registry") and other.tags == {}
+    blob.write_bytes(data)
+    assert engine.images.push(target, insecure=True).digest == made.digest
+
+
+def test_progress(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    made = content.small(layers=3, size=300_000)
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    other.blobs[made.layers[0]] = made.blobs[made.layers[0]]
+    other.held.add(("there/image", made.layers[0]))
+    target = f"{other.host}/there/image:1"
+    engine.images.tag(reference, target)
+    events: list[Any] = []
+    engine.images.push(target, insecure=True, progress=events.append)
+    assert events[-1].kind == "done" and all(one.reference == target for one in events)
+    assert [one.digest for one in events if one.kind == "blob-cached"] == [made.layers[0]]
+    sent = [*made.layers[1:], made.config]
+    for digest in sent:
+        mine = [one for one in events if one.digest == digest]
+        assert mine[0].kind == "blob-start" and mine[-1].kind == "blob-done"
+        assert mine[-1].current == mine[-1].total == len(made.blobs[digest])
+    assert events[-1].overall_current == events[-1].overall_total == sum(len(made.blobs[digest]) for digest in sent)
+    with engine.images.push(target, insecure=True, stream=True) as stream:
+        assert [one.kind for one in stream][-1] == "done" and stream.result().blobs_present == 4
+
+
+def test_cancel(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    """The session of the upload is ended, too."""
+    made = content.small(layers=1, size=5_000_000)
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:1"
+    engine.images.tag(reference, target)
+    arrived = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        exchange.rfile.read(100_000)
+        arrived.set()
+        exchange.pause(60)
+
+    other.on("PUT|PATCH", r".*/blobs/.*", hang)
+    token = coble.CancelToken()
+    times: list[float] = []
+    cancelling = threading.Thread(target=lambda: (arrived.wait(30), times.append(time.monotonic()), token.cancel()))
+    cancelling.start()
+    with token, pytest.raises(coble.CancelledError):
+        engine.images.push(target, insecure=True)
+    took = time.monotonic() - times[0]
+    cancelling.join()
+    assert took < 1, f"{took} s"
+    assert other.tags == {}
+    other.rules.clear()
+    assert engine.images.push(target, insecure=True).digest == made.digest
+
+
+# --- copy -------------------------------------------------------------------------------------------------------------
+
+
+def test_copy(engine: coble.Engine, store: Store, registry: Registry, servers: Any) -> None:
+    """From one registry to another, with credentials of each, and nothing stays here."""
+    amd, arm = content.small("amd"), content.small("arm")
+    whole = content.index((amd, {"os": "linux", "architecture": "amd64"}), (arm, {"os": "linux", "architecture": "arm64"}))
+    registry.put("team/image", "1", whole)
+    registry.basic = {"a": "secret-a"}
+    other: Registry = servers.add(Registry(basic={"b": "secret-b"}))
+    words = {"source_insecure": True, "target_insecure": True, "source_credentials": ("a", "secret-a"), "target_credentials": ("b", "secret-b")}
+    source, target = f"{registry.host}/team/image:1", f"{other.host}/there/image:2"
+    done = engine.images.copy(source, target, **words)  # type: ignore[arg-type]
+    assert (done.reference, done.digest, done.media_type) == (target, whole.digest, content.OCI_INDEX)
+    assert other.manifests["there/image", whole.digest][1] == whole.manifest
+    assert {digest: other.blobs[digest] for digest in whole.blobs} == whole.blobs
+    assert len(set(registry.secrets_seen())) == 1 and len(set(other.secrets_seen())) == 1
+    assert set(registry.secrets_seen()).isdisjoint(other.secrets_seen())
+    # Again there is nothing to do.
+    registry.forget()
+    other.forget()
+    assert engine.images.copy(source, target, **words).bytes_sent == 0  # type: ignore[arg-type]
+    assert registry.blob_requests() == {} and other.count("PUT|PATCH|POST", r".*/blobs/.*") == 0
+    # One platform.
+    single = engine.images.copy(source, f"{other.host}/there/arm:1", platform="linux/arm64", **words)  # type: ignore[arg-type]
+    assert single.digest == arm.digest
+    assert engine.images.list() == [] and store.litter() == []
+    with pytest.raises(coble.ImageNotFoundError):
+        engine.images.copy(f"{registry.host}/team/none:1", target, **words)  # type: ignore[arg-type]
+    with pytest.raises(coble.UnauthorizedError):
+        engine.images.copy(source, target, **{**words, "target_credentials": None})  # type: ignore[arg-type]
+
+
+def test_copy_in_one_registry(engine: coble.Engine, registry: Registry) -> None:
+    """Nothing is fetched: the blobs are mounted."""
+    made = content.small()
+    registry.put("team/image", "1", made)
+    words = {"source_insecure": True, "target_insecure": True}
+    done = engine.images.copy(f"{registry.host}/team/image:1", f"{registry.host}/other/image:1", **words)  # type: ignore[arg-type]
+    assert (done.digest, done.blobs_mounted, done.bytes_sent) == (made.digest, 3, 0)
+    assert registry.blob_requests() == {}
+
+
+def test_copy_of_what_is_damaged(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    made = content.small()
+    registry.put("team/image", "1", made)
+    registry.blobs[made.layers[1]] = b"x" * len(made.blobs[made.layers[1]])
+    other: Registry = servers.add(Registry())
+    with pytest.raises(coble.CobleError) as caught:
+        engine.images.copy(f"{registry.host}/team/image:1", f"{other.host}/there/image:1", source_insecure=True, target_insecure=True)
+    assert caught.value.kind in ("DigestMismatch", "Registry")
+    assert other.tags == {} and made.layers[1] not in other.blobs
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_tags_and_catalogue(engine: coble.Engine, registry: Registry) -> None:
+    made = content.small()
+    tags = sorted(f"v{n}" for n in range(25))
+    for tag in tags:
+        registry.put("team/image", tag, made)
+    for n in range(12):
+        registry.put(f"more/image{n}", "1", made)
+    registry.page = 10
+    assert engine.registry.tags(f"{registry.host}/team/image", insecure=True) == tags
+    assert registry.count("GET", r".*/tags/list.*") == 3
+    names = sorted(["team/image", *(f"more/image{n}" for n in range(12))])
+    assert engine.registry.catalog(registry.host, insecure=True) == names
+    with pytest.raises(coble.ImageNotFoundError):
+        engine.registry.tags(f"{registry.host}/no/such", insecure=True)
+
+
+def test_tags_of_debians_registry(engine: coble.Engine, debian: DebianRegistry) -> None:
+    """More than a page."""
+    made = content.small()
+    with content.Client(debian.host) as client:
+        client.put("many/tags", "0", made)
+        for n in range(1, 120):
+            client.expect(201, "PUT", f"/v2/many/tags/manifests/{n}", made.manifest, {"Content-Type": made.media_type})
+    assert engine.registry.tags(f"{debian.host}/many/tags", insecure=True) == sorted(map(str, range(120)))
+    assert "many/tags" in engine.registry.catalog(debian.host, insecure=True)
+
+
+def test_inspect(engine: coble.Engine, registry: Registry) -> None:
+    made, arm = content.small(), content.small("arm")
+    whole = content.index(
+        (made, {"os": "linux", "architecture": "amd64"}), (arm, {"os": "linux", "architecture": "arm64", "variant": "v8"}),
+        (content.small("statement"), {"os": "unknown", "architecture": "unknown"}),
+    )
+    registry.put("team/image", "1", whole)
+    remote = engine.registry.inspect(f"{registry.host}/team/image:1", insecure=True)
+    assert (remote.digest, remote.media_type, remote.manifest) == (whole.digest, content.OCI_INDEX, whole.document)
+    assert remote.platforms[0] == "linux/amd64" and remote.platforms[1].startswith("linux/arm64")
+    assert not any("unknown" in one for one in remote.platforms)
+    one = engine.registry.inspect(f"{registry.host}/team/image:1", platform="linux/arm64", insecure=True)
+    assert one.digest == arm.digest and one.config is not None and one.config["config"]["Cmd"] == ["x"]
+    assert one.size == len(arm.manifest) + sum(map(len, arm.blobs.values()))
+    assert engine.images.list() == []
+
+
+def test_delete(engine: coble.Engine, registry: Registry) -> None:
+    made, other = content.small(), content.small("other")
+    registry.put("team/image", "1", made)
+    registry.put("team/image", "again", made)
+    registry.put("team/image", "other", other)
+    engine.registry.delete(f"{registry.host}/team/image:again", insecure=True)
+    assert engine.registry.tags(f"{registry.host}/team/image", insecure=True) == ["1", "other"]
+    engine.registry.delete(f"{registry.host}/team/image@{made.digest}", insecure=True)
+    assert engine.registry.tags(f"{registry.host}/team/image", insecure=True) == ["other"]
+    for gone in (":1", f"@{made.digest}"):
+        with pytest.raises(coble.ImageNotFoundError):
+            engine.registry.delete(f"{registry.host}/team/image{gone}", insecure=True)
+    registry.deletes = False
+    with pytest.raises(coble.UnsupportedError):
+        engine.registry.delete(f"{registry.host}/team/image:other", insecure=True)
+
+
+def test_referrers(engine: coble.Engine, registry: Registry) -> None:
+    made = content.small()
+    registry.put("team/image", "1", made)
+    for kind in ("application/vnd.test.signature", "application/vnd.test.bom"):
+        statement = content.small(kind).changed(subject=made.descriptor(), artifactType=kind, annotations={"says": kind})
+        registry.manifests["team/image", statement.digest] = (statement.media_type, statement.manifest)
+    found = engine.registry.referrers(f"{registry.host}/team/image:1", insecure=True)
+    assert {one.artifact_type for one in found} == {"application/vnd.test.signature", "application/vnd.test.bom"}
+    assert all(one.annotations == {"says": one.artifact_type} for one in found)
+    (one,) = engine.registry.referrers(f"{registry.host}/team/image@{made.digest}", artifact_type="application/vnd.test.bom", insecure=True)
+    assert one.artifact_type == "application/vnd.test.bom"
+    # A registry that does not know them: the index with a name made of the digest.
+    registry.referrers = False
+    assert engine.registry.referrers(f"{registry.host}/team/image:1", insecure=True) == []
+    entry = {"mediaType": content.OCI_MANIFEST, "digest": content.digest_of(b"x"), "size": 1, "artifactType": "application/vnd.test.bom"}
+    listed = Content(content.OCI_INDEX, json.dumps({"schemaVersion": 2, "mediaType": content.OCI_INDEX, "manifests": [entry]}).encode())
+    registry.put("team/image", made.digest.replace(":", "-"), listed)
+    (one,) = engine.registry.referrers(f"{registry.host}/team/image:1", insecure=True)
+    assert one.digest == content.digest_of(b"x")
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+def test_search_in_the_first_protocol(engine: coble.Engine, registry: Registry) -> None:
+    results = [
+        {"name": f"team/image{n}", "description": f"number {n}\nand more\x1b[31m", "star_count": 100 - n, "is_official": n == 0, "is_automated": False}
+        for n in range(40)
+    ]
+
+    def answer(exchange: Exchange) -> None:
+        size, page = int(exchange.query.get("n", 25)), int(exchange.query.get("page", 1))
+        part = results[size * (page - 1) : size * page]
+        body = {"query": exchange.query["q"], "num_results": len(results), "page_size": size, "results": part, "num_pages": 1, "page": page}
+        exchange.reply(200, json.dumps(body).encode(), JSON)
+
+    registry.on("GET", r"/v1/search\?.*", answer)
+    found = engine.images.search("image", registry=registry.host, insecure=True)
+    assert len(found) == 25 and found[0].stars == 100 and found[0].official and not found[1].official
+    assert found[0].name.endswith("team/image0") and "\x1b" not in found[0].description
+    assert registry.requests("GET", r"/v1/search.*")[0].query["q"] == "image"
+    assert len(engine.images.search("image", registry=registry.host, limit=5, insecure=True)) == 5
+    assert len(engine.images.search(f"{registry.host}/image", filters=["is-official=true"], insecure=True)) == 1
+    assert {one.stars for one in engine.images.search("image", registry=registry.host, filters=["stars=99"], insecure=True)} == {100, 99}
+    for wrong in ({"filters": ["color=red"]}, {"filters": ["stars=many"]}, {"limit": 1000}):
+        with pytest.raises(coble.InvalidArgumentError):
+            engine.images.search("image", registry=registry.host, insecure=True, **wrong)  # type: ignore[arg-type]
+    registry.rules.clear()
+    with pytest.raises(coble.CobleError) as caught:
+        engine.images.search("image", registry=registry.host, insecure=True)
+    assert caught.value.kind in ("Unsupported", "Registry") and registry.host in str(caught.value)
