@@ -114,8 +114,14 @@ fn resolve(
     }
     let options =
         PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
-    distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;
-    image::resolve_for(&inner.store, &spec.image, platform)
+    let pulled = distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;
+    match image::resolve_for(&inner.store, &spec.image, platform) {
+        // A short name that stands for an image of another registry than docker's rule says.
+        Err(error) if error.kind() == ErrorKind::ImageNotFound => {
+            image::resolve_for(&inner.store, &pulled.id, None)
+        }
+        result => result,
+    }
 }
 
 /// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a

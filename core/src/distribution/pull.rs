@@ -91,47 +91,64 @@ pub(super) fn pull_to(
     deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let pull = Pull::new(ground, reference, options, progress)?;
-    // Without a platform it is what the name means here.
-    let choice = options.platform.as_ref().map(|_| &pull.choice);
-    let here = || local::find(ground.store, &pull.name, choice);
-    match options.policy {
-        PullPolicy::Never => {
-            let found = here()?.and_then(|ids| ids.into_iter().next());
-            return pull.local(&found.ok_or_else(|| images::not_found(reference))?);
-        }
-        PullPolicy::Missing => {
-            if let Some(id) = here()?.and_then(|ids| ids.into_iter().next()) {
-                return pull.local(&id);
+    let candidates = super::short_names(&super::Places::of_process(), reference)?;
+    let mut pulls = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        pulls.push(Pull::new(ground, candidate, options, progress)?);
+    }
+    let here = || -> Result<Option<(&Pull<'_>, String)>> {
+        for pull in &pulls {
+            // Without a platform it is what the name means here.
+            let choice = options.platform.as_ref().map(|_| &pull.choice);
+            let found = local::find(ground.store, &pull.name, choice)?;
+            if let Some(id) = found.and_then(|ids| ids.into_iter().next()) {
+                return Ok(Some((pull, id)));
             }
         }
-        PullPolicy::Always | PullPolicy::Newer => {}
-    }
-    let result = Halt::under(cancel, deadline, |halt| pull.remote(halt))
-        .context(|| format!("pulling \"{}\"", pull.name));
-    let error = match result {
-        Ok(summary) => {
-            pull.reporter.tell(ProgressKind::Done, Some(summary.id.clone()));
-            return Ok(summary);
-        }
-        Err(error) => error,
+        Ok(None)
     };
-    let elsewhere = matches!(
+    if matches!(options.policy, PullPolicy::Never | PullPolicy::Missing)
+        && let Some((pull, id)) = here()?
+    {
+        return pull.local(&id);
+    }
+    if options.policy == PullPolicy::Never {
+        return Err(images::not_found(reference));
+    }
+    let mut last = None;
+    for pull in &pulls {
+        let result = Halt::under(cancel, deadline, |halt| pull.remote(halt));
+        match result.context(|| format!("pulling \"{}\"", pull.name)) {
+            Ok(summary) => {
+                pull.reporter.tell(ProgressKind::Done, Some(summary.id.clone()));
+                return Ok(summary);
+            }
+            // Perhaps the next registry that a short name may mean has it.
+            Err(error) if is_elsewhere(&error) => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    let error = last.unwrap_or_else(|| images::not_found(reference));
+    if options.policy == PullPolicy::Newer
+        && let Some((pull, id)) = here()?
+    {
+        let message = format!("{}; the image that is here is taken", error.message());
+        pull.reporter.tell(ProgressKind::Warning, Some(message));
+        return pull.local(&id);
+    }
+    Err(error)
+}
+
+/// Whether the failure is one of the registry, or of the way to it.
+fn is_elsewhere(error: &Error) -> bool {
+    matches!(
         error.kind(),
         ErrorKind::Network
             | ErrorKind::Registry
             | ErrorKind::RateLimited
             | ErrorKind::Unauthorized
             | ErrorKind::ImageNotFound
-    );
-    if options.policy == PullPolicy::Newer
-        && elsewhere
-        && let Some(id) = here()?.and_then(|ids| ids.into_iter().next())
-    {
-        pull.reporter.tell(ProgressKind::Warning, Some(format!("{error}; the image that is here is taken")));
-        return pull.local(&id);
-    }
-    Err(error)
+    )
 }
 
 /// What a pull would fetch.
@@ -151,7 +168,9 @@ pub(super) fn plan_for(
     cancel: &CancelToken,
 ) -> Result<PullPlan> {
     let nobody = |_: &super::Progress| {};
-    let pull = Pull::new(ground, reference, options, &nobody)?;
+    let candidates = super::short_names(&super::Places::of_process(), reference)?;
+    let first = candidates.into_iter().next().map_or_else(|| Reference::parse(reference), Ok)?;
+    let pull = Pull::new(ground, first, options, &nobody)?;
     Halt::under(cancel, Deadline::never(), |halt| {
         let events = |event: Event| pull.reporter.event(event);
         let client = Client::new(&pull.reference, &options.registry, Access::Pull, &events, halt.token())?;
@@ -189,11 +208,10 @@ pub(super) fn jobs(wanted: Option<u32>) -> Result<usize> {
 impl<'a> Pull<'a> {
     fn new(
         ground: Ground<'a>,
-        reference: &str,
+        reference: Reference,
         options: &'a PullOptions,
         progress: ProgressSink<'a>,
     ) -> Result<Pull<'a>> {
-        let reference = Reference::parse(reference)?;
         let name = reference.to_string();
         let lock = match options.lock.as_deref().or(ground.lock_file) {
             Some(path) => Some(LockFile::read(path)?),
