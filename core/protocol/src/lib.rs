@@ -20,7 +20,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -70,12 +70,13 @@ pub struct Ground {
 /// What an engine with the rights to do so makes before, and beside, its monitor: a pid namespace, of which the monitor is the first process, and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// The socket on which the container's network namespace comes, if it is to have one of its own: a [`Handover`].
+    /// The socket on which the container's network namespace comes, if it is to have one of its own: a [`Namespace`].
     pub network: Option<FdIndex>,
 }
 
-/// How the making of a container's network namespace went: what its maker says to the container's first process. With it comes the namespace.
-pub type Handover = Result<(), Failure>;
+/// What the maker of a container's network namespace says to the container's first process, with the namespace. If it does not come, the process makes one itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace;
 
 /// From the engine to a monitor that has said [`Report::Started`]: the container is on record and may outlive this connection. A monitor whose connection
 /// closes before ends its container, since nobody could know of it.
@@ -218,8 +219,8 @@ pub enum CgroupView {
 /// How long a container may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// It outlives its starter.
-    Detached,
+    /// It outlives its starter, the process of this pidfd, once that has said [`Commit`].
+    Detached(FdIndex),
     /// It dies with the process of this pidfd, however that process ends.
     Session(FdIndex),
 }

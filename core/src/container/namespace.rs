@@ -2,12 +2,14 @@
 //! long as everything else together, so it is made beside that, on a thread of its own.
 
 use std::os::fd::AsFd;
+use std::thread::JoinHandle;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use coble_protocol::{Connection, Failure, Handover, Step};
+use coble_protocol::{Connection, Namespace};
 
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
 use crate::{process, sys};
 
 /// The two ends of the way that the namespace goes to the container's first process.
@@ -18,37 +20,45 @@ pub(super) fn channel() -> Result<(Connection, Connection)> {
 }
 
 /// The namespaces of this thread that a container may have in common with it.
-pub(super) fn of_the_host() -> Vec<(String, u64)> {
+pub(super) fn of_the_host() -> Result<Vec<(String, u64)>> {
     const NAMES: [&str; 7] = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup"];
-    let inode = |name: &str| {
-        let stat = rustix::fs::stat(format!("/proc/thread-self/ns/{name}")).ok()?;
-        Some((name.to_owned(), stat.st_ino))
-    };
-    // A kernel may lack one.
-    NAMES.iter().filter_map(|name| inode(name)).collect()
-}
-
-/// Makes the namespace, and meanwhile does what is to be done.
-pub(super) fn provide<T>(channel: &Connection, meanwhile: impl FnOnce() -> T) -> T {
-    std::thread::scope(|scope| {
-        // Nowhere else: it is the namespace of the thread that makes it.
-        let maker = process::spawn_helper(scope, "coble-network", || make(channel));
-        if let Err(error) = maker {
-            let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-            refuse(channel, Failure::new(Step::Network, errno, "thread"));
+    let mut found = Vec::with_capacity(NAMES.len());
+    for name in NAMES {
+        let path = format!("/proc/thread-self/ns/{name}");
+        match rustix::fs::stat(&path) {
+            Ok(stat) => found.push((name.to_owned(), stat.st_ino)),
+            // A kernel may lack these.
+            Err(Errno::NOENT) if matches!(name, "user" | "cgroup") => {}
+            Err(errno) => return Err(errno).call("stat", path),
         }
-        meanwhile()
-    })
+    }
+    Ok(found)
 }
 
-fn make(channel: &Connection) {
-    match sys::new_network_namespace() {
-        // A container that has ended meanwhile needs none.
-        Ok(namespace) => drop(channel.try_send(&Handover::Ok(()), &[namespace.as_fd()])),
-        Err(errno) => refuse(channel, Failure::new(Step::Network, errno.raw_os_error(), "namespace")),
+/// Refuses a thread whose next child would be the first process of a new pid namespace: ours would be that one, for a moment, and the namespace of no use any more.
+pub(super) fn check_children() -> Result<()> {
+    let inode =
+        |name: &str| rustix::fs::stat(format!("/proc/thread-self/ns/{name}")).ok().map(|stat| stat.st_ino);
+    // The second is missing in a namespace that has no process yet.
+    match (inode("pid"), inode("pid_for_children")) {
+        (Some(own), children) if children != Some(own) => Err(Error::new(
+            ErrorKind::Unsupported,
+            "this thread has unshared its pid namespace, and its next child will be the first process of the new one",
+        )
+        .with_hint("start a process in it first, or call from another thread")),
+        _ => Ok(()),
     }
 }
 
-fn refuse(channel: &Connection, failure: Failure) {
-    let _ = channel.try_send(&Handover::Err(failure), &[]);
+/// Has the namespace made, by a thread that does nothing else, since it becomes that thread's own. Without one, the container makes it itself.
+pub(super) fn provide(channel: Connection) -> Option<JoinHandle<()>> {
+    process::spawn_worker("coble-network", move || {
+        if let Ok(namespace) = sys::new_network_namespace() {
+            // A container that has ended meanwhile needs none.
+            let _ = channel.try_send(&Namespace, &[namespace.as_fd()]);
+        }
+        // Not only closed: a child that the host program forked at the wrong moment may have a copy of it.
+        let _ = rustix::net::shutdown(&channel, rustix::net::Shutdown::Write);
+    })
+    .ok()
 }

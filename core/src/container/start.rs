@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
@@ -71,7 +72,8 @@ pub(super) fn launching<R: Send>(
     work: impl FnOnce(Launching) -> R + Send,
 ) -> R {
     let (sender, launched) = channel();
-    let launch = || {
+    // It owns the sender, so that a panic here lets the helper end.
+    let launch = move || {
         // Nobody hears it if the preparation has failed by now. Then the monitor ends.
         let _ = sender.send(launch(inner, network));
     };
@@ -94,6 +96,7 @@ fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
         true => None,
         false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())) }),
     };
+    namespace::check_children()?;
     let ground = Ground { userns: inner.userns.clone(), network, made };
     let control = inner.shim()?.start(&Launch::Monitor(ground), fds.as_slice())?;
     Ok(Launched { control, network: channel.map(|(ours, _)| ours) })
@@ -110,7 +113,7 @@ impl Container {
         };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
-            super::wait::finish(&mut row, run_dir.exit())?;
+            super::wait::finish(&mut row, run_dir.exit());
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
@@ -211,16 +214,13 @@ fn try_start(
     let layers = open_dir(&inner.store.paths.layers())?;
     let directory = create::directory(inner, &row.id);
     let container = open_dir(&directory)?;
-    let session = match spec.lifetime {
-        Lifetime::Session => Some(process::of_this_process()?),
-        Lifetime::Detached => None,
-    };
+    let starter = process::of_this_process()?;
     let streams = Streams::open(stdio, &directory)?;
 
     let mut fds = FdList::default();
     let monitor_spec = MonitorSpec {
         id: row.id.clone(),
-        host_namespaces: namespace::of_the_host(),
+        host_namespaces: namespace::of_the_host()?,
         rootfs: Rootfs::Overlay {
             layers: fds.push(layers.as_fd()),
             lower,
@@ -238,9 +238,9 @@ fn try_start(
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
-        lifetime: match &session {
-            Some(pidfd) => coble_protocol::Lifetime::Session(fds.push(pidfd.as_fd())),
-            None => coble_protocol::Lifetime::Detached,
+        lifetime: match spec.lifetime {
+            Lifetime::Session => coble_protocol::Lifetime::Session(fds.push(starter.as_fd())),
+            Lifetime::Detached => coble_protocol::Lifetime::Detached(fds.push(starter.as_fd())),
         },
         once,
         run_dir: fds.push(run_dir.as_fd()),
@@ -253,10 +253,10 @@ fn try_start(
     let launched = begin.elapsed();
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
-    let (started, monitor, init) = match &network {
-        Some(network) => namespace::provide(network, || hear_start(&control, deadline, cancel))?,
-        None => hear_start(&control, deadline, cancel)?,
-    };
+    let maker = network.and_then(namespace::provide);
+    let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
+    // Over, since the container has it. Where it does not start nobody waits: the kernel may keep the maker for long.
+    drop(maker.map(JoinHandle::join));
     sent.map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;

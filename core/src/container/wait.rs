@@ -92,7 +92,7 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
     };
     let exit = record.as_ref().map(|record| record.exit);
     let started_at = row.started_at;
-    finish(&mut row, record)?;
+    finish(&mut row, record);
     if let Some(warning) = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit)) {
         let mut run = row.run()?;
         run.warnings.push(warning);
@@ -118,17 +118,19 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
 }
 
 /// Records the end in the row.
-pub(super) fn finish(row: &mut ContainerRow, record: Option<ExitRecord>) -> Result<()> {
+pub(super) fn finish(row: &mut ContainerRow, record: Option<ExitRecord>) {
     row.state = State::Exited.name().to_owned();
     row.pid = None;
     match record {
         Some(ExitRecord { exit, warnings, .. }) => {
             row.exit_code = Some(exit.code);
             row.finished_at = Some(exit.finished_at);
-            if !warnings.is_empty() {
-                let mut run = row.run()?;
+            // The end is worth more than what was lost of the log: without a readable record it goes without.
+            if !warnings.is_empty()
+                && let Ok(mut run) = row.run()
+            {
                 run.warnings.extend(warnings.iter().map(warning_of));
-                row.set_run(&run)?;
+                let _ = row.set_run(&run);
             }
         }
         None => {
@@ -137,5 +139,4 @@ pub(super) fn finish(row: &mut ContainerRow, record: Option<ExitRecord>) -> Resu
             row.error = Some("the monitor ended without a record, and its container with it".into());
         }
     }
-    Ok(())
 }

@@ -32,7 +32,7 @@ impl Reopen for Outgoing<'_> {
 
 /// What became of a blob.
 #[derive(Clone, Copy)]
-enum Sent {
+enum Fate {
     Present,
     Mounted,
     Sent,
@@ -62,9 +62,9 @@ impl Sender<'_> {
                     Ok(sent) => {
                         let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
                         match sent {
-                            Sent::Present => counted.blobs_present += 1,
-                            Sent::Mounted => counted.blobs_mounted += 1,
-                            Sent::Sent => {
+                            Fate::Present => counted.blobs_present += 1,
+                            Fate::Mounted => counted.blobs_mounted += 1,
+                            Fate::Sent => {
                                 counted.blobs_sent += 1;
                                 counted.bytes_sent += blob.size;
                             }
@@ -87,17 +87,17 @@ impl Sender<'_> {
         self.halt.check()
     }
 
-    fn one(&self, blob: &Outgoing<'_>) -> Result<Sent> {
+    fn one(&self, blob: &Outgoing<'_>) -> Result<Fate> {
         let Outgoing { digest, size, .. } = blob;
         let meter = self.reporter.meter(digest, *size);
         if self.client.blob_exists(digest)? {
             meter.at(*size, ProgressKind::BlobCached);
-            return Ok(Sent::Present);
+            return Ok(Fate::Present);
         }
         for from in &blob.elsewhere {
             if self.client.mount(digest, Some(from))? {
                 meter.at(*size, ProgressKind::BlobMounted);
-                return Ok(Sent::Mounted);
+                return Ok(Fate::Mounted);
             }
         }
         meter.at(0, ProgressKind::BlobStart);
@@ -105,6 +105,6 @@ impl Sender<'_> {
             meter.at(sent, ProgressKind::BlobProgress);
         })?;
         meter.at(*size, ProgressKind::BlobDone);
-        Ok(Sent::Sent)
+        Ok(Fate::Sent)
     }
 }

@@ -10,12 +10,12 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use coble_protocol::{Connection, Fds, Ground, Launch, Report, VERSION};
+use coble_protocol::{Connection, Failure, Fds, Ground, Launch, Report, Step, VERSION};
 
 use super::{Deadline, error_of, readable};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::sys;
+use crate::sys::{self, NotStarted};
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/coble-shim"));
 
@@ -53,10 +53,20 @@ impl Shim {
             Error::new(ErrorKind::Internal, format!("sending the helper its role: {error}"))
         })?;
         let inside = matches!(launch, Launch::Monitor(Ground { made: Some(_), .. }));
-        sys::spawn_shim(self.program.as_fd(), theirs.as_fd(), inside).map_err(|errno| {
-            Error::syscall("execveat", "coble-shim", errno.raw_os_error())
-                .while_doing("starting the helper")
-                .with_hint("run `coble doctor` to see what this host does not allow")
+        sys::spawn_shim(self.program.as_fd(), theirs.as_fd(), inside).map_err(|failed| {
+            let call = |name, errno: Errno| {
+                Error::syscall(name, "coble-shim", errno.raw_os_error())
+                    .with_hint("run `coble doctor` to see what this host does not allow")
+            };
+            let error = match failed {
+                NotStarted::Cloned(errno) if inside => {
+                    error_of(&Failure::new(Step::MonitorNamespace, errno.raw_os_error(), "pid"))
+                }
+                NotStarted::Cloned(errno) => call("clone", errno),
+                NotStarted::Prepared(errno) => call("dup3", errno),
+                NotStarted::Executed(errno) => call("execveat", errno),
+            };
+            error.while_doing("starting the helper")
         })?;
         Ok(connection)
     }

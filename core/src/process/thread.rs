@@ -65,6 +65,17 @@ mod tests {
         assert_eq!(both, ((), 42));
         let panic = std::panic::catch_unwind(|| beside("test", || -> () { std::panic::panic_any(7) }, || ()));
         assert_eq!(panic.unwrap_err().downcast_ref(), Some(&7));
+        // One that waits for what does not come.
+        let panic = std::panic::catch_unwind(|| {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            let here = move || {
+                if sender.send(1).is_ok() {
+                    std::panic::panic_any(8)
+                }
+            };
+            beside("test", move || receiver.iter().count(), here)
+        });
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&8));
     }
 
     #[test]

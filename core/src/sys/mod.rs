@@ -8,7 +8,7 @@ mod sigpipe;
 mod spawn;
 
 pub(crate) use sigpipe::write_without_sigpipe;
-pub(crate) use spawn::spawn_shim;
+pub(crate) use spawn::{NotStarted, spawn_shim};
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 

@@ -137,7 +137,7 @@ struct Parts {
     home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     log: Option<Log>,
-    session: Option<OwnedFd>,
+    starter: OwnedFd,
     run_dir: OwnedFd,
     lock: OwnedFd,
 }
@@ -165,9 +165,8 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
             ([stdin, Some(stdout), Some(stderr)], Some(log))
         }
     };
-    let session = match spec.lifetime {
-        Lifetime::Detached => None,
-        Lifetime::Session(pidfd) => Some(one(pidfd)?),
+    let starter = match spec.lifetime {
+        Lifetime::Detached(pidfd) | Lifetime::Session(pidfd) => one(pidfd)?,
     };
     Ok(Parts {
         overlay,
@@ -175,7 +174,7 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
         home,
         stdio,
         log,
-        session,
+        starter,
         run_dir: one(spec.run_dir)?,
         lock: one(spec.lock)?,
     })
@@ -185,7 +184,7 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
 fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
     let Basis { ground, maps, origin, network, mut timings } = basis;
     timings.push(container::now(Step::Protocol));
-    let Parts { overlay, cgroups, home, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
+    let Parts { overlay, cgroups, home, stdio, log, starter, run_dir, lock } = take(&spec, fds)?;
     let (status, theirs) = channel(Step::Clone)?;
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let init = match sys::clone(namespaces, home.as_ref().map(AsFd::as_fd)).during(Step::Clone, "")? {
@@ -218,7 +217,7 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     };
     let brought = (|| {
         let socket = state::Socket::new(&run_dir)?;
-        let (mut started, proc) = wait_for_program(control, &status, &served.init, session.as_ref())?;
+        let (mut started, proc) = wait_for_program(control, &status, &served.init, &starter)?;
         timings.append(&mut started.timings);
         timings.push(container::now(Step::Exec));
         started.timings = timings;
@@ -229,22 +228,30 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     let (socket, proc, started, own) = match brought {
         Ok(brought) => brought,
         Err(ended) => {
-            // The kernel would do it when this process ends. But who hears of the failure may rely on nothing being left.
-            let _ = sys::pidfd_signal(served.init.as_fd(), libc::SIGKILL);
-            let _ = rustix::process::waitid(WaitId::PidFd(served.init.as_fd()), WaitIdOptions::EXITED);
+            end(&served.init);
             return Err(ended);
         }
     };
-    // An engine that went away meanwhile hears nothing, and what it started lives on if it may.
     let report = Report::Started(Box::new(started));
-    let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
+    if control.try_send(&report, &[own.as_fd(), served.init.as_fd()]).is_err() {
+        // An engine that does not hear of it waits for ever, or is gone, and has it not on record.
+        end(&served.init);
+        return Err(Ended::Unwanted);
+    }
     let id = spec.id.clone();
+    let detached = matches!(spec.lifetime, Lifetime::Detached(_));
     drop((spec, own, report));
     if let Some(container) = &leavings {
         state::clear_mark(container.as_fd());
     }
     sys::trim_memory();
-    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, id, leavings))
+    Ok(Server::new(socket, served, proc, (starter, detached), log, run_dir, lock, id, leavings))
+}
+
+/// Ends the container. The kernel would do it when this process ends, but who hears of a failure may rely on nothing being left.
+fn end(init: &OwnedFd) {
+    let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
 }
 
 /// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.
@@ -252,12 +259,16 @@ fn wait_for_program(
     control: &Connection,
     status: &Connection,
     init: &OwnedFd,
-    session: Option<&OwnedFd>,
+    starter: &OwnedFd,
 ) -> Result<(coble_protocol::Started, OwnedFd), Ended> {
     let mut ready = None;
     loop {
-        let mut fds = vec![PollFd::new(status, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
-        fds.extend(session.map(|session| PollFd::new(session, PollFlags::IN)));
+        // The connection of an engine that is gone may be open in a child that it had.
+        let mut fds = [
+            PollFd::new(status, PollFlags::IN),
+            PollFd::new(control, PollFlags::RDHUP),
+            PollFd::new(starter, PollFlags::IN),
+        ];
         match poll(&mut fds, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,

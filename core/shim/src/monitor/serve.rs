@@ -75,7 +75,7 @@ enum Event {
     End(usize),
     Client(u64),
     Connect,
-    Session,
+    Starter,
     Control,
     Init,
 }
@@ -86,7 +86,10 @@ pub(crate) struct Server {
     container: Container,
     /// The procfs that the first process made.
     proc: OwnedFd,
-    session: Option<OwnedFd>,
+    /// The process with whose end the container ends.
+    starter: Option<OwnedFd>,
+    /// Whether that is so only until the container is on record.
+    detached: bool,
     log: Option<Log>,
     run_dir: OwnedFd,
     /// Held, and not used until the end: while it is open the container counts as alive.
@@ -107,7 +110,7 @@ impl Server {
         socket: Socket,
         container: Container,
         proc: OwnedFd,
-        session: Option<OwnedFd>,
+        (starter, detached): (OwnedFd, bool),
         log: Option<Log>,
         run_dir: OwnedFd,
         lock: OwnedFd,
@@ -118,7 +121,8 @@ impl Server {
             socket,
             container,
             proc,
-            session,
+            starter: Some(starter),
+            detached,
             log,
             run_dir,
             lock,
@@ -149,8 +153,8 @@ impl Server {
                     Event::End(n) => self.program_ended(n),
                     Event::Client(number) => self.client_ready(number),
                     Event::Connect => self.accept(),
-                    Event::Session => {
-                        self.session = None;
+                    Event::Starter => {
+                        self.starter = None;
                         let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
                     }
                     Event::Control => control = control.and_then(|control| self.engine_ready(control)),
@@ -196,9 +200,9 @@ impl Server {
             events.push(Event::Connect);
             fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
         }
-        if let Some(session) = &self.session {
-            events.push(Event::Session);
-            fds.push(PollFd::new(session, PollFlags::IN));
+        if let Some(starter) = &self.starter {
+            events.push(Event::Starter);
+            fds.push(PollFd::new(starter, PollFlags::IN));
         }
         if let Some(control) = control {
             events.push(Event::Control);
@@ -224,6 +228,9 @@ impl Server {
     fn engine_ready(&mut self, control: Connection) -> Option<Connection> {
         if self.leavings.is_none() && !self.committed && matches!(control.recv::<Commit>(), Ok(Some(_))) {
             self.committed = true;
+            if self.detached {
+                self.starter = None;
+            }
             return Some(control);
         }
         if !self.committed {

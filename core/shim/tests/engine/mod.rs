@@ -265,6 +265,9 @@ impl Engine {
         } else {
             Stdio::Pass { stdin, stdout: Some(list.push(out.as_fd())), stderr: Some(list.push(err.as_fd())) }
         };
+        let this =
+            rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty());
+        let this = this.unwrap();
         let spec = MonitorSpec {
             id: "0123456789ab".repeat(5) + "abcd",
             host_namespaces: host_namespaces(),
@@ -296,7 +299,7 @@ impl Engine {
             stdio,
             lifetime: match &options.session {
                 Some(pidfd) => Lifetime::Session(list.push(pidfd.as_fd())),
-                None => Lifetime::Detached,
+                None => Lifetime::Detached(list.push(this.as_fd())),
             },
             once: options.once,
             run_dir: list.push(run_dir.as_fd()),
