@@ -109,10 +109,14 @@ fn supervised<T: Send>(
         // Cannot fail: the counter is far from full.
         let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
     };
-    // The scope waits until the call is over, and not for the kernel to be done with its thread.
     let (raised, expired) =
         std::thread::scope(|scope| match coble::spawn_helper(scope, "coble-call", make) {
-            Ok(_) => watch(&done, token, signals, limit.map(|(time, _)| time)),
+            Ok(helper) => {
+                let watched = watch(&done, token, signals, limit.map(|(time, _)| time));
+                // Cannot have panicked. The scope would wait for its work only, and the host program may count its threads.
+                let _ = helper.join();
+                watched
+            }
             Err(_) => {
                 make();
                 (None, false)
