@@ -134,9 +134,9 @@ fn side_by_side_is_one_after_the_other() {
                     let mut done = done.lock().unwrap();
                     done[index] = true;
                     let complete = done.iter().take_while(|done| **done).count();
-                    for writer in writers.iter().skip(1).take(complete) {
+                    for go in writers.iter().skip(1).take(complete) {
                         // Nobody reads it where nothing is needed.
-                        let _ = rustix::io::write(writer, b"x");
+                        let _ = rustix::io::write(go, b"x");
                     }
                 });
             }

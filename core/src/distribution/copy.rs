@@ -15,6 +15,7 @@ use crate::halt::Halt;
 use crate::image::choose;
 use crate::oci::{Descriptor, Digest, MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_NESTING, Platform, Reference};
 use crate::process::Deadline;
+use crate::state::Store;
 use crate::state::images::Document;
 
 /// The most bytes of all manifests of a name.
@@ -22,6 +23,18 @@ const MAX_MANIFESTS: usize = 64 << 20;
 
 pub(crate) fn copy(
     inner: &Inner,
+    source: &str,
+    target: &str,
+    options: &CopyOptions,
+    progress: ProgressSink<'_>,
+    cancel: &CancelToken,
+) -> Result<Pushed> {
+    copy_with(&inner.store, source, target, options, progress, cancel)
+}
+
+/// As [`copy`]; the store is only asked for manifests that it has.
+pub(super) fn copy_with(
+    store: &Store,
     source: &str,
     target: &str,
     options: &CopyOptions,
@@ -41,7 +54,7 @@ pub(crate) fn copy(
         let events = |event: Event| reporter.event(event);
         let from = Client::new(&source, &options.source, Access::Pull, &events, halt.token())?;
         let to = Client::new(&target, &options.target, Access::Push, &events, halt.token())?;
-        let top = top(inner, &from, &source, platform.as_ref())?;
+        let top = top(store, &from, &source, platform.as_ref())?;
         reporter.tell(ProgressKind::Resolve, Some(top.digest.to_string()));
         let mut tree = Tree { from: &from, to: &to, manifests: Vec::new(), blobs: Vec::new(), bytes: 0 };
         tree.collect(top.clone(), 0)?;
@@ -79,7 +92,7 @@ pub(crate) fn copy(
 
 /// What is copied: what the name stands for, or one platform of it.
 fn top(
-    inner: &Inner,
+    store: &Store,
     from: &Client<'_>,
     source: &Reference,
     platform: Option<&Platform>,
@@ -91,7 +104,7 @@ fn top(
     let Fetched { bytes, media_type, digest } = from.manifest(name)?;
     let Some(platform) = platform else { return Ok(Document { digest, media_type, bytes }) };
     let entry = Descriptor::new(&media_type, digest.clone(), bytes.len() as u64);
-    let remote = Remote::new(from, &inner.store, digest, bytes);
+    let remote = Remote::new(from, store, digest, bytes);
     let mut foreign = Vec::new();
     let found = choose::find(&remote, &entry, platform, &mut foreign)?
         .ok_or_else(|| choose::foreign(platform, foreign))?;

@@ -302,7 +302,8 @@ impl<'a> Fetcher<'a> {
         (mut hasher, mut at): (Hasher, u64),
     ) -> Result<(), (Error, bool)> {
         let Blob { digest, size, .. } = blob;
-        let mut pieces = u32::from(at > 0);
+        // What was there before, and each answer.
+        let (found_some, mut pieces) = (at > 0, 0);
         let mut buffer = vec![0; CHUNK];
         let mut failures = 0u32;
         while at < *size {
@@ -320,7 +321,7 @@ impl<'a> Fetcher<'a> {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
-                Err(error) => return Err((error, pieces > 1)),
+                Err(error) => return Err((error, found_some || pieces > 1)),
             };
             failures = if at - before >= PROGRESS { 1 } else { failures + 1 };
             if failures > self.retries.unwrap_or(RETRIES) {
@@ -332,7 +333,7 @@ impl<'a> Fetcher<'a> {
             self.halt.pause(pause).map_err(|error| (error, false))?;
         }
         let found = hasher.finish();
-        if found == *digest { Ok(()) } else { Err((mismatch(digest, &found), pieces > 1)) }
+        if found == *digest { Ok(()) } else { Err((mismatch(digest, &found), found_some || pieces > 1)) }
     }
 
     /// Reads one answer of the registry.

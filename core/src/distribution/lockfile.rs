@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::Pin;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::oci::{Digest, Reference};
 use crate::state::random_hex;
@@ -109,14 +108,6 @@ impl LockFile {
         self.pins.insert(name.to_string(), digest);
     }
 
-    pub(super) fn pins(&self) -> Vec<Pin> {
-        let pin = |(reference, digest): (&String, &Digest)| Pin {
-            reference: reference.clone(),
-            digest: digest.to_string(),
-        };
-        self.pins.iter().map(pin).collect()
-    }
-
     /// The error for a name that stands for something else than it is pinned to.
     pub(super) fn drift(&self, name: &str, pinned: &Digest, found: &str) -> Error {
         Error::new(
@@ -186,7 +177,7 @@ mod tests {
         assert_eq!(again, lock);
         assert_eq!(again.pin("docker.io/library/debian:12"), Some(&digest("a")));
         assert_eq!(again.pin("docker.io/library/debian:13"), None);
-        assert_eq!(again.pins().len(), 2);
+        assert_eq!(again.pins.len(), 2);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("coble.lock", &link).unwrap();

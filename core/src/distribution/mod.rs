@@ -3,7 +3,7 @@
 //! Below that is the registry client. One request of the distribution specification is one method of [`Client`]; settings, TLS,
 //! authentication, mirrors, redirects and retries are its own business. It knows neither images nor the store.
 
-// Until the transfer of images uses it.
+// Until the client is complete.
 #![allow(dead_code, unused_imports)]
 
 mod answer;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rusqlite::{Connection, Transaction};
+
 use super::fetch::{Blob, Fetcher};
 use super::local::{self, Current};
 use super::lockfile::LockFile;
@@ -32,6 +34,8 @@ use crate::state::{Session, Store};
 /// Blobs at once, if the caller does not say.
 const JOBS: u32 = 4;
 pub(super) const JOBS_MAX: u32 = 64;
+/// How often it is begun again when images are removed at the same time.
+const ATTEMPTS: u32 = 10;
 
 /// Where images come to, and go from.
 #[derive(Clone, Copy)]
@@ -270,6 +274,17 @@ impl<'a> Pull<'a> {
     }
 
     fn remote(&self, halt: &Halt) -> Result<ImageSummary> {
+        let mut attempts = 1;
+        loop {
+            match self.attempt(halt) {
+                // Somebody removed it after we had seen that it is here.
+                Err(error) if error.kind() == ErrorKind::InvalidState && attempts < ATTEMPTS => attempts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn attempt(&self, halt: &Halt) -> Result<ImageSummary> {
         let events = |event: Event| self.reporter.event(event);
         let client =
             Client::new(&self.reference, &self.options.registry, Access::Pull, &events, halt.token())?;
@@ -344,37 +359,40 @@ impl<'a> Pull<'a> {
 
     /// Everything is here already. The name may have to be given.
     fn unchanged(&self, digest: &Digest, current: &Current, halt: &Halt) -> Result<ImageSummary> {
-        if !current.named {
-            Session::run(self.store(), self.ground.worker, halt.token(), |session| {
-                crate::image::change(self.store(), session, |tx| self.name_it(tx, digest, &current.ids, None))
-            })?;
+        if current.named {
+            return self.store().db.read(|connection| self.result(connection, &current.ids));
         }
-        self.result(&current.ids, Vec::new())
+        Session::run(self.store(), self.ground.worker, halt.token(), |session| {
+            crate::image::change(self.store(), session, |tx| {
+                self.name_it(tx, digest, &current.ids, None)?;
+                self.result(tx, &current.ids)
+            })
+        })
     }
 
     /// The image that the caller gets: of several, the one for this host.
-    fn result(&self, ids: &[String], warnings: Vec<crate::container::Warning>) -> Result<ImageSummary> {
-        let named = local::find(self.store(), &self.name, None)?.and_then(|ids| ids.into_iter().next());
-        let id = match (named, &self.choice, ids) {
-            (Some(id), PlatformChoice::All, _) => id,
-            (_, _, [id, ..]) => id.clone(),
-            _ => return Err(images::not_found(&self.name)),
+    fn result(&self, connection: &Connection, ids: &[String]) -> Result<ImageSummary> {
+        let named = match self.choice {
+            PlatformChoice::All => images::find(connection, &self.name).ok().map(|found| found.id),
+            PlatformChoice::Best(_) => None,
         };
-        let mut summary = local::summary(self.store(), &id)?;
-        summary.warnings = warnings;
-        Ok(summary)
+        let id = named.as_ref().or(ids.first()).ok_or_else(gone)?;
+        images::summaries(connection, Some(id))?.pop().ok_or_else(gone)
     }
 
     /// Records what the name and the digest stand for. All images are there.
     fn name_it(
         &self,
-        tx: &rusqlite::Transaction<'_>,
+        tx: &Transaction<'_>,
         digest: &Digest,
         ids: &[String],
         index: Option<&images::Document>,
     ) -> Result<()> {
         let origin = self.origin(digest);
         for id in ids {
+            if images::summaries(tx, Some(id))?.is_empty() {
+                return Err(gone());
+            }
             origins::add(tx, &origin, id)?;
             images::touch(tx, id)?;
         }
@@ -447,9 +465,11 @@ impl<'a> Pull<'a> {
                     origins::add_blob(tx, &new.id, &repository)?;
                 }
             }
-            self.name_it(tx, digest, &ids, index.as_ref())
-        })?;
-        self.result(&ids, warnings)
+            self.name_it(tx, digest, &ids, index.as_ref())?;
+            let mut summary = self.result(tx, &ids)?;
+            summary.warnings = warnings;
+            Ok(summary)
+        })
     }
 
     /// Reads the configuration of an image, and sees whether the image is here.
@@ -622,6 +642,11 @@ impl<'a> Pull<'a> {
         }
         Ok(())
     }
+}
+
+/// The error for an image that was here a moment ago.
+fn gone() -> Error {
+    Error::new(ErrorKind::InvalidState, "the image was removed by somebody else at the same time")
 }
 
 /// An image of the pull.

@@ -93,5 +93,7 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
     });
     let mut pruned = pruned.context(|| "pruning images".to_owned())?;
     pruned.reclaimed += partial;
+    // Worth an attempt, and no reason to fail.
+    let _ = store.db.shrink();
     Ok(pruned)
 }

@@ -106,6 +106,17 @@ impl Db {
         result
     }
 
+    /// Gives back the space of the log, unless somebody is using it now.
+    pub(crate) fn shrink(&self) -> Result<()> {
+        let _writer = self.writer();
+        let connection = self.take()?;
+        connection.busy_timeout(Duration::ZERO)?;
+        let shrunk = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        connection.busy_timeout(BUSY)?;
+        self.give_back(connection);
+        Ok(shrunk?)
+    }
+
     fn writer(&self) -> MutexGuard<'_, ()> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,6 +5,7 @@ mod pull;
 mod push;
 mod settings;
 mod tls;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Mutex;
