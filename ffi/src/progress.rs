@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use core::{CancelToken, Progress, ProgressKind};
+use core::{CancelToken, Progress, ProgressKind, Result};
 
 use crate::handle::{Handle, borrow};
 use crate::strings::{c_string, pointer_or_null};
@@ -117,6 +117,11 @@ impl Callback {
 
     pub(crate) fn token(&self) -> &CancelToken {
         &self.token
+    }
+
+    /// Whether the call went on to its end. One that was told to stop when nothing was left to do has not done what its caller wants.
+    pub(crate) fn end(&self) -> Result<()> {
+        if self.over.load(Ordering::SeqCst) { self.token.check() } else { Ok(()) }
     }
 
     /// Tells the callback.

@@ -153,6 +153,7 @@ pub unsafe extern "C" fn coble_image_pull(
         let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let pulled = engine.0.images().pull(reference, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_image_t::new(pulled).give(out);
         }

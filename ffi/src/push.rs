@@ -228,6 +228,7 @@ pub unsafe extern "C" fn coble_image_push(
         let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let done = engine.0.images().push(reference, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_pushed_t::new(done).give(out);
         }
@@ -259,6 +260,7 @@ pub unsafe extern "C" fn coble_image_copy(
         let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let done = engine.0.images().copy(source, target, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_pushed_t::new(done).give(out);
         }

@@ -374,7 +374,7 @@ class Images:
         `registry` is by default what is in front of the term, as in `example.com/term`, and otherwise Docker Hub. `limit` is 1 to 100; by default 25. `filters` maps
         `is-official`, `is-automated` and `stars` (at least) to a value. The rest is as in `pull`.
 
-        Raises `NetworkError`, `UnauthorizedError`, `RateLimitedError`, and `RegistryError` for a registry that cannot be searched.
+        Raises `NetworkError`, `UnauthorizedError`, `RateLimitedError`, `RegistryError`, and `UnsupportedError` for a registry that cannot be searched.
         """
 
     async def lock(

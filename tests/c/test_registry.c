@@ -236,7 +236,8 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
 
   /* Another image under the name that is pinned. */
   names[0] = "true";
-  CHECK_OK(coble_image_from_host(engine, names, 1, first, NULL, NULL, NULL, &error));
+  CHECK_OK(coble_image_from_host(engine, names, 1, first, NULL, NULL, &image, &error));
+  coble_image_delete(image);
   CHECK_OK(coble_image_push(engine, first, NULL, NULL, NULL, NULL, NULL, &error));
   memset(&options, 0, sizeof options);
   options.size = sizeof options;

@@ -125,7 +125,7 @@ def test_lock_files(own: Command, registry: Registry, tmp_path: Path) -> None:
 def test_search(own: Command, registry: Registry) -> None:
     results = [{"name": "team/tool", "description": "d" * 60, "star_count": 7, "is_official": False, "is_automated": False},
                {"name": "tool", "description": "official", "star_count": 3, "is_official": True, "is_automated": False}]  # fmt: skip
-    registry.on("GET", r"/v1/search", lambda exchange: exchange.reply(200, json.dumps({"results": results}).encode(), {"Content-Type": "application/json"}))
+    registry.on("GET", r"/v1/search.*", lambda exchange: exchange.reply(200, json.dumps({"results": results}).encode(), {"Content-Type": "application/json"}))
     lines = own.good("search", PLAIN, f"{registry.host}/tool").splitlines()
     assert lines[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
     assert "d" * 44 + "…" in lines[1] and lines[2].endswith("[OK]")

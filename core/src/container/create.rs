@@ -40,6 +40,7 @@ impl Containers<'_> {
     ) -> Result<Container> {
         let inner = &*self.engine.inner()?;
         let planned = plan(inner, spec, Deadline::never(), progress, cancel)?;
+        cancel.check()?;
         let made = make(inner, planned, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
     }
