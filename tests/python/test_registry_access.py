@@ -25,7 +25,7 @@ from registry.proxy import Proxy
 from registry.tokens import TokenServer
 from registry.worker import Worker
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("home")]
 
 USER, SECRET = "tester", "hunter2-is-secret"
 
@@ -533,6 +533,43 @@ def test_insecure_by_file(engine: coble.Engine, registry: Registry, home: Path) 
         pull(engine, registry, insecure=False)
     conf(home, f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
     pull(engine, registry, insecure=False)
+
+
+def test_hosts_toml(engine: coble.Engine, registry: Registry, servers: Servers, home: Path) -> None:
+    """Containerd's file: a mirror that answers for blobs and tags, and the server behind it. The mirror is told for whom it stands."""
+    made = content.small()
+    registry.put("team/image", "1", made)
+    mirror: Registry = servers.add(Registry())
+    mirror.put("team/image", "1", made)
+    write(
+        home / f"config/containers/certs.d/{registry.host}/hosts.toml",
+        f'server = "{registry.url}"\n[host."{mirror.url}"]\ncapabilities = ["pull", "resolve"]\n',
+    )
+    pull(engine, registry)
+    assert registry.count() == 0 and set(mirror.blob_requests()) == set(made.blobs)
+    assert {one.query.get("ns") for one in mirror.requests("GET", BLOB)} == {registry.host}
+    # One that may only be asked for digests is not asked what a tag stands for.
+    engine.images.remove(f"{registry.host}/team/image:1")
+    mirror.forget()
+    write(
+        home / f"config/containers/certs.d/{registry.host}/hosts.toml",
+        f'server = "{registry.url}"\n[host."{mirror.url}"]\ncapabilities = ["pull"]\n',
+    )
+    pull(engine, registry)
+    assert registry.count("GET|HEAD", r".*/manifests/1") >= 1 and mirror.count("GET|HEAD", r".*/manifests/1.*") == 0
+    assert registry.blob_requests() == {}
+
+
+def test_token_servers_that_are_named(engine: coble.Engine, registry: Registry, servers: Servers, home: Path) -> None:
+    """On another host, but the configuration says that it belongs to the registry."""
+    tokens: TokenServer = servers.add(TokenServer(host="127.0.0.2"))
+    tokens.users[USER] = SECRET
+    registry.bearer = tokens
+    registry.put("team/image", "1", content.small())
+    assert tokens.host in refused(engine, registry, credentials=(USER, SECRET))
+    assert tokens.secrets_seen() == []
+    write(home / f"config/containers/certs.d/{registry.host}/hosts.toml", f'server = "{registry.url}"\ntoken_hosts = ["127.0.0.2"]\n')
+    pull(engine, registry, credentials=(USER, SECRET))
 
 
 # --- proxies ----------------------------------------------------------------------------------------------------------

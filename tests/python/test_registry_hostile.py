@@ -28,7 +28,7 @@ from registry.own import BLOB, JSON, MANIFEST, NAME, Registry, errors
 from registry.tokens import TokenServer
 from registry.worker import Outcome, Worker
 
-pytestmark = pytest.mark.usefixtures("home")
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("home")]
 
 USER, SECRET = "tester", "hunter2-is-secret"
 #: Memory that a pull of a small image may take, of all processes: the same as for a big one.
