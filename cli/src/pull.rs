@@ -3,21 +3,24 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use coble::{Container, ContainerSpec, Engine, ImageSummary, PullOptions, PullPlan, PullPolicy};
+use coble::{Container, ContainerSpec, Engine, Error, ImageSummary, PullOptions, PullPlan, PullPolicy};
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::images;
-use crate::open;
 use crate::output::{self, Failure, Outcome, Table};
 use crate::progress::{Show, Verb};
 use crate::reach::ReachArgs;
 use crate::signals::cancellable;
+use crate::{open, refuse};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
     /// Print nothing but the name
     #[arg(short, long)]
     quiet: bool,
+    /// Pull every tag of the repository
+    #[arg(short, long, conflicts_with = "dry_run")]
+    all_tags: bool,
     /// Pull this platform, such as linux/arm64, or all
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
@@ -70,18 +73,42 @@ pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
         let plan = cancellable(|cancel| engine.images().plan(&args.reference, &options, cancel))?;
         return print_plan(&plan, json);
     }
-    let pulled = fetch(&engine, &args.reference, &options, args.quiet || json)?;
-    images::warn(&pulled.image);
-    if json {
-        output::json(&pulled.image)?;
-        return Ok(0);
+    let references = if args.all_tags {
+        all_tags(&args.reference)?;
+        let tags = cancellable(|cancel| engine.registry().tags(&args.reference, &options.registry, cancel))?;
+        tags.iter().map(|tag| format!("{}:{tag}", args.reference)).collect()
+    } else {
+        vec![args.reference]
+    };
+    let mut images = Vec::new();
+    for reference in &references {
+        let pulled = fetch(&engine, reference, &options, args.quiet || json)?;
+        images::warn(&pulled.image);
+        if json {
+            images.push(pulled.image);
+            continue;
+        }
+        if !args.quiet {
+            output::line(format_args!("Digest: {}", pulled.digest))?;
+            output::line(format_args!("Status: {}", pulled.status()))?;
+        }
+        output::line(&pulled.reference)?;
     }
-    if !args.quiet {
-        output::line(format_args!("Digest: {}", pulled.digest))?;
-        output::line(format_args!("Status: {}", pulled.status()))?;
+    match images.as_slice() {
+        _ if !json => {}
+        [image] if !args.all_tags => output::json(image)?,
+        images => output::json(&images)?,
     }
-    output::line(&pulled.reference)?;
     Ok(0)
+}
+
+/// Whether a name can stand for all tags of its repository.
+pub(crate) fn all_tags(name: &str) -> Result<(), Error> {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains([':', '@']) {
+        return Err(refuse("a tag or digest and --all-tags exclude each other", "give the repository alone"));
+    }
+    Ok(())
 }
 
 /// An image that was pulled.
@@ -188,6 +215,12 @@ fn familiar(reference: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_has_all_of_its_tags() {
+        assert!(all_tags("localhost:5000/team/app").is_ok() && all_tags("alpine").is_ok());
+        assert!(all_tags("localhost:5000/app:1").is_err() && all_tags("app@sha256:00").is_err());
+    }
 
     #[test]
     fn names_as_people_write_them() {

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use coble::{CopyOptions, Error, PushOptions, Pushed, RegistryOptions, parse};
+use coble::{CopyOptions, Error, ErrorKind, PushOptions, Pushed, RegistryOptions, parse};
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::open;
 use crate::output::{self, Outcome};
 use crate::progress::{Show, Verb};
+use crate::pull::all_tags;
 use crate::reach::{ReachArgs, Secret, credentials};
 use crate::signals::cancellable;
 
@@ -17,6 +18,9 @@ pub(crate) struct PushArgs {
     /// Print nothing but the name
     #[arg(short, long)]
     quiet: bool,
+    /// Push every tag that the repository has here
+    #[arg(short, long)]
+    all_tags: bool,
     /// Push only this platform, such as linux/arm64 (default: all that the name has)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
@@ -94,11 +98,46 @@ pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
     options.jobs = args.jobs;
     options.registry = args.reach.options()?;
     let engine = open(global)?;
-    let show = Show::new(Verb::Push, args.quiet || args.output.format == Format::Json);
-    let tell = |progress: &coble::Progress| show.tell(progress);
-    let pushed = cancellable(|cancel| engine.images().push(&args.reference, &options, &tell, cancel))?;
-    drop(show);
-    print(&pushed, args.quiet, args.output.format)
+    let references = if args.all_tags {
+        all_tags(&args.reference)?;
+        let filters = [format!("reference={}", args.reference)];
+        let mut names: Vec<String> =
+            engine.images().list(&filters)?.into_iter().flat_map(|image| image.references).collect();
+        // An image has names in other repositories, too.
+        names.retain(|name| is_of(name, &args.reference));
+        names.sort();
+        if names.is_empty() {
+            let text = format!("no image of \"{}\"", args.reference.escape_debug());
+            return Err(Error::new(ErrorKind::ImageNotFound, text).with_object(args.reference).into());
+        }
+        names
+    } else {
+        vec![args.reference]
+    };
+    let mut all = Vec::new();
+    for reference in &references {
+        let show = Show::new(Verb::Push, args.quiet || args.output.format == Format::Json);
+        let tell = |progress: &coble::Progress| show.tell(progress);
+        let pushed = cancellable(|cancel| engine.images().push(reference, &options, &tell, cancel))?;
+        drop(show);
+        if args.output.format == Format::Json && args.all_tags {
+            all.push(pushed);
+        } else {
+            print(&pushed, args.quiet, args.output.format)?;
+        }
+    }
+    if args.output.format == Format::Json && args.all_tags {
+        output::json(&all)?;
+    }
+    Ok(0)
+}
+
+/// Whether a canonical name is a tag of a repository, as somebody wrote that.
+fn is_of(name: &str, repository: &str) -> bool {
+    let (found, tag) = output::split_reference(name);
+    let written =
+        [repository.to_owned(), format!("docker.io/{repository}"), format!("docker.io/library/{repository}")];
+    tag != "<none>" && written.contains(&found)
 }
 
 pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {

@@ -66,6 +66,12 @@ impl Halt {
         self.token.check()
     }
 
+    /// Whether this is what the work ended with.
+    pub(crate) fn failed_with(&self, kind: ErrorKind) -> bool {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.as_ref().is_some_and(|error| error.kind() == kind)
+    }
+
     /// Waits, as long as nothing fails.
     pub(crate) fn pause(&self, time: Duration) -> Result<()> {
         let mut ready = Vec::new();

@@ -26,6 +26,12 @@ mod distribution;
 mod doctor;
 mod engine;
 mod error;
+#[cfg(all(test, not(fuzzing)))]
+#[allow(unreachable_pub)]
+mod fuzz;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
 mod halt;
 mod image;
 mod isolation;

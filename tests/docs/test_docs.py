@@ -205,7 +205,7 @@ def test_registries(shown: Shown, registry: str) -> None:
     def parts(language: str) -> list[str]:
         return [block.replace("localhost:5000", registry) for block in blocks("docs/registries.md", language)]
 
-    (settings,) = parts("toml")
+    settings, _ = parts("toml")
     (shown.folder / ".config" / "containers").mkdir(parents=True)
     (shown.folder / ".config" / "containers" / "registries.conf").write_text(settings)
     shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")

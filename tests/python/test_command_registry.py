@@ -58,6 +58,20 @@ def test_pull(own: Command, registry: Registry) -> None:
     assert refused.returncode == 125 and b"hint: " in refused.stderr
 
 
+def test_all_tags(own: Command, engine: coble.Engine, debian: DebianRegistry, assets: Assets) -> None:
+    repository = f"{debian.host}/command/tags"
+    image = engine.images.import_rootfs(assets.busybox, f"{repository}:1")
+    for name in (f"{repository}:2", "other:3"):
+        engine.images.tag(image, name)
+    assert own.good("push", "-a", "-q", PLAIN, repository).split() == [f"{repository}:1", f"{repository}:2"]
+    own.good("rmi", f"{repository}:1", f"{repository}:2")
+    assert own.good("pull", "-a", "-q", PLAIN, repository).split() == [f"{repository}:1", f"{repository}:2"]
+    assert len(json.loads(own.good("pull", "-a", "--format", "json", PLAIN, repository))) == 2
+    for verb in ("pull", "push"):
+        assert b"exclude" in own(verb, "-a", PLAIN, f"{repository}:1").stderr
+    assert own("push", "-a", PLAIN, f"{debian.host}/command/none").returncode == 125
+
+
 def test_what_a_pull_would_fetch(own: Command, registry: Registry) -> None:
     made = content.small()
     registry.put("team/image", "1", made)

@@ -138,6 +138,15 @@ fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(input: &[u8]) -> bool {
+    let (codes, said) = read(input);
+    assert!(said.chars().count() <= MAX_SHOWN * 12 + 3);
+    let _ = kind_of(StatusCode::BAD_REQUEST, &codes);
+    let wait = parse_retry_after(&String::from_utf8_lossy(input), SystemTime::UNIX_EPOCH);
+    !codes.is_empty() || wait.is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

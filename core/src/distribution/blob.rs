@@ -183,3 +183,8 @@ impl Client<'_> {
 fn begin_of(range: &str) -> Option<u64> {
     range.trim().strip_prefix("bytes")?.trim_start().split('-').next()?.trim().parse().ok()
 }
+
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(text: &str) -> bool {
+    begin_of(text).is_some()
+}

@@ -296,6 +296,11 @@ fn rate_limit_of(answer: &Answer) -> Option<Event> {
     })
 }
 
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(text: &str) -> bool {
+    warning_of(text).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,10 +29,18 @@ pub(super) fn head(client: &Client<'_>, reference: &Reference) -> Result<Head> {
     })
 }
 
-/// Deletes a tag, or with a digest a manifest.
+/// Deletes a tag, or with a digest a manifest, or the blob that has it.
 pub(super) fn delete(client: &Client<'_>, reference: &Reference, has_tag: bool) -> Result<()> {
     match (reference.digest(), reference.tag()) {
-        (Some(digest), None) => client.delete_manifest(digest),
+        (Some(digest), None) => match client.delete_manifest(digest) {
+            Err(error) if error.kind() == ErrorKind::ImageNotFound => {
+                client.delete_blob(digest).map_err(|blob| match blob.kind() {
+                    ErrorKind::ImageNotFound => error,
+                    _ => blob,
+                })
+            }
+            result => result,
+        },
         (None, Some(tag)) if has_tag => client.delete_tag(tag),
         // Deleting cannot be undone, so nothing is guessed.
         _ => Err(Error::new(

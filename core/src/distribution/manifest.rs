@@ -199,7 +199,7 @@ impl Client<'_> {
 
     /// Deletes a blob.
     pub(crate) fn delete_blob(&self, digest: &Digest) -> Result<()> {
-        self.delete(&format!("blobs/{digest}"), digest.as_str(), ErrorKind::Registry)
+        self.delete(&format!("blobs/{digest}"), digest.as_str(), ErrorKind::ImageNotFound)
     }
 
     fn delete(&self, rest: &str, object: &str, missing: ErrorKind) -> Result<()> {
@@ -246,7 +246,7 @@ fn content_type(answer: &Answer) -> Option<String> {
 }
 
 /// The media type of a document, when everybody who reads it takes it for the same thing.
-fn check(bytes: &[u8], declared: Option<&str>, name: &str) -> Result<String> {
+pub(super) fn check(bytes: &[u8], declared: Option<&str>, name: &str) -> Result<String> {
     let invalid =
         |why: &str| Error::new(ErrorKind::InvalidImage, format!("\"{name}\": {why}")).with_object(name);
     let old = |text: &str| text.starts_with("application/vnd.docker.distribution.manifest.v1+");

@@ -16,7 +16,7 @@ use super::{
     PullPolicy,
 };
 use crate::cancel::CancelToken;
-use crate::content::{mismatch, read_small};
+use crate::content::{Partial, mismatch, read_small};
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
@@ -616,10 +616,17 @@ impl<'a> Pull<'a> {
             }
             halt.check()
         });
-        result?;
         // The threads have ended; one of them may have failed since.
-        halt.check()?;
-        Ok(warnings)
+        let result = result.and_then(|()| halt.check());
+        if result.is_err() && halt.failed_with(ErrorKind::StorageFull) {
+            // The space is wanted back, more than what is there of the blobs.
+            for blob in blobs {
+                if let Ok(Some(partial)) = Partial::lock(self.store(), &blob.digest, &CancelToken::never()) {
+                    let _ = partial.discard(self.store());
+                }
+            }
+        }
+        result.map(|()| warnings)
     }
 
     fn unpack(

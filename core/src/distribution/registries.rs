@@ -139,7 +139,7 @@ impl Registries<'_> {
         .context(|| format!("inspecting \"{reference}\""))
     }
 
-    /// Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it.
+    /// Deletes a tag, or with a digest a manifest with all its tags, or a blob if no manifest has the digest. Many registries do not allow it.
     pub fn delete(&self, reference: &str, options: &RegistryOptions, cancel: &CancelToken) -> Result<()> {
         self.call(reference, options, Access::Delete, cancel, |client, parsed| {
             inspect::delete(client, parsed, Reference::names_tag(reference))

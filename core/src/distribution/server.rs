@@ -172,10 +172,6 @@ impl Server {
         }
         Ok(request)
     }
-
-    pub(super) fn has_credentials(&self) -> Result<bool> {
-        self.auth.has_credentials(&self.host)
-    }
 }
 
 /// Tells how far the content was read.

@@ -9,7 +9,7 @@ const DEFAULT_DOMAIN: &str = "docker.io";
 const LEGACY_DEFAULT_DOMAIN: &str = "index.docker.io";
 const OFFICIAL: &str = "library/";
 const DEFAULT_TAG: &str = "latest";
-/// The longest name, domain and path together.
+/// The longest path, and the longest domain.
 const MAX_NAME: usize = 255;
 
 /// A name in its canonical form: `docker.io/library/debian`, with a tag, a digest or both.
@@ -64,7 +64,7 @@ impl Reference {
         if !is_path(&path) {
             return Err(invalid("the name is malformed"));
         }
-        if domain.len() + 1 + path.len() > MAX_NAME {
+        if path.len() > MAX_NAME || domain.len() > MAX_NAME {
             return Err(invalid("the name is longer than 255 characters"));
         }
         let tag = match (tag, &digest) {
@@ -134,6 +134,8 @@ impl Reference {
             match self.path.strip_prefix(OFFICIAL) {
                 // The prefix of an official image may be dropped only when what is left has no further part.
                 Some(rest) if !rest.contains('/') => rest.to_owned(),
+                // Nor may the domain, when what follows would be taken for one.
+                _ if Reference::names_domain(&self.path) => self.repository(),
                 _ => self.path.clone(),
             }
         } else {
@@ -336,5 +338,149 @@ mod tests {
         }
         assert_eq!(Reference::parse("a@sha256:../../x").unwrap_err().kind(), ErrorKind::InvalidDigest);
         assert!(Reference::parse(&"t".repeat(128)).is_ok());
+    }
+
+    /// The published grammar, rule by rule: what a reference is made of, and what breaks it.
+    #[test]
+    fn the_grammar_of_the_distribution_project() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let sha512 = format!("sha512:{}", "0a".repeat(64));
+        let longest = format!("example.com/{}", ["a"; 128].join("/"));
+        // Text, domain, path, tag, whether there is a digest.
+        let good: &[(&str, &str, &str, Option<&str>, bool)] = &[
+            // domain := domain-name | IPv4address | "[" IPv6address "]", with a port
+            ("test.com/repo:tag", "test.com", "repo", Some("tag"), false),
+            ("test:5000/repo", "test:5000", "repo", Some("latest"), false),
+            ("192.0.2.1/repo", "192.0.2.1", "repo", Some("latest"), false),
+            ("192.0.2.1:5000/a/b:t", "192.0.2.1:5000", "a/b", Some("t"), false),
+            ("[2001:db8::1]/repo", "[2001:db8::1]", "repo", Some("latest"), false),
+            (
+                "[2001:db8:1:2:3:4:5:6]:5000/repo:tag",
+                "[2001:db8:1:2:3:4:5:6]:5000",
+                "repo",
+                Some("tag"),
+                false,
+            ),
+            ("[2001:DB8::1]:80/repo", "[2001:DB8::1]:80", "repo", Some("latest"), false),
+            ("xn--n3h.com/myimage:x", "xn--n3h.com", "myimage", Some("x"), false),
+            ("a.b-c.D:1/x", "a.b-c.D:1", "x", Some("latest"), false),
+            ("0.0/x", "0.0", "x", Some("latest"), false),
+            ("localhost:80/x", "localhost:80", "x", Some("latest"), false),
+            // path-component := alpha-numeric (separator alpha-numeric)*, separator := [_.] | "__" | "-"+
+            ("a/b.c/d_e/f__g/h-i/j--k", "docker.io", "a/b.c/d_e/f__g/h-i/j--k", Some("latest"), false),
+            ("0/1/2", "docker.io", "0/1/2", Some("latest"), false),
+            ("a.b/c", "a.b", "c", Some("latest"), false),
+            (
+                "aa/aa/aa/aa/aa/aa/aa/aa/aa/bb/bb",
+                "docker.io",
+                "aa/aa/aa/aa/aa/aa/aa/aa/aa/bb/bb",
+                Some("latest"),
+                false,
+            ),
+            (longest.as_str(), "example.com", longest.split_once('/').unwrap().1, Some("latest"), false),
+            // tag := [A-Za-z0-9_][A-Za-z0-9_.-]{0,127}
+            ("a:_", "docker.io", "library/a", Some("_"), false),
+            ("a:1.0-rc_1.", "docker.io", "library/a", Some("1.0-rc_1."), false),
+            ("lower:UPPER", "docker.io", "library/lower", Some("UPPER"), false),
+            // digest, alone or behind a tag
+            (&format!("a@{digest}"), "docker.io", "library/a", None, true),
+            (&format!("x.y/a:t@{digest}"), "x.y", "a", Some("t"), true),
+            (&format!("a@{sha512}"), "docker.io", "library/a", None, true),
+        ];
+        for (text, domain, path, tag, has_digest) in good {
+            let parsed = Reference::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(
+                (parsed.domain(), parsed.path(), parsed.tag(), parsed.digest().is_some()),
+                (*domain, *path, *tag, *has_digest),
+                "{text}"
+            );
+        }
+        let too_long = format!("example.com/{}", ["a"; 129].join("/"));
+        let bad = [
+            // domains
+            "a_b.com/x".to_owned(),
+            "-test.com/x".into(),
+            "test-.com/x".into(),
+            "test..com/x".into(),
+            ".test.com/x".into(),
+            "test.com./x".into(),
+            "test.com:/x".into(),
+            "test.com:5000a/x".into(),
+            "test.com:-1/x".into(),
+            "[2001:db8::1/x".into(),
+            "2001:db8::1]/x".into(),
+            "[2001:db8::1]5000/x".into(),
+            "[fe80::1%eth0]:5000/x".into(),
+            "[fe80::1%@invalid]/x".into(),
+            "user@host.com/x".into(),
+            "https://test.com/x".into(),
+            "héllo.com/x".into(),
+            // paths
+            "test.com/".into(),
+            "test.com//x".into(),
+            "test.com/X".into(),
+            "test.com/a/B".into(),
+            "-foo/bar".into(),
+            "foo/-bar".into(),
+            "foo-/bar".into(),
+            "foo./bar/x".into(),
+            "foo/bar_".into(),
+            "foo/b..r".into(),
+            "foo/b___r".into(),
+            "foo/b._r".into(),
+            "foo/b-_r".into(),
+            "foo/$bar".into(),
+            "foo/b ar".into(),
+            "foo/b\u{0}r".into(),
+            "foo/bär".into(),
+            "foo/%2e%2e/bar".into(),
+            too_long,
+            // tags
+            "a:".into(),
+            "a:-t".into(),
+            "a:.t".into(),
+            "a:t t".into(),
+            "a:t/u".into(),
+            "a:t:u".into(),
+            "a:té".into(),
+            // digests
+            "a@".into(),
+            "a@sha256".into(),
+            "a@sha256:".into(),
+            "a@sha256:0a".into(),
+            format!("a@sha256:{}", "0A".repeat(32)),
+            format!("a@{digest}0a"),
+            format!("a@{digest}@{digest}"),
+            format!("a@{digest}:tag"),
+            format!("@{digest}"),
+            ":justtag".into(),
+        ];
+        for text in bad {
+            assert!(Reference::parse(&text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_form_means_the_same() {
+        for text in [
+            "docker.io/a.b/c",
+            "docker.io/localhost/x",
+            "docker.io/library/x/y",
+            "docker.io/library/localhost",
+        ] {
+            let parsed = Reference::parse(text).unwrap();
+            assert_eq!(Reference::parse(&parsed.familiar()).unwrap(), parsed, "{}", parsed.familiar());
+        }
+        for (text, domain, tag) in [
+            ("debian", false, false),
+            ("debian:12", false, true),
+            ("user/app", false, false),
+            ("docker.io/debian", true, false),
+            ("index.docker.io/a:1", true, true),
+            ("reg.example:5000/a", true, false),
+            ("localhost/a:1", true, true),
+        ] {
+            assert_eq!((Reference::names_domain(text), Reference::names_tag(text)), (domain, tag), "{text}");
+        }
     }
 }

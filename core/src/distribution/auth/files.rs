@@ -33,9 +33,6 @@ pub(in crate::distribution) struct CredentialFile {
     pub(super) document: Map<String, Value>,
 }
 
-/// A file that is there.
-pub(in crate::distribution) type Found = (PathBuf, CredentialFile);
-
 impl FileSet {
     pub(in crate::distribution) fn none() -> FileSet {
         FileSet::None

@@ -8,10 +8,12 @@ mod realm;
 mod store;
 mod token;
 
-pub(super) use self::challenge::{Challenge, challenges_of};
-pub(super) use self::files::{FileSet, Found};
+use self::challenge::Challenge;
+pub(super) use self::challenge::challenges_of;
+pub(super) use self::files::FileSet;
 pub(super) use self::store::{forget, store};
-pub(super) use self::token::{Scopes, Token};
+pub(super) use self::token::Scopes;
+use self::token::Token;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -51,13 +53,6 @@ impl Auth {
         let credentials = given.map(|given| Some(given.clone()));
         let state = State { credentials, ..State::default() };
         Auth { places: places.clone(), files, cancel: cancel.clone(), state: Mutex::new(state) }
-    }
-
-    /// Nobody, whatever the files say.
-    pub(super) fn nobody(places: &Places, cancel: &CancelToken) -> Auth {
-        let auth = Auth::new(places, None, FileSet::none(), cancel);
-        auth.lock().credentials = Some(None);
-        auth
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -142,12 +137,6 @@ impl Auth {
                 Ok(true)
             }
         }
-    }
-
-    /// Whether there is anybody to be.
-    pub(super) fn has_credentials(&self, host: &Host) -> Result<bool> {
-        let mut state = self.lock();
-        Ok(self.credentials(&mut state, host)?.is_some())
     }
 
     fn credentials(&self, state: &mut State, host: &Host) -> Result<Option<Credentials>> {

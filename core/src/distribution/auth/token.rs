@@ -78,8 +78,6 @@ pub(in crate::distribution) struct Token {
     pub(super) value: String,
     scopes: Scopes,
     end: Instant,
-    /// What the server gave to get further tokens with.
-    pub(in crate::distribution) refresh: Option<String>,
 }
 
 impl Token {
@@ -98,7 +96,6 @@ struct Issued {
     access_token: Option<String>,
     expires_in: Option<f64>,
     issued_at: Option<String>,
-    refresh_token: Option<String>,
 }
 
 /// Fetches a token.
@@ -214,12 +211,7 @@ fn read(answer: Answer, registry: &Origin, with_credentials: bool, scopes: &Scop
     let left = life.saturating_sub(Duration::from_micros(age.unwrap_or(0)));
     // Renewed a little before its end, so that no request is sent with one that ends on its way.
     let end = Instant::now() + left.mul_f32(0.9);
-    Ok(Token {
-        value,
-        scopes: scopes.clone(),
-        end,
-        refresh: issued.refresh_token.filter(|token| !token.is_empty()),
-    })
+    Ok(Token { value, scopes: scopes.clone(), end })
 }
 
 #[cfg(test)]
