@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use coble::{CancelToken, Engine, Error, ErrorKind, ImageSummary, ProgressKind, ProgressSink, Pushed};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
@@ -85,8 +87,8 @@ struct State {
 enum Outcome {
     Done(Done),
     Failed(Error),
-    /// The same, after somebody looked.
-    Raised(PyErr),
+    /// The same, after somebody looked. Its traceback may lead back to the stream, which only the garbage collector can see.
+    Raised(Py<PyBaseException>),
 }
 
 impl Queue {
@@ -228,10 +230,10 @@ impl Transfer {
             Some(Outcome::Done(done)) => (Outcome::Done(done.clone()), Ok(done)),
             Some(Outcome::Failed(error)) => {
                 let exception = to_py(py, error);
-                (Outcome::Raised(exception.clone_ref(py)), Err(exception))
+                (Outcome::Raised(exception.value(py).clone().unbind()), Err(exception))
             }
             Some(Outcome::Raised(exception)) => {
-                let again = exception.clone_ref(py);
+                let again = PyErr::from_value(exception.bind(py).clone().into_any());
                 (Outcome::Raised(exception), Err(again))
             }
             None => {
@@ -302,6 +304,24 @@ impl PyProgressStream {
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
         self.close(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock is in the middle of a call, so that the stream is in use.
+        if let Ok(transfer) = self.transfer.get()
+            && let Ok(state) = transfer.queue.state.try_lock()
+            && let Some(Outcome::Raised(exception)) = &state.outcome
+        {
+            visit.call(exception)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        if let Ok(transfer) = self.transfer.get() {
+            let outcome = lock(&transfer.queue.state).outcome.take();
+            drop(outcome);
+        }
     }
 
     fn __repr__(&self) -> &'static str {
