@@ -37,7 +37,7 @@ pub(crate) enum RegistryCommand {
     Catalog(CatalogArgs),
     /// Print what a name stands for in its registry, as JSON
     Inspect(RemoteArgs),
-    /// Delete a tag, or with a digest a manifest with all its tags
+    /// Delete a tag, or with a digest a manifest with all its tags, or else the blob
     Delete(DeleteArgs),
     /// List what refers to an image: signatures, bills of materials
     Referrers(ReferrersArgs),

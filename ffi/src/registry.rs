@@ -103,7 +103,7 @@ pub unsafe extern "C" fn coble_registry_catalog(
     })
 }
 
-/// Takes a manifest or a tag away from a registry. A digest takes the manifest with all its tags; a tag only itself, where the registry can do that. Options may be
+/// Takes a tag away from a registry, or with a digest the manifest with all its tags, or else the blob with that digest. Many registries do not allow it. Options may be
 /// NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_delete(

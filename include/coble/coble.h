@@ -1814,7 +1814,7 @@ coble_status_t coble_registry_catalog(const coble_engine_t *engine,
                                       coble_error_t **error);
 
 /**
- * Takes a manifest or a tag away from a registry. A digest takes the manifest with all its tags; a tag only itself, where the registry can do that. Options may be
+ * Takes a tag away from a registry, or with a digest the manifest with all its tags, or else the blob with that digest. Many registries do not allow it. Options may be
  * NULL.
  */
 coble_status_t coble_registry_delete(const coble_engine_t *engine,

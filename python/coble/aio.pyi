@@ -591,7 +591,7 @@ class Registry:
         cert_dir: _Path | None = None,
         retries: int | None = None,
     ) -> None:
-        """Deletes a tag, or with a digest a manifest with all its tags. Many registries do not allow it: `RegistryError`."""
+        """Deletes a tag, or with a digest a manifest with all its tags, or else the blob with that digest. Many registries do not allow it: `UnsupportedError`."""
 
     async def referrers(
         self,

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 
 use coble::{CancelToken, Engine, Error, ErrorKind, ImageSummary, ProgressKind, ProgressSink, Pushed};
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
@@ -64,20 +66,20 @@ pub(crate) struct PyProgressStream {
 struct Transfer {
     engine: Engine,
     queue: Arc<Queue>,
-    token: CancelToken,
+    /// Until it is over: it has a descriptor, which nobody should have to wait for the garbage collector for.
+    token: Mutex<Option<CancelToken>>,
     worker: Mutex<Option<JoinHandle<()>>>,
     closed: AtomicBool,
 }
 
 /// What the transfer says, until somebody asks.
-struct Queue {
-    state: Mutex<State>,
-    /// Readable as long as there is something to be had: an event, or the outcome.
-    ready: OwnedFd,
-}
+#[derive(Default)]
+struct Queue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// Readable as long as there is an event or an outcome. None when nobody waits any more, since it is over.
+    ready: Option<Arc<OwnedFd>>,
     events: VecDeque<coble::Progress>,
     outcome: Option<Outcome>,
 }
@@ -85,24 +87,19 @@ struct State {
 enum Outcome {
     Done(Done),
     Failed(Error),
-    /// The same, after somebody looked.
-    Raised(PyErr),
+    /// The same, after somebody looked. Its traceback may lead back to the stream, which only the garbage collector can see.
+    Raised(Py<PyBaseException>),
 }
 
 impl Queue {
     fn new() -> coble::Result<Queue> {
         let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::syscall("eventfd2", "stream", errno.raw_os_error()))?;
-        Ok(Queue { state: Mutex::default(), ready })
-    }
-
-    fn signal(&self) {
-        // A full counter is readable, which is all that is wanted.
-        let _ = rustix::io::write(&self.ready, &1u64.to_ne_bytes());
+        Ok(Queue(Mutex::new(State { ready: Some(Arc::new(ready)), ..State::default() })))
     }
 
     fn add(&self, progress: &coble::Progress) {
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.0);
         // Whoever is slow learns of the newest state of a blob, so that what waits for him has a bound.
         if matches!(progress.kind, ProgressKind::BlobProgress) {
             let same = |waiting: &&mut coble::Progress| {
@@ -114,32 +111,33 @@ impl Queue {
             }
         }
         state.events.push_back(progress.clone());
-        self.signal();
+        state.signal();
     }
 
     fn end(&self, result: coble::Result<Done>) {
-        let outcome = match result {
+        let mut state = lock(&self.0);
+        state.outcome = Some(match result {
             Ok(done) => Outcome::Done(done),
             Err(error) => Outcome::Failed(error),
-        };
-        lock(&self.state).outcome = Some(outcome);
-        self.signal();
+        });
+        state.signal();
     }
 
     /// The next event; None at the end.
     fn next(&self, cancel: &CancelToken) -> coble::Result<Option<coble::Progress>> {
         loop {
-            let mut state = lock(&self.state);
-            let event = state.events.pop_front();
-            if event.is_some() || state.outcome.is_some() {
-                if state.events.is_empty() && state.outcome.is_none() {
-                    let mut count = [0; 8];
-                    let _ = rustix::io::read(&self.ready, &mut count);
+            let ready = {
+                let mut state = lock(&self.0);
+                let event = state.events.pop_front();
+                if event.is_some() || state.outcome.is_some() {
+                    state.settle();
+                    return Ok(event);
                 }
-                return Ok(event);
-            }
-            drop(state);
-            self.wait(cancel)?;
+                state.ready.clone()
+            };
+            // Without it the transfer is over, and without an outcome that is being looked at.
+            let Some(ready) = ready else { return Ok(None) };
+            wait(&ready, cancel)?;
         }
     }
 
@@ -148,27 +146,49 @@ impl Queue {
         while self.next(cancel)?.is_some() {}
         Ok(())
     }
+}
 
-    fn wait(&self, cancel: &CancelToken) -> coble::Result<()> {
-        cancel.check()?;
-        let mut fds = vec![PollFd::new(&self.ready, PollFlags::IN)];
-        fds.extend(cancel.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => cancel.check(),
-            Err(errno) => Err(Error::syscall("poll", "stream", errno.raw_os_error())),
+impl State {
+    fn signal(&self) {
+        if let Some(ready) = &self.ready {
+            // A full counter is readable, which is all that is wanted.
+            let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
         }
+    }
+
+    /// Makes the descriptor say what there is, after something was taken.
+    fn settle(&self) {
+        if let (Some(ready), true, None) = (&self.ready, self.events.is_empty(), &self.outcome) {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(ready, &mut count);
+        }
+    }
+}
+
+/// Waits until there may be something to be had.
+fn wait(ready: &OwnedFd, cancel: &CancelToken) -> coble::Result<()> {
+    cancel.check()?;
+    let mut fds = vec![PollFd::new(ready, PollFlags::IN)];
+    fds.extend(cancel.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    match poll(&mut fds, None) {
+        Ok(_) | Err(Errno::INTR) => cancel.check(),
+        Err(errno) => Err(Error::syscall("poll", "stream", errno.raw_os_error())),
     }
 }
 
 impl Transfer {
     /// Cancels it if it goes on, and waits until it is over.
     fn stop(&self) {
-        self.token.cancel();
+        if let Some(token) = &*lock(&self.token) {
+            token.cancel();
+        }
         let mut worker = lock(&self.worker);
         if let Some(worker) = worker.take() {
             // A panic of the worker has become the outcome.
             let _ = worker.join();
         }
+        *lock(&self.token) = None;
+        lock(&self.queue.0).ready = None;
     }
 }
 
@@ -194,7 +214,7 @@ impl PyProgressStream {
                 theirs.end(crate::enter::guarded(|| work(&on, &tell, &cancel)));
             });
             let worker = worker.map_err(|error| Error::io("clone", "thread of a transfer", &error))?;
-            let worker = Mutex::new(Some(worker));
+            let (worker, token) = (Mutex::new(Some(worker)), Mutex::new(Some(token)));
             Ok(Transfer { engine, queue, token, worker, closed: AtomicBool::new(false) })
         })?;
         Ok(PyProgressStream { transfer: Own::new(transfer) })
@@ -223,15 +243,15 @@ impl Transfer {
     /// What it led to, once it is over.
     fn outcome(&self, py: Python<'_>) -> PyResult<Done> {
         // Nobody who has this lock waits for the GIL.
-        let mut state = lock(&self.queue.state);
+        let mut state = lock(&self.queue.0);
         let (outcome, result) = match state.outcome.take() {
             Some(Outcome::Done(done)) => (Outcome::Done(done.clone()), Ok(done)),
             Some(Outcome::Failed(error)) => {
                 let exception = to_py(py, error);
-                (Outcome::Raised(exception.clone_ref(py)), Err(exception))
+                (Outcome::Raised(exception.value(py).clone().unbind()), Err(exception))
             }
             Some(Outcome::Raised(exception)) => {
-                let again = exception.clone_ref(py);
+                let again = PyErr::from_value(exception.bind(py).clone().into_any());
                 (Outcome::Raised(exception), Err(again))
             }
             None => {
@@ -302,6 +322,24 @@ impl PyProgressStream {
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
         self.close(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock is in the middle of a call, so that the stream is in use.
+        if let Ok(transfer) = self.transfer.get()
+            && let Ok(state) = transfer.queue.0.try_lock()
+            && let Some(Outcome::Raised(exception)) = &state.outcome
+        {
+            visit.call(exception)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        if let Ok(transfer) = self.transfer.get() {
+            let outcome = lock(&transfer.queue.0).outcome.take();
+            drop(outcome);
+        }
     }
 
     fn __repr__(&self) -> &'static str {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import pickle
 import sys
 import threading
@@ -120,6 +122,21 @@ def test_an_error_comes_at_the_end_of_the_iteration_and_with_the_result(engine: 
         for _ in range(2):
             with pytest.raises(coble.ImageNotFoundError):
                 events.result()
+
+
+def test_leaving_the_block_gives_everything_back(engine: coble.Engine, registry: Registry) -> None:
+    """At once: a failure whose traceback leads back to the stream would keep it until the garbage collector comes."""
+    gc.disable()
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        with engine.images.pull(f"{registry.host}/team/none:1", insecure=True, stream=True) as events:
+            with pytest.raises(coble.ImageNotFoundError) as caught:
+                list(events)
+        assert len(os.listdir("/proc/self/fd")) == before and caught.traceback
+        with pytest.raises(coble.ImageNotFoundError):
+            events.result()
+    finally:
+        gc.enable()
 
 
 def test_leaving_the_block_cancels(engine: coble.Engine, registry: Registry, stuck: threading.Event) -> None:

@@ -1105,7 +1105,7 @@ def pushes(scene: Scene, name: str = "pushed/image:1") -> str:
     return target
 
 
-@case("Registry", "Network")
+@case("Registry", "Network", "Unauthorized")
 def upload_that_goes_to_a_foreign_host(scene: Scene) -> Iterator[str]:
     """SEC-101: the Location of an upload is not given credentials."""
     reference = pushes(scene)
@@ -1131,15 +1131,15 @@ def upload_without_a_place(scene: Scene) -> Iterator[str]:
 def upload_in_chunks_with_a_minimum(scene: Scene) -> Iterator[str]:
     """OCI-Chunk-Min-Length."""
     reference = pushes(scene)
-    scene.registry.chunk_minimum, scene.registry.mounts = 64 << 10, False
-    scene.words["chunk_size"] = 1000
+    scene.registry.chunk_minimum, scene.registry.mounts = 100_000, False
+    scene.words["chunk_size"] = 64 << 10
     yield reference
     chunks: dict[str, list[int]] = {}
     for one in scene.registry.requests("PATCH"):
         chunks.setdefault(one.path, []).append(one.received)
     assert max(len(sizes) for sizes in chunks.values()) > 1
     for sizes in chunks.values():
-        assert all(size >= 64 << 10 for size in sizes[:-1]), sizes
+        assert all(size >= 100_000 for size in sizes[:-1]), sizes
 
 
 @case(None, seconds=30)
@@ -1147,7 +1147,7 @@ def upload_whose_chunks_are_out_of_order(scene: Scene) -> Iterator[str]:
     """416: the registry says what it has, and it goes on from there."""
     reference = pushes(scene)
     scene.registry.mounts = False
-    scene.words["chunk_size"] = 50_000
+    scene.words["chunk_size"] = 64 << 10
     half: list[str] = []
 
     def lose(exchange: Exchange) -> Any:
@@ -1170,7 +1170,7 @@ def upload_whose_chunks_are_out_of_order(scene: Scene) -> Iterator[str]:
 def upload_whose_connection_is_cut(scene: Scene) -> Iterator[str]:
     reference = pushes(scene)
     scene.registry.mounts = False
-    scene.words["chunk_size"] = 50_000
+    scene.words["chunk_size"] = 64 << 10
     scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(10_000), exchange.cut(reset=True)), times=1, after=2)
     yield reference
 
@@ -1188,7 +1188,7 @@ def upload_without_a_status(scene: Scene) -> Iterator[str]:
     """405 on the status: the upload begins anew."""
     reference = pushes(scene)
     scene.registry.mounts = False
-    scene.words["chunk_size"] = 50_000
+    scene.words["chunk_size"] = 64 << 10
     scene.registry.on("GET", r".*/uploads/.*", lambda exchange: exchange.reply(405, errors("UNSUPPORTED"), JSON))
     scene.registry.on("PATCH", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(10_000), exchange.cut(reset=True)), times=1, after=1)
     yield reference
@@ -1199,12 +1199,13 @@ def upload_that_always_fails(scene: Scene) -> Iterator[str]:
     reference = pushes(scene)
     scene.registry.mounts = False
     scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.content(), exchange.reply(500, b"full")))
+    scene.words["retries"] = 2
     yield reference
     assert scene.registry.count() < 80
     assert scene.registry.uploads == {}, "uploads that nobody goes on with are cancelled"
 
 
-@case("Registry", "Network", says="{host}", seconds=30)
+@case("DigestMismatch", says="{host}", seconds=30)
 def upload_whose_digest_is_refused(scene: Scene) -> Iterator[str]:
     reference = pushes(scene)
     scene.registry.mounts = False

@@ -124,7 +124,8 @@ impl Client<'_> {
                 self.ask(server, &self.request(server, Method::HEAD, &format!("blobs/{digest}"))?)?;
             let exists = match answer.status {
                 StatusCode::OK => true,
-                StatusCode::NOT_FOUND => false,
+                // A registry that is not to be asked is sent everything.
+                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => false,
                 _ => return Err(refused(answer, digest.as_str())),
             };
             answer.discard();
@@ -160,7 +161,12 @@ impl Client<'_> {
                     if digest.algorithm() == Algorithm::Sha256 {
                         let mut sessions =
                             self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        sessions.insert(digest.clone(), location);
+                        let another = sessions.insert(digest.clone(), location);
+                        drop(sessions);
+                        // One is enough.
+                        if let Some(another) = another {
+                            self.abandon(server, &another);
+                        }
                     } else {
                         self.abandon(server, &location);
                     }
