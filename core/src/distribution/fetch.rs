@@ -50,6 +50,8 @@ struct State {
     available: u64,
     /// All of it is there, and it is what it should be.
     verified: bool,
+    /// It is a blob of the store.
+    stored: bool,
     /// How often it was begun anew, because what had come in was not what it should be.
     generation: u32,
 }
@@ -89,6 +91,11 @@ impl Blob {
     /// Waits until all of it is there and verified. The generation.
     pub(super) fn complete(&self, halt: &Halt) -> Result<u32> {
         self.wait(halt, |state| state.verified.then_some(state.generation))
+    }
+
+    /// Waits until it is a blob of the store.
+    pub(super) fn stored(&self, halt: &Halt) -> Result<()> {
+        self.wait(halt, |state| state.stored.then_some(()))
     }
 
     /// A descriptor of its own of a file that has everything.
@@ -245,6 +252,7 @@ impl<'a> Fetcher<'a> {
             }
             return Err(error);
         }
+        blob.update(|state| state.stored = true);
         meter.at(*size, ProgressKind::BlobDone);
         Ok(())
     }
@@ -254,7 +262,8 @@ impl<'a> Fetcher<'a> {
         let file = Arc::new(self.store.content.open_blob(&blob.digest, blob.size)?);
         blob.update(|state| {
             let generation = state.generation;
-            *state = State { file: Some(file), available: blob.size, verified: true, generation };
+            *state =
+                State { file: Some(file), available: blob.size, verified: true, stored: true, generation };
         });
         let kind = if waited { ProgressKind::BlobDone } else { ProgressKind::BlobCached };
         if blob.missing {
@@ -274,7 +283,9 @@ impl<'a> Fetcher<'a> {
         let file = Arc::new(partial.file()?);
         let begin = |at, generation| {
             let file = Some(Arc::clone(&file));
-            blob.update(|state| *state = State { file, available: at, verified: false, generation });
+            blob.update(|state| {
+                *state = State { file, available: at, verified: false, stored: false, generation }
+            });
             meter.at(at, ProgressKind::BlobStart);
         };
         begin(at, 0);

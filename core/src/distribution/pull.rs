@@ -645,7 +645,7 @@ impl<'a> Pull<'a> {
             stack.publish()?;
         }
         for blob in blobs {
-            blob.complete(halt)?;
+            blob.stored(halt)?;
         }
         Ok(())
     }
@@ -707,6 +707,10 @@ impl Supply for Arrivals<'_> {
     fn settle(&self, layer: usize) -> Result<bool> {
         let (blob, generation) = self.layer(layer)?;
         Ok(blob.complete(self.halt)? == generation.load(Ordering::Relaxed))
+    }
+
+    fn stored(&self, layer: usize) -> Result<()> {
+        self.layer(layer)?.0.stored(self.halt)
     }
 
     fn tell(&self, layer: usize, done: bool) {

@@ -48,6 +48,9 @@ pub(crate) trait Supply: Sync {
     /// Waits until the blob of a layer is known to be what it should be. False if that is not what was read of it.
     fn settle(&self, layer: usize) -> Result<bool>;
 
+    /// Waits until the blob of a layer is in the store.
+    fn stored(&self, layer: usize) -> Result<()>;
+
     /// A layer begins to be applied, or is applied.
     fn tell(&self, layer: usize, done: bool);
 }
@@ -66,6 +69,10 @@ impl Supply for Stored<'_> {
 
     fn settle(&self, _layer: usize) -> Result<bool> {
         Ok(true)
+    }
+
+    fn stored(&self, _layer: usize) -> Result<()> {
+        Ok(())
     }
 
     fn tell(&self, _layer: usize, _done: bool) {}
@@ -173,7 +180,7 @@ impl Stack<'_> {
         }
         result?;
         for (index, wanted) in layers.iter().enumerate().skip(claimed) {
-            supply.settle(index)?;
+            supply.stored(index)?;
             supply.tell(index, false);
             self.push(wanted.blob, Some(wanted.diff_id), halt.token())?;
             supply.tell(index, true);
