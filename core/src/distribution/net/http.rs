@@ -20,6 +20,8 @@ use crate::oci::MAX_DOCUMENT;
 const MAX_HEADERS: usize = 128 << 10;
 /// The longest answer that is read whole and is not a document of an image: a token, a list, an error.
 pub(in crate::distribution) const MAX_SMALL_BODY: u64 = MAX_DOCUMENT;
+/// How many times longer than usual the answer to a `PUT` may take.
+const PATIENT: u32 = 5;
 /// Idle connections that are kept, of one host and in all: as many as anybody has transfers at once.
 const MAX_IDLE: usize = 32;
 
@@ -27,6 +29,8 @@ const MAX_IDLE: usize = 32;
 #[derive(Debug)]
 pub(in crate::distribution) struct Http {
     agent: Agent,
+    /// For `PUT`, whose answer may take long: a registry may have to go over all of a large blob before it gives one.
+    patient: Agent,
     dialer: Arc<Dialer>,
 }
 
@@ -119,8 +123,14 @@ impl Http {
             .max_idle_connections(MAX_IDLE)
             .max_idle_connections_per_host(MAX_IDLE)
             .build();
+        let Dialer { tls, proxies, patience, cancel } = &dialer;
+        let patience = Patience { idle: patience.idle.saturating_mul(PATIENT), ..*patience };
+        let (tls, proxies, cancel) = (Arc::clone(tls), proxies.clone(), cancel.clone());
+        let patient = Connections(Arc::new(Dialer { tls, proxies, patience, cancel }));
+        let patient = Agent::with_parts(config.clone(), patient, Later);
         let dialer = Arc::new(dialer);
-        Http { agent: Agent::with_parts(config, Connections(Arc::clone(&dialer)), Later), dialer }
+        let agent = Agent::with_parts(config, Connections(Arc::clone(&dialer)), Later);
+        Http { agent, patient, dialer }
     }
 
     /// Whether a connection can be made, with TLS if the scheme has it.
@@ -159,7 +169,8 @@ impl Http {
         &self,
         request: http::Request<impl AsSendBody>,
     ) -> std::result::Result<http::Response<Body>, ureq::Error> {
-        self.agent.run(request)
+        let agent = if *request.method() == Method::PUT { &self.patient } else { &self.agent };
+        agent.run(request)
     }
 }
 

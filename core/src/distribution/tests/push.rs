@@ -336,3 +336,17 @@ fn dst_20_deletion() {
     let last = fake.lines().pop().unwrap();
     assert_eq!(last, format!("DELETE /v2/a/b/blobs/{digest}"));
 }
+
+#[test]
+fn the_answer_to_a_put_may_take_longer() {
+    let fake = Fake::start(|seen| {
+        std::thread::sleep(Duration::from_millis(600));
+        Reply::new(if seen.method == "PUT" { 201 } else { 200 })
+    });
+    let mut bench = Bench::new();
+    bench.tuning.patience.idle = Duration::from_millis(300);
+    bench.options = bench.options.retries(0);
+    bench.push(&fake, |client| client.put_manifest("v1", MANIFEST_TYPE, MANIFEST.as_bytes())).unwrap();
+    let error = bench.push(&fake, |client| client.manifest("v1")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+}
