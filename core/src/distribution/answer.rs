@@ -39,8 +39,9 @@ pub(super) fn refused_as(answer: Answer, object: &str, missing: ErrorKind) -> Er
     let status = answer.status;
     let authority = answer.origin().authority();
     let wait = retry_after(&answer);
+    let secrets = answer.secrets();
     let body = answer.beginning(MAX_BODY);
-    let (codes, said) = read(&body);
+    let (codes, said) = read(&body, &secrets);
     let kind = match kind_of(status, &codes) {
         ErrorKind::Registry if status == StatusCode::NOT_FOUND => missing,
         kind => kind,
@@ -65,15 +66,20 @@ pub(super) fn refused_as(answer: Answer, object: &str, missing: ErrorKind) -> Er
     if is_transient(status) { error.transient_after(wait) } else { error }
 }
 
-/// Codes and text of an error's body.
-fn read(body: &[u8]) -> (Vec<String>, String) {
+/// Codes and text of an error's body. A server that repeats what it was asked with is not quoted in that.
+fn read(body: &[u8], secrets: &[String]) -> (Vec<String>, String) {
+    let hide = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let hidden = secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"));
+        text_of(hidden.as_bytes(), MAX_SHOWN)
+    };
     match serde_json::from_slice::<Document>(body) {
         Ok(document) if !document.errors.is_empty() => {
             let codes = document.errors.iter().map(|entry| entry.code.clone()).collect();
             let texts: Vec<String> = document.errors.iter().take(MAX_ERRORS).map(Entry::text).collect();
-            (codes, text_of(texts.join("; ").as_bytes(), MAX_SHOWN))
+            (codes, hide(texts.join("; ").as_bytes()))
         }
-        _ => (Vec::new(), text_of(body, MAX_SHOWN)),
+        _ => (Vec::new(), hide(body)),
     }
 }
 
@@ -140,7 +146,7 @@ fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(any(test, fuzzing))]
 pub(super) fn fuzz(input: &[u8]) -> bool {
-    let (codes, said) = read(input);
+    let (codes, said) = read(input, &[]);
     assert!(said.chars().count() <= MAX_SHOWN * 12 + 3);
     let _ = kind_of(StatusCode::BAD_REQUEST, &codes);
     let wait = parse_retry_after(&String::from_utf8_lossy(input), SystemTime::UNIX_EPOCH);
@@ -156,7 +162,7 @@ mod tests {
         let by_code = |status: u16, code: &str| {
             let body =
                 format!(r#"{{"errors":[{{"code":"{code}","message":"said so","detail":{{"x":1}}}}]}}"#);
-            let (codes, text) = read(body.as_bytes());
+            let (codes, text) = read(body.as_bytes(), &[]);
             assert_eq!(text, format!("{code}: said so"));
             kind_of(StatusCode::from_u16(status).unwrap(), &codes)
         };
@@ -180,12 +186,12 @@ mod tests {
         ] {
             assert_eq!(by_code(status, code), kind, "{code}");
         }
-        let (codes, text) = read(b"<html>\x1b[2Jno\nway</html>");
+        let (codes, text) = read(b"<html>\x1b[2Jno\nway</html>", &[]);
         assert!(codes.is_empty() && text == "<html>\\u{1b}[2Jno\\nway</html>", "{text}");
-        assert_eq!(read(&[b'x'; 10_000]).1.len(), MAX_SHOWN + 3);
-        assert_eq!(read(br#"{"errors":[]}"#).1, r#"{"errors":[]}"#);
-        assert_eq!(read(br#"{"errors":[{"code":"X","message":null}]}"#).1, "X");
-        assert_eq!(read(b"\xff\xfe").1, "\u{fffd}\u{fffd}");
+        assert_eq!(read(&[b'x'; 10_000], &[]).1.len(), MAX_SHOWN + 3);
+        assert_eq!(read(br#"{"errors":[]}"#, &[]).1, r#"{"errors":[]}"#);
+        assert_eq!(read(br#"{"errors":[{"code":"X","message":null}]}"#, &[]).1, "X");
+        assert_eq!(read(b"\xff\xfe", &[]).1, "\u{fffd}\u{fffd}");
     }
 
     #[test]

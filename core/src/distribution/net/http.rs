@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use base64::Engine as _;
 use ureq::config::Config;
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ureq::{Agent, AsSendBody, Body, SendBody};
@@ -57,6 +58,8 @@ pub(in crate::distribution) struct Answer {
     /// Where it came from.
     pub(in crate::distribution) url: Uri,
     body: Body,
+    /// What it was asked with, which is not shown when the answer repeats it.
+    secret: Option<HeaderValue>,
 }
 
 impl<'b> Request<'b> {
@@ -141,6 +144,7 @@ impl Http {
     pub(in crate::distribution) fn send(&self, request: Request<'_>) -> Result<Answer> {
         let origin = Origin::of(&request.url);
         let url = request.url.clone();
+        let secret = request.headers.get(http::header::AUTHORIZATION).cloned();
         let malformed = |error: http::Error| Error::new(ErrorKind::Internal, format!("a request: {error}"));
         let sends = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
         let mut builder = http::Request::builder().method(request.method).uri(request.url);
@@ -162,7 +166,7 @@ impl Http {
         };
         let response = response.map_err(|error| error_of(error, &origin))?;
         let (parts, body) = response.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, url, body })
+        Ok(Answer { status: parts.status, headers: parts.headers, url, body, secret })
     }
 
     fn run(
@@ -211,6 +215,19 @@ impl Answer {
         let mut bytes = Vec::new();
         let _ = self.reader().take(limit).read_to_end(&mut bytes);
         bytes
+    }
+
+    /// What must not be shown: token or password, as they were sent and as they are.
+    pub(in crate::distribution) fn secrets(&self) -> Vec<String> {
+        let Some(value) = self.secret.as_ref().and_then(|value| value.to_str().ok()) else {
+            return Vec::new();
+        };
+        let sent = value.split_once(' ').map_or(value, |(_, sent)| sent);
+        let decoded = base64::engine::general_purpose::STANDARD.decode(sent).ok();
+        let pair = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        let password = pair.and_then(|pair| pair.split_once(':').map(|(_, password)| password.to_owned()));
+        // Very short ones are parts of ordinary words.
+        [Some(sent.to_owned()), password].into_iter().flatten().filter(|secret| secret.len() > 2).collect()
     }
 
     /// Reads a short body to its end, so that the connection can be used again. A long one is not worth it.

@@ -368,6 +368,21 @@ fn nothing_secret_is_shown() {
     for credentials in [Credentials::IdentityToken("sEcReT".into()), Credentials::Token("sEcReT".into())] {
         assert!(!format!("{credentials:?}").contains("sEcReT"));
     }
+    // A server that repeats what it was asked with.
+    let fake = Fake::start(|seen| match seen.header("authorization") {
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+        Some(value) => Reply::new(403).body(format!("no {value}, no sEcReT")),
+    });
+    let mut bench = Bench::new();
+    bench.options = bench.options.credentials(Credentials::password("me", "sEcReT"));
+    let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("no Basic ***, no ***\nhint: log in, or check what the account may do there"),
+        "{error}"
+    );
+
     let fake = Fake::start(|_| Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""));
     let mut bench = Bench::new();
     bench.options = bench.options.credentials(Credentials::password("me", "sEcReT\n"));
