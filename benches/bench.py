@@ -65,8 +65,8 @@ def worker(data_root: str, run_root: str, ballast: int) -> None:
 
 
 class Worker:
-    def __init__(self, place: Path, ballast: int) -> None:
-        command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(place / "data"), str(place / "run"), str(ballast)]
+    def __init__(self, place: Path, run: Path, ballast: int) -> None:
+        command = [sys.executable, str(Path(__file__).resolve()), "--worker", str(place / "data"), str(run), str(ballast)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.pid = int(self.read())
 
@@ -233,6 +233,15 @@ def at_once(engine: Any, count: int, threads: int) -> float:
 # --- the run --------------------------------------------------------------------------------------------------------
 
 
+def run_root(place: Path) -> Path:
+    """Where a run root belongs, on a tmpfs, or else beside the data."""
+    for folder in ("/run", "/dev/shm"):
+        done = subprocess.run(["stat", "-f", "-c", "%T", folder], stdout=subprocess.PIPE, text=True)
+        if done.stdout.strip() == "tmpfs" and os.access(folder, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="coble-bench-", dir=folder))
+    return place / "run"
+
+
 def make_rootfs(place: Path) -> tuple[Path, Path]:
     program = next((Path(name) for name in ("/bin/busybox", "/usr/bin/busybox") if os.path.exists(name)), None)
     if program is None or b".interp" in program.read_bytes()[:4096]:
@@ -248,7 +257,7 @@ def make_rootfs(place: Path) -> tuple[Path, Path]:
     return rootfs, tar
 
 
-def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
+def measure(options: argparse.Namespace, place: Path, run: Path) -> dict[str, Any]:
     import coble
 
     place.chmod(0o755)
@@ -256,11 +265,11 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     floor = place / "floor"
     subprocess.run(["cc", "-O2", "-o", str(floor), str(HERE / "floor.c")], check=True)
     (place / "floor-work").mkdir()
-    with coble.Engine(data_root=place / "data", run_root=place / "run") as engine:
+    with coble.Engine(data_root=place / "data", run_root=run) as engine:
         engine.images.import_rootfs(tar, "bench", command=["true"])
     command = find_command()
-    small = Worker(place, 0)
-    big = Worker(place, 2 << 30)
+    small = Worker(place, run, 0)
+    big = Worker(place, run, 2 << 30)
     contenders: dict[str, Callable[[int], list[float]]] = {
         "floor": lambda count: floor_times(floor, ["--rootfs", str(rootfs), "--work", str(place / "floor-work"), "/bin/true"], count),
         "fork and exec": lambda count: floor_times(floor, ["--plain", str(rootfs / "bin/true")], count),
@@ -269,7 +278,7 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
         "exec from Python": lambda count: small.ask("exec", count),
     }
     if command:
-        where = ["--data-root", str(place / "data"), "--run-root", str(place / "run")]
+        where = ["--data-root", str(place / "data"), "--run-root", str(run)]
         contenders["coble run"] = lambda count: command_times([command, *where, "run", "--rm", "bench", "true"], count)
     if options.peers:
         contenders.update(peers(place, rootfs, tar))
@@ -290,7 +299,7 @@ def measure(options: argparse.Namespace, place: Path) -> dict[str, Any]:
     memory = private_memory(parent(small.pid))
     small.close()
     big.close()
-    with coble.Engine(data_root=place / "data", run_root=place / "run") as engine:
+    with coble.Engine(data_root=place / "data", run_root=run) as engine:
         seconds = at_once(engine, options.many, 16)
         problems = engine.verify()
         left = engine.containers.list(all=True)
@@ -354,8 +363,9 @@ def main() -> int:
     parser.add_argument("--place", type=Path, default=Path("/var/tmp"), help="a directory on a real file system")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="coble-bench-", dir=options.place))
+    run = run_root(place)
     try:
-        found = measure(options, place)
+        found = measure(options, place, run)
     finally:
         if shutil.which("podman") and (place / "podman").exists():
             podman = ["podman", "--root", str(place / "podman"), "--runroot", str(place / "podman-run")]
@@ -364,6 +374,7 @@ def main() -> int:
                 if "libpod_parent" in folder:
                     os.rmdir(folder)
         shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(run, ignore_errors=True)
     show(found)
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n")

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use coble::{
     CancelToken, ContainerSpec, Engine, EngineOptions, ErrorKind, ExecSpec, ImportOptions, LogOptions,
-    LogSource, RunOptions, Signal, State, Stdio,
+    LogSource, PullPolicy, RunOptions, Signal, State, Stdio,
 };
 
 struct Fixture {
@@ -62,7 +62,9 @@ fn what_cannot_run_says_why() {
     let kind = |spec| engine.run(spec, RunOptions::default(), &never).unwrap_err().kind();
     assert_eq!(kind(ContainerSpec::new("host").command(["no-such-program"])), ErrorKind::CommandNotFound);
     assert_eq!(kind(ContainerSpec::new("host").command(["/etc/passwd"])), ErrorKind::CommandNotExecutable);
-    assert_eq!(kind(ContainerSpec::new("absent").command(["true"])), ErrorKind::ImageNotFound);
+    let mut absent = ContainerSpec::new("absent").command(["true"]);
+    absent.pull = PullPolicy::Never;
+    assert_eq!(kind(absent), ErrorKind::ImageNotFound);
     let mut nobody = shell("id");
     nobody.user = Some("no-such-user".into());
     assert_eq!(kind(nobody), ErrorKind::UserNotFound);

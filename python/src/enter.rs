@@ -101,29 +101,34 @@ fn supervised<T: Send>(
         Ok(done) => done,
         Err(errno) => return (Err(Error::syscall("eventfd2", "call", errno.raw_os_error())), None),
     };
-    // Where the call is until somebody makes it, so that it is not lost when there is no thread for it.
-    let call = Mutex::new(Some(call));
-    let make = || match lock(&call).take() {
-        Some(call) => guarded(|| call(token)),
-        None => Err(Error::new(ErrorKind::Internal, "a call was made twice")),
+    // Where the call is until somebody makes it, so that it is not lost when there is no thread for it, and where its result is afterwards.
+    let (call, result) = (Mutex::new(Some(call)), Mutex::new(None));
+    let make = || {
+        let call = lock(&call).take();
+        *lock(&result) = call.map(|call| guarded(|| call(token)));
+        // Cannot fail: the counter is far from full.
+        let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
     };
-    std::thread::scope(|scope| {
-        let helper = coble::spawn_helper(scope, "coble-call", || {
-            let result = make();
-            // Cannot fail: the counter is far from full.
-            let _ = rustix::io::write(&done, &1u64.to_ne_bytes());
-            result
-        });
-        let Ok(helper) = helper else { return (make(), None) };
-        let (raised, expired) = watch(&done, token, signals, limit.map(|(time, _)| time));
-        let result = helper.join().unwrap_or_else(|panic| Err(panicked(&*panic)));
-        match result {
-            Err(error) if expired && error.kind() == ErrorKind::Cancelled => {
-                (Err(Error::new(ErrorKind::Timeout, limit.map_or("", |(_, text)| text))), raised)
+    let (raised, expired) =
+        std::thread::scope(|scope| match coble::spawn_helper(scope, "coble-call", make) {
+            Ok(helper) => {
+                let watched = watch(&done, token, signals, limit.map(|(time, _)| time));
+                // Cannot have panicked. The scope would wait for its work only, and the host program may count its threads.
+                let _ = helper.join();
+                watched
             }
-            result => (result, raised),
+            Err(_) => {
+                make();
+                (None, false)
+            }
+        });
+    let result = lock(&result).take();
+    match result.unwrap_or_else(|| Err(Error::new(ErrorKind::Internal, "a call was not made"))) {
+        Err(error) if expired && error.kind() == ErrorKind::Cancelled => {
+            (Err(Error::new(ErrorKind::Timeout, limit.map_or("", |(_, text)| text))), raised)
         }
-    })
+        result => (result, raised),
+    }
 }
 
 /// Waits until the call is over, handles signals meanwhile, and cancels it when one raises or the time is over.

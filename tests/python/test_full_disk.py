@@ -48,17 +48,19 @@ def small(request: pytest.FixtureRequest, workplace: Path) -> Iterator[Store]:
 def fill(place: Path, leave: int) -> Path:
     """A file that leaves only so many bytes free."""
     path = place / "filler"
-    stat = os.statvfs(place)
-    free = stat.f_bavail * stat.f_frsize
+    block, last = bytes(65536), -1
     with path.open("wb", buffering=0) as file:
-        # Written, not reserved: what the file system needs for its own tables comes from the same space.
-        left, block = free - leave, bytes(65536)
-        try:
-            while left > 0:
-                left -= file.write(block[:left])
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+        # Written, not reserved: what the file system needs for its own tables comes from the same space. And synced, until that gives
+        # nothing back: it sets more aside for what is not yet on the disk than it needs in the end, and frees what was removed a little later.
+        while last != file.tell() and (left := free(place) - leave) > 0:
+            last = file.tell()
+            try:
+                while left > 0:
+                    left -= file.write(block[:left])
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            os.fsync(file.fileno())
     return path
 
 

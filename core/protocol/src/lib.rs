@@ -20,7 +20,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -28,16 +28,11 @@ pub const CONTROL_FD: i32 = 3;
 /// The name of a monitor's socket in the container's run directory.
 pub const CONTROL_SOCKET: &str = "ctl";
 
-/// The name of the file in the container's run directory that a monitor writes before it says that the program
-/// runs: a [`StateRecord`].
-pub const STATE_FILE: &str = "state";
-
-/// The name of the file with the last [`StateRecord`], which a monitor writes when the program has ended. A file of its own, because replacing
-/// one makes some file systems write it out at once.
+/// The name of the file in the container's run directory that a monitor writes when the program has ended: an [`ExitRecord`].
 pub const EXIT_FILE: &str = "exit";
 
-/// The name that both files have while they are being written.
-pub const TEMPORARY_FILE: &str = "state.tmp";
+/// The name that it has while it is being written.
+pub const TEMPORARY_FILE: &str = "exit.tmp";
 
 /// What the engine wants the new process to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +63,20 @@ pub struct Ground {
     pub userns: Option<UserNamespace>,
     /// The network.
     pub network: Network,
+    /// What the engine has made of it, when it could.
+    pub made: Option<Made>,
 }
+
+/// What an engine with the rights to do so makes before, and beside, its monitor: a pid namespace, of which the monitor is the first process, and the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The socket on which the container's network namespace comes, if it is to have one of its own: a [`Namespace`].
+    pub network: Option<FdIndex>,
+}
+
+/// What the maker of a container's network namespace says to the container's first process, with the namespace. If it does not come, the process makes one itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace;
 
 /// From the engine to a monitor that has said [`Report::Started`]: the container is on record and may outlive this connection. A monitor whose connection
 /// closes before ends its container, since nobody could know of it.
@@ -133,6 +141,8 @@ pub struct IdRange {
 pub struct MonitorSpec {
     /// The container's id.
     pub id: String,
+    /// The namespaces of the engine: names as in `/proc/self/ns`, and inodes. The container's own are compared with them.
+    pub host_namespaces: Vec<(String, u64)>,
     /// The root file system.
     pub rootfs: Rootfs,
     /// The host name in the container's uts namespace.
@@ -165,7 +175,7 @@ pub struct MonitorSpec {
     /// The engine waits for the end and then removes the container: nothing of it is wanted afterwards, so the kernel need not write out its upper directory (such a
     /// root cannot be mounted twice), the monitor writes no [`EXIT_FILE`], and the lock stays with the engine.
     pub once: bool,
-    /// The container's run directory (for [`CONTROL_SOCKET`] and [`STATE_FILE`]).
+    /// The container's run directory (for [`CONTROL_SOCKET`] and [`EXIT_FILE`]).
     pub run_dir: FdIndex,
     /// The container's lock file, with the lock held by this open file description. As long as the monitor has it, the
     /// container counts as alive.
@@ -209,8 +219,8 @@ pub enum CgroupView {
 /// How long a container may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// It outlives its starter.
-    Detached,
+    /// It outlives its starter, the process of this pidfd, once that has said [`Commit`].
+    Detached(FdIndex),
     /// It dies with the process of this pidfd, however that process ends.
     Session(FdIndex),
 }
@@ -398,21 +408,19 @@ pub struct Exit {
     pub core_dumped: bool,
 }
 
-/// The content of [`STATE_FILE`] and [`EXIT_FILE`].
+/// The content of [`EXIT_FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateRecord {
-    /// [`VERSION`] of the monitor.
-    pub version: u32,
+pub struct ExitRecord {
     /// The container's id.
     pub id: String,
-    /// What it got.
-    pub started: Started,
-    /// How it ended; None while it runs.
-    pub exit: Option<Exit>,
+    /// How the program ended.
+    pub exit: Exit,
+    /// What went wrong meanwhile.
+    pub warnings: Vec<Failure>,
 }
 
-impl StateRecord {
-    /// The bytes of the file: the version as a little-endian `u32`, then the record.
+impl ExitRecord {
+    /// The bytes of the file: [`VERSION`] of the monitor as a little-endian `u32`, then the record.
     pub fn encode(&self) -> Result<Vec<u8>, ProtocolError> {
         let mut out = VERSION.to_le_bytes().to_vec();
         out.extend(postcard::to_stdvec(self).map_err(|_| ProtocolError::Malformed)?);
@@ -420,7 +428,7 @@ impl StateRecord {
     }
 
     /// Reads the file's bytes. A record of another version is [`ProtocolError::Malformed`].
-    pub fn decode(bytes: &[u8]) -> Result<StateRecord, ProtocolError> {
+    pub fn decode(bytes: &[u8]) -> Result<ExitRecord, ProtocolError> {
         let (version, body) = bytes.split_first_chunk::<4>().ok_or(ProtocolError::Truncated)?;
         if u32::from_le_bytes(*version) != VERSION {
             return Err(ProtocolError::Malformed);

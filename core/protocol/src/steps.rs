@@ -94,7 +94,7 @@ steps! {
     Join = "join the container";
     /// Sending a signal.
     Signal = "send a signal to";
-    /// Writing the state file or the socket.
+    /// Writing the record of the end, or making the socket.
     State = "write the state of";
     /// Writing the log.
     Log = "write the log of";

@@ -61,7 +61,7 @@ fn run() -> i32 {
         return 0;
     }
     match control.recv::<Launch>() {
-        Ok(Some((Launch::Monitor(ground), _))) => monitor::run(control, ground, origin),
+        Ok(Some((Launch::Monitor(ground), fds))) => monitor::run(control, ground, fds, origin),
         Ok(Some((Launch::Archive(job), fds))) => work(control, *job, fds),
         Ok(Some((Launch::Program(program), fds))) => match host_program::run(&control, &program, fds) {
             Ok(()) => 0,

@@ -1,4 +1,4 @@
-//! A container's run directory: the lock that says whether anybody is responsible for the container, and the monitor's state file and socket.
+//! A container's run directory: the lock that says whether anybody is responsible for the container, and the monitor's socket and last word.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -7,17 +7,15 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use coble_protocol::{
-    CONTROL_SOCKET, Connection, EXIT_FILE, STATE_FILE, StateRecord, TEMPORARY_FILE, VERSION,
-};
+use coble_protocol::{CONTROL_SOCKET, Connection, EXIT_FILE, ExitRecord, TEMPORARY_FILE};
 
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::process::names_in;
 use crate::state::Locked;
 
 const LOCK: &str = "lock";
-/// A state file is a few kilobytes; the monitor's user could have made it anything.
-const MAX_STATE: u64 = 4 << 20;
+/// A record is a few hundred bytes; the monitor's user could have made it anything.
+const MAX_RECORD: u64 = 4 << 20;
 
 /// The open run directory of a container.
 #[derive(Debug)]
@@ -80,21 +78,17 @@ impl RunDir {
         Ok((stat.st_nlink > 0).then_some(lock))
     }
 
-    /// What the monitor wrote last. None if it wrote nothing, or nothing that this version reads.
-    pub(crate) fn state(&self) -> Option<StateRecord> {
-        self.record(EXIT_FILE).or_else(|| self.record(STATE_FILE))
-    }
-
-    fn record(&self, name: &str) -> Option<StateRecord> {
+    /// How the program ended, in the monitor's words. None if it wrote nothing, or nothing that this version reads.
+    pub(crate) fn exit(&self) -> Option<ExitRecord> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(&self.dir, EXIT_FILE, flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(
-            &mut std::io::Read::take(std::fs::File::from(file), MAX_STATE),
+            &mut std::io::Read::take(std::fs::File::from(file), MAX_RECORD),
             &mut bytes,
         )
         .ok()?;
-        StateRecord::decode(&bytes).ok().filter(|record| record.version == VERSION)
+        ExitRecord::decode(&bytes).ok()
     }
 
     /// Connects to the monitor. None if there is none.
@@ -114,7 +108,7 @@ impl RunDir {
 
     /// Removes what a run left, but not the lock.
     pub(crate) fn clear(&self) -> Result<()> {
-        for name in [CONTROL_SOCKET, EXIT_FILE, STATE_FILE, TEMPORARY_FILE] {
+        for name in [CONTROL_SOCKET, EXIT_FILE, TEMPORARY_FILE] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).call("unlink", self.path.join(name)),
@@ -167,7 +161,7 @@ mod tests {
         assert!(other.try_lock().unwrap().is_none());
         drop(lock);
         let lock = other.try_lock().unwrap().unwrap();
-        assert!(dir.state().is_none() && dir.connect().unwrap().is_none());
+        assert!(dir.exit().is_none() && dir.connect().unwrap().is_none());
         dir.remove(&lock).unwrap();
         assert!(other.try_lock().unwrap().is_none(), "a removed container cannot be locked");
     }

@@ -11,6 +11,7 @@ mod list;
 mod live;
 mod monitor;
 mod names;
+mod namespace;
 pub mod parse;
 mod remove;
 mod report;

@@ -71,6 +71,12 @@ pub(crate) fn locked(
     removed.and_then(|()| run_dir.remove(&lock))
 }
 
+/// Removes the writable layer of a container that has ended, if there is nothing in it. That can be done while its monitor still removes the other things of the overlay.
+pub(super) fn unused_layer(inner: &Inner, id: &str) {
+    // What is in the way is dealt with later.
+    let _ = rustix::fs::rmdir(create::directory(inner, id).join("upper"));
+}
+
 /// Deletes the row.
 fn delete(inner: &Inner, id: &str) -> Result<()> {
     match containers::delete(&inner.store.db, id) {

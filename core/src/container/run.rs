@@ -92,7 +92,10 @@ pub(crate) fn run(
                 }
             });
             removed = match running.lock.take() {
-                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, || wait_for_end(&running)),
+                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, || {
+                    remove::unused_layer(inner, &row.id);
+                    wait_for_end(&running);
+                }),
                 None => remove::by_id(inner, &row.id, &row.name, true),
             };
             result

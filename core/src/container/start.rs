@@ -1,21 +1,22 @@
 //! Starting a container: from its options, its image and the host to a running program.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::ScopedJoinHandle;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Device, FdList, Ground, Launch, MonitorSpec, Network, ProcessSpec, ProvidedFile,
-    Report, Rootfs, Started,
+    Commit, Connection, Device, FdList, Ground, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    ProvidedFile, Report, Rootfs, Started,
 };
 
 use super::live::RunDir;
 use super::take::Held;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
-    create, report, validate,
+    create, namespace, report, validate,
 };
 use crate::cancel::CancelToken;
 use crate::cgroup::{Created, Limits};
@@ -49,34 +50,34 @@ pub(super) struct Running {
 /// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
 pub(super) struct Launched {
     control: Connection,
+    /// Where the container waits for its network namespace, if it is the engine that makes it.
+    network: Option<Connection>,
 }
 
 /// A launch that may not be over yet.
-pub(super) enum Launching<'scope> {
-    Begun(ScopedJoinHandle<'scope, Result<Launched>>),
-    Over(Result<Launched>),
-}
+pub(super) struct Launching(Receiver<Result<Launched>>);
 
-impl Launching<'_> {
+impl Launching {
     fn over(self) -> Result<Launched> {
-        match self {
-            Launching::Over(launched) => launched,
-            Launching::Begun(thread) => thread.join().unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Panic, "the thread that starts the monitor panicked"))
-            }),
-        }
+        // Closed without a word only if the thread that launches has panicked, and then nobody hears this.
+        self.0.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "starting the monitor panicked")))
     }
 }
 
-/// Starts the monitor of a container on a thread of its own, since the kernel holds up the one that does it until the monitor is executed, and meanwhile does the
-/// work that prepares the container.
-pub(super) fn launching<R>(inner: &Inner, network: NetworkMode, work: impl FnOnce(Launching<'_>) -> R) -> R {
-    std::thread::scope(|scope| {
-        work(match process::spawn_helper(scope, "coble-launch", || launch(inner, network)) {
-            Ok(thread) => Launching::Begun(thread),
-            Err(_) => Launching::Over(launch(inner, network)),
-        })
-    })
+/// Starts the monitor of a container, and does the work that prepares the container beside. It is this thread that starts the monitor, since the kernel holds up the
+/// one that does it until the monitor is executed: a helper gets its processor meanwhile, where the other way round the helper would wait for one.
+pub(super) fn launching<R: Send>(
+    inner: &Inner,
+    network: NetworkMode,
+    work: impl FnOnce(Launching) -> R + Send,
+) -> R {
+    let (sender, launched) = channel();
+    // It owns the sender, so that a panic here lets the helper end.
+    let launch = move || {
+        // Nobody hears it if the preparation has failed by now. Then the monitor ends.
+        let _ = sender.send(launch(inner, network));
+    };
+    process::beside("coble-prepare", move || work(Launching(launched)), launch).1
 }
 
 /// Starts the monitor of a container.
@@ -85,9 +86,20 @@ fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
         NetworkMode::None => Network::None,
         NetworkMode::Host => Network::Host,
     };
-    let ground = Ground { userns: inner.userns.clone(), network };
-    let control = inner.shim()?.start(&Launch::Monitor(ground), &[])?;
-    Ok(Launched { control })
+    let mut fds = FdList::default();
+    let channel = match network {
+        Network::None if !inner.rootless() => Some(namespace::channel()?),
+        _ => None,
+    };
+    // In a user namespace everything belongs to that, so the shim makes it.
+    let made = match inner.rootless() {
+        true => None,
+        false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())) }),
+    };
+    namespace::check_children()?;
+    let ground = Ground { userns: inner.userns.clone(), network, made };
+    let control = inner.shim()?.start(&Launch::Monitor(ground), fds.as_slice())?;
+    Ok(Launched { control, network: channel.map(|(ours, _)| ours) })
 }
 
 impl Container {
@@ -101,7 +113,7 @@ impl Container {
         };
         if row.state()? == State::Running {
             // Its end was not noticed yet.
-            super::wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
+            super::wait::finish(&mut row, run_dir.exit());
             containers::update(&inner.store.db, &row)?;
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
@@ -129,7 +141,7 @@ pub(super) struct Order<'a> {
     pub(super) image: &'a ResolvedImage,
     pub(super) run_dir: &'a RunDir,
     pub(super) stdio: Stdio,
-    pub(super) launching: Launching<'a>,
+    pub(super) launching: Launching,
     /// It is never started again, and nothing that it writes has to survive. The lock stays with the caller.
     pub(super) once: bool,
     /// When the program has to run.
@@ -202,15 +214,13 @@ fn try_start(
     let layers = open_dir(&inner.store.paths.layers())?;
     let directory = create::directory(inner, &row.id);
     let container = open_dir(&directory)?;
-    let session = match spec.lifetime {
-        Lifetime::Session => Some(process::of_this_process()?),
-        Lifetime::Detached => None,
-    };
+    let starter = process::of_this_process()?;
     let streams = Streams::open(stdio, &directory)?;
 
     let mut fds = FdList::default();
     let monitor_spec = MonitorSpec {
         id: row.id.clone(),
+        host_namespaces: namespace::of_the_host()?,
         rootfs: Rootfs::Overlay {
             layers: fds.push(layers.as_fd()),
             lower,
@@ -228,9 +238,9 @@ fn try_start(
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
-        lifetime: match &session {
-            Some(pidfd) => coble_protocol::Lifetime::Session(fds.push(pidfd.as_fd())),
-            None => coble_protocol::Lifetime::Detached,
+        lifetime: match spec.lifetime {
+            Lifetime::Session => coble_protocol::Lifetime::Session(fds.push(starter.as_fd())),
+            Lifetime::Detached => coble_protocol::Lifetime::Detached(fds.push(starter.as_fd())),
         },
         once,
         run_dir: fds.push(run_dir.as_fd()),
@@ -239,11 +249,14 @@ fn try_start(
     };
     let prepared = begin.elapsed();
 
-    let Launched { control } = launching.over()?;
+    let Launched { control, network } = launching.over()?;
     let launched = begin.elapsed();
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
+    let maker = network.and_then(namespace::provide);
     let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
+    // Over, since the container has it. Where it does not start nobody waits: the kernel may keep the maker for long.
+    drop(maker.map(JoinHandle::join));
     sent.map_err(|error| {
         Error::new(ErrorKind::MonitorLost, format!("sending the monitor its task: {error}"))
     })?;

@@ -95,13 +95,13 @@ fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, L
 }
 
 /// Whether the container belongs to a session that is over.
-fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
+pub(super) fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
     row.session.as_deref().is_some_and(|session| !inner.session_lives(session))
 }
 
 /// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
-    wait::finish(&mut row, run_dir.state().and_then(|record| record.exit));
+    wait::finish(&mut row, run_dir.exit());
     match containers::update(&inner.store.db, &row) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
         result => result.map(|()| row),

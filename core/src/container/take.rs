@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::list::not_found;
 use super::live::RunDir;
 use super::monitor::Monitor;
+use super::sweep::is_abandoned;
 use super::{Container, remove};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
@@ -43,8 +44,10 @@ impl Container {
             Taken::Gone => Err(not_found(self.name())),
             // Read under the lock: nobody else changes it now.
             Taken::Lock(lock) => match self.row(inner) {
-                Ok(row) if !remove::is_doomed(inner, self.id()) => Ok(Held::Stopped { row, run_dir, lock }),
-                // It was removed meanwhile, or as good as that: what is left of it is ours to remove.
+                Ok(row) if !is_abandoned(inner, &row) && !remove::is_doomed(inner, self.id()) => {
+                    Ok(Held::Stopped { row, run_dir, lock })
+                }
+                // It was removed meanwhile, or as good as that, or belongs to a session that is over: what is left of it is ours to remove.
                 result => {
                     remove::locked(inner, self.id(), run_dir, lock, || {})?;
                     result.and(Err(not_found(self.name())))
@@ -69,7 +72,7 @@ pub(super) fn take(
         if let Some(lock) = run_dir.try_lock()? {
             return Ok(Taken::Lock(lock));
         }
-        let ended = run_dir.state().is_some_and(|record| record.exit.is_some());
+        let ended = run_dir.exit().is_some();
         if !ended && let Some(monitor) = Monitor::of(run_dir, name)? {
             return Ok(Taken::Running(monitor));
         }

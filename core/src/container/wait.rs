@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coble_protocol::{Exit, Request, Response};
+use coble_protocol::{ExitRecord, Request, Response};
 
 use super::live::RunDir;
 use super::monitor::Monitor;
@@ -10,7 +10,7 @@ use super::{Container, State};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::Deadline;
+use crate::process::{Deadline, warning_of};
 use crate::state::{ContainerRow, containers, now_nanos};
 
 /// The exit code of a container whose monitor was killed: its program was killed by the kernel with it.
@@ -40,7 +40,7 @@ impl Container {
                 }
                 State::Running => {}
             }
-            // A lost connection is no end: whether the container has ended is what the lock and the state file say.
+            // A lost connection is no end: whether the container has ended is what the lock and the exit file say.
             let told = match Monitor::connect(inner, self.id(), self.name())? {
                 Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
                 None => None,
@@ -79,20 +79,20 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
     }
     let run_dir = RunDir::open(&inner.run_root, &row.id)?;
     let record = match &run_dir {
-        Some(run_dir) => match run_dir.state() {
+        Some(run_dir) => match run_dir.exit() {
             // The program's end is on record even while the monitor is finishing.
-            Some(record) if record.exit.is_some() => Some(record),
-            _ => match run_dir.try_lock()? {
-                // The lock is free, so what is in the file now is the last word.
-                Some(_lock) => run_dir.state(),
+            Some(record) => Some(record),
+            None => match run_dir.try_lock()? {
+                // The lock is free, so what there is now is the last word.
+                Some(_lock) => run_dir.exit(),
                 None => return Ok(row),
             },
         },
         None => None,
     };
-    let exit = record.and_then(|record| record.exit);
+    let exit = record.as_ref().map(|record| record.exit);
     let started_at = row.started_at;
-    finish(&mut row, exit);
+    finish(&mut row, record);
     if let Some(warning) = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit)) {
         let mut run = row.run()?;
         run.warnings.push(warning);
@@ -118,13 +118,20 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
 }
 
 /// Records the end in the row.
-pub(super) fn finish(row: &mut ContainerRow, exit: Option<Exit>) {
+pub(super) fn finish(row: &mut ContainerRow, record: Option<ExitRecord>) {
     row.state = State::Exited.name().to_owned();
     row.pid = None;
-    match exit {
-        Some(exit) => {
+    match record {
+        Some(ExitRecord { exit, warnings, .. }) => {
             row.exit_code = Some(exit.code);
             row.finished_at = Some(exit.finished_at);
+            // The end is worth more than what was lost of the log: without a readable record it goes without.
+            if !warnings.is_empty()
+                && let Ok(mut run) = row.run()
+            {
+                run.warnings.extend(warnings.iter().map(warning_of));
+                let _ = row.set_run(&run);
+            }
         }
         None => {
             row.exit_code = Some(KILLED);

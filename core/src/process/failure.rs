@@ -44,10 +44,14 @@ fn sentence(failure: &Failure, object: &str) -> String {
 fn kind_of(failure: &Failure) -> ErrorKind {
     use ErrorKind as Kind;
     let errno = failure.errno;
-    if matches!(errno, libc::ENOSPC | libc::EDQUOT) {
-        return Kind::StorageFull;
-    }
     match failure.step {
+        // ENOSPC here is a limit of namespaces, and no disk that is full.
+        Step::UserNamespace | Step::MonitorNamespace | Step::Clone | Step::Network
+            if matches!(errno, libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ENOSPC) =>
+        {
+            Kind::Unsupported
+        }
+        _ if matches!(errno, libc::ENOSPC | libc::EDQUOT) => Kind::StorageFull,
         Step::User | Step::Group => Kind::UserNotFound,
         Step::FindProgram => Kind::CommandNotFound,
         // The program was found, so what is missing is its interpreter.
@@ -63,9 +67,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         Step::Internal => Kind::Internal,
         Step::Signal if errno == libc::ESRCH => Kind::InvalidState,
         Step::Join if errno == libc::ESRCH || errno == 0 => Kind::InvalidState,
-        Step::UserNamespace | Step::MonitorNamespace | Step::Clone | Step::RootMount
-            if matches!(errno, libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ENOSPC | libc::ENODEV) =>
-        {
+        Step::RootMount if matches!(errno, libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ENODEV) => {
             Kind::Unsupported
         }
         _ if errno == 0 => Kind::Unsupported,
@@ -82,6 +84,7 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Step::UserNamespace
         | Step::MonitorNamespace
         | Step::Clone
+        | Step::Network
         | Step::RootMount
         | Step::IdMap
         | Step::Seccomp
@@ -127,6 +130,17 @@ mod tests {
         let denied = error_of(&Failure::new(Step::Exec, libc::EACCES, "/etc/passwd"));
         assert_eq!((denied.kind(), denied.kind().exit_status()), (ErrorKind::CommandNotExecutable, 126));
         assert_eq!(denied.message(), "cannot execute \"/etc/passwd\": permission denied");
+    }
+
+    #[test]
+    fn a_limit_of_namespaces_is_no_full_disk() {
+        for step in [Step::MonitorNamespace, Step::Clone, Step::Network] {
+            assert_eq!(error_of(&Failure::new(step, libc::ENOSPC, "pid")).kind(), ErrorKind::Unsupported);
+        }
+        assert_eq!(
+            error_of(&Failure::new(Step::WriteEntry, libc::ENOSPC, "a")).kind(),
+            ErrorKind::StorageFull
+        );
     }
 
     #[test]

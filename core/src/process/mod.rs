@@ -14,6 +14,7 @@ pub(crate) use failure::{error_of, warning_of};
 pub(crate) use host_program::{Answered, ask_program};
 pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
 pub(crate) use shim::{Shim, report};
+pub(crate) use thread::beside;
 pub use thread::{spawn_helper, spawn_worker};
 pub(crate) use worker::{names_in, remove_tree};
 

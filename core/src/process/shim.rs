@@ -10,12 +10,12 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use coble_protocol::{Connection, Fds, Launch, Report, VERSION};
+use coble_protocol::{Connection, Failure, Fds, Ground, Launch, Report, Step, VERSION};
 
 use super::{Deadline, error_of, readable};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::sys;
+use crate::sys::{self, NotStarted};
 
 static PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/coble-shim"));
 
@@ -42,7 +42,8 @@ impl Shim {
         }
     }
 
-    /// Starts a shim, in whose socket its role waits already. It is heard with [`report`], nothing waits for it here.
+    /// Starts a shim, in whose socket its role waits already. It is heard with [`report`], nothing waits for it here. One whose ground says that it is in a pid namespace
+    /// is put into a new one.
     pub(crate) fn start(&self, launch: &Launch, fds: &[BorrowedFd<'_>]) -> Result<Connection> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .call("socketpair", "control socket")?;
@@ -51,10 +52,21 @@ impl Shim {
         connection.try_send(launch, fds).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("sending the helper its role: {error}"))
         })?;
-        sys::spawn_shim(self.program.as_fd(), theirs.as_fd()).map_err(|errno| {
-            Error::syscall("execveat", "coble-shim", errno.raw_os_error())
-                .while_doing("starting the helper")
-                .with_hint("run `coble doctor` to see what this host does not allow")
+        let inside = matches!(launch, Launch::Monitor(Ground { made: Some(_), .. }));
+        sys::spawn_shim(self.program.as_fd(), theirs.as_fd(), inside).map_err(|failed| {
+            let call = |name, errno: Errno| {
+                Error::syscall(name, "coble-shim", errno.raw_os_error())
+                    .with_hint("run `coble doctor` to see what this host does not allow")
+            };
+            let error = match failed {
+                NotStarted::Cloned(errno) if inside => {
+                    error_of(&Failure::new(Step::MonitorNamespace, errno.raw_os_error(), "pid"))
+                }
+                NotStarted::Cloned(errno) => call("clone", errno),
+                NotStarted::Prepared(errno) => call("dup3", errno),
+                NotStarted::Executed(errno) => call("execveat", errno),
+            };
+            error.while_doing("starting the helper")
         })?;
         Ok(connection)
     }

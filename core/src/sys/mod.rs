@@ -8,7 +8,7 @@ mod sigpipe;
 mod spawn;
 
 pub(crate) use sigpipe::write_without_sigpipe;
-pub(crate) use spawn::spawn_shim;
+pub(crate) use spawn::{NotStarted, spawn_shim};
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -31,6 +31,14 @@ pub(crate) fn pidfd_send_realtime(pidfd: BorrowedFd<'_>, signal: i32) -> Result<
     } else {
         Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
     }
+}
+
+/// Gives the calling thread a network namespace of its own, and returns that. For a thread that does nothing else.
+pub(crate) fn new_network_namespace() -> Result<OwnedFd, Errno> {
+    // SAFETY: the flag concerns the namespaces of this thread; the descriptor table stays that of the process.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open("/proc/thread-self/ns/net", flags, rustix::fs::Mode::empty())
 }
 
 /// The pidfd of the process at the other end of a socket (`SO_PEERPIDFD`, Linux 6.5).

@@ -13,7 +13,7 @@ use std::arch::asm;
 use std::ffi::{CStr, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
@@ -33,40 +33,63 @@ struct Plan {
     control: usize,
     null: usize,
     empty: *const c_char,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
+    argv: [*const c_char; 2],
+    envp: [*const c_char; 1],
     second_stack: *mut u8,
-    /// The errno of the call that failed; shared memory makes it visible to the caller.
+    second_flags: usize,
+    /// What is being done, and the errno of what failed; shared memory makes them visible to the caller.
+    step: AtomicU8,
     failed: AtomicI32,
 }
 
+/// What a process that could not be started was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotStarted {
+    /// Made.
+    Cloned(Errno),
+    /// Given its descriptors.
+    Prepared(Errno),
+    /// Executed.
+    Executed(Errno),
+}
+
+const CLONE: u8 = 0;
+const PREPARE: u8 = 1;
+const EXECUTE: u8 = 2;
+
 /// Starts the program `exe` as an orphan with `control` as descriptor [`CONTROL_FD`], `/dev/null` as 0 to 2, nothing else open, an empty environment, all
-/// signals blocked. Returns when it is started or has failed to.
-pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result<(), Errno> {
+/// signals blocked, and if asked for as the first process of a pid namespace. Returns when it is started or has failed to.
+pub(crate) fn spawn_shim(
+    exe: BorrowedFd<'_>,
+    control: BorrowedFd<'_>,
+    pid_namespace: bool,
+) -> Result<(), NotStarted> {
     let null = rustix::fs::open(
         c"/dev/null",
         rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
-    )?;
+    )
+    .map_err(NotStarted::Prepared)?;
     let name: &CStr = c"coble-shim";
-    let argv = [name.as_ptr(), ptr::null()];
-    let envp: [*const c_char; 1] = [ptr::null()];
     let mut stacks = vec![0u128; 2 * STACK / 16];
     // SAFETY: both offsets are within, or one past the end of, the allocation, which outlives the clone below.
     let (first_stack, second_stack) = unsafe {
         let base = stacks.as_mut_ptr().cast::<u8>();
         (base.add(STACK), base.add(2 * STACK))
     };
-    let plan = Plan {
+    let plan = Box::new(Plan {
         exe: exe.as_raw_fd() as usize,
         control: control.as_raw_fd() as usize,
         null: null.as_fd().as_raw_fd() as usize,
         empty: c"".as_ptr(),
-        argv: argv.as_ptr(),
-        envp: envp.as_ptr(),
+        argv: [name.as_ptr(), ptr::null()],
+        envp: [ptr::null()],
         second_stack,
+        second_flags: (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize
+            | if pid_namespace { libc::CLONE_NEWPID as usize } else { 0 },
+        step: AtomicU8::new(CLONE),
         failed: AtomicI32::new(0),
-    };
+    });
 
     let all: u64 = !0;
     let mut before: u64 = 0;
@@ -84,7 +107,7 @@ pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result
             (libc::CLONE_VM | libc::CLONE_VFORK) as usize,
             first_stack,
             stepping_stone,
-            &raw const plan,
+            &raw const *plan,
         )
     };
     // SAFETY: as for the call that blocked them.
@@ -95,18 +118,27 @@ pub(crate) fn spawn_shim(exe: BorrowedFd<'_>, control: BorrowedFd<'_>) -> Result
         );
     }
     if pid < 0 {
-        return Err(Errno::from_raw_os_error(-(pid as i32)));
+        return Err(NotStarted::Cloned(Errno::from_raw_os_error(-(pid as i32))));
     }
-    reap(pid);
+    if !reap(pid) {
+        // Somebody has killed the stepping stone, and what it started may still be on its way, on this memory.
+        std::mem::forget((plan, stacks));
+        return Err(NotStarted::Cloned(Errno::INTR));
+    }
     drop(stacks);
-    match plan.failed.load(Ordering::SeqCst) {
-        0 => Ok(()),
-        errno => Err(Errno::from_raw_os_error(errno)),
-    }
+    let errno = match plan.failed.load(Ordering::SeqCst) {
+        0 => return Ok(()),
+        errno => Errno::from_raw_os_error(errno),
+    };
+    Err(match plan.step.load(Ordering::SeqCst) {
+        CLONE => NotStarted::Cloned(errno),
+        PREPARE => NotStarted::Prepared(errno),
+        _ => NotStarted::Executed(errno),
+    })
 }
 
-/// Waits for exactly the stepping stone. Its exit signal is 0, hence `__WALL`.
-fn reap(pid: isize) {
+/// Waits for exactly the stepping stone, and tells whether it has exited, since it can also be killed. Its exit signal is 0, hence `__WALL`.
+fn reap(pid: isize) -> bool {
     // The kernel does without, but checkers of memory complain about a null siginfo.
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     loop {
@@ -124,21 +156,18 @@ fn reap(pid: isize) {
             )
         };
         if result != -(libc::EINTR as isize) {
-            return;
+            // SAFETY: zeroed at first, which is valid for a siginfo, and filled by the kernel if the call succeeded.
+            return result < 0 || unsafe { info.assume_init_ref() }.si_code == libc::CLD_EXITED;
         }
     }
 }
 
 /// The process between: starts the shim, and exits.
 extern "C" fn stepping_stone(plan: *const Plan) -> ! {
-    // SAFETY: `plan` is alive: the caller of the clone sleeps until this process has exited, or was killed, and then the memory stays for those that share it. The second stack is used by nobody else.
+    // SAFETY: `plan` is alive: the caller of the clone sleeps until this process has ended, and gives the memory free only if it has exited, after that which it starts was executed or
+    // had failed. The second stack is used by nobody else.
     unsafe {
-        let result = clone_onto(
-            (libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD) as usize,
-            (*plan).second_stack,
-            become_shim,
-            plan,
-        );
+        let result = clone_onto((*plan).second_flags, (*plan).second_stack, become_shim, plan);
         if result < 0 {
             (*plan).failed.store(-(result as i32), Ordering::SeqCst);
         }
@@ -148,10 +177,11 @@ extern "C" fn stepping_stone(plan: *const Plan) -> ! {
 
 /// The process that becomes the shim. Its descriptor table is its own.
 extern "C" fn become_shim(plan: *const Plan) -> ! {
-    // SAFETY: `plan` and what it points to are alive: the two processes above sleep until this one has called exec or exited. The system calls
-    // read the prepared arrays and change only this process's descriptors.
+    // SAFETY: `plan` and what it points to are alive: the stepping stone sleeps until this process has called exec or exited, and if it is killed before, the caller leaves the memory
+    // alone. The system calls read the prepared arrays and change only this process's descriptors.
     unsafe {
         let plan = &*plan;
+        plan.step.store(PREPARE, Ordering::SeqCst);
         // First out of the way of the numbers that will be used, then to their places.
         let exe = syscall(libc::SYS_fcntl as usize, [plan.exe, F_DUPFD_CLOEXEC, 10, 0, 0]);
         let control = syscall(libc::SYS_fcntl as usize, [plan.control, F_DUPFD_CLOEXEC, 10, 0, 0]);
@@ -174,9 +204,11 @@ extern "C" fn become_shim(plan: *const Plan) -> ! {
             );
         }
         if result >= 0 {
+            plan.step.store(EXECUTE, Ordering::SeqCst);
+            let (argv, envp) = (plan.argv.as_ptr() as usize, plan.envp.as_ptr() as usize);
             result = syscall(
                 libc::SYS_execveat as usize,
-                [exe as usize, plan.empty as usize, plan.argv as usize, plan.envp as usize, AT_EMPTY_PATH],
+                [exe as usize, plan.empty as usize, argv, envp, AT_EMPTY_PATH],
             );
         }
         plan.failed.store(-(result as i32), Ordering::SeqCst);
@@ -303,7 +335,7 @@ mod tests {
             rustix::fs::Mode::empty(),
         )
         .unwrap();
-        spawn_shim(exe.as_fd(), theirs.as_fd()).unwrap();
+        spawn_shim(exe.as_fd(), theirs.as_fd(), false).unwrap();
         drop(theirs);
         let mut byte = [0];
         assert_eq!(rustix::io::read(&ours, &mut byte).unwrap(), 0, "end of file when the program is gone");
@@ -319,6 +351,6 @@ mod tests {
             rustix::fs::Mode::empty(),
         )
         .unwrap();
-        assert_eq!(spawn_shim(exe.as_fd(), theirs.as_fd()), Err(Errno::ACCESS));
+        assert_eq!(spawn_shim(exe.as_fd(), theirs.as_fd(), false), Err(NotStarted::Executed(Errno::ACCESS)));
     }
 }

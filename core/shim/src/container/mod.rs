@@ -36,9 +36,6 @@ pub(crate) enum Status {
     Failed(Failure),
 }
 
-/// The namespaces of the process that the shim was started as: names as in `/proc/self/ns`, and inodes.
-pub(crate) type HostNamespaces = Vec<(String, u64)>;
-
 /// The descriptor numbers of the channel to the monitor and of the shim's procfs, once everything else is closed.
 const STATUS: i32 = 3;
 const PROC: i32 = 4;
@@ -54,7 +51,6 @@ pub(crate) struct Plan<'a> {
     /// None is the container's own `/dev/null`.
     pub(crate) stdio: [Option<OwnedFd>; 3],
     pub(crate) maps: &'a IdMaps,
-    pub(crate) host: &'a HostNamespaces,
     pub(crate) core_limit: u64,
 }
 
@@ -82,7 +78,7 @@ fn give_up(channel: &Connection, failure: Failure) -> ! {
 fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
     let mut warnings = Vec::new();
     let mut timings = vec![now(Step::Clone)];
-    let Plan { ground, spec, maps, host, core_limit, .. } = plan;
+    let Plan { ground, spec, maps, core_limit, .. } = plan;
     let mounted = set_up(plan, &mut warnings, &mut timings)?;
     let proc = seal(channel, mounted.proc.as_fd())?;
     // Its number is closed, or is that of what was returned.
@@ -95,7 +91,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         rootfs::make_readonly(root.as_fd())?;
     }
     let isolation = Isolation {
-        namespaces: namespaces(ground, proc.as_fd(), host)?,
+        namespaces: namespaces(ground, proc.as_fd(), &spec.host_namespaces)?,
         uid_map: maps.uid_text.clone(),
         gid_map: maps.gid_text.clone(),
         cgroup: mounted.cgroup,
@@ -200,7 +196,7 @@ fn seal(channel: &mut Connection, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failu
 fn namespaces(
     ground: &Ground,
     proc: BorrowedFd<'_>,
-    host: &HostNamespaces,
+    host: &[(String, u64)],
 ) -> Result<Vec<(String, u64, u64)>, Failure> {
     let shared = |name: &str| match name {
         "net" => ground.network == Network::Host,

@@ -11,8 +11,7 @@ mod state;
 use std::os::fd::{AsFd, OwnedFd};
 
 use coble_protocol::{
-    Connection, Failure, FdIndex, Fds, Ground, Lifetime, MonitorSpec, Network, Report, Rootfs, StateRecord,
-    Stdio, Step, VERSION,
+    Connection, Failure, FdIndex, Fds, Ground, Lifetime, MonitorSpec, Network, Report, Rootfs, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -20,15 +19,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::container::rootfs::Overlay;
-use crate::container::{self, HostNamespaces, Plan, Status};
+use crate::container::{self, Plan, Status};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::{Origin, fail, sys, userns};
 use log::Log;
 use serve::Server;
-
-/// The namespaces that are reported.
-const NAMESPACES: [&str; 7] = ["mnt", "pid", "net", "ipc", "uts", "user", "cgroup"];
 
 /// Why a container did not start.
 enum Ended {
@@ -47,7 +43,6 @@ impl From<Failure> for Ended {
 /// What is ready before the monitor knows its container.
 struct Basis {
     ground: Ground,
-    host: HostNamespaces,
     maps: IdMaps,
     origin: Origin,
     /// Where the container's network namespace comes from, if it has one of its own.
@@ -55,38 +50,30 @@ struct Basis {
     timings: Vec<(Step, u64)>,
 }
 
+/// What this process is, now that there is a pid namespace for the monitor.
+enum Place {
+    /// The monitor, with the socket on which the network namespace comes.
+    Monitor(Option<Connection>),
+    /// The process outside, with the other end of that.
+    Outside(Option<Connection>),
+}
+
 /// The monitor role, with the exit status of the process.
-pub(crate) fn run(control: Connection, ground: Ground, origin: Origin) -> i32 {
+pub(crate) fn run(control: Connection, ground: Ground, fds: Fds, origin: Origin) -> i32 {
     let begun = container::now(Step::Launch);
-    let prepared = (|| {
-        let host = host_namespaces();
-        if let Some(namespace) = &ground.userns {
-            userns::enter(namespace)?;
-        }
-        let maps = IdMaps::read()?;
-        // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
-        sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
-        let network = match ground.network {
-            Network::None => Some(channel(Step::Network)?),
-            Network::Host => None,
-        };
-        let side = sys::clone(libc::CLONE_NEWPID, None).during(Step::MonitorNamespace, "pid")?;
-        Ok((host, maps, network, side))
-    })();
-    match prepared {
+    match prepare(&ground, fds) {
         // The first process is not the monitor, but not idle: the network namespace takes the kernel as long as all else together. The end of this process closes its
         // copies of everything.
-        Ok((_, _, network, sys::Clone::Parent(..))) => {
-            if let Some((ours, theirs)) = network {
-                drop((control, theirs));
-                network::make(&ours);
+        Ok((_, Place::Outside(network))) => {
+            drop(control);
+            if let Some(channel) = network {
+                network::make(&channel);
             }
             0
         }
-        Ok((host, maps, network, sys::Clone::Child)) => {
+        Ok((maps, Place::Monitor(network))) => {
             let timings = vec![begun, container::now(Step::MonitorNamespace)];
-            let network = network.map(|(_, theirs)| theirs);
-            let basis = Basis { ground, host, maps, origin, network, timings };
+            let basis = Basis { ground, maps, origin, network, timings };
             match begin(&control, basis) {
                 Ok(server) => server.run(control),
                 Err(Ended::Unwanted) => 0,
@@ -100,6 +87,30 @@ pub(crate) fn run(control: Connection, ground: Ground, origin: Origin) -> i32 {
             status
         }
     }
+}
+
+/// Gets onto the ground.
+fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
+    if let Some(namespace) = &ground.userns {
+        userns::enter(namespace)?;
+    }
+    let maps = IdMaps::read()?;
+    // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
+    if let Some(made) = ground.made {
+        let network = made.network.map(|index| fds.take(index)).transpose();
+        let network = network.during(Step::Protocol, "descriptors")?.map(Connection::new);
+        return Ok((maps, Place::Monitor(network)));
+    }
+    let (ours, theirs) = match ground.network {
+        Network::None => channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        Network::Host => (None, None),
+    };
+    let place = match sys::clone(libc::CLONE_NEWPID, None).during(Step::MonitorNamespace, "pid")? {
+        sys::Clone::Parent(..) => Place::Outside(ours),
+        sys::Clone::Child => Place::Monitor(theirs),
+    };
+    Ok((maps, place))
 }
 
 /// A pair of connected sockets.
@@ -119,15 +130,6 @@ fn begin(control: &Connection, basis: Basis) -> Result<Server, Ended> {
     }
 }
 
-fn host_namespaces() -> HostNamespaces {
-    let inode = |name: &str| {
-        let stat = rustix::fs::stat(format!("/proc/self/ns/{name}")).ok()?;
-        Some((name.to_string(), stat.st_ino))
-    };
-    // A kernel may lack one.
-    NAMESPACES.iter().filter_map(|name| inode(name)).collect()
-}
-
 /// The descriptors of a launch, taken out of the frame.
 struct Parts {
     overlay: Overlay,
@@ -135,7 +137,7 @@ struct Parts {
     home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     log: Option<Log>,
-    session: Option<OwnedFd>,
+    starter: OwnedFd,
     run_dir: OwnedFd,
     lock: OwnedFd,
 }
@@ -163,9 +165,8 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
             ([stdin, Some(stdout), Some(stderr)], Some(log))
         }
     };
-    let session = match spec.lifetime {
-        Lifetime::Detached => None,
-        Lifetime::Session(pidfd) => Some(one(pidfd)?),
+    let starter = match spec.lifetime {
+        Lifetime::Detached(pidfd) | Lifetime::Session(pidfd) => one(pidfd)?,
     };
     Ok(Parts {
         overlay,
@@ -173,7 +174,7 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
         home,
         stdio,
         log,
-        session,
+        starter,
         run_dir: one(spec.run_dir)?,
         lock: one(spec.lock)?,
     })
@@ -181,9 +182,9 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
 
 /// Starts the container.
 fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
-    let Basis { ground, host, maps, origin, network, mut timings } = basis;
+    let Basis { ground, maps, origin, network, mut timings } = basis;
     timings.push(container::now(Step::Protocol));
-    let Parts { overlay, cgroups, home, stdio, log, session, run_dir, lock } = take(&spec, fds)?;
+    let Parts { overlay, cgroups, home, stdio, log, starter, run_dir, lock } = take(&spec, fds)?;
     let (status, theirs) = channel(Step::Clone)?;
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let init = match sys::clone(namespaces, home.as_ref().map(AsFd::as_fd)).during(Step::Clone, "")? {
@@ -196,7 +197,6 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
                 network,
                 stdio,
                 maps: &maps,
-                host: &host,
                 core_limit: origin.core_limit,
             };
             container::first(plan, theirs)
@@ -206,7 +206,7 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away.
     let Overlay { container, .. } = overlay;
     let leavings = spec.once.then_some(container);
-    drop((theirs, network, stdio, host));
+    drop((theirs, network, stdio));
     let served = serve::Container {
         init,
         cgroups,
@@ -217,31 +217,41 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     };
     let brought = (|| {
         let socket = state::Socket::new(&run_dir)?;
-        let (mut started, proc) = wait_for_program(control, &status, &served.init, session.as_ref())?;
+        let (mut started, proc) = wait_for_program(control, &status, &served.init, &starter)?;
         timings.append(&mut started.timings);
         timings.push(container::now(Step::Exec));
         started.timings = timings;
-        let record = StateRecord { version: VERSION, id: spec.id.clone(), started, exit: None };
-        state::write(&run_dir, coble_protocol::STATE_FILE, &record)?;
         let one = Pid::from_raw(1).ok_or(Failure::rule(Step::Internal, "pid", "not process 1"))?;
         let own = rustix::process::pidfd_open(one, PidfdFlags::empty()).during(Step::Internal, "pidfd")?;
-        Ok((socket, proc, record, own))
+        Ok((socket, proc, started, own))
     })();
-    let (socket, proc, record, own) = match brought {
+    let (socket, proc, started, own) = match brought {
         Ok(brought) => brought,
         Err(ended) => {
-            // The kernel would do it when this process ends. But who hears of the failure may rely on nothing being left.
-            let _ = sys::pidfd_signal(served.init.as_fd(), libc::SIGKILL);
-            let _ = rustix::process::waitid(WaitId::PidFd(served.init.as_fd()), WaitIdOptions::EXITED);
+            end(&served.init);
             return Err(ended);
         }
     };
-    // An engine that went away meanwhile hears nothing, and what it started lives on if it may.
-    let report = Report::Started(Box::new(record.started.clone()));
-    let _ = control.try_send(&report, &[own.as_fd(), served.init.as_fd()]);
+    let report = Report::Started(Box::new(started));
+    if control.try_send(&report, &[own.as_fd(), served.init.as_fd()]).is_err() {
+        // An engine that does not hear of it waits for ever, or is gone, and has it not on record.
+        end(&served.init);
+        return Err(Ended::Unwanted);
+    }
+    let id = spec.id.clone();
+    let detached = matches!(spec.lifetime, Lifetime::Detached(_));
     drop((spec, own, report));
+    if let Some(container) = &leavings {
+        state::clear_mark(container.as_fd());
+    }
     sys::trim_memory();
-    Ok(Server::new(socket, served, proc, session, log, run_dir, lock, record, leavings))
+    Ok(Server::new(socket, served, proc, (starter, detached), log, run_dir, lock, id, leavings))
+}
+
+/// Ends the container. The kernel would do it when this process ends, but who hears of a failure may rely on nothing being left.
+fn end(init: &OwnedFd) {
+    let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL);
+    let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
 }
 
 /// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.
@@ -249,12 +259,16 @@ fn wait_for_program(
     control: &Connection,
     status: &Connection,
     init: &OwnedFd,
-    session: Option<&OwnedFd>,
+    starter: &OwnedFd,
 ) -> Result<(coble_protocol::Started, OwnedFd), Ended> {
     let mut ready = None;
     loop {
-        let mut fds = vec![PollFd::new(status, PollFlags::IN), PollFd::new(control, PollFlags::RDHUP)];
-        fds.extend(session.map(|session| PollFd::new(session, PollFlags::IN)));
+        // The connection of an engine that is gone may be open in a child that it had.
+        let mut fds = [
+            PollFd::new(status, PollFlags::IN),
+            PollFd::new(control, PollFlags::RDHUP),
+            PollFd::new(starter, PollFlags::IN),
+        ];
         match poll(&mut fds, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,

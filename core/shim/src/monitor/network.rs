@@ -1,40 +1,36 @@
-//! The network namespace of a container: made by the first process of the shim while the monitor and the container's first process do
-//! other things, and handed to the latter.
+//! The network namespace of a container: made while the monitor and the container's first process do other things, by a thread of the engine or, where that may not, by the
+//! first process of the shim, and handed to the container's first process.
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use coble_protocol::{Connection, Failure, Step};
+use coble_protocol::{Connection, Failure, Namespace, Step};
 use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use crate::failure::During;
 use crate::sys;
 
-/// Makes a namespace with nothing but loopback, which is up, and hands it over. This process is in it afterwards.
+/// Makes a namespace and hands it over. This process is in it afterwards. Where that fails, the container's first process tries, and says why it cannot be.
 pub(super) fn make(channel: &Connection) {
-    let made = (|| {
-        sys::unshare(UnshareFlags::NEWNET).during(Step::Network, "namespace")?;
-        sys::loopback_up().during(Step::Loopback, "lo")?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::open("/proc/self/ns/net", flags, Mode::empty()).during(Step::Network, "/proc/self/ns/net")
-    })();
-    // A container that is gone needs none.
-    let _ = match &made {
-        Ok(namespace) => channel.send(&Ok::<(), Failure>(()), &[namespace.as_fd()]),
-        Err(failure) => channel.send(&Err::<(), Failure>(failure.clone()), &[]),
-    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let made = sys::unshare(UnshareFlags::NEWNET)
+        .and_then(|()| rustix::fs::open("/proc/self/ns/net", flags, Mode::empty()));
+    if let Ok(namespace) = made {
+        // A container that is gone needs none.
+        let _ = channel.send(&Namespace, &[namespace.as_fd()]);
+    }
 }
 
-/// Waits for the namespace and enters it.
+/// Waits for the namespace and enters it, or makes one, and brings up its loopback interface, the only one that it has.
 pub(crate) fn join(channel: &Connection) -> Result<(), Failure> {
-    let step = Step::Network;
-    let namespace: OwnedFd = match channel.recv::<Result<(), Failure>>() {
-        Ok(Some((Ok(()), mut fds))) => fds.take_nth(0).during(Step::Protocol, "network namespace")?,
-        Ok(Some((Err(failure), _))) => return Err(failure),
-        Ok(None) => {
-            return Err(Failure::rule(step, "namespace", "the process that makes it ended without a word"));
-        }
-        Err(error) => return Err(error).during(step, "namespace"),
+    let namespace: Option<OwnedFd> = match channel.recv::<Namespace>() {
+        Ok(Some((Namespace, mut fds))) => fds.take_nth(0).ok(),
+        Ok(None) | Err(_) => None,
     };
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).during(step, "namespace")
+    match namespace {
+        Some(namespace) => move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)),
+        None => sys::unshare(UnshareFlags::NEWNET),
+    }
+    .during(Step::Network, "namespace")?;
+    sys::loopback_up().during(Step::Loopback, "lo")
 }

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Commit, Connection, Exit, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request, Response,
-    StateRecord, Step,
+    Commit, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request,
+    Response, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -75,7 +75,7 @@ enum Event {
     End(usize),
     Client(u64),
     Connect,
-    Session,
+    Starter,
     Control,
     Init,
 }
@@ -86,12 +86,15 @@ pub(crate) struct Server {
     container: Container,
     /// The procfs that the first process made.
     proc: OwnedFd,
-    session: Option<OwnedFd>,
+    /// The process with whose end the container ends.
+    starter: Option<OwnedFd>,
+    /// Whether that is so only until the container is on record.
+    detached: bool,
     log: Option<Log>,
     run_dir: OwnedFd,
     /// Held, and not used until the end: while it is open the container counts as alive.
     lock: OwnedFd,
-    record: StateRecord,
+    id: String,
     /// The container's directory, if the engine keeps the lock and wants nothing of the container afterwards.
     leavings: Option<OwnedFd>,
     /// Whether the container may outlive the connection to the engine that started it.
@@ -107,22 +110,23 @@ impl Server {
         socket: Socket,
         container: Container,
         proc: OwnedFd,
-        session: Option<OwnedFd>,
+        (starter, detached): (OwnedFd, bool),
         log: Option<Log>,
         run_dir: OwnedFd,
         lock: OwnedFd,
-        record: StateRecord,
+        id: String,
         leavings: Option<OwnedFd>,
     ) -> Server {
         Server {
             socket,
             container,
             proc,
-            session,
+            starter: Some(starter),
+            detached,
             log,
             run_dir,
             lock,
-            record,
+            id,
             leavings,
             committed: false,
             clients: Vec::new(),
@@ -149,8 +153,8 @@ impl Server {
                     Event::End(n) => self.program_ended(n),
                     Event::Client(number) => self.client_ready(number),
                     Event::Connect => self.accept(),
-                    Event::Session => {
-                        self.session = None;
+                    Event::Starter => {
+                        self.starter = None;
                         let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
                     }
                     Event::Control => control = control.and_then(|control| self.engine_ready(control)),
@@ -196,9 +200,9 @@ impl Server {
             events.push(Event::Connect);
             fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
         }
-        if let Some(session) = &self.session {
-            events.push(Event::Session);
-            fds.push(PollFd::new(session, PollFlags::IN));
+        if let Some(starter) = &self.starter {
+            events.push(Event::Starter);
+            fds.push(PollFd::new(starter, PollFlags::IN));
         }
         if let Some(control) = control {
             events.push(Event::Control);
@@ -224,6 +228,9 @@ impl Server {
     fn engine_ready(&mut self, control: Connection) -> Option<Connection> {
         if self.leavings.is_none() && !self.committed && matches!(control.recv::<Commit>(), Ok(Some(_))) {
             self.committed = true;
+            if self.detached {
+                self.starter = None;
+            }
             return Some(control);
         }
         if !self.committed {
@@ -419,14 +426,15 @@ impl Server {
         for n in 0..self.programs.len() {
             self.program_ended(n);
         }
+        let mut warnings = Vec::new();
         if let Some(log) = &mut self.log {
             log.drain();
-            self.record.started.warnings.extend(log.loss());
+            warnings.extend(log.loss());
         }
-        self.record.exit = Some(exit);
         let mut written = Ok(());
         if self.leavings.is_none() {
-            written = state::write(&self.run_dir, coble_protocol::EXIT_FILE, &self.record);
+            let record = ExitRecord { id: std::mem::take(&mut self.id), exit, warnings };
+            written = state::write(&self.run_dir, &record);
             // Whoever hears of the end may take the lock at once: nothing of the container is left, and all is written.
             drop(self.socket);
             // Unlocked, not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.

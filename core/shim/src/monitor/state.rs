@@ -1,8 +1,8 @@
-//! The monitor's files in the container's run directory: the state and the socket.
+//! The monitor's files in the container's run directory: the socket and the record of the end.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use coble_protocol::{CONTROL_SOCKET, Failure, StateRecord, Step, TEMPORARY_FILE};
+use coble_protocol::{CONTROL_SOCKET, EXIT_FILE, ExitRecord, Failure, Step, TEMPORARY_FILE};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -51,10 +51,10 @@ impl Drop for Socket {
     }
 }
 
-/// Writes a record, so that a reader finds the whole file or none.
-pub(crate) fn write(run_dir: &OwnedFd, name: &str, record: &StateRecord) -> Result<(), Failure> {
+/// Writes the record, so that a reader finds the whole file or none.
+pub(crate) fn write(run_dir: &OwnedFd, record: &ExitRecord) -> Result<(), Failure> {
     let step = Step::State;
-    let bytes = record.encode().during(step, name)?;
+    let bytes = record.encode().during(step, EXIT_FILE)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(run_dir, TEMPORARY_FILE, flags, Mode::from_raw_mode(0o600))
         .during(step, TEMPORARY_FILE)?;
@@ -66,19 +66,30 @@ pub(crate) fn write(run_dir: &OwnedFd, name: &str, record: &StateRecord) -> Resu
             Err(errno) => return Err(errno).during(step, TEMPORARY_FILE),
         }
     }
-    rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, name).during(step, name)
+    rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, EXIT_FILE).during(step, EXIT_FILE)
 }
 
-/// Removes what the kernel made in the work directory of an overlay that is not mounted any more, and that directory, while the engine removes the rest: taking
-/// away a directory is slow on some file systems. Whatever is in the way is left to the engine. No program of the container could reach these names.
+/// Removes the mark that a volatile overlay leaves in its work directory, so that nobody mounts it again. Nobody will, and while the program runs there is time for it: taking away a
+/// directory is slow on some file systems. No program of the container can reach the name.
+pub(crate) fn clear_mark(container: BorrowedFd<'_>) {
+    clear(
+        container,
+        [
+            ("work/work/incompat/volatile/dirty", AtFlags::empty()),
+            ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
+            ("work/work/incompat", AtFlags::REMOVEDIR),
+        ],
+    );
+}
+
+/// Removes the work directory of an overlay that is not mounted any more, while the engine removes the rest.
 pub(crate) fn clear_work(container: BorrowedFd<'_>) {
-    for (name, flags) in [
-        ("work/work/incompat/volatile/dirty", AtFlags::empty()),
-        ("work/work/incompat/volatile", AtFlags::REMOVEDIR),
-        ("work/work/incompat", AtFlags::REMOVEDIR),
-        ("work/work", AtFlags::REMOVEDIR),
-        ("work", AtFlags::REMOVEDIR),
-    ] {
+    clear(container, [("work/work", AtFlags::REMOVEDIR), ("work", AtFlags::REMOVEDIR)]);
+}
+
+/// Whatever is in the way is left to the engine.
+fn clear<const N: usize>(container: BorrowedFd<'_>, names: [(&str, AtFlags); N]) {
+    for (name, flags) in names {
         let _ = rustix::fs::unlinkat(container, name, flags);
     }
 }

@@ -38,6 +38,12 @@ fn candidates(name: &[u8], env: &[Vec<u8>]) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Whether there is no such file, for certain.
+fn missing(path: &CString) -> bool {
+    let found = rustix::fs::accessat(CWD, path, Access::EXISTS, AtFlags::empty());
+    matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
+}
+
 /// Executes the program that `argv` names. Returns only when that failed.
 pub(crate) fn exec(argv: &[CString], env: &[CString], raw_env: &[Vec<u8>]) -> Result<Infallible, Failure> {
     let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
@@ -46,10 +52,14 @@ pub(crate) fn exec(argv: &[CString], env: &[CString], raw_env: &[Vec<u8>]) -> Re
     let candidates = if name.is_empty() { Vec::new() } else { candidates(name, raw_env) };
     for candidate in candidates {
         let Ok(path) = CString::new(candidate) else { continue };
+        // Looking is an order of magnitude cheaper than failing to execute.
+        if !name.contains(&b'/') && missing(&path) {
+            continue;
+        }
         let Err(errno) = sys::execve(&path, argv, env);
         match errno {
             Errno::NOENT => {
-                let there = rustix::fs::accessat(CWD, &path, Access::EXISTS, AtFlags::empty()).is_ok();
+                let there = !missing(&path);
                 interpreter = interpreter.or(there.then_some(path));
             }
             Errno::ACCESS => denied = denied.or(Some(path)),

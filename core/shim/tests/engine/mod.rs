@@ -265,8 +265,12 @@ impl Engine {
         } else {
             Stdio::Pass { stdin, stdout: Some(list.push(out.as_fd())), stderr: Some(list.push(err.as_fd())) }
         };
+        let this =
+            rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty());
+        let this = this.unwrap();
         let spec = MonitorSpec {
             id: "0123456789ab".repeat(5) + "abcd",
+            host_namespaces: host_namespaces(),
             rootfs: Rootfs::Overlay {
                 layers: list.push(layers.as_fd()),
                 lower: options.lower,
@@ -295,7 +299,7 @@ impl Engine {
             stdio,
             lifetime: match &options.session {
                 Some(pidfd) => Lifetime::Session(list.push(pidfd.as_fd())),
-                None => Lifetime::Detached,
+                None => Lifetime::Detached(list.push(this.as_fd())),
             },
             once: options.once,
             run_dir: list.push(run_dir.as_fd()),
@@ -303,7 +307,7 @@ impl Engine {
         };
         let userns =
             options.userns.or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER }));
-        control.send(&Launch::Monitor(Ground { userns, network: options.network }), &[]).unwrap();
+        control.send(&Launch::Monitor(Ground { userns, network: options.network, made: None }), &[]).unwrap();
         control.send(&spec, list.as_slice()).unwrap();
         Launched { control, shim, stdout, stderr }
     }
@@ -355,10 +359,9 @@ impl Engine {
         self.start(options).finish(self)
     }
 
-    pub fn state(&self) -> StateRecord {
-        let last = fs::read(self.path("run").join(EXIT_FILE))
-            .or_else(|_| fs::read(self.path("run").join(STATE_FILE)));
-        StateRecord::decode(&last.unwrap()).unwrap()
+    /// The record of the end.
+    pub fn record(&self) -> ExitRecord {
+        ExitRecord::decode(&fs::read(self.path("run").join(EXIT_FILE)).unwrap()).unwrap()
     }
 
     /// Waits until nobody holds the lock, as the next engine would find it.
@@ -414,7 +417,7 @@ impl Running {
         let (report, _) = self.control.recv::<Report>().unwrap().expect("exited");
         let Report::Exited(exit) = report else { panic!("{report:?}") };
         // All is done before it is told.
-        assert_eq!(engine.state().exit, Some(exit));
+        assert_eq!(engine.record().exit, exit);
         engine.free();
         assert!(self.control.recv::<Report>().unwrap().is_none());
         gone(&self.monitor);
@@ -490,4 +493,15 @@ pub fn pipe() -> (OwnedFd, OwnedFd) {
 
 fn null() -> std::process::Stdio {
     std::process::Stdio::null()
+}
+
+/// The namespaces of this process.
+fn host_namespaces() -> Vec<(String, u64)> {
+    let inode = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        (name, std::os::unix::fs::MetadataExt::ino(&fs::metadata(entry.path()).unwrap()))
+    };
+    let all = fs::read_dir("/proc/self/ns").unwrap().map(inode);
+    all.filter(|(name, _)| !name.ends_with("_for_children") && name != "time").collect()
 }
