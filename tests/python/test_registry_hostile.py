@@ -1171,7 +1171,7 @@ def upload_whose_connection_is_cut(scene: Scene) -> Iterator[str]:
     reference = pushes(scene)
     scene.registry.mounts = False
     scene.words["chunk_size"] = 64 << 10
-    scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(10_000), exchange.cut(reset=True)), times=1, after=2)
+    scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(min(10_000, int(exchange.headers["Content-Length"]))), exchange.cut(reset=True)), times=1, after=2)
     yield reference
 
 
@@ -1179,7 +1179,7 @@ def upload_whose_connection_is_cut(scene: Scene) -> Iterator[str]:
 def upload_in_one_whose_connection_is_cut(scene: Scene) -> Iterator[str]:
     reference = pushes(scene)
     scene.registry.mounts = False
-    scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(10_000), exchange.cut(reset=True)), times=1)
+    scene.registry.on("PATCH|PUT", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(min(10_000, int(exchange.headers["Content-Length"]))), exchange.cut(reset=True)), times=1)
     yield reference
 
 
@@ -1190,7 +1190,7 @@ def upload_without_a_status(scene: Scene) -> Iterator[str]:
     scene.registry.mounts = False
     scene.words["chunk_size"] = 64 << 10
     scene.registry.on("GET", r".*/uploads/.*", lambda exchange: exchange.reply(405, errors("UNSUPPORTED"), JSON))
-    scene.registry.on("PATCH", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(10_000), exchange.cut(reset=True)), times=1, after=1)
+    scene.registry.on("PATCH", r".*/uploads/.*", lambda exchange: (exchange.rfile.read(min(10_000, int(exchange.headers["Content-Length"]))), exchange.cut(reset=True)), times=1, after=1)
     yield reference
 
 
