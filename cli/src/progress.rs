@@ -98,7 +98,9 @@ impl Blob {
 
 impl Show {
     pub(crate) fn new(verb: Verb, quiet: bool) -> Show {
-        let display = match (quiet, std::io::stderr().is_terminal()) {
+        // Bars need a terminal that can move its cursor.
+        let moves = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        let display = match (quiet, std::io::stderr().is_terminal() && moves) {
             (true, _) => None,
             (false, true) => Some(Display::Bars(Bars::new())),
             (false, false) => Some(Display::Lines),

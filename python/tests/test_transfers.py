@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import pickle
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -193,6 +195,37 @@ def test_a_callable_that_raises_ends_the_transfer(engine: coble.Engine, registry
     assert len(calls) == 1 and engine.images.list() == []
     event = calls and engine.images.pull(name(registry), insecure=True, stream=True).next()
     assert event and event.to_dict()["kind"] == event.kind == "resolve" and "kind='resolve'" in repr(event)
+
+
+INTERRUPTED = """
+import sys
+import coble
+with coble.Engine(sys.argv[1], sys.argv[2]) as engine:
+    try:
+        if sys.argv[4] == "pull":
+            engine.images.pull(sys.argv[3], insecure=True, progress=lambda event: None)
+        elif sys.argv[4] == "create":
+            engine.containers.create(sys.argv[3], ["x"])
+        else:
+            with engine.images.pull(sys.argv[3], insecure=True, stream=True) as events:
+                list(events)
+    except KeyboardInterrupt:
+        print("interrupted", len(engine.images.list()), len(engine.containers.list(all=True)))
+"""
+
+
+@pytest.mark.parametrize("how", ["pull", "stream", "create"])
+def test_an_interrupt_ends_it_promptly(engine: coble.Engine, registry: Registry, stuck: threading.Event, tmp_path: Path, how: str) -> None:
+    settings = tmp_path / "home" / "containers"
+    settings.mkdir(parents=True)
+    (settings / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path / "data"), str(tmp_path / "run"), name(registry), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert stuck.wait(20)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[0] == "interrupted 0 0\n"
+        assert time.monotonic() - begin < 2 and process.returncode == 0
 
 
 # --- asyncio --------------------------------------------------------------------------------------------------------

@@ -93,10 +93,10 @@ def test_run_pulls(own: Command, engine: coble.Engine, debian: DebianRegistry, a
     assert done.returncode == 125 and b"command/run" in done.stderr
     done = own("run", "--rm", name, "echo", "here")
     assert done.stdout == b"here\n" and f"Unable to find image '{name}' locally".encode() in done.stderr and b"Status: Downloaded" in done.stderr
-    done = own("run", "--rm", name, "echo", "here")
-    assert (done.stdout, done.stderr) == (b"here\n", b"")
-    done = own("run", "--rm", "--pull", "always", "-q", name, "echo", "here")
-    assert (done.stdout, done.stderr) == (b"here\n", b"")
+    for options in ([], ["--pull", "always", "-q"]):
+        done = own("run", "--rm", *options, name, "echo", "here")
+        # What the host does not have for every container is said in any case.
+        assert done.stdout == b"here\n" and [line for line in done.stderr.splitlines() if not line.startswith(b"warning: ")] == []
     assert b"Status: Image is up to date" in own("create", "--pull", "newer", "--name", "made", name, "true").stderr
     own.good("rm", "made")
 

@@ -358,10 +358,21 @@ pub(crate) fn lock_temporary(store: &Store, name: &str, cancel: &CancelToken) ->
 }
 
 /// Makes the tree of a layer in its directory, empty.
+///
+/// It is made among the layers, under a name by chance, and then moved. Where a directory's files go on the disk follows from where and under which name it is
+/// made. ext4 takes very long to make files where many were deleted a moment before, so a layer that was removed must not be made again in the same place.
 pub(crate) fn make_tree(store: &Store, name: &str, lock: &Locked) -> Result<OwnedFd> {
     let path = store.paths.layers().join(name).join(TREE);
     let mode = Mode::from_raw_mode(0o755);
-    rustix::fs::mkdirat(lock.fd(), TREE, mode).call("mkdir", &path)?;
+    // Nobody sweeps as long as this is held.
+    let gate = store.gate_shared()?;
+    let chance = format!("{TEMPORARY}new-{}", random_hex(8)?);
+    rustix::fs::mkdirat(&store.layers, &chance, mode).call("mkdir", &path)?;
+    if let Err(errno) = rustix::fs::renameat(&store.layers, &chance, lock.fd(), TREE) {
+        let _ = rustix::fs::unlinkat(&store.layers, &chance, AtFlags::REMOVEDIR);
+        return Err(errno).call("rename", &path);
+    }
+    drop(gate);
     rustix::fs::chmodat(lock.fd(), TREE, mode, AtFlags::empty()).call("chmod", &path)?;
     open_tree(store, name)
 }

@@ -27,7 +27,7 @@ pub(crate) use verify::{Object, is_intact, structure as verify_structure, verify
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::cancel::CancelToken;
@@ -98,6 +98,7 @@ impl Store {
         };
         let content = Content::open(&data, &paths.content())?;
         let layers = open_dir(&data, "layers", &paths.data)?;
+        spread(&layers);
         base::make(&data, &paths.data)?;
         Ok(Store { paths, db, content, idmap, data, layers, gate })
     }
@@ -125,6 +126,16 @@ impl Store {
     /// The gate, for looking at temporary things.
     pub(crate) fn gate_exclusive(&self) -> Result<Locked> {
         self.gate.exclusive(&CancelToken::never())
+    }
+}
+
+/// Tells file systems that know the difference that what is in a directory has nothing to do with each other, and may be anywhere on the disk.
+fn spread(dir: &OwnedFd) {
+    // Only a hint.
+    if let Ok(flags) = rustix::fs::ioctl_getflags(dir)
+        && !flags.contains(IFlags::TOPDIR)
+    {
+        let _ = rustix::fs::ioctl_setflags(dir, flags | IFlags::TOPDIR);
     }
 }
 
