@@ -36,6 +36,12 @@ def run(*command: object, **options: Any) -> str:
     return done.stdout.decode()
 
 
+@pytest.fixture(autouse=True)
+def config(home: Path) -> None:
+    """Podman and buildah want the file that the environment names to be there."""
+    (home / "docker/config.json").write_text("{}")
+
+
 @pytest.fixture(scope="session")
 def tools(workplace: Path) -> Iterator[Any]:
     """Podman and buildah with a store of the tests, which they share."""
@@ -81,6 +87,9 @@ def test_skopeo_copies_what_is_pushed_and_the_other_way_round(box: coble.Engine,
     # As docker's formats, which is another manifest of the same layers.
     docker = f"{debian.host}/skopeo/docker:1"
     run(skopeo, "copy", "--quiet", "--format", "v2s2", "--src-tls-verify=false", "--dest-tls-verify=false", f"docker://{mine}", f"docker://{docker}")
+    # An image that is here in another form stays as it is.
+    for name in ("box", mine, theirs):
+        box.images.remove(name)
     image = box.images.pull(docker, insecure=True)
     assert image.digest != pushed.digest and box.run(image, ["echo", "runs"]).stdout == b"runs\n"
     again = f"{debian.host}/skopeo/again:1"
