@@ -10,6 +10,7 @@ Printed are medians and ratios, and what the ratios should be.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import hashlib
 import io
@@ -22,7 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,22 +173,32 @@ class Bench:
         with Client(self.registry.host) as client:
             client.put("bench/debian", "1", self.made)
         self.reference = f"{self.registry.host}/bench/debian:1"
-        self.podman = self.find_podman() if peers else None
         self.numbers = iter(range(1_000_000))
+        self.podman = self.find_podman() if peers else None
         self.pulled: set[str] = set()
 
-    def find_podman(self) -> list[str] | None:
-        """Podman with overlays if they work here, with copies if not."""
+    def find_podman(self) -> str | None:
+        """Podman's storage driver: overlays if they work here, copies if not."""
         if shutil.which("podman") is None:
             return None
         for driver in ("overlay", "vfs"):
-            words = ["podman", "--root", str(self.place / "podman"), "--runroot", str(self.place / "podman-run"), "--storage-driver", driver]
-            words += ["--cgroup-manager", "cgroupfs"]
-            if subprocess.run([*words, "images"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
-                self.driver = driver
-                return words
-            shutil.rmtree(self.place / "podman", ignore_errors=True)
+            with self.podman_store(driver) as podman:
+                if subprocess.run([*podman, "images"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+                    return driver
         return None
+
+    @contextlib.contextmanager
+    def podman_store(self, driver: str | None = None) -> Iterator[list[str]]:
+        """Podman's words for a store without anything."""
+        folder = self.place / f"podman{next(self.numbers)}"
+        words = ["podman", "--root", str(folder / "root"), "--runroot", str(folder / "run"), "--storage-driver", driver or str(self.podman)]
+        try:
+            yield [*words, "--cgroup-manager", "cgroupfs"]
+        finally:
+            # Podman mounts its own directory.
+            if os.path.ismount(folder / "root/overlay"):
+                subprocess.run(["umount", str(folder / "root/overlay")], check=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def store(self) -> Place:
         """A place without anything."""
@@ -210,10 +221,8 @@ class Bench:
         return took
 
     def podman_pull(self) -> float:
-        assert self.podman
-        took = timed(*self.podman, "pull", "-q", "--tls-verify=false", self.reference)
-        self.podman_forget()
-        return took
+        with self.podman_store() as podman:
+            return timed(*podman, "pull", "-q", "--tls-verify=false", self.reference)
 
     def urls(self) -> list[str]:
         return [f"http://{self.registry.host}/v2/bench/debian/blobs/{digest}" for digest in self.made.layers]
@@ -266,16 +275,10 @@ class Bench:
 
     def podman_push(self) -> float:
         """The same, compressed in the same way."""
-        assert self.podman
-        with self.another_registry() as registry:
-            subprocess.run([*self.podman, "load", "-q", "-i", str(self.archive())], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            took = timed(*self.podman, "push", "-q", "--tls-verify=false", "docker.io/library/bench:1", f"docker://{registry.host}/bench/made:1")
-            self.podman_forget()
-        return took
-
-    def podman_forget(self) -> None:
-        assert self.podman
-        subprocess.run([*self.podman, "rmi", "--all", "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with self.another_registry() as registry, self.podman_store() as podman:
+            said = subprocess.run([*podman, "load", "-q", "-i", str(self.archive())], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            name = said.stdout.strip().rsplit(": ", 1)[1]
+            return timed(*podman, "push", "-q", "--tls-verify=false", name, f"docker://{registry.host}/bench/made:1")
 
     def pulled_store(self) -> Place:
         place = Place(self.place / "pulled/data", self.place / "pulled/run")
@@ -352,10 +355,6 @@ class Bench:
 
     def close(self) -> None:
         self.registry.close()
-        if self.podman:
-            self.podman_forget()
-            # Podman mounts its own directory.
-            subprocess.run(["umount", str(self.place / "podman/overlay")], stderr=subprocess.DEVNULL)
 
 
 def measure(bench: Bench, rounds: int) -> dict[str, Any]:
@@ -398,7 +397,7 @@ def measure(bench: Bench, rounds: int) -> dict[str, Any]:
         "peak_mib": max(peaks) if peaks else None,
         "second": {"seconds": second[0], "requests": second[1]} if second else None,
         "image": {"plain_mb": sum(path.stat().st_size for path in bench.tars) / 1e6, "compressed_mb": sum(path.stat().st_size for path in bench.blobs) / 1e6},
-        "podman": getattr(bench, "driver", None),
+        "podman": bench.podman,
         "host": {"kernel": os.uname().release, "cores": os.cpu_count(), "root": os.geteuid() == 0},
     }
 
