@@ -180,9 +180,6 @@ fn pointers(document: &Document) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
     let invalid = |why: String| {
         Error::new(ErrorKind::InvalidImage, format!("{digest}: {why}")).with_object(digest.as_str())
     };
-    if document.media_type.starts_with("application/vnd.docker.distribution.manifest.v1+") {
-        return Err(invalid("manifests of schema version 1 are not supported".into()));
-    }
     let value: Value = serde_json::from_slice(&document.bytes).map_err(|error| invalid(error.to_string()))?;
     let list = |name: &str| -> Result<Vec<Descriptor>> {
         match value.get(name) {

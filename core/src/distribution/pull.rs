@@ -331,14 +331,6 @@ impl<'a> Pull<'a> {
     /// The images that are meant, and the digest that the name stands for.
     fn choose(&self, client: &Client<'_>, top: Fetched) -> Result<(Several, Digest)> {
         let digest = top.digest.clone();
-        if top.media_type.starts_with("application/vnd.docker.distribution.manifest.v1+") {
-            return Err(Error::new(
-                ErrorKind::InvalidImage,
-                "the image has a manifest of schema version 1, which is not supported",
-            )
-            .with_object(digest.as_str())
-            .with_hint("push it again with a newer tool"));
-        }
         let entry = Descriptor::new(&top.media_type, top.digest.clone(), top.bytes.len() as u64);
         let remote = Remote::new(client, self.store(), top.digest, top.bytes);
         let mut foreign = Vec::new();
