@@ -357,7 +357,7 @@ class Bench:
         self.registry.close()
 
 
-def measure(bench: Bench, rounds: int) -> dict[str, Any]:
+def measure(bench: Bench, rounds: int, only: list[str]) -> dict[str, Any]:
     contenders: dict[str, Callable[[], float]] = {"pull": bench.pull, "curl | tar xz": bench.curl_piped, "curl, then tar xzf": bench.curl_then_tar}
     if bench.podman:
         contenders["podman pull"] = bench.podman_pull
@@ -369,6 +369,8 @@ def measure(bench: Bench, rounds: int) -> dict[str, Any]:
     contenders["tar and sha256sum"] = bench.tar_and_sums
     contenders["load"] = bench.load
     contenders["tar xz and sha256sum"] = bench.untar_and_sums
+    if only:
+        contenders = {name: contender for name, contender in contenders.items() if any(word in name for word in only)}
     times: dict[str, list[float]] = {name: [] for name in contenders}
     failures: dict[str, str] = {}
     peaks = []
@@ -380,13 +382,15 @@ def measure(bench: Bench, rounds: int) -> dict[str, Any]:
                 times[name].append(contender())
             except (RuntimeError, OSError, subprocess.SubprocessError) as error:
                 failures[name] = str(error)
+        if only:
+            continue
         try:
             peaks.append(bench.memory()[0])
         except (RuntimeError, AssertionError) as error:
             failures["memory"] = str(error)
     second: tuple[float, list[str]] | None = None
     try:
-        second = bench.second_pull()
+        second = None if only else bench.second_pull()
     except (RuntimeError, AssertionError) as error:
         failures["second pull"] = str(error)
     return {
@@ -433,6 +437,7 @@ def show(found: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only what has this in its name, and neither memory nor requests; may be repeated")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--check", action="store_true", help="fail when a target is missed")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave out podman")
@@ -451,7 +456,7 @@ def main() -> int:
     bench: Bench | None = None
     try:
         bench = Bench(place, assets, command, options.peers)
-        found = measure(bench, options.rounds)
+        found = measure(bench, options.rounds, options.only)
     finally:
         if bench:
             bench.close()

@@ -757,7 +757,7 @@ while time.monotonic() < end:
             engine.images.save(name.split(".")[0], "/dev/null")
         elif what == "use":
             # An image in use is never lost.
-            container = engine.containers.create(name.split(".")[0], ["x"])
+            container = engine.containers.create(name.split(".")[0], ["x"], pull="never")
             engine.images.inspect(container.image_id)
             time.sleep(0.01)
             engine.images.inspect(container.image_id)

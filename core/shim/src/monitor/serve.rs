@@ -154,8 +154,10 @@ impl Server {
                     Event::Client(number) => self.client_ready(number),
                     Event::Connect => self.accept(),
                     Event::Starter => {
-                        self.starter = None;
-                        let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+                        // None if its last word was that the container outlives it.
+                        if self.starter.take().is_some() {
+                            let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+                        }
                     }
                     Event::Control => control = control.and_then(|control| self.engine_ready(control)),
                     Event::Init => return self.finish(control),
@@ -174,7 +176,7 @@ impl Server {
         }
     }
 
-    /// What has happened; the end of the container last.
+    /// What has happened; the end of the container last, and only that of its starter after it.
     fn wait(&self, control: Option<&Connection>) -> rustix::io::Result<Vec<Event>> {
         let mut events = Vec::new();
         let mut fds = Vec::new();
@@ -221,7 +223,10 @@ impl Server {
             Err(errno) => return Err(errno),
         }
         let happened = events.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        Ok(happened.map(|(event, _)| event).collect())
+        let mut happened: Vec<Event> = happened.map(|(event, _)| event).collect();
+        // The kernel looks at the starter before the control socket: if it has ended, what it said is there, and is heard first.
+        happened.sort_by_key(|event| *event == Event::Starter);
+        Ok(happened)
     }
 
     /// The engine said its word, or is gone. Gives the connection back as long as there is somebody at its end.
