@@ -185,6 +185,29 @@ pub(super) struct Fetcher<'a> {
     next: AtomicUsize,
 }
 
+/// Where the bytes of a blob came from.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    /// What was there before, and the answers.
+    pieces: u32,
+    /// Whether a mirror sent some of them.
+    mirrored: bool,
+}
+
+/// Why a blob is not what it should be, or not here.
+struct Failed {
+    error: Error,
+    /// Whether there was more than one piece.
+    pieces: bool,
+    mirrored: bool,
+}
+
+impl Origin {
+    fn failed(self, error: Error) -> Failed {
+        Failed { error, pieces: self.pieces > 1, mirrored: self.mirrored }
+    }
+}
+
 impl<'a> Fetcher<'a> {
     pub(super) fn new(
         store: &'a Store,
@@ -288,22 +311,27 @@ impl<'a> Fetcher<'a> {
             });
             meter.at(at, ProgressKind::BlobStart);
         };
-        begin(at, 0);
-        match self.bodies(blob, partial, &file, meter, (hasher, at)) {
-            // It came in pieces, of which one was something else: once more, in one go.
-            Err((error, true)) if error.kind() == ErrorKind::DigestMismatch => {
-                partial.clear()?;
-                self.reporter
-                    .tell(ProgressKind::Retry, Some(format!("{}; fetching it anew", error.message())));
-                begin(0, 1);
-                let nothing = (Hasher::new(digest.algorithm()), 0);
-                self.bodies(blob, partial, &file, meter, nothing).map_err(|(error, _)| error)
+        let (mut from, mut generation) = ((hasher, at), 0);
+        loop {
+            begin(from.1, generation);
+            let Err(failure) = self.bodies(blob, partial, &file, meter, from) else { return Ok(()) };
+            let Failed { error, pieces, mirrored } = failure;
+            // What came in pieces may have been put together of different things, and what a mirror sent the registry may have as it should be: once more, in one go.
+            let again = mirrored || (pieces && generation == 0);
+            if error.kind() != ErrorKind::DigestMismatch || !again {
+                return Err(error);
             }
-            result => result.map_err(|(error, _)| error),
+            if mirrored {
+                self.client.distrust_mirrors(error.message());
+            }
+            partial.clear()?;
+            self.reporter.tell(ProgressKind::Retry, Some(format!("{}; fetching it anew", error.message())));
+            generation += 1;
+            from = (Hasher::new(digest.algorithm()), 0);
         }
     }
 
-    /// Fetches a blob from an offset on, in as many answers of the registry as it takes. An error comes with whether there was more than one piece.
+    /// Fetches a blob from an offset on, in as many answers of the registry as it takes.
     fn bodies(
         &self,
         blob: &Blob,
@@ -311,17 +339,17 @@ impl<'a> Fetcher<'a> {
         file: &File,
         meter: &Meter<'_>,
         (mut hasher, mut at): (Hasher, u64),
-    ) -> Result<(), (Error, bool)> {
+    ) -> Result<(), Failed> {
         let Blob { digest, size, .. } = blob;
         // What was there before, and each answer.
-        let (found_some, mut pieces) = (at > 0, 0);
+        let mut origin = Origin { pieces: u32::from(at > 0), mirrored: false };
         let mut buffer = vec![0; CHUNK];
         let mut failures = 0u32;
         while at < *size {
-            self.halt.check().map_err(|error| (error, false))?;
-            pieces += 1;
+            self.halt.check().map_err(|error| origin.failed(error))?;
+            origin.pieces += 1;
             let before = at;
-            let cut = match self.body(blob, &mut at, &mut buffer, |bytes, at| {
+            let cut = match self.body(blob, &mut at, &mut origin, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
                 hasher.update(bytes);
                 let available = at + bytes.len() as u64;
@@ -332,19 +360,19 @@ impl<'a> Fetcher<'a> {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
-                Err(error) => return Err((error, found_some || pieces > 1)),
+                Err(error) => return Err(origin.failed(error)),
             };
             failures = if at - before >= PROGRESS { 1 } else { failures + 1 };
             if failures > self.retries.unwrap_or(RETRIES) {
-                return Err((cut, false));
+                return Err(origin.failed(cut));
             }
             let pause = PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(PAUSE_MAX);
             let message = format!("{digest}: {}; going on at byte {at}", cut.message());
             self.reporter.tell(ProgressKind::Retry, Some(message));
-            self.halt.pause(pause).map_err(|error| (error, false))?;
+            self.halt.pause(pause).map_err(|error| origin.failed(error))?;
         }
         let found = hasher.finish();
-        if found == *digest { Ok(()) } else { Err((mismatch(digest, &found), found_some || pieces > 1)) }
+        if found == *digest { Ok(()) } else { Err(origin.failed(mismatch(digest, &found))) }
     }
 
     /// Reads one answer of the registry.
@@ -352,11 +380,13 @@ impl<'a> Fetcher<'a> {
         &self,
         blob: &Blob,
         at: &mut u64,
+        origin: &mut Origin,
         buffer: &mut [u8],
         mut take: impl FnMut(&[u8], u64) -> Result<()>,
     ) -> Result<()> {
         let Blob { digest, size, .. } = blob;
         let mut body = self.client.blob(digest, *at, *size)?;
+        origin.mirrored |= body.is_mirrored();
         // A registry that does not know ranges begins at the beginning.
         let Some(mut skip) = at.checked_sub(body.offset()) else {
             return Err(Error::new(ErrorKind::Registry, "the registry left a part of the blob out")
