@@ -188,8 +188,9 @@ pub(super) struct Fetcher<'a> {
 /// Where the bytes of a blob came from.
 #[derive(Debug, Clone, Copy)]
 struct Origin {
-    /// What was there before, and the answers.
-    pieces: u32,
+    /// Whether something was there before.
+    found: bool,
+    answers: u32,
     /// Whether a mirror sent some of them.
     mirrored: bool,
 }
@@ -197,14 +198,14 @@ struct Origin {
 /// Why a blob is not what it should be, or not here.
 struct Failed {
     error: Error,
-    /// Whether there was more than one piece.
-    pieces: bool,
+    /// Whether it is not one answer alone.
+    composed: bool,
     mirrored: bool,
 }
 
 impl Origin {
     fn failed(self, error: Error) -> Failed {
-        Failed { error, pieces: self.pieces > 1, mirrored: self.mirrored }
+        Failed { error, composed: self.found || self.answers > 1, mirrored: self.mirrored }
     }
 }
 
@@ -315,9 +316,9 @@ impl<'a> Fetcher<'a> {
         loop {
             begin(from.1, generation);
             let Err(failure) = self.bodies(blob, partial, &file, meter, from) else { return Ok(()) };
-            let Failed { error, pieces, mirrored } = failure;
-            // What came in pieces may have been put together of different things, and what a mirror sent the registry may have as it should be: once more, in one go.
-            let again = mirrored || (pieces && generation == 0);
+            let Failed { error, composed, mirrored } = failure;
+            // What came in pieces may be of different things, and what a mirror sent the registry may have as it should be: once more, in one go.
+            let again = mirrored || (composed && generation == 0);
             if error.kind() != ErrorKind::DigestMismatch || !again {
                 return Err(error);
             }
@@ -341,13 +342,12 @@ impl<'a> Fetcher<'a> {
         (mut hasher, mut at): (Hasher, u64),
     ) -> Result<(), Failed> {
         let Blob { digest, size, .. } = blob;
-        // What was there before, and each answer.
-        let mut origin = Origin { pieces: u32::from(at > 0), mirrored: false };
+        let mut origin = Origin { found: at > 0, answers: 0, mirrored: false };
         let mut buffer = vec![0; CHUNK];
         let mut failures = 0u32;
         while at < *size {
             self.halt.check().map_err(|error| origin.failed(error))?;
-            origin.pieces += 1;
+            origin.answers += 1;
             let before = at;
             let cut = match self.body(blob, &mut at, &mut origin, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
