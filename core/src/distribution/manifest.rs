@@ -212,13 +212,18 @@ impl Client<'_> {
                     Ok(())
                 }
                 // What the specification has for both: deletion is off, or off for tags.
-                StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
+                status @ (StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST) => {
                     let error = refused(answer, &self.name_of(object));
-                    let text =
-                        format!("\"{}\" does not delete: {}", server.host.authority(), error.message());
+                    let (text, hint) = match status {
+                        StatusCode::BAD_REQUEST if !object.contains(':') => {
+                            ("deletes no tags", "name the digest, which `coble registry inspect` shows")
+                        }
+                        _ => ("does not delete", "deletion is off there"),
+                    };
+                    let text = format!("\"{}\" {text}: {}", server.host.authority(), error.message());
                     Err(Error::new(ErrorKind::Unsupported, text)
                         .with_object(self.name_of(object))
-                        .with_hint("deletion is off, or only possible by digest"))
+                        .with_hint(hint))
                 }
                 _ => Err(refused_as(answer, &self.name_of(object), missing)),
             }
