@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ureq::http::{Method, StatusCode};
 
+use super::answer::hidden;
 use super::auth::{Auth, FileSet, Scopes};
 use super::event::Event;
 use super::net::{Answer, Http, Patience, Proxies, TlsSettings};
@@ -237,6 +238,7 @@ impl<'a> Client<'a> {
         let answer = server.ask(&self.http, ask)?;
         for value in answer.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()) {
             if let Some(text) = warning_of(value) {
+                let text = hidden(&text, &answer.secrets());
                 self.warn(format!("\"{}\" warns: {text}", server.host.authority()));
             }
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(50);
 const PROGRESS: u64 = 64 * 1024;
 /// Attempts one after the other that do not get on, if the caller does not say.
 const RETRIES: u32 = 5;
+/// Somebody else has to get so far in that time, or is not waited for.
+const WATCHED: u64 = 256 * 1024;
+const WATCH: Duration = Duration::from_secs(20);
 /// The first pause between attempts, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -185,6 +188,28 @@ pub(super) struct Fetcher<'a> {
     next: AtomicUsize,
 }
 
+/// Watches somebody else fetch a blob, who may have it from a registry that sends something else, or next to nothing.
+struct Watch {
+    since: Instant,
+    from: u64,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch { since: Instant::now(), from: 0 }
+    }
+
+    /// Whether it is better not to wait any more.
+    fn is_in_vain(&mut self, at: Option<u64>, size: u64) -> bool {
+        // Where it was cleared, or somebody else has it now, it begins again.
+        let at = at.unwrap_or(0);
+        if at >= self.from.saturating_add(WATCHED) || at < self.from {
+            *self = Watch { since: Instant::now(), from: at };
+        }
+        at > size || self.since.elapsed() > WATCH
+    }
+}
+
 /// Where the bytes of a blob came from.
 #[derive(Debug, Clone, Copy)]
 struct Origin {
@@ -239,7 +264,8 @@ impl<'a> Fetcher<'a> {
         let meter = self.reporter.meter(digest, *size);
         let mut pause = Pause::default();
         let mut somebody_else = false;
-        let partial = loop {
+        let mut watch = Watch::new();
+        let (partial, beside) = loop {
             if self.store.has_blob(digest, *size)? {
                 return self.there(blob, &meter, somebody_else);
             }
@@ -250,10 +276,16 @@ impl<'a> Fetcher<'a> {
                         partial.discard(self.store)?;
                         return self.there(blob, &meter, somebody_else);
                     }
-                    break partial;
+                    break (partial, false);
                 }
                 None => {
-                    if let Some(at) = Partial::progress(self.store, digest) {
+                    let at = Partial::progress(self.store, digest);
+                    if watch.is_in_vain(at, *size)
+                        && let Some(partial) = Partial::beside(self.store, digest, self.halt.token())?
+                    {
+                        break (partial, true);
+                    }
+                    if let Some(at) = at {
                         let kind =
                             if somebody_else { ProgressKind::BlobProgress } else { ProgressKind::BlobStart };
                         meter.at(at.min(*size), kind);
@@ -269,7 +301,8 @@ impl<'a> Fetcher<'a> {
         });
         if let Err(error) = result {
             // What is wrong is of no use, and on a full disk the space is wanted back.
-            let useless = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::DigestMismatch)
+            let useless = beside
+                || matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::DigestMismatch)
                 || partial.size().is_ok_and(|size| size == 0);
             if useless {
                 let _ = partial.discard(self.store);

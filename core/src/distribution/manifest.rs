@@ -255,8 +255,10 @@ pub(super) fn check(bytes: &[u8], declared: Option<&str>, name: &str) -> Result<
     let invalid =
         |why: &str| Error::new(ErrorKind::InvalidImage, format!("\"{name}\": {why}")).with_object(name);
     let old = |text: &str| text.starts_with("application/vnd.docker.distribution.manifest.v1+");
-    let kind: Kind = serde_json::from_slice(bytes)
-        .map_err(|_| invalid(&format!("it is no manifest but \"{}\"", text_of(bytes, 100))))?;
+    let kind: Kind = serde_json::from_slice(bytes).map_err(|_| match bytes.trim_ascii_start().first() {
+        Some(b'<') => invalid("it is no manifest but a page of HTML or XML"),
+        _ => invalid("it is no manifest: not JSON of that form"),
+    })?;
     let first = kind.schema_version.as_ref().and_then(serde_json::Value::as_u64) == Some(1);
     if declared.is_some_and(old) || first || kind.fs_layers.is_some() {
         return Err(invalid("it is a manifest of schema version 1, which is not supported")
