@@ -1,7 +1,10 @@
-//! Compiles rules to a classic BPF program: a search tree over system call numbers for each architecture.
+//! Compiles rules to a classic BPF program: a search tree over system call numbers for each ABI.
 //!
 //! A call costs about a dozen instructions, whichever it is, and none at all once the kernel has seen that the answer for
-//! its number does not depend on the arguments. Not for loading programs: the shim does that.
+//! its number does not depend on the arguments. Loading a program takes the kernel time for every instruction, so it is kept short: each answer is there once, and an ABI
+//! whose answers are those of another leads to that one's tree. Not for loading programs: the shim does that.
+
+use std::collections::BTreeMap;
 
 use super::profile::{Action, Rule, Test};
 use super::syscalls::{self, Abi};
@@ -47,6 +50,9 @@ pub(super) struct Architecture {
     pub(super) abis: &'static [Abi],
 }
 
+/// From this number on calls have the same number on all architectures.
+const COMMON: u32 = 424;
+
 /// What is decided about one number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Verdict {
@@ -72,16 +78,56 @@ pub(super) fn compile(
 ) -> Vec<Instruction> {
     let verdicts = verdicts(rules, default);
     let unknown = Verdict::plain(unknown);
-    let mut code = vec![statement(LOAD, ARCHITECTURE)];
+    let mut code = Code::default();
+    let mut entries = Vec::new();
+    let kill = code.put(statement(RETURN, KILL));
+    let mut answers: Vec<(&Verdict, Place)> = Vec::new();
+    let mut place = |code: &mut Code, verdict| match answers.iter().find(|(known, _)| *known == verdict) {
+        Some((_, place)) => *place,
+        None => {
+            let place = code.put_all(&decide(verdict));
+            answers.push((verdict, place));
+            place
+        }
+    };
+    let mut first: Option<(BTreeMap<u32, Place>, Place)> = None;
+    let unknown = place(&mut code, &unknown);
     for architecture in architectures {
-        let mut block = vec![statement(LOAD, NUMBER)];
-        block.extend(search(&ranges(architecture, &verdicts, &unknown)));
-        code.push(Instruction { code: IF_EQUAL, jt: 1, jf: 0, k: architecture.audit });
-        code.push(statement(JUMP, block.len() as u32));
-        code.extend(block);
+        let mut entry = None;
+        for abi in architecture.abis {
+            let calls: BTreeMap<u32, Place> = abi
+                .calls()
+                .map(|(row, _, number)| (number & !abi.bit(), place(&mut code, &verdicts[row])))
+                .collect();
+            let tree = match &first {
+                None => code.search(&leaves(&calls, unknown)),
+                Some((base, tree)) => {
+                    let from = if abi.bit() == 0 { COMMON } else { 0 };
+                    code.search(&leaves(
+                        &unlike(&calls, base, from, *tree, unknown),
+                        if from == 0 { *tree } else { unknown },
+                    ))
+                }
+            };
+            first.get_or_insert((calls, tree));
+            entry = Some(match entry {
+                None => tree,
+                // Masked, the numbers are like those of the first. With the bit above there is no call.
+                Some(plain) => {
+                    let marked = code.put_before(statement(AND, !abi.bit()), tree);
+                    code.branch(IF_NOT_LESS, abi.bit(), marked, plain)
+                }
+            });
+        }
+        let entry = entry.unwrap_or(kill);
+        entries.push((architecture.audit, code.put_before(statement(LOAD, NUMBER), entry)));
     }
-    code.push(statement(RETURN, KILL));
-    code
+    let mut start = kill;
+    for (audit, entry) in entries.into_iter().rev() {
+        start = code.branch(IF_EQUAL, audit, entry, start);
+    }
+    code.put_before(statement(LOAD, ARCHITECTURE), start);
+    code.finish()
 }
 
 /// The program as the kernel takes it.
@@ -93,33 +139,6 @@ pub(super) fn encode(code: &[Instruction]) -> Vec<u8> {
         bytes.extend(instruction.k.to_ne_bytes());
     }
     bytes
-}
-
-/// All numbers of an architecture as ranges of one verdict each: (first number, verdict). The first starts at 0, the last
-/// ends at `u32::MAX`, neighbours differ.
-fn ranges<'a>(
-    architecture: &Architecture,
-    verdicts: &'a [Verdict],
-    unknown: &'a Verdict,
-) -> Vec<(u32, &'a Verdict)> {
-    let calls = architecture.abis.iter().flat_map(|abi| abi.calls());
-    let mut calls: Vec<(u32, &Verdict)> = calls.map(|(row, _, number)| (number, &verdicts[row])).collect();
-    calls.sort_unstable_by_key(|(number, _)| *number);
-    let mut ranges: Vec<(u32, &Verdict)> = Vec::new();
-    let mut add = |start: u32, verdict: &'a Verdict| match ranges.last() {
-        Some((_, last)) if *last == verdict => {}
-        _ => ranges.push((start, verdict)),
-    };
-    let mut next = 0;
-    for (number, verdict) in calls {
-        if number > next {
-            add(next, unknown);
-        }
-        add(number, verdict);
-        next = number + 1;
-    }
-    add(next, unknown);
-    ranges
 }
 
 /// What the rules decide, for each row of the table.
@@ -139,87 +158,160 @@ fn verdicts(rules: &[&Rule], default: Action) -> Vec<Verdict> {
     verdicts
 }
 
-/// The most instructions of a [`unit`]: what a conditional jump can reach.
-const REACH: usize = 250;
+/// A range of numbers with one answer, up to the next, except for some single numbers.
+#[derive(Debug, Clone)]
+struct Leaf {
+    start: u32,
+    answer: Place,
+    except: Vec<(u32, Place)>,
+}
 
-/// A balanced search tree over the ranges, with the number in the accumulator. What is small enough to be jumped through is a [`unit`]; above
-/// that, long jumps lead from one to the other.
-fn search(ranges: &[(u32, &Verdict)]) -> Vec<Instruction> {
-    let answers = answers(ranges);
-    if ranges.len() + answers.iter().map(|(_, code)| code.len()).sum::<usize>() <= REACH {
-        return unit(ranges, &answers);
-    }
-    let (below, above) = ranges.split_at(ranges.len() / 2);
-    let left = search(below);
-    let mut code = match u8::try_from(left.len()) {
-        Ok(skip) => vec![Instruction { code: IF_NOT_LESS, jt: skip, jf: 0, k: above[0].0 }],
-        Err(_) => vec![
-            Instruction { code: IF_NOT_LESS, jt: 0, jf: 1, k: above[0].0 },
-            statement(JUMP, left.len() as u32),
-        ],
+/// All numbers: those of the calls with their answers, and the others. A number between two ranges of the same answer is one comparison as an exception, and would
+/// be two as a range.
+fn leaves(calls: &BTreeMap<u32, Place>, other: Place) -> Vec<Leaf> {
+    let mut ranges: Vec<(u32, Place)> = Vec::new();
+    let mut add = |start: u32, answer: Place| match ranges.last() {
+        Some((_, last)) if *last == answer => {}
+        _ => ranges.push((start, answer)),
     };
-    code.extend(left);
-    code.extend(search(above));
-    code
-}
-
-/// The verdicts that occur, each once, with their code.
-fn answers<'a>(ranges: &[(u32, &'a Verdict)]) -> Vec<(&'a Verdict, Vec<Instruction>)> {
-    let mut answers: Vec<(&Verdict, Vec<Instruction>)> = Vec::new();
-    for (_, verdict) in ranges {
-        if !answers.iter().any(|(known, _)| known == verdict) {
-            answers.push((verdict, decide(verdict)));
+    let mut next = 0;
+    for (number, answer) in calls {
+        if *number > next {
+            add(next, other);
+        }
+        add(*number, *answer);
+        next = number + 1;
+    }
+    add(next, other);
+    let mut leaves: Vec<Leaf> = Vec::new();
+    let mut rest = &ranges[..];
+    while let [(start, answer), others @ ..] = rest {
+        match (leaves.last_mut(), others) {
+            (Some(leaf), [(next, after), beyond @ ..]) if *next == start + 1 && *after == leaf.answer => {
+                leaf.except.push((*start, *answer));
+                rest = beyond;
+            }
+            _ => {
+                leaves.push(Leaf { start: *start, answer: *answer, except: Vec::new() });
+                rest = others;
+            }
         }
     }
-    answers
+    leaves
 }
 
-/// A search tree whose leaves are jumps to answers that stand at its end, each once: loading a filter takes the kernel time for every instruction.
-fn unit(ranges: &[(u32, &Verdict)], answers: &[(&Verdict, Vec<Instruction>)]) -> Vec<Instruction> {
-    /// Where a branch leads: to a comparison, or to an answer.
-    #[derive(Clone, Copy)]
-    enum Aim {
-        Comparison(usize),
-        Answer(usize),
+/// The calls of an ABI, where those from a number on for which the answer is that of the first ABI lead to its `tree`.
+fn unlike(
+    calls: &BTreeMap<u32, Place>,
+    first: &BTreeMap<u32, Place>,
+    from: u32,
+    tree: Place,
+    unknown: Place,
+) -> BTreeMap<u32, Place> {
+    let of = |calls: &BTreeMap<u32, Place>, number| calls.get(number).copied().unwrap_or(unknown);
+    let mut unlike: BTreeMap<u32, Place> =
+        calls.range(..from).map(|(number, answer)| (*number, *answer)).collect();
+    for number in calls.keys().chain(first.keys()).filter(|number| **number >= from) {
+        let answer = of(calls, number);
+        unlike.insert(*number, if answer == of(first, number) { tree } else { answer });
     }
-    fn grow(
-        ranges: &[(u32, &Verdict)],
-        answers: &[(&Verdict, Vec<Instruction>)],
-        tree: &mut Vec<(u32, Aim, Aim)>,
-    ) -> Aim {
-        if let [(_, verdict)] = ranges {
-            // It is one of them: they were gathered from these ranges.
-            return Aim::Answer(answers.iter().position(|(known, _)| known == verdict).unwrap_or(0));
+    unlike
+}
+
+/// A program that is written from its end to its start, since all jumps of BPF go forward.
+#[derive(Debug, Default)]
+struct Code {
+    backwards: Vec<Instruction>,
+    /// For a place that was too far away: a jump to it.
+    stations: BTreeMap<Place, Place>,
+}
+
+/// An instruction, counted from the end of the program.
+type Place = usize;
+
+impl Code {
+    /// How far a conditional jump may go, less what two stations take.
+    const REACH: usize = u8::MAX as usize - 2;
+    /// The most numbers that are compared one after the other.
+    const CHAIN: usize = 4;
+
+    /// Puts an instruction before all others.
+    fn put(&mut self, instruction: Instruction) -> Place {
+        self.backwards.push(instruction);
+        self.backwards.len() - 1
+    }
+
+    fn put_all(&mut self, code: &[Instruction]) -> Place {
+        self.backwards.extend(code.iter().rev());
+        self.backwards.len() - 1
+    }
+
+    /// Puts an instruction that is followed by what is at that place.
+    fn put_before(&mut self, instruction: Instruction, next: Place) -> Place {
+        if next + 1 != self.backwards.len() {
+            self.put(statement(JUMP, self.distance(next) as u32));
         }
-        let (below, above) = ranges.split_at(ranges.len() / 2);
-        let place = tree.len();
-        tree.push((above[0].0, Aim::Answer(0), Aim::Answer(0)));
-        let left = grow(below, answers, tree);
-        let right = grow(above, answers, tree);
-        tree[place] = (above[0].0, right, left);
-        Aim::Comparison(place)
+        self.put(instruction)
     }
-    let mut tree = Vec::with_capacity(ranges.len());
-    if !ranges.is_empty() {
-        grow(ranges, answers, &mut tree);
+
+    /// From the instruction that is put next.
+    fn distance(&self, place: Place) -> usize {
+        self.backwards.len() - place - 1
     }
-    let mut starts = Vec::with_capacity(answers.len());
-    let mut end = tree.len();
-    for (_, code) in answers {
-        starts.push(end);
-        end += code.len();
+
+    /// The place, or a station that leads there.
+    fn near(&mut self, place: Place) -> Place {
+        let near = self.stations.get(&place).copied().unwrap_or(place);
+        if self.distance(near) <= Self::REACH {
+            return near;
+        }
+        let station = self.put(statement(JUMP, self.distance(place) as u32));
+        self.stations.insert(place, station);
+        station
     }
-    let mut code = Vec::with_capacity(end);
-    for (place, (k, yes, no)) in tree.iter().enumerate() {
-        // Forward, and within reach, since the whole is no longer than that.
-        let skip = |aim: &Aim| match aim {
-            Aim::Comparison(target) => (target - place - 1) as u8,
-            Aim::Answer(answer) => (starts[*answer] - place - 1) as u8,
+
+    /// Puts a comparison.
+    fn branch(&mut self, code: u16, k: u32, yes: Place, no: Place) -> Place {
+        let (yes, no) = (self.near(yes), self.near(no));
+        let (jt, jf) = (self.distance(yes) as u8, self.distance(no) as u8);
+        self.put(Instruction { code, jt, jf, k })
+    }
+
+    /// Puts a balanced search tree, which expects the number in the accumulator.
+    fn search(&mut self, leaves: &[Leaf]) -> Place {
+        let weight = |leaves: &[Leaf]| leaves.iter().map(|leaf| 1 + leaf.except.len()).sum::<usize>();
+        let (below, above) = match leaves {
+            [] => unreachable!("there is a leaf for every number"),
+            [leaf] if leaf.except.len() <= Self::CHAIN => {
+                let mut next = leaf.answer;
+                for (number, answer) in leaf.except.iter().rev() {
+                    next = self.branch(IF_EQUAL, *number, *answer, next);
+                }
+                return next;
+            }
+            [leaf] => {
+                let (below, above) = leaf.except.split_at(leaf.except.len() / 2);
+                let part =
+                    |start, except: &[_]| vec![Leaf { start, answer: leaf.answer, except: except.to_vec() }];
+                (part(leaf.start, below), part(above[0].0, above))
+            }
+            leaves => {
+                let half = weight(leaves) / 2;
+                let middle =
+                    (1..leaves.len() - 1).find(|n| weight(&leaves[..*n]) >= half).unwrap_or(leaves.len() - 1);
+                let (below, above) = leaves.split_at(middle);
+                (below.to_vec(), above.to_vec())
+            }
         };
-        code.push(Instruction { code: IF_NOT_LESS, jt: skip(yes), jf: skip(no), k: *k });
+        let yes = self.search(&above);
+        let no = self.search(&below);
+        self.branch(IF_NOT_LESS, above[0].start, yes, no)
     }
-    code.extend(answers.iter().flat_map(|(_, code)| code.iter().copied()));
-    code
+
+    fn finish(mut self) -> Vec<Instruction> {
+        self.backwards.reverse();
+        self.backwards
+    }
 }
 
 fn decide(verdict: &Verdict) -> Vec<Instruction> {
