@@ -34,6 +34,7 @@ mod fuzz;
 pub mod fuzz;
 mod halt;
 mod image;
+mod interrupt;
 mod isolation;
 mod log;
 mod oci;
@@ -66,6 +67,7 @@ pub use image::{
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
 #[doc(hidden)] // For the bindings.
+pub use interrupt::attentive;
 pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

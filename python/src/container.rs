@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
 use crate::engine::PyEngine;
-use crate::enter::{Own, blocking, lock, quick};
+use crate::enter::{Own, attentive, blocking, lock, quick};
 use crate::errors::to_py;
 use crate::image::{PyImage, short};
 use crate::image_store::{self, Commit, Target};
@@ -474,7 +474,7 @@ impl PyContainer {
         let spec = exec_spec(command, environment, working_dir, user);
         let options = collect.options(py, streams)?;
         let handle = self.handle(py)?;
-        let result = blocking(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
+        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
         Ok(RunResult::new(py, result))
     }
 

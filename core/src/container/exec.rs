@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Connection, ProtocolError, Request, Response};
@@ -256,5 +257,5 @@ fn ends_soon(pidfd: &OwnedFd) -> bool {
 fn is_readable(connection: &Connection) -> Result<bool> {
     let mut fds = [rustix::event::PollFd::new(connection, rustix::event::PollFlags::IN)];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(rustix::event::poll(&mut fds, Some(&now)).call("poll", "control socket")? > 0)
+    Ok(retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))).call("poll", "control socket")? > 0)
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use coble_protocol::{CONTROL_SOCKET, Connection, EXIT_FILE, ExitRecord, TEMPORARY_FILE};
@@ -99,7 +99,7 @@ impl RunDir {
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .call("socket", "control socket")?;
-        match rustix::net::connect(&socket, &address) {
+        match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
             Ok(()) => Ok(Some(Connection::new(socket))),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
             Err(errno) => Err(errno).call("connect", self.path.join(CONTROL_SOCKET)),

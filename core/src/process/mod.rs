@@ -26,6 +26,7 @@ use rustix::io::Errno;
 
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::interrupt;
 
 /// When a call has to be over.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +66,17 @@ pub(crate) fn poll(
         if let Some(fd) = cancel.as_fd() {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        let left = deadline.left().map(|left| Timespec {
+        let slice = interrupt::asks().then_some(interrupt::SLICE);
+        let left = deadline.left().into_iter().chain(slice).min().map(|left| Timespec {
             tv_sec: left.as_secs().min(i32::MAX as u64) as i64,
             tv_nsec: i64::from(left.subsec_nanos()),
         });
-        match rustix::event::poll(&mut fds, left.as_ref()) {
-            Err(Errno::INTR) => continue,
-            result => {
-                result.call("poll", "standard streams and control socket")?;
-            }
-        }
+        let happened = match rustix::event::poll(&mut fds, left.as_ref()) {
+            Err(Errno::INTR) => 0,
+            result => result.call("poll", "standard streams and control socket")?,
+        };
+        // Also when there always is something.
+        interrupt::ask(happened == 0);
         cancel.check()?;
         ready.clear();
         ready.extend(fds.iter().take(wanted.len()).map(PollFd::revents));

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
@@ -36,7 +36,8 @@ pub(crate) fn host_pid(pidfd: impl AsFd) -> Option<i32> {
 /// Whether the process has ended.
 pub(crate) fn is_over(pidfd: impl AsFd) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    matches!(rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))), Ok(1))
 }
 
 /// Sends a signal. A process that is gone is an error of the kind InvalidState.
