@@ -20,7 +20,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -68,15 +68,29 @@ pub struct Ground {
 }
 
 /// What an engine with the rights to do so makes before, and beside, its monitor: a pid namespace, of which the monitor is the first process, and the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// The socket on which the container's network namespace comes, if it is to have one of its own: a [`Namespace`].
     pub network: Option<FdIndex>,
+    /// What `/dev` will be, so that the monitor can make it while it waits for the rest.
+    pub dev: Dev,
+}
+
+/// What the `/dev` of a container has. That of the [`MonitorSpec`] is the one that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dev {
+    /// As [`MonitorSpec::devices`].
+    pub devices: Vec<Device>,
+    /// As [`MonitorSpec::shm_size`].
+    pub shm_size: u64,
 }
 
 /// What the maker of a container's network namespace says to the container's first process, with the namespace. If it does not come, the process makes one itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Namespace;
+pub struct Namespace {
+    /// Whether its loopback interface is up. Otherwise the first process sees to that, and says why it cannot be.
+    pub loopback: bool,
+}
 
 /// From the engine to a monitor that has said [`Report::Started`]: the container is on record and may outlive this connection. A monitor whose connection
 /// closes before ends its container, since nobody could know of it.

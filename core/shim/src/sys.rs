@@ -246,6 +246,18 @@ pub(crate) fn trim_memory() {
     };
 }
 
+/// Unmaps the pages of the program itself. What is used from now on is mapped again when it is, with the pages around it, which is little of what a start needs.
+pub(crate) fn forget_program() {
+    unsafe extern "C" {
+        /// Where the linker puts the program's first byte, and the end of its instructions.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let (start, end) = (&raw const __executable_start as usize, &raw const etext as usize);
+    // SAFETY: the range is of private mappings of a file that nobody has written to and nobody can write to, so all of its pages come back as they were.
+    unsafe { libc::madvise(start as *mut libc::c_void, end.saturating_sub(start), libc::MADV_DONTNEED) };
+}
+
 /// The user id of the process at the other end of a connected socket, as seen in this user namespace.
 pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> Result<u32> {
     // Not rustix's call: the peer is outside of this pid namespace, so its number is 0 here, which rustix's type cannot hold.

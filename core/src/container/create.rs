@@ -39,7 +39,7 @@ impl Containers<'_> {
         cancel: &CancelToken,
     ) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let planned = plan(inner, spec, Deadline::never(), progress, cancel)?;
+        let planned = plan(inner, spec, Deadline::never(), progress, cancel, || ())?;
         cancel.check()?;
         let made = make(inner, planned, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
@@ -63,18 +63,19 @@ pub(super) struct Planned {
     argv: Vec<String>,
 }
 
-/// Checks the options, and resolves the image, which may have to be pulled.
+/// Checks the options, and resolves the image, which may have to be pulled; `pulling` is called before.
 pub(super) fn plan(
     inner: &Inner,
     mut spec: ContainerSpec,
     deadline: Deadline,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
+    pulling: impl FnOnce(),
 ) -> Result<Planned> {
     let named = spec.image.clone();
     let doing = || format!("creating a container of \"{named}\"");
     validate::spec(&spec)?;
-    let image = resolve(inner, &spec, deadline, progress, cancel).context(doing)?;
+    let image = resolve(inner, &spec, deadline, progress, cancel, pulling).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
@@ -91,6 +92,7 @@ fn resolve(
     deadline: Deadline,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
+    pulling: impl FnOnce(),
 ) -> Result<ResolvedImage> {
     let platform = spec.platform.as_deref();
     let here = image::resolve_for(&inner.store, &spec.image, platform);
@@ -113,6 +115,7 @@ fn resolve(
     if !ask {
         return here;
     }
+    pulling();
     let options =
         PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
     let pulled = distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;

@@ -7,9 +7,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Order, Running, launching, start};
+use super::start::{Foreseen, Launching, Order, Running, launching, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
+    validate,
 };
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
@@ -32,9 +33,16 @@ pub(crate) fn run(
     spec.lifetime = Lifetime::Session;
     let named = spec.image.clone();
     let doing = || format!("running \"{named}\"");
-    let planned = create::plan(inner, spec, deadline, &|_| {}, cancel)?;
+    // Before anything is started for it.
+    validate::spec(&spec)?;
+    let foreseen = Foreseen::of(&spec);
     // The monitor gets ready while the container is made.
-    let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
+    let (row, run_dir, created, started) = launching(inner, foreseen.clone(), |launching| {
+        let mut launching = Some(launching);
+        // It would have to wait for minutes.
+        let pulling = || drop(launching.take().map(Launching::over));
+        let planned = create::plan(inner, spec, deadline, &|_| {}, cancel, pulling)?;
+        let launching = launching.unwrap_or_else(|| Launching::now(inner, foreseen));
         let create::Made { mut row, spec, image, run_dir, lock } =
             create::make(inner, planned, State::Created)?;
         let created = begin.elapsed();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Device, FdList, Ground, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    Commit, Connection, Dev, Device, FdList, Ground, Launch, Made, MonitorSpec, Network, ProcessSpec,
     ProvidedFile, Report, Rootfs, Started,
 };
 
@@ -58,7 +58,15 @@ pub(super) struct Launched {
 pub(super) struct Launching(Receiver<Result<Launched>>);
 
 impl Launching {
-    fn over(self) -> Result<Launched> {
+    /// One that is over at once.
+    pub(super) fn now(inner: &Inner, foreseen: Foreseen) -> Launching {
+        let (sender, launched) = channel();
+        // The other end is here.
+        let _ = sender.send(launch(inner, foreseen));
+        Launching(launched)
+    }
+
+    pub(super) fn over(self) -> Result<Launched> {
         // Closed without a word only if the thread that launches has panicked, and then nobody hears this.
         self.0.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "starting the monitor panicked")))
     }
@@ -68,20 +76,33 @@ impl Launching {
 /// one that does it until the monitor is executed: a helper gets its processor meanwhile, where the other way round the helper would wait for one.
 pub(super) fn launching<R: Send>(
     inner: &Inner,
-    network: NetworkMode,
+    foreseen: Foreseen,
     work: impl FnOnce(Launching) -> R + Send,
 ) -> R {
     let (sender, launched) = channel();
     // It owns the sender, so that a panic here lets the helper end.
     let launch = move || {
         // Nobody hears it if the preparation has failed by now. Then the monitor ends.
-        let _ = sender.send(launch(inner, network));
+        let _ = sender.send(launch(inner, foreseen));
     };
     process::beside("coble-prepare", move || work(Launching(launched)), launch).1
 }
 
+/// What a monitor gets to know of its container at once.
+#[derive(Debug, Clone)]
+pub(super) struct Foreseen {
+    network: NetworkMode,
+    dev: Dev,
+}
+
+impl Foreseen {
+    pub(super) fn of(spec: &ContainerSpec) -> Foreseen {
+        Foreseen { network: spec.network, dev: Dev { devices: devices(), shm_size: shm_size(spec) } }
+    }
+}
+
 /// Starts the monitor of a container.
-fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
+fn launch(inner: &Inner, Foreseen { network, dev }: Foreseen) -> Result<Launched> {
     let network = match network {
         NetworkMode::None => Network::None,
         NetworkMode::Host => Network::Host,
@@ -94,7 +115,7 @@ fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
     // In a user namespace everything belongs to that, so the shim makes it.
     let made = match inner.rootless() {
         true => None,
-        false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())) }),
+        false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())), dev }),
     };
     namespace::check_children()?;
     let ground = Ground { userns: inner.userns.clone(), network, made };
@@ -118,7 +139,7 @@ impl Container {
         }
         let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
         let spec = row.spec()?;
-        launching(inner, spec.network, |launching| {
+        launching(inner, Foreseen::of(&spec), |launching| {
             let deadline = Deadline::never();
             let order = Order {
                 spec: &spec,
@@ -232,7 +253,7 @@ fn try_start(
         masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
         readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
         devices: devices(),
-        shm_size: spec.shm_size.unwrap_or(64 << 20),
+        shm_size: shm_size(spec),
         readonly_root: spec.read_only,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
@@ -390,6 +411,10 @@ fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFi
 
 fn devices() -> Vec<Device> {
     defaults::default_devices()
+}
+
+fn shm_size(spec: &ContainerSpec) -> u64 {
+    spec.shm_size.unwrap_or(64 << 20)
 }
 
 fn owned(paths: &[&str]) -> Vec<String> {

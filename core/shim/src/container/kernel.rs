@@ -19,6 +19,8 @@ pub(crate) struct Dev {
     dev: OwnedFd,
     /// What goes below it: names and mounts.
     below: Vec<(String, OwnedFd)>,
+    /// Whether there is anything of the host's below it.
+    borrowed: bool,
 }
 
 /// File systems that are ready and not attached.
@@ -40,14 +42,8 @@ pub(crate) fn proc() -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Makes `/dev`.
-pub(crate) fn dev(
-    devices: &[Device],
-    shm_size: u64,
-    rootless: bool,
-    maps: &IdMaps,
-    warnings: &mut Vec<Failure>,
-) -> Result<Dev, Failure> {
+/// Makes `/dev`, except for what belongs to the container's namespaces.
+pub(crate) fn dev(devices: &[Device], shm_size: u64, rootless: bool, maps: &IdMaps) -> Result<Dev, Failure> {
     let dev = mount::new("tmpfs", &[("mode", "0755"), ("size", "65536k")], NOSUID | NOEXEC)
         .during(Step::Mount, "/dev")?;
     let mut below = Vec::new();
@@ -56,6 +52,7 @@ pub(crate) fn dev(
             below.push((device.name.clone(), mount));
         }
     }
+    let borrowed = !below.is_empty();
     for (name, target) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -72,25 +69,20 @@ pub(crate) fn dev(
     if maps.gids.contains(TTY_GROUP) {
         pts.push(("gid", &gid));
     }
-    let strict = NOSUID | NODEV | NOEXEC;
     for (name, kind, options, attributes) in [
         ("pts", "devpts", &pts[..], NOSUID | NOEXEC),
-        ("shm", "tmpfs", &[("mode", "1777"), ("size", &size)][..], strict),
-        ("mqueue", "mqueue", &[][..], strict),
+        ("shm", "tmpfs", &[("mode", "1777"), ("size", &size)][..], NOSUID | NODEV | NOEXEC),
     ] {
-        let path = format!("/dev/{name}");
-        let mount = match mount::new(kind, options, attributes) {
-            // A kernel without POSIX message queues.
-            Err(Errno::NODEV) if kind == "mqueue" => {
-                warnings.push(Failure::new(Step::Mount, Errno::NODEV.raw_os_error(), path));
-                continue;
-            }
-            mount => mount.during(Step::Mount, &path)?,
-        };
-        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, &path)?;
-        below.push((name.to_string(), mount));
+        let mount = mount::new(kind, options, attributes).during(Step::Mount, format!("/dev/{name}"))?;
+        below.push((place_below(&dev, name)?, mount));
     }
-    Ok(Dev { dev, below })
+    Ok(Dev { dev, below, borrowed })
+}
+
+/// Makes a mount point in `/dev`.
+fn place_below(dev: &OwnedFd, name: &str) -> Result<String, Failure> {
+    rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, format!("/dev/{name}"))?;
+    Ok(name.to_string())
 }
 
 /// Makes `/sys`, as the current network namespace has it.
@@ -189,6 +181,24 @@ pub(crate) fn attach(root: &Root, proc: BorrowedFd<'_>, detached: &Detached) -> 
 }
 
 impl Dev {
+    /// Whether there is a part of the host's in it. Such a part has to be taken where its mounts are private already.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.borrowed
+    }
+
+    /// Adds the message queues of this ipc namespace.
+    pub(crate) fn add_queues(&mut self, warnings: &mut Vec<Failure>) -> Result<(), Failure> {
+        match mount::new("mqueue", &[], NOSUID | NODEV | NOEXEC) {
+            Ok(mount) => self.below.push((place_below(&self.dev, "mqueue")?, mount)),
+            // A kernel without POSIX message queues.
+            Err(errno @ Errno::NODEV) => {
+                warnings.push(Failure::new(Step::Mount, errno.raw_os_error(), "/dev/mqueue"));
+            }
+            Err(errno) => return Err(errno).during(Step::Mount, "/dev/mqueue"),
+        }
+        Ok(())
+    }
+
     /// Together with a `/sys`.
     pub(crate) fn with_sys(self, sys: OwnedFd) -> Detached {
         Detached { sys, dev: self }

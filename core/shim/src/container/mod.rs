@@ -23,6 +23,7 @@ use crate::monitor::network;
 use crate::program::{Program, verify};
 use crate::root::Root;
 use crate::sys;
+pub(crate) use kernel::Dev;
 use rootfs::Overlay;
 
 /// What a process on its way to a program tells the monitor. Then it executes the program, which closes the channel, or fails.
@@ -48,6 +49,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) cgroups: &'a [OwnedFd],
     /// Where the network namespace comes from, if the container has one of its own.
     pub(crate) network: Option<Connection>,
+    /// A `/dev` that was made already.
+    pub(crate) dev: Option<Dev>,
     /// None is the container's own `/dev/null`.
     pub(crate) stdio: [Option<OwnedFd>; 3],
     pub(crate) maps: &'a IdMaps,
@@ -108,6 +111,12 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     })
 }
 
+/// Makes `/dev` before the container is known, as it will probably be. Where that fails, the first process will try, and say why it cannot be.
+pub(crate) fn early_dev(ground: &Ground, maps: &IdMaps) -> Option<Dev> {
+    let wanted = &ground.made.as_ref()?.dev;
+    kernel::dev(&wanted.devices, wanted.shm_size, false, maps).ok().filter(|dev| !dev.is_borrowed())
+}
+
 /// Nanoseconds since the epoch.
 pub(crate) fn wall_clock() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -138,7 +147,11 @@ fn set_up(
     rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
 
     rootfs::make_private()?;
-    let dev = kernel::dev(&spec.devices, spec.shm_size, rootless, plan.maps, warnings)?;
+    let mut dev = match plan.dev {
+        Some(dev) => dev,
+        None => kernel::dev(&spec.devices, spec.shm_size, rootless, plan.maps)?,
+    };
+    dev.add_queues(warnings)?;
     // As late as can be, since it is being made meanwhile: only /sys shows the network.
     if let Some(channel) = plan.network {
         network::join(&channel)?;

@@ -19,7 +19,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::container::rootfs::Overlay;
-use crate::container::{self, Plan, Status};
+use crate::container::{self, Dev, Plan, Status};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::{Origin, fail, sys, userns};
@@ -47,6 +47,8 @@ struct Basis {
     origin: Origin,
     /// Where the container's network namespace comes from, if it has one of its own.
     network: Option<Connection>,
+    /// The container's `/dev`, if it could be made.
+    dev: Option<Dev>,
     timings: Vec<(Step, u64)>,
 }
 
@@ -73,7 +75,9 @@ pub(crate) fn run(control: Connection, ground: Ground, fds: Fds, origin: Origin)
         }
         Ok((maps, Place::Monitor(network))) => {
             let timings = vec![begun, container::now(Step::MonitorNamespace)];
-            let basis = Basis { ground, maps, origin, network, timings };
+            // The engine takes longer to say what is to be started.
+            let dev = container::early_dev(&ground, &maps);
+            let basis = Basis { ground, maps, origin, network, dev, timings };
             match begin(&control, basis) {
                 Ok(server) => server.run(control),
                 Err(Ended::Unwanted) => 0,
@@ -97,7 +101,7 @@ fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
     let maps = IdMaps::read()?;
     // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
-    if let Some(made) = ground.made {
+    if let Some(made) = &ground.made {
         let network = made.network.map(|index| fds.take(index)).transpose();
         let network = network.during(Step::Protocol, "descriptors")?.map(Connection::new);
         return Ok((maps, Place::Monitor(network)));
@@ -182,8 +186,11 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
 
 /// Starts the container.
 fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
-    let Basis { ground, maps, origin, network, mut timings } = basis;
+    let Basis { ground, maps, origin, network, dev, mut timings } = basis;
     timings.push(container::now(Step::Protocol));
+    let foreseen = ground.made.as_ref().map(|made| &made.dev);
+    let dev = dev
+        .filter(|_| foreseen.is_some_and(|dev| dev.devices == spec.devices && dev.shm_size == spec.shm_size));
     let Parts { overlay, cgroups, home, stdio, log, starter, run_dir, lock } = take(&spec, fds)?;
     let (status, theirs) = channel(Step::Clone)?;
     let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
@@ -195,6 +202,7 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
                 overlay,
                 cgroups: &cgroups,
                 network,
+                dev,
                 stdio,
                 maps: &maps,
                 core_limit: origin.core_limit,
@@ -206,7 +214,7 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
     // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away.
     let Overlay { container, .. } = overlay;
     let leavings = spec.once.then_some(container);
-    drop((theirs, network, stdio));
+    drop((theirs, network, dev, stdio));
     let served = serve::Container {
         init,
         cgroups,
@@ -245,6 +253,10 @@ fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Res
         state::clear_mark(container.as_fd());
     }
     sys::trim_memory();
+    // One that ends soon would only have to map it again.
+    if leavings.is_none() {
+        sys::forget_program();
+    }
     Ok(Server::new(socket, served, proc, (starter, detached), log, run_dir, lock, id, leavings))
 }
 
