@@ -45,6 +45,7 @@ mod session;
 mod snapshot;
 mod state;
 mod sys;
+mod text;
 mod usage;
 
 pub use cancel::CancelToken;
@@ -70,6 +71,7 @@ pub use image::{
 pub use interrupt::attentive;
 pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
+pub use text::visible;
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 
 /// The version of the engine.
