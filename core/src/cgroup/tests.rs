@@ -38,6 +38,7 @@ fn a_hybrid_host_is_read() {
         v1,
         [
             ("cpu".to_owned(), top("cpu"), Some(top("cpu/x").as_path())),
+            ("cpuset".to_owned(), top("cpuset"), None),
             ("memory".to_owned(), top("memory"), None),
             ("devices".to_owned(), top("devices"), Some(top("devices/docker/a:b").as_path())),
             ("pids".to_owned(), top("pids x"), Some(top("pids x").as_path())),
@@ -69,7 +70,8 @@ fn other_hosts_are_read() {
 
 #[test]
 fn where_there_is_nothing_everything_asked_for_is_a_warning() {
-    let limits = Limits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), pids: Some(10) };
+    let limits =
+        Limits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), pids: Some(10), ..Limits::default() };
     let gone =
         Hierarchy { controllers: Vec::new(), top: "/nonexistent".into(), own: Some("/nonexistent/a".into()) };
     for (layout, version) in [(Layout::default(), "none"), (Layout { v1: Vec::new(), v2: Some(gone) }, "v2")]
@@ -170,7 +172,12 @@ fn shell(created: &Created, script: &str) -> Child {
 #[test]
 fn limits_are_in_force_and_read_back() {
     for (cgroups, places) in live() {
-        let limits = Limits { memory: Some((64 << 20) + 1), nano_cpus: Some(1_250_000_000), pids: Some(5) };
+        let limits = Limits {
+            memory: Some((64 << 20) + 1),
+            nano_cpus: Some(1_250_000_000),
+            pids: Some(5),
+            ..Limits::default()
+        };
         let created = cgroups.create("c1", &limits, false).unwrap();
         if cgroups.version() == "v2" && created.warnings.len() == 3 {
             // Version 2 without controllers: of a hybrid host.
