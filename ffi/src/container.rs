@@ -89,6 +89,12 @@ impl Handle for coble_container_list_t {
     const NAME: &'static str = "list";
 }
 
+impl coble_container_list_t {
+    fn new(listed: Vec<ContainerSummary>) -> coble_container_list_t {
+        coble_container_list_t(listed.into_iter().map(coble_container_summary_t::new).collect())
+    }
+}
+
 impl coble_container_summary_t {
     pub(crate) fn new(summary: ContainerSummary) -> coble_container_summary_t {
         coble_container_summary_t {
@@ -160,7 +166,7 @@ pub unsafe extern "C" fn coble_container_get(
     })
 }
 
-/// Which containers coble_container_list lists, and what it shows of them. Zero everything but the size for those that run.
+/// Which containers coble_container_find finds, and what it shows of them. Zero everything but the size for those that run.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct coble_list_options_t {
@@ -200,9 +206,27 @@ unsafe fn list_options(options: *const coble_list_options_t) -> Result<ListOptio
     Ok(options)
 }
 
-/// The running containers, or those that the options ask for, newest first. Options may be NULL.
+/// The running containers (`all` is 0), or all (1), newest first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_list(
+    engine: *const coble_engine_t,
+    all: i32,
+    containers: *mut *mut coble_container_list_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, all, out) =
+            unsafe { (borrow(engine)?, flag(all, "all")?, Out::new(containers, "containers")?) };
+        let mut options = ListOptions::default();
+        options.all = all;
+        coble_container_list_t::new(engine.0.containers().list(&options)?).give(out);
+    })
+}
+
+/// The running containers, or those that the options ask for, newest first. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_find(
     engine: *const coble_engine_t,
     options: *const coble_list_options_t,
     containers: *mut *mut coble_container_list_t,
@@ -213,7 +237,7 @@ pub unsafe extern "C" fn coble_container_list(
         let (engine, options, out) =
             unsafe { (borrow(engine)?, list_options(options)?, Out::new(containers, "containers")?) };
         let listed = engine.0.containers().list(&options)?;
-        coble_container_list_t(listed.into_iter().map(coble_container_summary_t::new).collect()).give(out);
+        coble_container_list_t::new(listed).give(out);
     })
 }
 
