@@ -79,7 +79,10 @@ impl V1 {
         let unified =
             layout.v2.as_ref().and_then(|unified| v2::base(unified).ok()).map(|base| Tree::new(base, key));
         let program = DeviceProgram::default();
-        V1 { version, hierarchies: hierarchies.collect(), unified, program, rootless }
+        let mut hierarchies: Vec<Place> = hierarchies.collect();
+        // First where all are gone through: what is frozen ends nowhere else.
+        hierarchies.sort_by_key(|place| !place.controllers.iter().any(|known| known == "freezer"));
+        V1 { version, hierarchies, unified, program, rootless }
     }
 
     /// The tree of a controller.
@@ -168,6 +171,7 @@ impl Manager for V1 {
                 // Nobody is in it.
                 let _ = std::fs::remove_dir(leaf);
             }
+            self.trees().filter(|tree| !tree.leaf(id).is_dir()).for_each(Tree::prune);
             return result;
         }
         result.map(|mut updated| {

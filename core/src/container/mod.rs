@@ -48,6 +48,7 @@ pub use types::*;
 pub(crate) use create::has_directory;
 pub(crate) use list::running_on;
 pub(crate) use names::id as new_id;
+pub(crate) use resources::ulimit_name;
 pub(crate) use run::run;
 
 use crate::engine::Engine;

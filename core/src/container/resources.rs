@@ -198,7 +198,7 @@ pub(super) fn ulimits(spec: &ContainerSpec) -> Result<Vec<(u32, u64, u64)>> {
 }
 
 /// The name of a resource limit.
-pub(super) fn ulimit_name(number: u32) -> &'static str {
+pub(crate) fn ulimit_name(number: u32) -> &'static str {
     ULIMITS.iter().find(|(_, known)| *known == number).map_or("unknown", |(name, _)| name)
 }
 

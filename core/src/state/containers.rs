@@ -483,4 +483,21 @@ mod tests {
         insert(db, &bound).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
     }
+
+    /// The list of a large store reads nothing but its index.
+    #[test]
+    fn a_list_needs_no_rows() {
+        let (_dir, store) = temporary();
+        let plan: Vec<String> = store
+            .db
+            .read(|connection| {
+                let sql = "EXPLAIN QUERY PLAN SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
+                           FROM containers INDEXED BY containers_listed ORDER BY created_at DESC, id";
+                let mut statement = connection.prepare(sql)?;
+                let rows = statement.query_map([], |row| row.get(3))?.collect::<rusqlite::Result<_>>()?;
+                Ok(rows)
+            })
+            .unwrap();
+        assert_eq!(plan, ["SCAN containers USING COVERING INDEX containers_listed"]);
+    }
 }
