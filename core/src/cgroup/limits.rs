@@ -267,6 +267,9 @@ impl Shown {
     }
 }
 
+/// Reads what a file shows.
+type Reader = Box<dyn Fn(&str) -> Option<Shown>>;
+
 /// How a limit is put in force in the files of one version.
 pub(super) struct Recipe {
     /// Files and what is written to them, in order.
@@ -274,7 +277,7 @@ pub(super) struct Recipe {
     /// The file that shows what is in force.
     pub(super) shown: String,
     /// Reads it; None if it shows no limit.
-    pub(super) read: Box<dyn Fn(&str) -> Option<Shown>>,
+    pub(super) read: Reader,
 }
 
 impl Recipe {

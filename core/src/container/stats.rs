@@ -105,7 +105,6 @@ pub struct StatsStream {
 
 impl StatsStream {
     /// Waits for the next look. None when the container does not run any more.
-    #[expect(clippy::should_implement_trait, reason = "it waits, so it takes a token, and it can fail")]
     pub fn next(&mut self, cancel: &CancelToken) -> Result<Option<Stats>> {
         pause(self.next, cancel)?;
         let inner = &*self.container.engine.inner()?;
