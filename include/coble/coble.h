@@ -221,6 +221,21 @@
 #define COBLE_STATE_OTHER 0
 
 /**
+ * It does not run.
+ */
+#define COBLE_WAIT_NOT_RUNNING 0
+
+/**
+ * The next end of its program, which may still have to be started.
+ */
+#define COBLE_WAIT_NEXT_EXIT 1
+
+/**
+ * It is gone.
+ */
+#define COBLE_WAIT_REMOVED 2
+
+/**
  * Standard output: a record's source, and a bit of coble_log_options_t.sources.
  */
 #define COBLE_LOG_STDOUT 1
@@ -379,6 +394,11 @@ typedef struct coble_search_options_t coble_search_options_t;
  * What a search found.
  */
 typedef struct coble_search_results_t coble_search_results_t;
+
+/**
+ * What a container uses, again and again.
+ */
+typedef struct coble_stats_stream_t coble_stats_stream_t;
 
 /**
  * Text that is the caller's.
@@ -609,6 +629,60 @@ typedef struct {
    */
   int32_t sources;
 } coble_log_options_t;
+
+/**
+ * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_update_options_t).
+   */
+  size_t size;
+  /**
+   * CPUs that may be used, such as "0-2,7".
+   */
+  const char *cpuset_cpus;
+  /**
+   * NUMA nodes that memory may come from.
+   */
+  const char *cpuset_mems;
+  /**
+   * Bytes of memory.
+   */
+  uint64_t mem_limit;
+  /**
+   * Bytes of memory that are taken from it last.
+   */
+  uint64_t mem_reservation;
+  /**
+   * Bytes of memory and swap together; -1 for swap without limit.
+   */
+  int64_t memswap_limit;
+  /**
+   * Billionths of a CPU.
+   */
+  uint64_t nano_cpus;
+  /**
+   * CPU weight.
+   */
+  uint64_t cpu_shares;
+  /**
+   * Microseconds of CPU time in each period.
+   */
+  uint64_t cpu_quota;
+  /**
+   * The period in microseconds.
+   */
+  uint64_t cpu_period;
+  /**
+   * Processes and threads.
+   */
+  uint64_t pids_limit;
+  /**
+   * Block I/O weight.
+   */
+  uint64_t blkio_weight;
+} coble_update_options_t;
 
 /**
  * Success.
@@ -2785,6 +2859,110 @@ coble_status_t coble_container_details_json(const coble_container_details_t *det
  * Deletes details, with what was borrowed from them. NULL is fine.
  */
 void coble_container_details_delete(coble_container_details_t *details);
+
+/**
+ * Stops all processes of the container, without their notice, until coble_container_unpause. COBLE_ERR_INVALID_STATE if it does not run or is paused,
+ * COBLE_ERR_UNSUPPORTED where the host has no freezer for it.
+ */
+coble_status_t coble_container_pause(const coble_container_t *container,
+                                     coble_error_t **error);
+
+/**
+ * Lets the processes of a paused container go on. COBLE_ERR_INVALID_STATE if it is not paused.
+ */
+coble_status_t coble_container_unpause(const coble_container_t *container, coble_error_t **error);
+
+/**
+ * Stops the container as coble_container_stop does, and starts it again, with its output kept for logs. One that does not run is started.
+ */
+coble_status_t coble_container_restart(const coble_container_t *container,
+                                       int64_t timeout_ms,
+                                       const coble_cancel_t *cancel,
+                                       coble_error_t **error);
+
+/**
+ * Gives the container another name. What coble_container_name returned for this handle is not valid any more. Other handles have the old name, and work.
+ */
+coble_status_t coble_container_rename(coble_container_t *container,
+                                      const char *name,
+                                      coble_error_t **error);
+
+/**
+ * Waits for a condition, COBLE_WAIT_NOT_RUNNING, COBLE_WAIT_NEXT_EXIT or COBLE_WAIT_REMOVED, and gives the exit code that it came with. COBLE_ERR_TIMEOUT
+ * after `timeout_ms` milliseconds; a negative number waits for ever.
+ */
+coble_status_t coble_container_wait_until(const coble_container_t *container,
+                                          int32_t condition,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          int32_t *exit_code,
+                                          coble_error_t **error);
+
+/**
+ * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
+ */
+coble_status_t coble_container_update(const coble_container_t *container,
+                                      const coble_update_options_t *options,
+                                      coble_string_t **warnings,
+                                      coble_error_t **error);
+
+/**
+ * Removes the containers that do not run and meet conditions: until, label and label!. `json`, which may be NULL, gets an object with the array "deleted" of
+ * ids and the number "reclaimed" of bytes.
+ */
+coble_status_t coble_container_prune(const coble_engine_t *engine,
+                                     const char *const *filters,
+                                     size_t filter_count,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * Everything about the container as a JSON object in docker's form: Id, Created, State, Config, HostConfig, NetworkSettings and so on; Coble has what
+ * coble_container_details_json gives.
+ */
+coble_status_t coble_container_inspect_docker(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
+ * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
+ * host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_top(const coble_container_t *container,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",
+ * "memory_limit", "pids", "block_read", "block_write", "network_rx", "network_tx" and so on. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_stats(const coble_container_t *container,
+                                     uint32_t interval_ms,
+                                     const coble_cancel_t *cancel,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * What the container uses, again and again: at once, and then after each interval.
+ */
+coble_status_t coble_container_stats_stream(const coble_container_t *container,
+                                            uint32_t interval_ms,
+                                            coble_stats_stream_t **stream,
+                                            coble_error_t **error);
+
+/**
+ * Waits for the next look, and gives it as coble_container_stats does; NULL when the container does not run any more.
+ */
+coble_status_t coble_stats_stream_next(coble_stats_stream_t *stream,
+                                       const coble_cancel_t *cancel,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Deletes a stream. NULL is fine.
+ */
+void coble_stats_stream_delete(coble_stats_stream_t *stream);
 
 /**
  * Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.

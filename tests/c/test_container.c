@@ -261,7 +261,7 @@ static void other_verbs(coble_engine_t *engine) {
   CHECK_OK(coble_stats_stream_next(stream, NULL, &json, &error));
   coble_string_delete(json);
   CHECK_OK(coble_container_inspect_docker(container, &json, &error));
-  CHECK(strstr(coble_string_data(json), "\"Ulimits\":[{\"Hard\":128,\"Name\":\"nofile\",\"Soft\":64}]") != NULL);
+  CHECK(strstr(coble_string_data(json), "\"Ulimits\":[{\"Name\":\"nofile\",\"Soft\":64,\"Hard\":128}]") != NULL);
   coble_string_delete(json);
 
   CHECK_OK(coble_container_restart(container, 0, NULL, &error));
