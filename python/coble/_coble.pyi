@@ -1038,7 +1038,9 @@ class Container:
         again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
 
     @overload
-    def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream: ...
+    def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
+        """As above, again and again."""
+
     def inspect_docker(self) -> dict[str, Any]:
         """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
@@ -1719,6 +1721,10 @@ class ContainerDetails:
     @property
     def warnings(self) -> list[Warning]:
         """What the last run did not get."""
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds that each phase of the last start took, in order."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -70,7 +70,7 @@ from ._coble import ProgressStream as _PlainProgressStream
 from ._coble import StatsStream as _PlainStatsStream
 from .wait import Strategy
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
 
 _T = TypeVar("_T")
 _Image = str | Image
@@ -987,7 +987,9 @@ class Container:
         again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
 
     @overload
-    async def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream: ...
+    async def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
+        """As above, again and again."""
+
     async def inspect_docker(self) -> dict[str, Any]:
         """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
@@ -1204,7 +1206,6 @@ class ProgressStream(Generic[_T]):
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-@final
 class StatsStream:
     """What a container uses, look by look. An iterator and a context manager; any thread may close it."""
 

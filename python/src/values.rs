@@ -263,6 +263,8 @@ values! {
         isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
         /// What the last run did not get.
         warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+        /// Seconds that each phase of the last start took, in order.
+        timings: Json = |d| Json(d.timings.iter().map(|(name, length)| (name.clone(), Value::from(length.as_secs_f64()))).collect());
     }
 
     /// A layer of an image.

@@ -164,6 +164,7 @@ def test_a_commit_leaves_a_paused_container_paused(box: coble.Engine) -> None:
 @pytest.mark.vm
 def test_restart(counting: coble.Container) -> None:
     first = counting.inspect()
+    assert {"resolve", "mount-root", "exec"} <= set(first.timings) and all(seconds >= 0 for seconds in first.timings.values())
     counting.exec(["sh", "-c", "echo kept > /file"], check=True)
     counting.restart(timeout=5)
     second = counting.inspect()
@@ -343,7 +344,8 @@ def test_stats(shared: coble.Engine) -> None:
     try:
         stats = spinning.stats(interval=0.5)
         assert (stats.id, stats.name) == (spinning.id, spinning.name)
-        assert 5 < stats.cpu_percent < 130
+        # Where the machine is emulated its clocks are rough.
+        assert 5 < stats.cpu_percent < 200
         assert stats.cpu_total_ns > 0 and 0 < stats.memory_usage < stats.memory_limit and stats.pids >= 1
         assert stats.online_cpus >= 1 and 0 <= stats.memory_percent < 100
         assert spinning.stats(interval=0).cpu_percent == 0

@@ -213,8 +213,11 @@ impl Cgroups {
         }
         let joined = join(&updated.procs).and_then(|()| self.manager.adopt(id, &updated.made));
         if let Err(error) = joined {
-            // The cgroups stay, since some may be in them: without a limit they are as good as none.
             limits::take_back(std::mem::take(&mut updated.undo));
+            for leaf in &updated.made {
+                // One that somebody is in stays, and is as good as none without a limit.
+                let _ = fs::remove_dir(leaf);
+            }
             return Err(error);
         }
         Ok(updated)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -60,11 +61,12 @@ pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Vec<
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => continue,
                 row => {
                     let row = row?;
-                    summary(&row.listed(), state_of(inner, &row)?)?
+                    summary(row.listed(), state_of(inner, &row)?)?
                 }
             }
         } else {
-            summary(&row, row.state()?)?
+            let state = row.state()?;
+            summary(row, state)?
         };
         if (all || matches!(summary.state, State::Running | State::Paused)) && choice.admits(&summary) {
             summaries.push(summary);
@@ -102,12 +104,17 @@ impl Container {
         let row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         Ok(ContainerDetails {
-            summary: summary(&row.listed(), state_of(inner, &row)?)?,
+            summary: summary(row.listed(), state_of(inner, &row)?)?,
             spec: row.spec()?,
             pid: row.pid,
             error: row.error.clone(),
             isolation: run.isolation,
             warnings: run.warnings,
+            timings: run
+                .timings
+                .into_iter()
+                .map(|(name, nanos)| (name, Duration::from_nanos(nanos)))
+                .collect(),
         })
     }
 
@@ -122,22 +129,22 @@ pub(super) fn not_found(name: &str) -> Error {
         .with_object(name)
 }
 
-fn summary(row: &Listed, state: State) -> Result<ContainerSummary> {
+fn summary(row: Listed, state: State) -> Result<ContainerSummary> {
     let time = |nanos: u64| rfc3339(from_nanos(nanos));
     Ok(ContainerSummary {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        image: row.image.clone(),
-        image_id: row.image_id.clone(),
         command: row.json(&row.command)?,
         created: time(row.created_at),
         state,
         exit_code: row.exit_code,
         started_at: row.started_at.map(time),
         finished_at: row.finished_at.map(time),
-        labels: row.json(&row.labels)?,
-        lifetime: if row.session.is_some() { Lifetime::Session } else { Lifetime::Detached },
+        labels: if row.labels == "{}" { BTreeMap::new() } else { row.json(&row.labels)? },
+        lifetime: if row.session { Lifetime::Session } else { Lifetime::Detached },
         size_rw: None,
+        id: row.id,
+        name: row.name,
+        image: row.image,
+        image_id: row.image_id,
     })
 }
 

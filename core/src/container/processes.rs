@@ -72,8 +72,13 @@ fn descendants(monitor: &Monitor) -> Vec<i32> {
 
 /// A file of a process, as far as it is read.
 pub(super) fn read(pid: i32, file: &str) -> Option<Vec<u8>> {
+    read_up_to(pid, file, MAX_FILE)
+}
+
+/// As [`read`], with a bound of its own.
+pub(super) fn read_up_to(pid: i32, file: &str, most: u64) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(format!("/proc/{pid}/{file}")).ok()?.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
+    File::open(format!("/proc/{pid}/{file}")).ok()?.take(most).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

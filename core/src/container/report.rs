@@ -83,6 +83,12 @@ pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Dur
     phases
 }
 
+/// Phases as they are put on record.
+pub(super) fn recorded(phases: &[(String, Duration)]) -> Vec<(String, u64)> {
+    let nanos = |length: &Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    phases.iter().map(|(name, length)| (name.clone(), nanos(length))).collect()
+}
+
 fn name(step: Step) -> &'static str {
     match step {
         Step::Clone => "clone",

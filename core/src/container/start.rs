@@ -277,7 +277,11 @@ fn try_start(
     row.error = None;
     row.pid = process::host_pid(&init);
     let recorded = row
-        .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
+        .set_run(&containers::RunInfo {
+            isolation: Some(isolation.clone()),
+            warnings: warnings.clone(),
+            timings: if once { Vec::new() } else { report::recorded(&timings) },
+        })
         .and_then(|()| containers::update(&inner.store.db, row));
     // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
     if let Err(error) = recorded {

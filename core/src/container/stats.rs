@@ -169,7 +169,9 @@ fn blocks(found: &[Found]) -> (u64, u64) {
 /// Bytes received and sent, but for loopback, if the network is the container's own.
 fn network(row: &ContainerRow) -> Result<(u64, u64)> {
     let (NetworkMode::None, Some(pid)) = (row.spec()?.network, row.pid) else { return Ok((0, 0)) };
-    let text = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    // A line for each interface, and a container may have the right to make many.
+    let text = processes::read_up_to(pid, "net/dev", 1 << 20).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let (mut received, mut sent) = (0u64, 0u64);
     for (name, numbers) in text.lines().filter_map(|line| line.split_once(':')) {
         if name.trim() == "lo" {

@@ -8,8 +8,11 @@ use super::{Container, Top};
 use crate::error::{Context, Result};
 use crate::state::rfc3339;
 
+/// The most processes that are shown.
+const MAX_ROWS: usize = 10_000;
+
 impl Container {
-    /// Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Fails with
+    /// Its processes, at most 10,000 of them, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Fails with
     /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState) if it does not run.
     pub fn top(&self) -> Result<Top> {
         let inner = &*self.engine.inner()?;
@@ -20,7 +23,7 @@ impl Container {
         let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
         Ok(Top {
             titles: titles.iter().map(|title| (*title).to_owned()).collect(),
-            processes: found.iter().map(|process| row(process, &clock, &users)).collect(),
+            processes: found.iter().take(MAX_ROWS).map(|process| row(process, &clock, &users)).collect(),
         })
     }
 }

@@ -408,6 +408,16 @@ pub struct ContainerDetails {
     pub isolation: Option<Isolation>,
     /// What the last run did not get.
     pub warnings: Vec<Warning>,
+    /// How long each phase of the last start took, in order. In JSON an object of seconds.
+    #[serde(serialize_with = "seconds")]
+    pub timings: Vec<(String, Duration)>,
+}
+
+fn seconds<S: serde::Serializer>(
+    timings: &[(String, Duration)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(timings.iter().map(|(name, length)| (name, length.as_secs_f64())))
 }
 
 /// How an image is made of a container.

@@ -1,5 +1,6 @@
 //! Rows of containers.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Params, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
@@ -47,12 +48,14 @@ pub(crate) struct Listed {
     pub(crate) image_id: String,
     /// Program and arguments, as JSON.
     pub(crate) command: String,
-    pub(crate) state: String,
+    /// None: one that is not known.
+    pub(crate) state: Option<State>,
     pub(crate) created_at: u64,
     pub(crate) started_at: Option<u64>,
     pub(crate) finished_at: Option<u64>,
     pub(crate) exit_code: Option<i32>,
-    pub(crate) session: Option<String>,
+    /// Whether it belongs to a session.
+    pub(crate) session: bool,
     /// Labels, as JSON.
     pub(crate) labels: String,
 }
@@ -62,6 +65,9 @@ pub(crate) struct Listed {
 pub(crate) struct RunInfo {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) warnings: Vec<Warning>,
+    /// How long each phase of the start took, in nanoseconds.
+    #[serde(default)]
+    pub(crate) timings: Vec<(String, u64)>,
 }
 
 impl ContainerRow {
@@ -78,12 +84,12 @@ impl ContainerRow {
             image: self.image.clone(),
             image_id: self.image_id.clone(),
             command: self.command.clone(),
-            state: self.state.clone(),
+            state: state_named(&self.state),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
             exit_code: self.exit_code,
-            session: self.session.clone(),
+            session: self.session.is_some(),
             labels: self.labels.clone(),
         }
     }
@@ -124,8 +130,7 @@ impl ContainerRow {
 impl Listed {
     /// The state as the row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        state_named(&self.state)
-            .ok_or_else(|| damaged(&self.id, &format!("unknown state \"{}\"", self.state)))
+        self.state.ok_or_else(|| damaged(&self.id, "unknown state"))
     }
 
     /// Reads a column of JSON.
@@ -275,12 +280,12 @@ pub(crate) fn listed(db: &Db, all: bool) -> Result<Vec<Listed>> {
                 image: row.get(2)?,
                 image_id: row.get(3)?,
                 command: row.get(4)?,
-                state: row.get(5)?,
+                state: state_named(row.get_ref(5)?.as_str()?),
                 created_at: time(row.get(6)?),
                 started_at: row.get::<_, Option<i64>>(7)?.map(time),
                 finished_at: row.get::<_, Option<i64>>(8)?.map(time),
                 exit_code: row.get(9)?,
-                session: row.get(10)?,
+                session: row.get_ref(10)? != ValueRef::Null,
                 labels: row.get(11)?,
             })
         })?;

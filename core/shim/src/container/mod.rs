@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::monitor::network;
-use crate::program::{Program, verify};
+use crate::program::{self, Program, verify};
 use crate::root::Root;
 use crate::sys;
 use rootfs::Overlay;
@@ -60,6 +60,7 @@ struct Mounted {
     cgroup: String,
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
+    oom_score_adj: Option<(i32, i32)>,
 }
 
 /// The life of the container's first process. Never returns.
@@ -98,6 +99,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         root_mount: root_mount(spec, proc.as_fd())?,
         masked_paths: mounted.masked_paths,
         readonly_paths: mounted.readonly_paths,
+        oom_score_adj: mounted.oom_score_adj,
         ..Isolation::default()
     };
     prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
@@ -133,6 +135,8 @@ fn set_up(
     let _ = rustix::process::setsid();
     join_cgroups(plan.cgroups)?;
     let proc = kernel::proc()?;
+    // Nobody else is in this pid namespace yet.
+    let oom_score_adj = program::oom_score(proc.as_fd(), &spec.process, warnings)?;
     let cgroup = verify::read(verify::open(proc.as_fd(), "self/cgroup")?.as_fd(), "cgroup")?;
     sys::unshare(UnshareFlags::NEWCGROUP).during(Step::Cgroup, "namespace")?;
     rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
@@ -169,7 +173,7 @@ fn set_up(
         };
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths })
+    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj })
 }
 
 /// Joins the cgroups of the container.

@@ -86,10 +86,6 @@ impl Prepared<'_> {
         for (resource, soft, hard) in &spec.rlimits {
             isolation.rlimits.extend(limit(*resource, (*soft, *hard), warnings));
         }
-        if let Some(score) = spec.oom_score_adj {
-            let found = oom_score(self.program.proc, score, warnings)?;
-            isolation.oom_score_adj = Some((score, found));
-        }
         if !spec.rlimits.iter().any(|(resource, ..)| *resource == sys::RLIMIT_CORE) {
             let (_, hard) = sys::prlimit(sys::RLIMIT_CORE, None).during(Step::Rlimit, "core")?;
             let soft = self.program.core_limit.min(hard);
@@ -143,14 +139,22 @@ fn limit(number: u32, asked: (u64, u64), warnings: &mut Vec<Failure>) -> Option<
     Some(Rlimit { number, asked, found })
 }
 
-/// Sets this process's `oom_score_adj`, and reads it back.
-fn oom_score(proc: BorrowedFd<'_>, score: i32, warnings: &mut Vec<Failure>) -> Result<i32, Failure> {
+/// Sets this process's `oom_score_adj`, which what it becomes and makes inherits, and reads it back: as it was asked for, and as it is. Only where no process of
+/// the container can see this one: for a moment it is as open to others as any process, since the kernel lets only user 0 of the host write the files of one that is not.
+pub(crate) fn oom_score(
+    proc: BorrowedFd<'_>,
+    spec: &ProcessSpec,
+    warnings: &mut Vec<Failure>,
+) -> Result<Option<(i32, i32)>, Failure> {
     let step = Step::OomScore;
+    let Some(score) = spec.oom_score_adj else { return Ok(None) };
     let open = |flags: OFlags| {
         rustix::fs::openat(proc, "self/oom_score_adj", flags | OFlags::CLOEXEC, Mode::empty())
     };
+    sys::prctl(libc::PR_SET_DUMPABLE, 1, 0).during(step, "dumpable")?;
     let written =
         open(OFlags::WRONLY).and_then(|file| rustix::io::write(&file, score.to_string().as_bytes()));
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(step, "dumpable")?;
     if let Err(errno) = written {
         warnings.push(Failure::new(step, errno.raw_os_error(), score.to_string()));
     }
@@ -159,7 +163,7 @@ fn oom_score(proc: BorrowedFd<'_>, score: i32, warnings: &mut Vec<Failure>) -> R
         .and_then(|file| rustix::io::read(&file, &mut text))
         .during(step, "oom_score_adj")?;
     let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
-    Ok(text.trim().parse().unwrap_or_default())
+    Ok(Some((score, text.trim().parse().unwrap_or_default())))
 }
 
 /// Enters the working directory and makes sure that it is inside the root.
