@@ -12,13 +12,15 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## quickstart  build the Python package into .venv and run containers from it, on an image made from this host
-quickstart: .venv
+quickstart: .venv/complete
 	.venv/bin/python examples/python/quickstart.py
 
-.venv:
+# The file is made last, so that what was cut short is made anew.
+.venv/complete:
 	PYTHON=$(PYTHON) .ci/need build
-	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
-	.venv/bin/python -m pip install --quiet ./python || { rm -rf .venv; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet ./python
+	touch $@
 
 ## test        every test: Rust, C, C++, Python as root and as ordinary users, and a machine with cgroup version 2 only
 test:

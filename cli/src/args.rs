@@ -589,6 +589,15 @@ pub(crate) struct ObjectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
+    /// Only images with this name; without a tag, with every tag. It may be a pattern, as in --filter reference=
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub(crate) reference: Option<String>,
+    /// Also images that are only parts of others: here, none is hidden
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// Show the digests of the manifests
+    #[arg(long)]
+    pub(crate) digests: bool,
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -13,7 +13,7 @@ use coble::{
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::output::{self, Outcome, Table};
-use crate::{open, refuse};
+use crate::{open, prompt, refuse};
 
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
@@ -246,16 +246,9 @@ pub(crate) fn prune(global: &Global, args: PruneArgs) -> Outcome {
     options.reserved = args.reserved_space.as_deref().map(parse::size).transpose()?;
     options.max_used = args.max_used_space.as_deref().map(parse::size).transpose()?;
     options.min_free = args.min_free_space.as_deref().map(parse::size).transpose()?;
-    if !args.force && std::io::stdin().is_terminal() {
+    if !args.force {
         let what = if args.all { "all images that no container uses" } else { "all images without a name" };
-        output::error_bytes(format!("This removes {what}. Go on? [y/N] ").as_bytes());
-        let mut answer = String::new();
-        std::io::stdin()
-            .read_line(&mut answer)
-            .map_err(|error| Error::io("read", "standard input", &error))?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Ok(0);
-        }
+        prompt::confirm(&format!("This removes {what}."))?;
     }
     let pruned = open(global)?.images().prune(&options, &CancelToken::never())?;
     if args.output.format == Format::Json {

@@ -14,13 +14,18 @@ use crate::output::{self, Outcome, Table};
 use crate::{containers, each, image_store, open, refuse, time};
 
 pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
-    let images = open(global)?.images().list(&args.filter)?;
+    let mut filters = args.filter;
+    filters.extend(args.reference.map(|reference| format!("reference={reference}")));
+    let images = open(global)?.images().list(&filters)?;
     if args.output.format == Format::Json {
         output::json(&images)?;
         return Ok(0);
     }
     let now = Timestamp::now();
-    let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    let mut table = match args.digests {
+        true => Table::new(&["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]),
+        false => Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]),
+    };
     for image in &images {
         let id = if args.no_trunc { image.id.clone() } else { output::short_id(&image.id) };
         if args.quiet {
@@ -33,7 +38,11 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
         let names: Vec<_> =
             image.references.iter().map(|reference| output::split_reference(reference)).collect();
         for (repository, tag) in if names.is_empty() { vec![none()] } else { names } {
-            table.row([repository, tag, id.clone(), created.clone(), output::size(image.size)]);
+            let size = output::size(image.size);
+            match args.digests {
+                true => table.row([repository, tag, image.digest.clone(), id.clone(), created.clone(), size]),
+                false => table.row([repository, tag, id.clone(), created.clone(), size]),
+            }
         }
     }
     if !args.quiet {

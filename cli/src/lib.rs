@@ -7,6 +7,7 @@
 // Printing is what this crate is for; the two functions in `output` are still the only ones that do.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod absent;
 mod args;
 mod containers;
 mod image_store;
@@ -39,6 +40,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(why) = absent::explain(&error) {
+                output::note(why);
+                return 125;
+            }
             // Help and version are data, and not an error.
             let status = if error.use_stderr() { 125 } else { 0 };
             let _ = error.print();

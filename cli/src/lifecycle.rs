@@ -10,7 +10,7 @@ use coble::{
 
 use crate::args::{Format, FormatArgs, Global, Names, StopArgs};
 use crate::output::{self, Outcome, Table};
-use crate::{each, open, refuse};
+use crate::{each, open, prompt, refuse};
 
 /// How long `stats` looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -273,15 +273,8 @@ fn binary(bytes: u64) -> String {
 }
 
 pub(crate) fn prune(global: &Global, args: ContainerPruneArgs) -> Outcome {
-    if !args.force && std::io::stdin().is_terminal() {
-        output::error_bytes(b"This removes all containers that do not run. Go on? [y/N] ");
-        let mut answer = String::new();
-        std::io::stdin()
-            .read_line(&mut answer)
-            .map_err(|error| Error::io("read", "standard input", &error))?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Ok(0);
-        }
+    if !args.force {
+        prompt::confirm("This removes all containers that do not run.")?;
     }
     let pruned = open(global)?.containers().prune(&args.filter)?;
     if args.output.format == Format::Json {

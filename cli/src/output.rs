@@ -59,7 +59,9 @@ pub(crate) fn note(text: impl Display) {
 
 /// Reports an error.
 pub(crate) fn error(error: &Error) {
-    note(format_args!("coble: {error}"));
+    // The engine escapes what comes from others; lines are its own.
+    let text = error.to_string();
+    note(format_args!("coble: {}", text.lines().map(printable).collect::<Vec<_>>().join("\n")));
 }
 
 /// Prints something as one line of JSON.
@@ -120,7 +122,7 @@ impl Table {
 
 /// Text for a terminal: names and commands come from images, which could hide escape sequences in them.
 pub(crate) fn printable(text: &str) -> String {
-    if text.chars().any(char::is_control) { text.escape_default().to_string() } else { text.to_owned() }
+    coble::visible(text)
 }
 
 /// The first characters of a digest or id, as docker shows them.

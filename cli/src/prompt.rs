@@ -19,6 +19,17 @@ pub(crate) fn line(question: &str, advice: &str) -> Result<String, Error> {
     Ok(answer.trim().to_owned())
 }
 
+/// Asks whether to go on. Docker reads the answer from whatever standard input is, and so do we; no answer is a no.
+pub(crate) fn confirm(what: &str) -> Result<(), Error> {
+    output::error_bytes(format!("{what} Go on? [y/N] ").as_bytes());
+    let mut answer = String::new();
+    std::io::stdin().lock().take(LONGEST as u64).read_line(&mut answer).map_err(unreadable)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(refuse("nothing was removed", "answer y, or give --force")),
+    }
+}
+
 /// Asks for a password.
 pub(crate) fn password(advice: &str) -> Result<String, Error> {
     interactive(advice)?;

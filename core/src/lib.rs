@@ -44,6 +44,7 @@ mod session;
 mod snapshot;
 mod state;
 mod sys;
+mod text;
 mod usage;
 
 pub use cancel::CancelToken;
@@ -68,6 +69,7 @@ pub use image::{
 #[doc(hidden)] // For the bindings.
 pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
+pub use text::visible;
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
 
 /// The version of the engine.

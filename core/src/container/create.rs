@@ -100,8 +100,7 @@ fn resolve(
         Ok(_) => match spec.pull {
             PullPolicy::Always | PullPolicy::Newer => true,
             // The name may be pinned to something else.
-            PullPolicy::Missing => inner.lock_file.is_some(),
-            PullPolicy::Never => false,
+            PullPolicy::Missing | PullPolicy::Never => inner.lock_file.is_some(),
         },
         Err(error) => {
             error.kind() == ErrorKind::ImageNotFound
@@ -115,7 +114,11 @@ fn resolve(
     }
     let options =
         PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
-    let pulled = distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel)?;
+    let pulled = distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel);
+    let pulled = match here {
+        Err(_) => pulled.context(|| format!("image \"{}\" is not in the store", spec.image))?,
+        Ok(_) => pulled?,
+    };
     match image::resolve_for(&inner.store, &spec.image, platform) {
         // A short name that stands for an image of another registry than docker's rule says.
         Err(error) if error.kind() == ErrorKind::ImageNotFound => {

@@ -19,6 +19,8 @@ use crate::process::spawn_helper;
 /// Bytes of a piece: large enough, for the window of each format, that what is lost between two of them does not matter.
 const GZIP_PIECE: usize = 1 << 20;
 const ZSTD_PIECE: usize = 4 << 20;
+/// Bytes that are read between two looks at whether the call was cancelled.
+const STEP: usize = 256 << 10;
 /// The most threads.
 const MAX_THREADS: usize = 8;
 /// libdeflate's level that makes layers as small as the default of zlib, 6, does, in less than half of the time.
@@ -58,20 +60,19 @@ impl<'a> Pieces<'a> {
     /// The next piece. An empty input has one, which is empty, since no file of either format is.
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
         let size = self.method.piece();
-        let mut piece = vec![0; size];
-        let mut filled = 0;
-        while filled < size {
+        let mut piece = Vec::with_capacity(size);
+        while piece.len() < size {
             self.cancel.check()?;
-            match self.input.read(piece.get_mut(filled..).unwrap_or_default()) {
+            // A step at a time, so that cancelling does not wait for a slow input.
+            let step = (size - piece.len()).min(STEP) as u64;
+            match (&mut *self.input).take(step).read_to_end(&mut piece) {
                 Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(_) => {}
                 Err(error) => return Err(read_error(&error, self.what)),
             }
         }
-        piece.truncate(filled);
         let first = !std::mem::replace(&mut self.begun, true);
-        Ok((filled > 0 || first).then_some(piece))
+        Ok((!piece.is_empty() || first).then_some(piece))
     }
 }
 
@@ -92,17 +93,21 @@ impl Method {
 
 /// Compresses pieces, each by itself.
 enum Encoder {
-    Gzip(libdeflater::Compressor),
+    /// With room for a member.
+    Gzip(libdeflater::Compressor, Vec<u8>),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
 impl Encoder {
     fn new(method: Method) -> Result<Encoder> {
         Ok(match method {
-            // The library has the level; if it had not, its default would do.
-            Method::Gzip => Encoder::Gzip(libdeflater::Compressor::new(
-                CompressionLvl::new(GZIP_LEVEL).unwrap_or_default(),
-            )),
+            Method::Gzip => {
+                // The library has the level; if it had not, its default would do.
+                let level = CompressionLvl::new(GZIP_LEVEL).unwrap_or_default();
+                let mut compressor = libdeflater::Compressor::new(level);
+                let room = vec![0; compressor.gzip_compress_bound(GZIP_PIECE)];
+                Encoder::Gzip(compressor, room)
+            }
             Method::Zstd => {
                 let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(failed)?;
                 compressor.include_checksum(true).map_err(failed)?;
@@ -114,11 +119,9 @@ impl Encoder {
     /// A member or a frame.
     fn encode(&mut self, piece: &[u8]) -> Result<Vec<u8>> {
         match self {
-            Encoder::Gzip(compressor) => {
-                let mut member = vec![0; compressor.gzip_compress_bound(piece.len())];
-                let length = compressor.gzip_compress(piece, &mut member).map_err(failed)?;
-                member.truncate(length);
-                Ok(member)
+            Encoder::Gzip(compressor, room) => {
+                let length = compressor.gzip_compress(piece, room).map_err(failed)?;
+                Ok(room.get(..length).unwrap_or_default().to_vec())
             }
             Encoder::Zstd(compressor) => compressor.compress(piece).map_err(failed),
         }

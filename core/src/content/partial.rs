@@ -16,7 +16,7 @@ use super::Content;
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, Result};
 use crate::oci::{Algorithm, Digest, Hasher};
-use crate::state::{Locked, Store, list_names, make_dir, open_dir};
+use crate::state::{Locked, Store, list_names, make_dir, open_dir, random_hex};
 
 /// The directory, in that of the content.
 pub(super) const DIR: &str = "partial";
@@ -50,8 +50,16 @@ fn name_of(digest: &Digest) -> String {
 impl Partial {
     /// The file of a blob, made if it is not there; None if somebody else has it.
     pub(crate) fn lock(store: &Store, digest: &Digest, cancel: &CancelToken) -> Result<Option<Partial>> {
+        Partial::open(store, name_of(digest), cancel)
+    }
+
+    /// A file beside that of a blob, for who does not wait for its holder any more. Nobody goes on with it.
+    pub(crate) fn beside(store: &Store, digest: &Digest, cancel: &CancelToken) -> Result<Option<Partial>> {
+        Partial::open(store, format!("{}.{}", name_of(digest), random_hex(8)?), cancel)
+    }
+
+    fn open(store: &Store, name: String, cancel: &CancelToken) -> Result<Option<Partial>> {
         let content = &store.content;
-        let name = name_of(digest);
         let path = content.path.join(DIR).join(&name);
         let _gate = store.gate.shared(cancel)?;
         let mode = Mode::RUSR | Mode::WUSR;

@@ -34,14 +34,27 @@ pub(super) fn refused(answer: Answer, object: &str) -> Error {
     refused_as(answer, object, ErrorKind::Registry)
 }
 
+/// As [`refused`], with nothing of what the server says.
+pub(super) fn refused_silently(answer: Answer, object: &str) -> Error {
+    error_of(answer, object, ErrorKind::Registry, false)
+}
+
 /// As [`refused`], for something whose absence, which status 404 stands for, has a kind of its own.
 pub(super) fn refused_as(answer: Answer, object: &str, missing: ErrorKind) -> Error {
+    error_of(answer, object, missing, true)
+}
+
+fn error_of(answer: Answer, object: &str, missing: ErrorKind, shown: bool) -> Error {
     let status = answer.status;
     let authority = answer.origin().authority();
     let wait = retry_after(&answer);
     let secrets = answer.secrets();
-    let body = answer.beginning(MAX_BODY);
-    let (codes, said) = read(&body, &secrets);
+    let (codes, said) = if shown {
+        read(&answer.beginning(MAX_BODY), &secrets)
+    } else {
+        answer.discard();
+        (Vec::new(), String::new())
+    };
     let kind = match kind_of(status, &codes) {
         ErrorKind::Registry if status == StatusCode::NOT_FOUND => missing,
         kind => kind,
@@ -66,13 +79,14 @@ pub(super) fn refused_as(answer: Answer, object: &str, missing: ErrorKind) -> Er
     if is_transient(status) { error.transient_after(wait) } else { error }
 }
 
+/// A server's text without what it was sent in secret.
+pub(super) fn hidden(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
+}
+
 /// Codes and text of an error's body. A server that repeats what it was asked with is not quoted in that.
 fn read(body: &[u8], secrets: &[String]) -> (Vec<String>, String) {
-    let hide = |text: &[u8]| {
-        let text = String::from_utf8_lossy(text).into_owned();
-        let hidden = secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "***"));
-        text_of(hidden.as_bytes(), MAX_SHOWN)
-    };
+    let hide = |text: &[u8]| text_of(hidden(&String::from_utf8_lossy(text), secrets).as_bytes(), MAX_SHOWN);
     match serde_json::from_slice::<Document>(body) {
         Ok(document) if !document.errors.is_empty() => {
             let codes = document.errors.iter().map(|entry| entry.code.clone()).collect();

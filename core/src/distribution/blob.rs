@@ -22,9 +22,15 @@ pub(crate) struct BlobBody {
     /// Whether the length was announced, so that an end before its time is a cut connection.
     announced: bool,
     digest: Digest,
+    mirrored: bool,
 }
 
 impl BlobBody {
+    /// Whether it is not the registry itself that sends it.
+    pub(crate) fn is_mirrored(&self) -> bool {
+        self.mirrored
+    }
+
     /// Where in the blob the first byte is: 0 if the registry does not know ranges.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -76,6 +82,7 @@ impl Client<'_> {
                 left: 0,
                 announced: true,
                 digest: digest.clone(),
+                mirrored: false,
             });
         }
         self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, offset, size))
@@ -93,6 +100,11 @@ impl Client<'_> {
                 let range = answer.header("content-range").and_then(begin_of);
                 match range {
                     Some(begin) if begin == offset => offset,
+                    // It does not do what it says of ranges, so it is asked for everything.
+                    _ if offset > 0 => {
+                        drop(answer);
+                        return self.blob_from(server, digest, 0, size);
+                    }
                     _ => {
                         let text = format!(
                             "\"{}\" sent another part of \"{digest}\" than was asked for",
@@ -114,7 +126,14 @@ impl Client<'_> {
             _ => {}
         }
         let announced = length.is_some();
-        Ok(BlobBody { inner: Some(answer.reader()), offset: begin, left, announced, digest: digest.clone() })
+        Ok(BlobBody {
+            inner: Some(answer.reader()),
+            offset: begin,
+            left,
+            announced,
+            digest: digest.clone(),
+            mirrored: !server.host.is_origin,
+        })
     }
 
     /// Whether the repository has a blob.

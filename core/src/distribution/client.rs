@@ -3,11 +3,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{Method, StatusCode};
 
+use super::answer::hidden;
 use super::auth::{Auth, FileSet, Scopes};
 use super::event::Event;
 use super::net::{Answer, Http, Patience, Proxies, TlsSettings};
@@ -47,6 +49,8 @@ pub(crate) struct Client<'a> {
     first_pause: Duration,
     /// Warnings that were passed on.
     told: Mutex<HashSet<String>>,
+    /// A mirror has sent something else than what was asked for, so that none is asked any more.
+    mirrors_damaged: AtomicBool,
     /// Upload sessions that a registry opened when it could not mount a blob.
     pub(super) sessions: Mutex<HashMap<Digest, Location>>,
 }
@@ -168,6 +172,7 @@ impl<'a> Client<'a> {
             retries: options.retries.unwrap_or(DEFAULT_RETRIES),
             first_pause: tuning.first_pause,
             told: Mutex::default(),
+            mirrors_damaged: AtomicBool::new(false),
             sessions: Mutex::default(),
         })
     }
@@ -203,7 +208,8 @@ impl<'a> Client<'a> {
             let text = format!("the configuration names no server that may be asked for \"{what}\"");
             return Err(Error::new(ErrorKind::InvalidArgument, text).with_object(what));
         };
-        for mirror in mirrors {
+        let damaged = self.mirrors_damaged.load(Ordering::Relaxed);
+        for mirror in mirrors.iter().filter(|_| !damaged) {
             // The next one may answer at once, so a mirror is not waited for long.
             match self.persistence(self.retries.min(1)).until_done(what, || call(mirror)) {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
@@ -221,11 +227,18 @@ impl<'a> Client<'a> {
         self.persist(what, || call(last))
     }
 
+    /// Asks no mirror from now on, since the content of one is not what it should be.
+    pub(super) fn distrust_mirrors(&self, why: &str) {
+        self.mirrors_damaged.store(true, Ordering::Relaxed);
+        self.warn(format!("a mirror has damaged content, and none is asked any more: {why}"));
+    }
+
     /// Sends a request and takes note of what is beside the answer.
     pub(super) fn ask(&self, server: &Server, ask: &Ask<'_>) -> Result<Answer> {
         let answer = server.ask(&self.http, ask)?;
         for value in answer.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()) {
             if let Some(text) = warning_of(value) {
+                let text = hidden(&text, &answer.secrets());
                 self.warn(format!("\"{}\" warns: {text}", server.host.authority()));
             }
         }

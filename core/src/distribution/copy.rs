@@ -74,7 +74,7 @@ pub(super) fn copy_with(
             .collect();
         let mut pushed = Pushed { reference: target.to_string(), ..Pushed::default() };
         let sender = Sender { client: &to, reporter: &reporter, halt, chunk: None, jobs };
-        sender.send(&outgoing, &mut pushed)?;
+        sender.send(outgoing, &mut pushed)?;
         let tag = target.tag().unwrap_or("latest");
         for Document { digest, media_type, bytes } in &manifests {
             halt.check()?;

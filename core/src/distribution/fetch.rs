@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(50);
 const PROGRESS: u64 = 64 * 1024;
 /// Attempts one after the other that do not get on, if the caller does not say.
 const RETRIES: u32 = 5;
+/// Somebody else has to get so far in that time, or is not waited for.
+const WATCHED: u64 = 256 * 1024;
+const WATCH: Duration = Duration::from_secs(20);
 /// The first pause between attempts, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -185,6 +188,52 @@ pub(super) struct Fetcher<'a> {
     next: AtomicUsize,
 }
 
+/// Watches somebody else fetch a blob, who may have it from a registry that sends something else, or next to nothing.
+struct Watch {
+    since: Instant,
+    from: u64,
+}
+
+impl Watch {
+    fn new() -> Watch {
+        Watch { since: Instant::now(), from: 0 }
+    }
+
+    /// Whether it is better not to wait any more.
+    fn is_in_vain(&mut self, at: Option<u64>, size: u64) -> bool {
+        // Where it was cleared, or somebody else has it now, it begins again.
+        let at = at.unwrap_or(0);
+        if at >= self.from.saturating_add(WATCHED) || at < self.from {
+            *self = Watch { since: Instant::now(), from: at };
+        }
+        at > size || self.since.elapsed() > WATCH
+    }
+}
+
+/// Where the bytes of a blob came from.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    /// Whether something was there before.
+    found: bool,
+    answers: u32,
+    /// Whether a mirror sent some of them.
+    mirrored: bool,
+}
+
+/// Why a blob is not what it should be, or not here.
+struct Failed {
+    error: Error,
+    /// Whether it is not one answer alone.
+    composed: bool,
+    mirrored: bool,
+}
+
+impl Origin {
+    fn failed(self, error: Error) -> Failed {
+        Failed { error, composed: self.found || self.answers > 1, mirrored: self.mirrored }
+    }
+}
+
 impl<'a> Fetcher<'a> {
     pub(super) fn new(
         store: &'a Store,
@@ -215,7 +264,8 @@ impl<'a> Fetcher<'a> {
         let meter = self.reporter.meter(digest, *size);
         let mut pause = Pause::default();
         let mut somebody_else = false;
-        let partial = loop {
+        let mut watch = Watch::new();
+        let (partial, beside) = loop {
             if self.store.has_blob(digest, *size)? {
                 return self.there(blob, &meter, somebody_else);
             }
@@ -226,10 +276,16 @@ impl<'a> Fetcher<'a> {
                         partial.discard(self.store)?;
                         return self.there(blob, &meter, somebody_else);
                     }
-                    break partial;
+                    break (partial, false);
                 }
                 None => {
-                    if let Some(at) = Partial::progress(self.store, digest) {
+                    let at = Partial::progress(self.store, digest);
+                    if watch.is_in_vain(at, *size)
+                        && let Some(partial) = Partial::beside(self.store, digest, self.halt.token())?
+                    {
+                        break (partial, true);
+                    }
+                    if let Some(at) = at {
                         let kind =
                             if somebody_else { ProgressKind::BlobProgress } else { ProgressKind::BlobStart };
                         meter.at(at.min(*size), kind);
@@ -245,7 +301,8 @@ impl<'a> Fetcher<'a> {
         });
         if let Err(error) = result {
             // What is wrong is of no use, and on a full disk the space is wanted back.
-            let useless = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::DigestMismatch)
+            let useless = beside
+                || matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::DigestMismatch)
                 || partial.size().is_ok_and(|size| size == 0);
             if useless {
                 let _ = partial.discard(self.store);
@@ -288,22 +345,27 @@ impl<'a> Fetcher<'a> {
             });
             meter.at(at, ProgressKind::BlobStart);
         };
-        begin(at, 0);
-        match self.bodies(blob, partial, &file, meter, (hasher, at)) {
-            // It came in pieces, of which one was something else: once more, in one go.
-            Err((error, true)) if error.kind() == ErrorKind::DigestMismatch => {
-                partial.clear()?;
-                self.reporter
-                    .tell(ProgressKind::Retry, Some(format!("{}; fetching it anew", error.message())));
-                begin(0, 1);
-                let nothing = (Hasher::new(digest.algorithm()), 0);
-                self.bodies(blob, partial, &file, meter, nothing).map_err(|(error, _)| error)
+        let (mut from, mut generation) = ((hasher, at), 0);
+        loop {
+            begin(from.1, generation);
+            let Err(failure) = self.bodies(blob, partial, &file, meter, from) else { return Ok(()) };
+            let Failed { error, composed, mirrored } = failure;
+            // What came in pieces may be of different things, and what a mirror sent the registry may have as it should be: once more, in one go.
+            let again = mirrored || (composed && generation == 0);
+            if error.kind() != ErrorKind::DigestMismatch || !again {
+                return Err(error);
             }
-            result => result.map_err(|(error, _)| error),
+            if mirrored {
+                self.client.distrust_mirrors(error.message());
+            }
+            partial.clear()?;
+            self.reporter.tell(ProgressKind::Retry, Some(format!("{}; fetching it anew", error.message())));
+            generation += 1;
+            from = (Hasher::new(digest.algorithm()), 0);
         }
     }
 
-    /// Fetches a blob from an offset on, in as many answers of the registry as it takes. An error comes with whether there was more than one piece.
+    /// Fetches a blob from an offset on, in as many answers of the registry as it takes.
     fn bodies(
         &self,
         blob: &Blob,
@@ -311,17 +373,16 @@ impl<'a> Fetcher<'a> {
         file: &File,
         meter: &Meter<'_>,
         (mut hasher, mut at): (Hasher, u64),
-    ) -> Result<(), (Error, bool)> {
+    ) -> Result<(), Failed> {
         let Blob { digest, size, .. } = blob;
-        // What was there before, and each answer.
-        let (found_some, mut pieces) = (at > 0, 0);
+        let mut origin = Origin { found: at > 0, answers: 0, mirrored: false };
         let mut buffer = vec![0; CHUNK];
         let mut failures = 0u32;
         while at < *size {
-            self.halt.check().map_err(|error| (error, false))?;
-            pieces += 1;
+            self.halt.check().map_err(|error| origin.failed(error))?;
+            origin.answers += 1;
             let before = at;
-            let cut = match self.body(blob, &mut at, &mut buffer, |bytes, at| {
+            let cut = match self.body(blob, &mut at, &mut origin, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
                 hasher.update(bytes);
                 let available = at + bytes.len() as u64;
@@ -332,19 +393,19 @@ impl<'a> Fetcher<'a> {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
-                Err(error) => return Err((error, found_some || pieces > 1)),
+                Err(error) => return Err(origin.failed(error)),
             };
             failures = if at - before >= PROGRESS { 1 } else { failures + 1 };
             if failures > self.retries.unwrap_or(RETRIES) {
-                return Err((cut, false));
+                return Err(origin.failed(cut));
             }
             let pause = PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(PAUSE_MAX);
             let message = format!("{digest}: {}; going on at byte {at}", cut.message());
             self.reporter.tell(ProgressKind::Retry, Some(message));
-            self.halt.pause(pause).map_err(|error| (error, false))?;
+            self.halt.pause(pause).map_err(|error| origin.failed(error))?;
         }
         let found = hasher.finish();
-        if found == *digest { Ok(()) } else { Err((mismatch(digest, &found), found_some || pieces > 1)) }
+        if found == *digest { Ok(()) } else { Err(origin.failed(mismatch(digest, &found))) }
     }
 
     /// Reads one answer of the registry.
@@ -352,11 +413,13 @@ impl<'a> Fetcher<'a> {
         &self,
         blob: &Blob,
         at: &mut u64,
+        origin: &mut Origin,
         buffer: &mut [u8],
         mut take: impl FnMut(&[u8], u64) -> Result<()>,
     ) -> Result<()> {
         let Blob { digest, size, .. } = blob;
         let mut body = self.client.blob(digest, *at, *size)?;
+        origin.mirrored |= body.is_mirrored();
         // A registry that does not know ranges begins at the beginning.
         let Some(mut skip) = at.checked_sub(body.offset()) else {
             return Err(Error::new(ErrorKind::Registry, "the registry left a part of the blob out")

@@ -45,10 +45,10 @@ pub(super) fn delete(client: &Client<'_>, reference: &Reference, has_tag: bool) 
         // Deleting cannot be undone, so nothing is guessed.
         _ => Err(Error::new(
             ErrorKind::InvalidReference,
-            format!("\"{reference}\" does not say what to delete"),
+            format!("\"{}\" does not say what to delete", reference.repository()),
         )
-        .with_object(reference.to_string())
-        .with_hint("name a tag or a digest, not both")),
+        .with_object(reference.repository())
+        .with_hint("name a tag or a digest, one of the two")),
     }
 }
 

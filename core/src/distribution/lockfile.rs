@@ -118,7 +118,9 @@ impl LockFile {
             ),
         )
         .with_object(name)
-        .with_hint("pin it anew with `coble image lock` if that is what you want")
+        .with_hint(
+            "`coble pull` brings what is pinned, if the registry still has it; `coble image lock` pins anew",
+        )
     }
 
     fn text(&self) -> String {

@@ -212,13 +212,18 @@ impl Client<'_> {
                     Ok(())
                 }
                 // What the specification has for both: deletion is off, or off for tags.
-                StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
+                status @ (StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST) => {
                     let error = refused(answer, &self.name_of(object));
-                    let text =
-                        format!("\"{}\" does not delete: {}", server.host.authority(), error.message());
+                    let (text, hint) = match status {
+                        StatusCode::BAD_REQUEST if !object.contains(':') => {
+                            ("deletes no tags", "name the digest, which `coble registry inspect` shows")
+                        }
+                        _ => ("does not delete", "deletion is off there"),
+                    };
+                    let text = format!("\"{}\" {text}: {}", server.host.authority(), error.message());
                     Err(Error::new(ErrorKind::Unsupported, text)
                         .with_object(self.name_of(object))
-                        .with_hint("deletion is off, or only possible by digest"))
+                        .with_hint(hint))
                 }
                 _ => Err(refused_as(answer, &self.name_of(object), missing)),
             }
@@ -250,8 +255,10 @@ pub(super) fn check(bytes: &[u8], declared: Option<&str>, name: &str) -> Result<
     let invalid =
         |why: &str| Error::new(ErrorKind::InvalidImage, format!("\"{name}\": {why}")).with_object(name);
     let old = |text: &str| text.starts_with("application/vnd.docker.distribution.manifest.v1+");
-    let kind: Kind = serde_json::from_slice(bytes)
-        .map_err(|_| invalid(&format!("it is no manifest but \"{}\"", text_of(bytes, 100))))?;
+    let kind: Kind = serde_json::from_slice(bytes).map_err(|_| match bytes.trim_ascii_start().first() {
+        Some(b'<') => invalid("it is no manifest but a page of HTML or XML"),
+        _ => invalid("it is no manifest: not JSON of that form"),
+    })?;
     let first = kind.schema_version.as_ref().and_then(serde_json::Value::as_u64) == Some(1);
     if declared.is_some_and(old) || first || kind.fs_layers.is_some() {
         return Err(invalid("it is a manifest of schema version 1, which is not supported")

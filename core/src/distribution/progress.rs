@@ -61,6 +61,12 @@ impl<'a> Reporter<'a> {
         overall.current = overall.current.min(total);
     }
 
+    /// Says that so much more has to be moved.
+    pub(super) fn expect_more(&self, bytes: u64) {
+        let mut overall = self.lock();
+        overall.total = overall.total.saturating_add(bytes);
+    }
+
     /// What a client tells.
     pub(super) fn event(&self, event: Event) {
         match event {

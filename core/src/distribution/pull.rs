@@ -256,6 +256,8 @@ impl<'a> Pull<'a> {
     fn origin(&self, digest: &Digest) -> Origin {
         let wanted = match &self.choice {
             PlatformChoice::All => "all".to_owned(),
+            // Who names it gets no other, which who does not may have got.
+            PlatformChoice::Best(platform) if self.options.platform.is_some() => format!("={platform}"),
             PlatformChoice::Best(platform) => platform.to_string(),
         };
         Origin {

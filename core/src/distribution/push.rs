@@ -7,7 +7,7 @@ use coble_layer::{Decoder, Format};
 
 use super::progress::Reporter;
 use super::pull::Ground;
-use super::send::{Outgoing, Sender};
+use super::send::{Outgoing, Queue, Sender};
 use super::{Access, Client, Event, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
 use crate::cancel::CancelToken;
 use crate::content::{Staged, Wrapped, stage_bytes, writer};
@@ -31,16 +31,10 @@ struct Leaving {
     id: String,
     manifest: images::Document,
     platform: Platform,
-    parts: Vec<Part>,
+    blobs: Vec<Digest>,
 }
 
-/// A blob of an image.
-struct Part {
-    digest: Digest,
-    size: u64,
-    content: Content,
-}
-
+/// Where the bytes of a blob are.
 enum Content {
     Stored,
     Staged(Staged),
@@ -112,19 +106,10 @@ impl Push<'_> {
     ) -> Result<Pushed> {
         let store = self.store();
         let group = store.db.read(|connection| images::group(connection, &self.name, platform))?;
-        let mut leaving = Vec::new();
-        for id in &group.ids {
-            leaving.push(self.image(session, id, compression)?);
-        }
-        // One platform alone goes without the index.
-        let index = group.index.filter(|_| platform.is_none() && leaving.len() > 1);
         let events = |event: Event| self.reporter.event(event);
         let client =
             Client::new(&self.reference, &self.options.registry, Access::Push, &events, self.halt.token())?;
-        let top = index.as_ref().or(leaving.first().map(|image| &image.manifest));
-        self.reporter.tell(ProgressKind::Resolve, top.map(|top| top.digest.to_string()));
         let mut pushed = Pushed { reference: self.name.clone(), ..Pushed::default() };
-        let blobs = self.blobs(session, &leaving)?;
         let sender = Sender {
             client: &client,
             reporter: &self.reporter,
@@ -132,8 +117,25 @@ impl Push<'_> {
             chunk: self.options.chunk_size,
             jobs,
         };
-        sender.send(&blobs, &mut pushed)?;
-        drop(blobs);
+        // What is ready is sent while the next layer is compressed.
+        let resolved = |digest: &Digest| self.reporter.tell(ProgressKind::Resolve, Some(digest.to_string()));
+        // One platform alone goes without the index.
+        let index = group.index.filter(|_| platform.is_none() && group.ids.len() > 1);
+        let leaving = sender.send_from(&mut pushed, |queue| {
+            let mut leaving = Vec::new();
+            for id in &group.ids {
+                let saved = store.db.read(|connection| images::saved(connection, id))?;
+                if leaving.is_empty() && compression.is_none() {
+                    resolved(index.as_ref().map_or(&saved.1.digest, |index| &index.digest));
+                }
+                leaving.push(self.image(session, id, saved, compression, queue)?);
+            }
+            if let (Some(first), Some(_)) = (leaving.first(), compression) {
+                // Known only now: the manifest says what the layers became.
+                resolved(index.as_ref().map_or(&first.manifest.digest, |index| &index.digest));
+            }
+            Ok(leaving)
+        })?;
         let tag = self.reference.tag().unwrap_or("latest");
         let several = leaving.len() > 1;
         for image in &leaving {
@@ -160,55 +162,59 @@ impl Push<'_> {
         Ok(pushed)
     }
 
-    /// What an image consists of.
-    fn image(&self, session: &Session, id: &str, compression: Option<Compression>) -> Result<Leaving> {
+    /// An image on its way out: its parts go to the queue as soon as they can be sent.
+    fn image<'b>(
+        &'b self,
+        session: &'b Session,
+        id: &str,
+        (config, manifest): (Vec<u8>, images::Document),
+        compression: Option<Compression>,
+        queue: &Queue<'_, 'b>,
+    ) -> Result<Leaving> {
         let store = self.store();
-        let ((config, manifest), layers, platform, own) = store.db.read(|connection| {
+        let (layers, platform, own) = store.db.read(|connection| {
             let layers = images::layers(connection, id)?;
             // What came from no registry was made here.
             let mut own = Vec::new();
             for layer in &layers {
                 own.push(origins::of_blob(connection, &layer.digest)?.is_empty());
             }
-            let platform = images::platform(connection, id)?;
-            Ok((images::saved(connection, id)?, layers, platform, own))
+            Ok((layers, images::platform(connection, id)?, own))
         })?;
         let config_digest = Digest::parse(id)?;
-        let mut parts = Vec::new();
         let mut descriptors = Vec::new();
         let mut changed = false;
         for (layer, own) in layers.iter().zip(own) {
             self.halt.check()?;
-            let part = match compression {
+            let made = match compression {
                 Some(compression) if own => self.recompress(session, layer, compression)?,
                 _ => None,
             };
-            let (descriptor, part) = match part {
+            let (descriptor, content) = match made {
                 Some((descriptor, staged)) => {
                     changed = true;
-                    let part = Part {
-                        digest: descriptor.digest.clone(),
-                        size: descriptor.size,
-                        content: Content::Staged(staged),
-                    };
-                    (descriptor, part)
+                    (descriptor, Content::Staged(staged))
                 }
                 None => {
                     let media_type = media_type::oci_layer(&layer.media_type);
                     let descriptor = Descriptor::new(media_type, layer.digest.clone(), layer.size);
-                    let part =
-                        Part { digest: layer.digest.clone(), size: layer.size, content: Content::Stored };
-                    (descriptor, part)
+                    (descriptor, Content::Stored)
                 }
             };
+            queue.add(self.outgoing(session, descriptor.digest.clone(), descriptor.size, content)?);
             descriptors.push(descriptor);
-            parts.push(part);
         }
+        let mut blobs: Vec<Digest> = descriptors.iter().map(|layer| layer.digest.clone()).collect();
+        let size = config.len() as u64;
+        let staged = stage_bytes(session, &config)?;
+        staged.check(session, &config_digest)?;
+        queue.add(self.outgoing(session, config_digest.clone(), size, Content::Staged(staged))?);
+        blobs.push(config_digest.clone());
         let manifest = if changed {
             let manifest = crate::oci::Manifest {
                 schema_version: 2,
                 media_type: media_type::MANIFEST.into(),
-                config: Descriptor::new(media_type::CONFIG, config_digest.clone(), config.len() as u64),
+                config: Descriptor::new(media_type::CONFIG, config_digest, size),
                 layers: descriptors,
             };
             let bytes = crate::image::to_json(&manifest)?;
@@ -216,14 +222,7 @@ impl Push<'_> {
         } else {
             manifest
         };
-        let staged = stage_bytes(session, &config)?;
-        staged.check(session, &config_digest)?;
-        parts.push(Part {
-            digest: config_digest,
-            size: config.len() as u64,
-            content: Content::Staged(staged),
-        });
-        Ok(Leaving { id: id.to_owned(), manifest, platform, parts })
+        Ok(Leaving { id: id.to_owned(), manifest, platform, blobs })
     }
 
     /// A layer with another compression; None if it has that already.
@@ -252,30 +251,27 @@ impl Push<'_> {
         Ok(Some((descriptor, staged)))
     }
 
-    /// The blobs of all images, each once, with the repositories of the same registry that may have them.
-    fn blobs<'b>(&'b self, session: &'b Session, leaving: &'b [Leaving]) -> Result<Vec<Outgoing<'b>>> {
+    /// A blob, with the repositories of the same registry that may have it.
+    fn outgoing<'b>(
+        &'b self,
+        session: &'b Session,
+        digest: Digest,
+        size: u64,
+        content: Content,
+    ) -> Result<Outgoing<'b>> {
         let store = self.store();
-        let mut blobs: Vec<Outgoing<'b>> = Vec::new();
-        for part in leaving.iter().flat_map(|image| &image.parts) {
-            if blobs.iter().any(|blob| blob.digest == part.digest) {
-                continue;
-            }
-            let known = store.db.read(|connection| origins::of_blob(connection, &part.digest))?;
-            blobs.push(Outgoing {
-                digest: part.digest.clone(),
-                size: part.size,
-                elsewhere: elsewhere(&self.reference, &known),
-                open: Box::new(move |offset| {
-                    let mut file = match &part.content {
-                        Content::Stored => store.content.open_blob(&part.digest, part.size)?,
-                        Content::Staged(staged) => staged.open(session)?,
-                    };
-                    file.seek(SeekFrom::Start(offset)).call("lseek", part.digest.as_str())?;
-                    Ok(Box::new(file) as Box<dyn Read>)
-                }),
-            });
-        }
-        Ok(blobs)
+        let known = store.db.read(|connection| origins::of_blob(connection, &digest))?;
+        let elsewhere = elsewhere(&self.reference, &known);
+        let wanted = digest.clone();
+        let open = move |offset| {
+            let mut file = match &content {
+                Content::Stored => store.content.open_blob(&wanted, size)?,
+                Content::Staged(staged) => staged.open(session)?,
+            };
+            file.seek(SeekFrom::Start(offset)).call("lseek", wanted.as_str())?;
+            Ok(Box::new(file) as Box<dyn Read>)
+        };
+        Ok(Outgoing { digest, size, elsewhere, open: Box::new(open) })
     }
 
     /// The index that the name gets: the one that came with the images, if the registry has everything that it lists.
@@ -325,8 +321,8 @@ impl Push<'_> {
         let repository = self.reference.repository();
         let result = self.store().db.write(|tx| {
             for image in leaving {
-                for part in &image.parts {
-                    origins::add_blob(tx, &part.digest, &repository)?;
+                for digest in &image.blobs {
+                    origins::add_blob(tx, digest, &repository)?;
                 }
                 for digest in [&image.manifest.digest, top] {
                     let origin = Origin {

@@ -110,7 +110,8 @@ pub(super) fn search(
         _ => (HUB, term),
     };
     if term.is_empty() || term.len() > MAX_TERM {
-        return Err(Error::new(ErrorKind::InvalidArgument, "a search needs a term, and not a very long one"));
+        return Err(Error::new(ErrorKind::InvalidArgument, "a search needs a term, and not a very long one")
+            .with_hint("a registry goes before the term: registry.example/term"));
     }
     let is_hub =
         matches!(server.trim_end_matches('/'), "docker.io" | "index.docker.io" | "registry-1.docker.io");

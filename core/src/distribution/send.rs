@@ -1,9 +1,9 @@
 //! Sending blobs to a repository: what it has is left out, what another of its registry's repositories has is mounted, the rest is sent.
 
+use std::collections::HashSet;
 use std::io::Read;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, channel};
+use std::sync::{Mutex, PoisonError};
 
 use super::progress::Reporter;
 use super::{Client, ProgressKind, Pushed, Reopen};
@@ -13,7 +13,7 @@ use crate::oci::Digest;
 use crate::process::spawn_helper;
 
 /// Gives the content of a blob from an offset on.
-pub(super) type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Read + 'a>> + Sync + 'a;
+pub(super) type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Read + 'a>> + Send + Sync + 'a;
 
 /// A blob that the repository has to have.
 pub(super) struct Outgoing<'a> {
@@ -27,6 +27,24 @@ pub(super) struct Outgoing<'a> {
 impl Reopen for Outgoing<'_> {
     fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
         (self.open)(offset)
+    }
+}
+
+/// What is to be sent, each blob once.
+pub(super) struct Queue<'a, 'b> {
+    reporter: &'a Reporter<'a>,
+    sender: mpsc::Sender<Outgoing<'b>>,
+    given: Mutex<HashSet<Digest>>,
+}
+
+impl<'b> Queue<'_, 'b> {
+    pub(super) fn add(&self, blob: Outgoing<'b>) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(blob.digest.clone()) {
+            self.reporter.expect_more(blob.size);
+            // Nobody takes it any more when sending has failed.
+            let _ = self.sender.send(blob);
+        }
     }
 }
 
@@ -49,42 +67,69 @@ pub(super) struct Sender<'a> {
 
 impl Sender<'_> {
     /// Sends everything, and counts what was done in `pushed`.
-    pub(super) fn send(&self, blobs: &[Outgoing<'_>], pushed: &mut Pushed) -> Result<()> {
-        self.reporter.expect(blobs.iter().map(|blob| blob.size).sum());
-        let next = AtomicUsize::new(0);
+    pub(super) fn send(&self, blobs: Vec<Outgoing<'_>>, pushed: &mut Pushed) -> Result<()> {
+        self.send_from(pushed, |queue| {
+            blobs.into_iter().for_each(|blob| queue.add(blob));
+            Ok(())
+        })
+    }
+
+    /// Sends what `make` adds to the queue while it makes more, and counts what was done in `pushed`.
+    pub(super) fn send_from<'b, T>(
+        &self,
+        pushed: &mut Pushed,
+        make: impl FnOnce(&Queue<'_, 'b>) -> Result<T>,
+    ) -> Result<T> {
+        let (sender, receiver) = channel::<Outgoing<'b>>();
+        let receiver = Mutex::new(receiver);
         let counted = Mutex::new(std::mem::take(pushed));
-        let work = || {
-            while let Some(blob) = blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if self.halt.check().is_err() {
-                    return;
-                }
-                match self.one(blob).context(|| format!("blob {}", blob.digest)) {
-                    Ok(sent) => {
-                        let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
-                        match sent {
-                            Fate::Present => counted.blobs_present += 1,
-                            Fate::Mounted => counted.blobs_mounted += 1,
-                            Fate::Sent => {
-                                counted.blobs_sent += 1;
-                                counted.bytes_sent += blob.size;
-                            }
-                        }
-                    }
-                    Err(error) => return self.halt.fail(error),
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..self.jobs.min(blobs.len()) {
-                // With fewer threads it only takes longer.
+        let work = || self.work(&receiver, &counted);
+        let made = std::thread::scope(|scope| {
+            // This thread is one of them when all is made. With fewer it only takes longer.
+            for _ in 1..self.jobs {
                 if spawn_helper(scope, "coble-send", work).is_err() {
                     break;
                 }
             }
-            work();
+            // Owned here, so that the threads end when all is made, and also if making it panics.
+            let queue = Queue { reporter: self.reporter, sender, given: Mutex::default() };
+            let made = make(&queue);
+            drop(queue);
+            match made {
+                Ok(_) => work(),
+                // What is being sent is of no use any more.
+                Err(_) => self.halt.token().cancel(),
+            }
+            made
         });
         *pushed = counted.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.halt.check()
+        let made = made?;
+        self.halt.check()?;
+        Ok(made)
+    }
+
+    fn work(&self, queue: &Mutex<Receiver<Outgoing<'_>>>, counted: &Mutex<Pushed>) {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(blob) = next else { return };
+            if self.halt.check().is_err() {
+                return;
+            }
+            match self.one(&blob).context(|| format!("blob {}", blob.digest)) {
+                Ok(sent) => {
+                    let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+                    match sent {
+                        Fate::Present => counted.blobs_present += 1,
+                        Fate::Mounted => counted.blobs_mounted += 1,
+                        Fate::Sent => {
+                            counted.blobs_sent += 1;
+                            counted.bytes_sent += blob.size;
+                        }
+                    }
+                }
+                Err(error) => return self.halt.fail(error),
+            }
+        }
     }
 
     fn one(&self, blob: &Outgoing<'_>) -> Result<Fate> {

@@ -11,7 +11,7 @@ use super::client::Reopen;
 use super::net::{Answer, Content, Http, Origin, Request, parse};
 use super::redirect::follow;
 use super::settings::{Host, Scheme};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The most times a request is sent: without a token, with one, and with one for more.
 const MAX_SENT: usize = 3;
@@ -142,7 +142,12 @@ impl Server {
                 Body::Nothing => follow(http, request)?,
                 Body::Bytes(bytes) => http.send(request.content(Content::Bytes(bytes)))?,
                 Body::Content { content, offset, size, sent } => {
-                    let mut counted = Counted { inner: content.open_at(*offset)?, at: *offset, sent };
+                    let mut counted = Counted {
+                        inner: content.open_at(*offset)?,
+                        at: *offset,
+                        end: offset.saturating_add(*size),
+                        sent,
+                    };
                     http.send(request.content(Content::Stream(&mut counted, *size)))?
                 }
             };
@@ -174,16 +179,21 @@ impl Server {
     }
 }
 
-/// Tells how far the content was read.
+/// Tells how far the content was read, and says so when it ends before its time, for which the library would wait.
 struct Counted<'b> {
     inner: Box<dyn Read + 'b>,
     at: u64,
+    end: u64,
     sent: &'b dyn Fn(u64),
 }
 
 impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let amount = self.inner.read(buffer)?;
+        if amount == 0 && !buffer.is_empty() && self.at < self.end {
+            let text = format!("the content ends after {} of {} bytes", self.at, self.end);
+            return Err(std::io::Error::other(Error::new(ErrorKind::Io, text)));
+        }
         self.at += amount as u64;
         (self.sent)(self.at);
         Ok(amount)

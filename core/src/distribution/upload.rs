@@ -96,7 +96,7 @@ impl Client<'_> {
                     return Ok(());
                 }
                 session = match session.take() {
-                    Some((location, _)) => self.status(server, location)?,
+                    Some((location, _)) => self.status(server, &upload, location)?,
                     None => None,
                 };
             }
@@ -265,7 +265,12 @@ impl Client<'_> {
     }
 
     /// Where a session stands; None if it is gone, or the registry does not say.
-    fn status(&self, server: &Server, location: Location) -> Result<Option<(Location, u64)>> {
+    fn status(
+        &self,
+        server: &Server,
+        upload: &Upload<'_>,
+        location: Location,
+    ) -> Result<Option<(Location, u64)>> {
         let ask = Ask::new(Method::GET, location.url.clone(), &self.scopes);
         let answer = self.ask(server, &ask)?;
         match answer.status {
@@ -273,6 +278,11 @@ impl Client<'_> {
                 let reached = reached(&answer).unwrap_or(0);
                 let location = location.next(&answer)?;
                 answer.discard();
+                if reached > upload.size {
+                    // Whatever it has, it is not the blob.
+                    self.abandon(server, &location);
+                    return Ok(None);
+                }
                 Ok(Some((location, reached)))
             }
             status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {

@@ -143,7 +143,7 @@ pub(crate) fn foreign(wanted: &Platform, mut there: Vec<String>) -> Error {
     }
     Error::new(
         ErrorKind::InvalidImage,
-        format!("there is no image for {wanted} in it, only for {}", there.join(", ")),
+        format!("there is no image for {wanted} in it, only for {}", crate::text::visible(&there.join(", "))),
     )
     .with_hint("choose one of them, or \"all\", as the platform")
 }

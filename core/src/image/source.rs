@@ -50,7 +50,8 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
             ErrorKind::InvalidArgument,
             format!("\"{what}\" is not a file, directory or pipe"),
         )
-        .with_object(what)),
+        .with_object(what)
+        .with_hint("name a file, or send one to standard input")),
     }
 }
 

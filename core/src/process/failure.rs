@@ -124,10 +124,7 @@ fn code(step: Step) -> String {
 
 /// Bytes that a container or an archive chose, made harmless for a terminal.
 pub(crate) fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect()
+    crate::text::visible(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 //! waited for while a lock is held; they are left to [`Stack::push`] in the end.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use coble_layer::{Limits, Stream};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::unpack::{Blob, Claim, Layer, Pending, Place, Stack, check_diff_id, warnings_of};
@@ -145,6 +147,11 @@ impl Making {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is done, and not of this stack.
+    fn was_there(&self) -> bool {
+        matches!(*self.lock(), State::Done(Layer { place: Place::Published(_), .. }))
+    }
+
     fn is_done(&self) -> bool {
         matches!(*self.lock(), State::Done(_))
     }
@@ -164,6 +171,8 @@ impl Stack<'_> {
             .claim_all(layers, &mut making, halt)
             .and_then(|()| self.apply_all(layers, &making, supply, halt));
         let claimed = making.len();
+        let there: Vec<usize> =
+            making.iter().enumerate().filter(|(_, one)| one.was_there()).map(|(index, _)| index).collect();
         for one in making {
             match one.state.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 // What stays pending is removed with the stack.
@@ -185,7 +194,40 @@ impl Stack<'_> {
             self.push(wanted.blob, Some(wanted.diff_id), halt.token())?;
             supply.tell(index, true);
         }
+        // Those that were not read here: somebody else made them, perhaps of other blobs.
+        for index in there.into_iter().chain(claimed..layers.len()) {
+            let Some(wanted) = layers.get(index) else { return Err(no_layer()) };
+            self.prove(wanted, || supply.stored(index), halt.token())
+                .context(|| format!("layer {}", wanted.blob.digest))?;
+        }
         Ok(())
+    }
+
+    /// Makes sure that a layer is what its blob unpacks to. What images of the store say was made sure of already.
+    fn prove(
+        &self,
+        wanted: &Wanted<'_>,
+        stored: impl FnOnce() -> Result<()>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let Wanted { blob, diff_id } = wanted;
+        // An archive that is not compressed.
+        if blob.digest == *diff_id {
+            return Ok(());
+        }
+        let known = self.store.db.read(|connection| known(connection, blob.digest, diff_id))?;
+        if known {
+            return Ok(());
+        }
+        stored()?;
+        let file = self.store.content.open_blob(blob.digest, blob.size)?;
+        let unpacked = Stream::new(Watched { file, cancel }, Limits::default()).and_then(Stream::finish);
+        cancel.check()?;
+        let unpacked = unpacked.map_err(|error| {
+            Error::new(ErrorKind::InvalidArchive, error.to_string()).with_object(blob.digest.as_str())
+        })?;
+        let found = Digest::from_sha256(&unpacked.diff_sha256);
+        if found == **diff_id { Ok(()) } else { Err(crate::content::mismatch(diff_id, &found)) }
     }
 
     /// Finds or begins layers, as far as nobody else is at work on one.
@@ -315,6 +357,29 @@ impl Stack<'_> {
         gates.leave(index);
         supply.tell(index, true);
         Ok(())
+    }
+}
+
+/// Whether an image of the store has a layer with this blob and this diff id.
+fn known(connection: &rusqlite::Connection, blob: &Digest, diff_id: &Digest) -> Result<bool> {
+    let found = connection
+        .prepare_cached(
+            "SELECT 1 FROM image_blobs JOIN image_layers USING (image_id, digest) WHERE digest = ?1 AND diff_id = ?2 LIMIT 1",
+        )?
+        .exists([blob.as_str(), diff_id.as_str()])?;
+    Ok(found)
+}
+
+/// A file that is read until the call is cancelled.
+struct Watched<'a> {
+    file: File,
+    cancel: &'a CancelToken,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.cancel.check().map_err(|_| std::io::Error::other("cancelled"))?;
+        self.file.read(buffer)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, params};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
@@ -23,6 +24,9 @@ use crate::state::{Locked, Store, images::signed, list_names, random_hex};
 
 /// The name of the tree in a layer's directory.
 pub(crate) const TREE: &str = "fs";
+
+/// How long somebody else, who makes a layer whose blob is here, is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A layer's blob in the store.
 #[derive(Debug, Clone, Copy)]
@@ -109,14 +113,17 @@ impl<'a> Stack<'a> {
     fn obtain(&self, blob: Blob<'_>, expected: Option<&Digest>, cancel: &CancelToken) -> Result<Layer> {
         let known = expected.map(|diff_id| (diff_id.clone(), self.chain_id(diff_id)));
         // What the directory will hold, as far as it is known beforehand.
-        let key = match &known {
+        let mut key = match &known {
             Some((_, chain_id)) => chain_id.to_string(),
             None => format!("blob {}", blob.digest),
         };
         let mut pause = crate::state::Pause::default();
+        let begin = Instant::now();
         loop {
             match self.claim(&key, known.as_ref().map(|(diff_id, chain_id)| (diff_id, chain_id)), cancel)? {
                 Claim::There(layer) => return Ok(layer),
+                // Who is at it may be waiting for a registry that sends next to nothing. Of two that make it one is superfluous.
+                Claim::Taken if begin.elapsed() > PATIENCE => key = format!("{key} {}", random_hex(8)?),
                 Claim::Taken => pause.wait(cancel)?,
                 Claim::Ours(tree, mut pending) => match self.apply(blob, expected, &tree, cancel) {
                     Ok((diff_id, done)) => {

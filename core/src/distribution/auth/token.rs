@@ -9,7 +9,7 @@ use ureq::http::{Method, StatusCode};
 
 use super::challenge::Bearer;
 use super::{realm, unauthorized};
-use crate::distribution::answer::refused;
+use crate::distribution::answer::refused_silently;
 use crate::distribution::net::{Answer, Content, Http, Origin, Request, basic, encode, with_query};
 use crate::distribution::options::Credentials;
 use crate::distribution::redirect::follow;
@@ -181,7 +181,8 @@ fn read(answer: Answer, registry: &Origin, with_credentials: bool, scopes: &Scop
                 error.with_hint("log in, or give credentials")
             });
         }
-        _ => return Err(refused(answer, "token")),
+        // What it says is not shown: it may repeat what it was asked with, which is the password.
+        _ => return Err(refused_silently(answer, "token")),
     }
     let date = answer.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
     let authority = answer.origin().authority();

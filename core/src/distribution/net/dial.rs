@@ -121,10 +121,10 @@ fn handshake_error(error: io::Error, target: &Origin) -> Error {
     match tls {
         rustls::Error::InvalidCertificate(why) => {
             unreachable(&name, &format!("its certificate is not trusted: {}", certificate_problem(why)))
-                .with_hint("put the authority's certificate into /etc/containers/certs.d/<host>/ca.crt, or mark the registry insecure")
+                .with_hint("put the authority's certificate into /etc/containers/certs.d/<host>/ca.crt, or allow it to be insecure: `--tls-verify=false`, `insecure` of the call, or `insecure = true` in registries.conf")
         }
         rustls::Error::InvalidMessage(_) => unreachable(&name, "it does not speak TLS")
-            .with_hint("plain HTTP is used only where the registry is marked insecure"),
+            .with_hint("plain HTTP is used only where it is allowed: `--tls-verify=false`, `insecure` of the call, or `insecure = true` for the registry in registries.conf"),
         rustls::Error::AlertReceived(alert) => {
             unreachable(&name, &format!("it refused TLS with the alert {alert:?}"))
         }

@@ -16,6 +16,7 @@ use super::url::Origin;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::MAX_DOCUMENT;
+use crate::text::visible;
 
 /// The most bytes of headers.
 const MAX_HEADERS: usize = 128 << 10;
@@ -310,12 +311,7 @@ fn io_error(error: io::Error, origin: &Origin) -> Error {
 /// Bytes of a server as text for a message: bounded, with control characters escaped.
 pub(in crate::distribution) fn text_of(bytes: &[u8], limit: usize) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut shown: String = text
-        .trim()
-        .chars()
-        .take(limit)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-        .collect();
+    let mut shown = visible(&text.trim().chars().take(limit).collect::<String>());
     if text.trim().chars().nth(limit).is_some() {
         shown.push_str("...");
     }

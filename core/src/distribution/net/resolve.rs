@@ -59,5 +59,8 @@ fn name_error(host: &str, error: &std::io::Error) -> Error {
     let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
     let lower: String =
         text.char_indices().map(|(i, c)| if i == 0 { c.to_ascii_lowercase() } else { c }).collect();
-    unreachable(host, &format!("its name cannot be resolved: {lower}")).transient()
+    let unreachable = unreachable(host, &format!("its name cannot be resolved: {lower}"));
+    // The library has no more than the text of the resolver's code. EAI_AGAIN is the one that may pass; a name that nobody has is not waited for.
+    let passing = ["temporary", "try again"].iter().any(|word| lower.to_ascii_lowercase().contains(word));
+    if passing { unreachable.transient() } else { unreachable }
 }

@@ -38,12 +38,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An absolute URL of HTTP. User names and passwords in it are refused: they end in logs.
+/// An absolute URL of HTTP. User names and passwords in it are refused: they end in logs. Nor is it shown when it is of no use: a server may have made it
+/// of what it was sent.
 pub(in crate::distribution) fn parse(text: &str) -> Result<Uri> {
-    let invalid = |why: &str| {
-        let shown: String = text.split(['?', '#']).next().unwrap_or_default().chars().take(200).collect();
-        Error::new(ErrorKind::Registry, format!("\"{}\" is not a usable URL: {why}", shown.escape_debug()))
-    };
+    let invalid = |why: &str| Error::new(ErrorKind::Registry, format!("a URL that cannot be used: {why}"));
     if text.len() > MAX_URL {
         return Err(invalid("it is too long"));
     }
