@@ -48,31 +48,29 @@ impl Containers<'_> {
 /// The containers that meet conditions, as they are now.
 pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Vec<ContainerSummary>> {
     let choice = filters.resolve(inner)?;
-    let mut summaries = Vec::new();
-    for row in containers::listed(&inner.store.db, all)? {
+    let admitted = |summary: ContainerSummary| {
+        let runs = matches!(summary.state, State::Running | State::Paused);
+        ((all || runs) && choice.admits(&summary)).then_some(summary)
+    };
+    containers::listed(&inner.store.db, all, |row| {
         if !choice.admits_row(&row) {
-            continue;
+            return Ok(None);
         }
-        let summary = if row.state()? == State::Running {
-            // It may have ended, or be paused.
-            let Some(row) = containers::get(&inner.store.db, &row.id)? else { continue };
-            match refreshed(inner, row) {
-                // Removed since the list was read.
-                Err(error) if error.kind() == ErrorKind::ContainerNotFound => continue,
-                row => {
-                    let row = row?;
-                    summary(row.listed(), state_of(inner, &row)?)?
-                }
+        let state = row.state()?;
+        if state != State::Running {
+            return summary(row, state).map(admitted);
+        }
+        // It may have ended, or be paused.
+        let Some(row) = containers::get(&inner.store.db, &row.id)? else { return Ok(None) };
+        match refreshed(inner, row) {
+            // Removed since the list was read.
+            Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(None),
+            row => {
+                let row = row?;
+                summary(row.listed(), state_of(inner, &row)?).map(admitted)
             }
-        } else {
-            let state = row.state()?;
-            summary(row, state)?
-        };
-        if (all || matches!(summary.state, State::Running | State::Paused)) && choice.admits(&summary) {
-            summaries.push(summary);
         }
-    }
-    Ok(summaries)
+    })
 }
 
 /// What each container wrote, in bytes of the disk.

@@ -1,7 +1,7 @@
 //! Rows of containers.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Params, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::Db;
@@ -263,33 +263,72 @@ fn gone(name: &str) -> Error {
     Error::new(ErrorKind::ContainerNotFound, format!("no container \"{name}\"")).with_object(name)
 }
 
-/// What a list shows of the containers that run, or of all, newest first.
-pub(crate) fn listed(db: &Db, all: bool) -> Result<Vec<Listed>> {
-    let rest = if all { "" } else { "WHERE state = 'running'" };
-    let sql = format!(
+/// How many containers are read by one thread before a second one is worth its while.
+const MANY: usize = 2000;
+
+/// What a list shows of the containers that run, or of all, newest first, as far as `make` makes something of it. Where there are many, two threads share the work, each with
+/// a part of the time that the containers were made in: a container belongs to the one or the other for all its life.
+pub(crate) fn listed<T: Send>(
+    db: &Db,
+    all: bool,
+    make: impl Fn(Listed) -> Result<Option<T>> + Sync,
+) -> Result<Vec<T>> {
+    let middle: Option<i64> = db.read(|connection| {
+        let count: usize = connection.query_row("SELECT count(*) FROM containers", [], |row| row.get(0))?;
+        if !all || count < MANY {
+            return Ok(None);
+        }
+        let sql = "SELECT created_at FROM containers INDEXED BY containers_listed ORDER BY created_at DESC LIMIT 1 OFFSET ?1";
+        Ok(connection.query_row(sql, [count / 2], |row| row.get(0)).optional()?)
+    })?;
+    let Some(middle) = middle else { return listed_between(db, all, (i64::MIN, i64::MAX), &make) };
+    let older = || listed_between(db, all, (i64::MIN, middle), &make);
+    let newer = || listed_between(db, all, (middle.saturating_add(1), i64::MAX), &make);
+    let (newer, older) = crate::process::beside("coble-list", older, newer);
+    let mut list = newer?;
+    list.extend(older?);
+    Ok(list)
+}
+
+/// The query of [`listed_between`].
+fn listing(all: bool) -> String {
+    let rest = if all { "" } else { "AND state = 'running'" };
+    format!(
         "SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
-         FROM containers INDEXED BY containers_listed {rest} ORDER BY created_at DESC, id"
-    );
+         FROM containers INDEXED BY containers_listed WHERE created_at BETWEEN ?1 AND ?2 {rest} ORDER BY created_at DESC, id"
+    )
+}
+
+/// Those that were made from a time to another one.
+fn listed_between<T>(
+    db: &Db,
+    all: bool,
+    (from, to): (i64, i64),
+    make: impl Fn(Listed) -> Result<Option<T>>,
+) -> Result<Vec<T>> {
     let time = |value: i64| u64::try_from(value).unwrap_or(0);
     db.read(|connection| {
-        let mut statement = connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([], |row| {
-            Ok(Listed {
+        let mut statement = connection.prepare_cached(&listing(all))?;
+        let mut rows = statement.query([from, to])?;
+        let mut list = Vec::new();
+        while let Some(row) = rows.next()? {
+            let made = make(Listed {
                 id: row.get(0)?,
                 name: row.get(1)?,
                 image: row.get(2)?,
                 image_id: row.get(3)?,
                 command: row.get(4)?,
-                state: state_named(row.get_ref(5)?.as_str()?),
+                state: state_named(row.get_ref(5)?.as_str().unwrap_or_default()),
                 created_at: time(row.get(6)?),
                 started_at: row.get::<_, Option<i64>>(7)?.map(time),
                 finished_at: row.get::<_, Option<i64>>(8)?.map(time),
                 exit_code: row.get(9)?,
                 session: row.get_ref(10)? != ValueRef::Null,
                 labels: row.get(11)?,
-            })
-        })?;
-        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
+            })?;
+            list.extend(made);
+        }
+        Ok(list)
     })
 }
 
@@ -465,7 +504,7 @@ mod tests {
             (running.spec().unwrap().image, running.run().unwrap()),
             ("demo".to_owned(), RunInfo::default())
         );
-        assert_eq!(listed(db, false).unwrap(), [running.listed()]);
+        assert_eq!(listed(db, false, |row| Ok(Some(row))).unwrap(), [running.listed()]);
         rename(db, &first.id, "other").unwrap();
         assert_eq!(get("other"), found("other"));
         assert_eq!(rename(db, &first.id, "abcd").unwrap_err().kind(), ErrorKind::NameInUse);
@@ -496,13 +535,38 @@ mod tests {
         let plan: Vec<String> = store
             .db
             .read(|connection| {
-                let sql = "EXPLAIN QUERY PLAN SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
-                           FROM containers INDEXED BY containers_listed ORDER BY created_at DESC, id";
-                let mut statement = connection.prepare(sql)?;
-                let rows = statement.query_map([], |row| row.get(3))?.collect::<rusqlite::Result<_>>()?;
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(true)))?;
+                let rows = statement.query_map([0, 1], |row| row.get(3))?.collect::<rusqlite::Result<_>>()?;
                 Ok(rows)
             })
             .unwrap();
-        assert_eq!(plan, ["SCAN containers USING COVERING INDEX containers_listed"]);
+        let wanted =
+            "SEARCH containers USING COVERING INDEX containers_listed (created_at>? AND created_at<?)";
+        assert_eq!(plan, [wanted]);
+    }
+
+    #[test]
+    fn a_long_list_is_whole_and_in_order() {
+        let (_dir, store) = temporary();
+        store
+            .db
+            .write(|tx| {
+                let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+                tx.execute(sql, [])?;
+                for n in 0..2 * MANY {
+                    // Several of one time, also in the middle.
+                    let made = ContainerRow {
+                        created_at: n as u64 / 3,
+                        ..row(&format!("{n:064}"), &format!("n{n}"), "img")
+                    };
+                    insert_in(tx, &made)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let list =
+            listed(&store.db, true, |row| Ok(Some((std::cmp::Reverse(row.created_at), row.id)))).unwrap();
+        assert!(list.len() == 2 * MANY && list.is_sorted());
+        assert!(listed(&store.db, true, |_| Ok(None::<()>)).unwrap().is_empty());
     }
 }
