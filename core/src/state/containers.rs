@@ -273,13 +273,19 @@ pub(crate) fn listed<T: Send>(
     all: bool,
     make: impl Fn(Listed) -> Result<Option<T>> + Sync,
 ) -> Result<Vec<T>> {
-    let middle: Option<i64> = db.read(|connection| {
-        let count: usize = connection.query_row("SELECT count(*) FROM containers", [], |row| row.get(0))?;
-        if !all || count < MANY {
+    let edge = |connection: &Connection, order: &str, offset: usize| -> Result<Option<i64>> {
+        let sql = format!(
+            "SELECT created_at FROM containers INDEXED BY containers_listed ORDER BY created_at {order} LIMIT 1 OFFSET {offset}"
+        );
+        Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?)
+    };
+    let middle = db.read(|connection| {
+        if !all || edge(connection, "DESC", MANY)?.is_none() {
             return Ok(None);
         }
-        let sql = "SELECT created_at FROM containers INDEXED BY containers_listed ORDER BY created_at DESC LIMIT 1 OFFSET ?1";
-        Ok(connection.query_row(sql, [count / 2], |row| row.get(0)).optional()?)
+        // Where most were made at about the same time, one thread has most of the work.
+        let (last, first) = (edge(connection, "DESC", 0)?, edge(connection, "ASC", 0)?);
+        Ok(first.zip(last).map(|(first, last)| first + (last - first) / 2))
     })?;
     let Some(middle) = middle else { return listed_between(db, all, (i64::MIN, i64::MAX), &make) };
     let older = || listed_between(db, all, (i64::MIN, middle), &make);
@@ -310,7 +316,7 @@ fn listed_between<T>(
     db.read(|connection| {
         let mut statement = connection.prepare_cached(&listing(all))?;
         let mut rows = statement.query([from, to])?;
-        let mut list = Vec::new();
+        let mut list = Vec::with_capacity(if from > i64::MIN || to < i64::MAX { MANY } else { 16 });
         while let Some(row) = rows.next()? {
             let made = make(Listed {
                 id: row.get(0)?,
