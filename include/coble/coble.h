@@ -211,9 +211,29 @@
 #define COBLE_STATE_EXITED 3
 
 /**
+ * Its program is there, and stopped until somebody lets it go on.
+ */
+#define COBLE_STATE_PAUSED 4
+
+/**
  * A state that this version of the interface has no number for.
  */
 #define COBLE_STATE_OTHER 0
+
+/**
+ * It does not run.
+ */
+#define COBLE_WAIT_NOT_RUNNING 0
+
+/**
+ * The next end of its program, which may still have to be started.
+ */
+#define COBLE_WAIT_NEXT_EXIT 1
+
+/**
+ * It is gone.
+ */
+#define COBLE_WAIT_REMOVED 2
 
 /**
  * Standard output: a record's source, and a bit of coble_log_options_t.sources.
@@ -376,6 +396,11 @@ typedef struct coble_search_options_t coble_search_options_t;
 typedef struct coble_search_results_t coble_search_results_t;
 
 /**
+ * What a container uses, again and again.
+ */
+typedef struct coble_stats_stream_t coble_stats_stream_t;
+
+/**
  * Text that is the caller's.
  */
 typedef struct coble_string_t coble_string_t;
@@ -523,6 +548,37 @@ typedef struct {
 typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
 
 /**
+ * Which containers coble_container_find finds, and what it shows of them. Zero everything but the size for those that run.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_list_options_t).
+   */
+  size_t size;
+  /**
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * values for one key one is enough, except for labels. A status means all containers.
+   */
+  const char *const *filters;
+  /**
+   * How many conditions there are.
+   */
+  size_t filter_count;
+  /**
+   * Only that many, the newest, whatever their state. 0: no such bound.
+   */
+  uint64_t limit;
+  /**
+   * 1: all containers. 0: those that run.
+   */
+  int32_t all;
+  /**
+   * 1: measure what each wrote.
+   */
+  int32_t with_size;
+} coble_list_options_t;
+
+/**
  * The three standard streams of a program.
  */
 typedef struct {
@@ -573,6 +629,60 @@ typedef struct {
    */
   int32_t sources;
 } coble_log_options_t;
+
+/**
+ * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_update_options_t).
+   */
+  size_t size;
+  /**
+   * CPUs that may be used, such as "0-2,7".
+   */
+  const char *cpuset_cpus;
+  /**
+   * NUMA nodes that memory may come from.
+   */
+  const char *cpuset_mems;
+  /**
+   * Bytes of memory.
+   */
+  uint64_t mem_limit;
+  /**
+   * Bytes of memory that are taken from it last.
+   */
+  uint64_t mem_reservation;
+  /**
+   * Bytes of memory and swap together; -1 for swap without limit.
+   */
+  int64_t memswap_limit;
+  /**
+   * Billionths of a CPU.
+   */
+  uint64_t nano_cpus;
+  /**
+   * CPU weight.
+   */
+  uint64_t cpu_shares;
+  /**
+   * Microseconds of CPU time in each period.
+   */
+  uint64_t cpu_quota;
+  /**
+   * The period in microseconds.
+   */
+  uint64_t cpu_period;
+  /**
+   * Processes and threads.
+   */
+  uint64_t pids_limit;
+  /**
+   * Block I/O weight.
+   */
+  uint64_t blkio_weight;
+} coble_update_options_t;
 
 /**
  * Success.
@@ -1988,6 +2098,138 @@ coble_status_t coble_container_spec_set_pids_limit(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
+ * Sets the bytes of memory that are taken from the container last when the host runs out of it. 0: none.
+ */
+coble_status_t coble_container_spec_set_mem_reservation(coble_container_spec_t *spec,
+                                                        uint64_t mem_reservation,
+                                                        coble_error_t **error);
+
+/**
+ * Sets the CPU weight against others, 2 to 262144. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
+                                                   uint64_t cpu_shares,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the microseconds of CPU time in each period. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
+                                                  uint64_t cpu_quota,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the length of that period in microseconds. 0: 100000.
+ */
+coble_status_t coble_container_spec_set_cpu_period(coble_container_spec_t *spec,
+                                                   uint64_t cpu_period,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the block I/O weight against others, 10 to 1000. 0: none.
+ */
+coble_status_t coble_container_spec_set_blkio_weight(coble_container_spec_t *spec,
+                                                     uint64_t blkio_weight,
+                                                     coble_error_t **error);
+
+/**
+ * Sets the bytes of memory and swap together; -1 for swap without limit, 0 for twice the memory.
+ */
+coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *spec,
+                                                      int64_t memswap_limit,
+                                                      coble_error_t **error);
+
+/**
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
+                                                       uint64_t mem_swappiness,
+                                                       coble_error_t **error);
+
+/**
+ * Sets how likely the kernel is to kill the container's programs when the host runs out of memory, -1000 to 1000.
+ */
+coble_status_t coble_container_spec_set_oom_score_adj(coble_container_spec_t *spec,
+                                                      int32_t oom_score_adj,
+                                                      coble_error_t **error);
+
+/**
+ * Sets whether programs wait for memory instead of being killed for want of it: 0 or 1. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_oom_kill_disable(coble_container_spec_t *spec,
+                                                         int32_t oom_kill_disable,
+                                                         coble_error_t **error);
+
+/**
+ * Sets the CPUs that may be used, such as "0-2,7". NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_cpus(coble_container_spec_t *spec,
+                                                    const char *cpuset_cpus,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the NUMA nodes that memory may come from. NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_mems(coble_container_spec_t *spec,
+                                                    const char *cpuset_mems,
+                                                    coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are read of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_bps(coble_container_spec_t *spec,
+                                                        const char *path,
+                                                        uint64_t rate,
+                                                        coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are written to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_bps(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the reads of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_iops(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the writes to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_iops(coble_container_spec_t *spec,
+                                                          const char *path,
+                                                          uint64_t rate,
+                                                          coble_error_t **error);
+
+/**
+ * Adds a resource limit of processes, as "name=soft:hard" or "name=both"; -1 is no limit.
+ */
+coble_status_t coble_container_spec_add_ulimit(coble_container_spec_t *spec,
+                                               const char *ulimit,
+                                               coble_error_t **error);
+
+/**
+ * Sets a parameter of the kernel that the container has for itself, such as "net.core.somaxconn".
+ */
+coble_status_t coble_container_spec_add_sysctl(coble_container_spec_t *spec,
+                                               const char *name,
+                                               const char *value,
+                                               coble_error_t **error);
+
+/**
+ * Writes to a file of the container's version 2 cgroup, such as "memory.high".
+ */
+coble_status_t coble_container_spec_add_unified(coble_container_spec_t *spec,
+                                                const char *name,
+                                                const char *value,
+                                                coble_error_t **error);
+
+/**
  * Adds a capability to the default set: a name with or without CAP_, or ALL.
  */
 coble_status_t coble_container_spec_add_capability(coble_container_spec_t *spec,
@@ -2166,6 +2408,16 @@ int32_t coble_isolation_limit_applied(const coble_isolation_t *isolation,
                                       uint64_t *applied);
 
 /**
+ * What was asked for, in words, such as "0-3" or "unlimited". NULL if the index is too large.
+ */
+const char *coble_isolation_limit_requested_text(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * What is in force, in words. NULL if it is not in force or the index is too large.
+ */
+const char *coble_isolation_limit_applied_text(const coble_isolation_t *isolation, size_t index);
+
+/**
  * All of it as a JSON object.
  */
 coble_status_t coble_isolation_json(const coble_isolation_t *isolation,
@@ -2299,6 +2551,14 @@ coble_status_t coble_container_list(const coble_engine_t *engine,
                                     coble_error_t **error);
 
 /**
+ * The running containers, or those that the options ask for, newest first. Options may be NULL.
+ */
+coble_status_t coble_container_find(const coble_engine_t *engine,
+                                    const coble_list_options_t *options,
+                                    coble_container_list_t **containers,
+                                    coble_error_t **error);
+
+/**
  * The id: 64 hexadecimal digits. NULL if the container is NULL.
  */
 const char *coble_container_id(const coble_container_t *container);
@@ -2309,7 +2569,7 @@ const char *coble_container_id(const coble_container_t *container);
 const char *coble_container_name(const coble_container_t *container);
 
 /**
- * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED or COBLE_STATE_EXITED.
  */
 coble_status_t coble_container_state(const coble_container_t *container,
                                      int32_t *state,
@@ -2426,7 +2686,7 @@ const char *coble_container_summary_image(const coble_container_summary_t *summa
 const char *coble_container_summary_image_id(const coble_container_summary_t *summary);
 
 /**
- * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED or COBLE_STATE_EXITED.
  */
 int32_t coble_container_summary_state(const coble_container_summary_t *summary);
 
@@ -2449,6 +2709,11 @@ const char *coble_container_summary_started_at(const coble_container_summary_t *
  * When it last ended, RFC 3339. NULL if it never did.
  */
 const char *coble_container_summary_finished_at(const coble_container_summary_t *summary);
+
+/**
+ * Bytes of the disk that it wrote, or -1 if that was not measured.
+ */
+int64_t coble_container_summary_size_rw(const coble_container_summary_t *summary);
 
 /**
  * The container as a JSON object.
@@ -2594,6 +2859,110 @@ coble_status_t coble_container_details_json(const coble_container_details_t *det
  * Deletes details, with what was borrowed from them. NULL is fine.
  */
 void coble_container_details_delete(coble_container_details_t *details);
+
+/**
+ * Stops all processes of the container, without their notice, until coble_container_unpause. COBLE_ERR_INVALID_STATE if it does not run or is paused,
+ * COBLE_ERR_UNSUPPORTED where the host has no freezer for it.
+ */
+coble_status_t coble_container_pause(const coble_container_t *container,
+                                     coble_error_t **error);
+
+/**
+ * Lets the processes of a paused container go on. COBLE_ERR_INVALID_STATE if it is not paused.
+ */
+coble_status_t coble_container_unpause(const coble_container_t *container, coble_error_t **error);
+
+/**
+ * Stops the container as coble_container_stop does, and starts it again, with its output kept for logs. One that does not run is started.
+ */
+coble_status_t coble_container_restart(const coble_container_t *container,
+                                       int64_t timeout_ms,
+                                       const coble_cancel_t *cancel,
+                                       coble_error_t **error);
+
+/**
+ * Gives the container another name. What coble_container_name returned for this handle is not valid any more. Other handles have the old name, and work.
+ */
+coble_status_t coble_container_rename(coble_container_t *container,
+                                      const char *name,
+                                      coble_error_t **error);
+
+/**
+ * Waits for a condition, COBLE_WAIT_NOT_RUNNING, COBLE_WAIT_NEXT_EXIT or COBLE_WAIT_REMOVED, and gives the exit code that it came with. COBLE_ERR_TIMEOUT
+ * after `timeout_ms` milliseconds; a negative number waits for ever.
+ */
+coble_status_t coble_container_wait_until(const coble_container_t *container,
+                                          int32_t condition,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          int32_t *exit_code,
+                                          coble_error_t **error);
+
+/**
+ * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
+ */
+coble_status_t coble_container_update(const coble_container_t *container,
+                                      const coble_update_options_t *options,
+                                      coble_string_t **warnings,
+                                      coble_error_t **error);
+
+/**
+ * Removes the containers that do not run and meet conditions: until, label and label!. `json`, which may be NULL, gets an object with the array "deleted" of
+ * ids and the number "reclaimed" of bytes.
+ */
+coble_status_t coble_container_prune(const coble_engine_t *engine,
+                                     const char *const *filters,
+                                     size_t filter_count,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * Everything about the container as a JSON object in docker's form: Id, Created, State, Config, HostConfig, NetworkSettings and so on; Coble has what
+ * coble_container_details_json gives.
+ */
+coble_status_t coble_container_inspect_docker(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
+ * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
+ * host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_top(const coble_container_t *container,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",
+ * "memory_limit", "pids", "block_read", "block_write", "network_rx", "network_tx" and so on. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_stats(const coble_container_t *container,
+                                     uint32_t interval_ms,
+                                     const coble_cancel_t *cancel,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * What the container uses, again and again: at once, and then after each interval.
+ */
+coble_status_t coble_container_stats_stream(const coble_container_t *container,
+                                            uint32_t interval_ms,
+                                            coble_stats_stream_t **stream,
+                                            coble_error_t **error);
+
+/**
+ * Waits for the next look, and gives it as coble_container_stats does; NULL when the container does not run any more.
+ */
+coble_status_t coble_stats_stream_next(coble_stats_stream_t *stream,
+                                       const coble_cancel_t *cancel,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Deletes a stream. NULL is fine.
+ */
+void coble_stats_stream_delete(coble_stats_stream_t *stream);
 
 /**
  * Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.

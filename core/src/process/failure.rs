@@ -24,6 +24,11 @@ pub(crate) fn warning_of(failure: &Failure) -> Warning {
 }
 
 fn sentence(failure: &Failure, object: &str) -> String {
+    let object = match (failure.step, object.parse()) {
+        // The helper knows resource limits by their numbers.
+        (Step::Rlimit, Ok(number)) => crate::container::ulimit_name(number),
+        _ => object,
+    };
     let mut text = format!("cannot {}", failure.step.text());
     if !object.is_empty() {
         text.push_str(&format!(" \"{object}\""));
@@ -60,6 +65,9 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         Step::WorkingDirectory => Kind::InvalidArgument,
         Step::InvalidArchive => Kind::InvalidArchive,
         Step::Freeze => Kind::Unsupported,
+        // Which of them a container in a user namespace has for itself differs between kernels.
+        Step::Sysctl if errno == libc::ENOENT => Kind::Unsupported,
+        Step::Sysctl if matches!(errno, libc::EINVAL | libc::ERANGE) => Kind::InvalidArgument,
         Step::ReadArchive if errno == 0 => Kind::InvalidArchive,
         Step::ArchiveLimit => Kind::LimitExceeded,
         Step::Mount | Step::ProvideFile if errno == 0 => Kind::InvalidImage,
@@ -89,6 +97,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         | Step::IdMap
         | Step::Seccomp
         | Step::Sandbox => Some("run `coble doctor` to see what this host does not allow"),
+        Step::Sysctl if failure.errno == libc::ENOENT => Some(
+            "leave it out: this kernel has no such parameter for containers in a user namespace, or none at all",
+        ),
         Step::Exec if failure.errno == libc::ENOENT => Some(
             "the program is there, but the interpreter or dynamic loader that it names is not in the image",
         ),

@@ -35,6 +35,8 @@ const SECTIONS: &[&str] = &[
     "container",
     "commit",
     "details",
+    "lifecycle",
+    "stats",
     "process",
     "log",
 ];

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Connection, Failure, Isolation, ProcessSpec, Started, Step};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::ThreadNameSpaceType;
 
 use super::{Status, give_up, join_cgroups, seal, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
-use crate::program::Program;
+use crate::program::{Program, oom_score};
 use crate::root::Root;
 use crate::sys;
 
@@ -42,6 +42,12 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::empty());
     join_cgroups(plan.cgroups)?;
+    let mut warnings = Vec::new();
+    if plan.spec.oom_score_adj.is_some() {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let host = rustix::fs::open("/proc", flags, Mode::empty()).during(Step::OomScore, "/proc")?;
+        oom_score(host.as_fd(), plan.spec, &mut warnings)?;
+    }
     for (number, stream) in plan.stdio.iter().enumerate() {
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
@@ -71,7 +77,6 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
 
     let root = Root::open().during(Step::Join, "/")?;
     let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;
-    let mut warnings = Vec::new();
     prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
         let started = Started {
             started_at: wall_clock(),

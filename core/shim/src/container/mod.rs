@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::failure::During;
 use crate::ids::IdMaps;
 use crate::monitor::network;
-use crate::program::{Program, verify};
+use crate::program::{self, Program, verify};
 use crate::root::Root;
 use crate::sys;
 pub(crate) use kernel::Dev;
@@ -63,6 +63,7 @@ struct Mounted {
     cgroup: String,
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
+    oom_score_adj: Option<(i32, i32)>,
 }
 
 /// The life of the container's first process. Never returns.
@@ -101,6 +102,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         root_mount: root_mount(spec, proc.as_fd())?,
         masked_paths: mounted.masked_paths,
         readonly_paths: mounted.readonly_paths,
+        oom_score_adj: mounted.oom_score_adj,
         ..Isolation::default()
     };
     prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
@@ -142,6 +144,8 @@ fn set_up(
     let _ = rustix::process::setsid();
     join_cgroups(plan.cgroups)?;
     let proc = kernel::proc()?;
+    // Nobody else is in this pid namespace yet.
+    let oom_score_adj = program::oom_score(proc.as_fd(), &spec.process, warnings)?;
     let cgroup = verify::read(verify::open(proc.as_fd(), "self/cgroup")?.as_fd(), "cgroup")?;
     sys::unshare(UnshareFlags::NEWCGROUP).during(Step::Cgroup, "namespace")?;
     rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
@@ -156,6 +160,8 @@ fn set_up(
     if let Some(channel) = plan.network {
         network::join(&channel)?;
     }
+    // Those of the network are those of the namespace that the process is in.
+    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
     let detached = dev.with_sys(kernel::sysfs(rootless, own_network, warnings)?);
     let files = files::prepare(&spec.files)?;
     rootfs::mount(&plan.overlay)?;
@@ -180,7 +186,7 @@ fn set_up(
         };
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths })
+    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj })
 }
 
 /// Joins the cgroups of the container.
