@@ -8,6 +8,7 @@ use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
+use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
 use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
@@ -52,8 +53,22 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Stop the processes of containers where they are
+    Pause(Names),
+    /// Let the processes of paused containers go on
+    Unpause(Names),
+    /// Stop containers and start them again
+    Restart(StopArgs),
+    /// Give a container another name
+    Rename(RenameArgs),
+    /// Change limits of containers
+    Update(UpdateArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
     /// Wait until containers end and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// List containers
@@ -138,8 +153,22 @@ pub(crate) enum ContainerCommand {
     Stop(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Stop the processes of containers where they are
+    Pause(Names),
+    /// Let the processes of paused containers go on
+    Unpause(Names),
+    /// Stop containers and start them again
+    Restart(StopArgs),
+    /// Give a container another name
+    Rename(RenameArgs),
+    /// Change limits of containers
+    Update(UpdateArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
     /// Wait until containers end and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// List containers
@@ -157,6 +186,8 @@ pub(crate) enum ContainerCommand {
     Commit(CommitArgs),
     /// Show what a container changed of its image
     Diff(DiffArgs),
+    /// Remove the containers that do not run
+    Prune(ContainerPruneArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -301,6 +332,60 @@ pub(crate) struct CreateOptions {
     /// Limit on processes and threads
     #[arg(long, value_name = "NUMBER")]
     pub(crate) pids_limit: Option<u64>,
+    /// Memory that is taken from the container last when the host runs out of it
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory_reservation: Option<String>,
+    /// Memory and swap together; -1 for swap without limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1)
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) memory_swappiness: Option<u64>,
+    /// Let programs wait for memory instead of killing one (cgroup version 1)
+    #[arg(long)]
+    pub(crate) oom_kill_disable: bool,
+    /// How likely the kernel is to kill the container when the host runs out of memory, -1000 to 1000
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) oom_score_adj: Option<i32>,
+    /// CPU weight against others
+    #[arg(short, long, value_name = "NUMBER")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Microseconds of CPU time in each period
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_quota: Option<u64>,
+    /// Length of that period
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_period: Option<u64>,
+    /// CPUs that may be used, such as 0-2,7
+    #[arg(long, value_name = "SET")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// NUMA nodes that memory may come from
+    #[arg(long, value_name = "SET")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Block I/O weight against others, 10 to 1000
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) blkio_weight: Option<u64>,
+    /// Limit what is read of a block device each second
+    #[arg(long, value_name = "PATH:BYTES")]
+    pub(crate) device_read_bps: Vec<String>,
+    /// Limit what is written to a block device each second
+    #[arg(long, value_name = "PATH:BYTES")]
+    pub(crate) device_write_bps: Vec<String>,
+    /// Limit the reads of a block device each second
+    #[arg(long, value_name = "PATH:NUMBER")]
+    pub(crate) device_read_iops: Vec<String>,
+    /// Limit the writes to a block device each second
+    #[arg(long, value_name = "PATH:NUMBER")]
+    pub(crate) device_write_iops: Vec<String>,
+    /// Resource limit of processes, such as nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// Kernel parameter of the container's own, such as net.core.somaxconn=1024
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) sysctl: Vec<String>,
+    /// File of the container's version 2 cgroup, such as memory.high=1073741824
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) cgroup_conf: Vec<String>,
     /// Add a capability to the default set
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) cap_add: Vec<String>,
@@ -392,9 +477,21 @@ pub(crate) struct PsArgs {
     /// All containers, not only the running ones
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Only containers that meet a condition: ancestor, before, exited, id, label, label!, name, since, status, until
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Only the newest, whatever their state; -1 is no bound
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) last: i64,
+    /// Only the newest one, whatever its state
+    #[arg(short, long)]
+    pub(crate) latest: bool,
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Show what each wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
     /// Do not shorten
     #[arg(long)]
     pub(crate) no_trunc: bool,

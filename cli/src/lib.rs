@@ -12,6 +12,7 @@ mod args;
 mod containers;
 mod image_store;
 mod images;
+mod lifecycle;
 mod login;
 mod output;
 mod progress;
@@ -84,7 +85,14 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Kill(args) => containers::kill(global, args),
         Command::Rm(args) => containers::remove(global, args),
         Command::Ps(args) => containers::list(global, args),
-        Command::Wait(args) => containers::wait(global, args),
+        Command::Pause(args) => lifecycle::pause(global, args),
+        Command::Unpause(args) => lifecycle::unpause(global, args),
+        Command::Restart(args) => lifecycle::restart(global, args),
+        Command::Rename(args) => lifecycle::rename(global, args),
+        Command::Update(args) => lifecycle::update(global, args),
+        Command::Top(args) => lifecycle::top(global, args),
+        Command::Stats(args) => lifecycle::stats(global, args),
+        Command::Wait(args) => lifecycle::wait(global, args),
         Command::Logs(args) => containers::logs(global, args),
         Command::Inspect(args) => system::inspect(global, args),
         Command::Images(args) => images::list(global, args),
@@ -122,7 +130,15 @@ fn container(global: &Global, command: ContainerCommand) -> Outcome {
         ContainerCommand::Kill(args) => containers::kill(global, args),
         ContainerCommand::Rm(args) => containers::remove(global, args),
         ContainerCommand::Ls(args) => containers::list(global, args),
-        ContainerCommand::Wait(args) => containers::wait(global, args),
+        ContainerCommand::Pause(args) => lifecycle::pause(global, args),
+        ContainerCommand::Unpause(args) => lifecycle::unpause(global, args),
+        ContainerCommand::Restart(args) => lifecycle::restart(global, args),
+        ContainerCommand::Rename(args) => lifecycle::rename(global, args),
+        ContainerCommand::Update(args) => lifecycle::update(global, args),
+        ContainerCommand::Top(args) => lifecycle::top(global, args),
+        ContainerCommand::Stats(args) => lifecycle::stats(global, args),
+        ContainerCommand::Wait(args) => lifecycle::wait(global, args),
+        ContainerCommand::Prune(args) => lifecycle::prune(global, args),
         ContainerCommand::Logs(args) => containers::logs(global, args),
         ContainerCommand::Inspect(args) => containers::inspect(global, args),
         ContainerCommand::Export(args) => image_store::export(global, args),

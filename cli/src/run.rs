@@ -236,6 +236,28 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.mem_limit = options.memory.as_deref().map(parse::size).transpose()?;
     spec.nano_cpus = options.cpus.map(parse::cpus).transpose()?;
     spec.pids_limit = options.pids_limit;
+    spec.mem_reservation = options.memory_reservation.as_deref().map(parse::size).transpose()?;
+    spec.memswap_limit = options.memory_swap.as_deref().map(parse::swap).transpose()?;
+    spec.mem_swappiness = options.memory_swappiness;
+    spec.oom_kill_disable = options.oom_kill_disable;
+    spec.oom_score_adj = options.oom_score_adj;
+    spec.cpu_shares = options.cpu_shares;
+    spec.cpu_quota = options.cpu_quota;
+    spec.cpu_period = options.cpu_period;
+    spec.cpuset_cpus = options.cpuset_cpus;
+    spec.cpuset_mems = options.cpuset_mems;
+    spec.blkio_weight = options.blkio_weight;
+    spec.device_read_bps = rates(&options.device_read_bps)?;
+    spec.device_write_bps = rates(&options.device_write_bps)?;
+    spec.device_read_iops = rates(&options.device_read_iops)?;
+    spec.device_write_iops = rates(&options.device_write_iops)?;
+    spec.ulimits = options.ulimit;
+    for (list, map) in [(&options.sysctl, &mut spec.sysctls), (&options.cgroup_conf, &mut spec.unified)] {
+        for text in list {
+            let (name, value) = parse::assignment(text)?;
+            map.insert(name, value.unwrap_or_default());
+        }
+    }
     spec.cap_add = options.cap_add;
     spec.cap_drop = options.cap_drop;
     spec.read_only = options.read_only;
@@ -253,6 +275,10 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.dns = options.dns;
     spec.auto_remove = auto_remove;
     Ok(spec)
+}
+
+fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+    texts.iter().map(|text| parse::device_rate(text)).collect()
 }
 
 /// The variables of files and flags; a name alone takes our own value, and says nothing if there is none.

@@ -168,7 +168,7 @@ impl Engine {
     /// Facts about the engine and its host.
     pub fn info(&self) -> Result<Info> {
         let inner = &*self.inner()?;
-        let all = self.containers().list(true)?;
+        let all = self.containers().list(&container::ListOptions { all: true, ..Default::default() })?;
         Ok(Info {
             version: crate::version().to_owned(),
             data_root: inner.store.paths.data.clone(),
@@ -176,7 +176,12 @@ impl Engine {
             rootless: inner.rootless(),
             images: self.images().list(&[])?.len() as u64,
             containers: all.len() as u64,
-            running: all.iter().filter(|summary| summary.state == container::State::Running).count() as u64,
+            running: all
+                .iter()
+                .filter(|summary| {
+                    matches!(summary.state, container::State::Running | container::State::Paused)
+                })
+                .count() as u64,
             cgroup_version: inner.cgroups.version().to_owned(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         })

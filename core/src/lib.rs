@@ -50,9 +50,9 @@ mod usage;
 pub use cancel::CancelToken;
 pub use container::{
     CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers,
-    ExecSpec, Exported, Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream,
-    NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo,
-    Warning, parse,
+    ContainersPruned, ExecSpec, Exported, Isolation, Lifetime, LimitInfo, ListOptions, LogOptions, LogRecord,
+    LogSource, LogStream, NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stats,
+    StatsStream, Stdio, StdioMode, Top, UpdateOptions, UserInfo, WaitCondition, Warning, parse,
 };
 pub use distribution::{
     CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,

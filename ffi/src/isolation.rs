@@ -9,7 +9,7 @@ use crate::error::coble_error_t;
 use crate::handle::{Handle, borrow};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
-use crate::strings::c_string;
+use crate::strings::{c_string, pointer_or_null};
 
 /// The isolation that a program really got, read back from its process. Borrowed from the result or the details that it belongs to.
 pub struct coble_isolation_t {
@@ -18,6 +18,8 @@ pub struct coble_isolation_t {
     namespaces: Vec<CString>,
     capabilities: Vec<CString>,
     limits: Vec<CString>,
+    requested: Vec<CString>,
+    applied: Vec<Option<CString>>,
 }
 
 impl Handle for coble_isolation_t {
@@ -31,6 +33,12 @@ impl coble_isolation_t {
             namespaces: isolation.namespaces.iter().map(|item| c_string(&item.name)).collect(),
             capabilities: isolation.capabilities.effective.iter().map(|name| c_string(name)).collect(),
             limits: isolation.limits.iter().map(|limit| c_string(&limit.name)).collect(),
+            requested: isolation.limits.iter().map(|limit| c_string(&limit.requested_text)).collect(),
+            applied: isolation
+                .limits
+                .iter()
+                .map(|limit| limit.applied_text.as_deref().map(c_string))
+                .collect(),
             isolation,
         }
     }
@@ -201,6 +209,32 @@ pub unsafe extern "C" fn coble_isolation_limit_applied(
             out.set(value);
         }
         1
+    })
+}
+
+/// What was asked for, in words, such as "0-3" or "unlimited". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_requested_text(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let text = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.requested.get(index));
+        text.map_or(std::ptr::null(), |text| text.as_ptr())
+    })
+}
+
+/// What is in force, in words. NULL if it is not in force or the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_applied_text(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let text = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.applied.get(index));
+        text.map_or(std::ptr::null(), pointer_or_null)
     })
 }
 

@@ -227,6 +227,264 @@ pub unsafe extern "C" fn coble_container_spec_set_pids_limit(
     })
 }
 
+/// Sets the bytes of memory that are taken from the container last when the host runs out of it. 0: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_mem_reservation(
+    spec: *mut coble_container_spec_t,
+    mem_reservation: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.mem_reservation = (mem_reservation != 0).then_some(mem_reservation);
+    })
+}
+
+/// Sets the CPU weight against others, 2 to 262144. 0: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_cpu_shares(
+    spec: *mut coble_container_spec_t,
+    cpu_shares: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.cpu_shares = (cpu_shares != 0).then_some(cpu_shares);
+    })
+}
+
+/// Sets the microseconds of CPU time in each period. 0: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_cpu_quota(
+    spec: *mut coble_container_spec_t,
+    cpu_quota: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.cpu_quota = (cpu_quota != 0).then_some(cpu_quota);
+    })
+}
+
+/// Sets the length of that period in microseconds. 0: 100000.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_cpu_period(
+    spec: *mut coble_container_spec_t,
+    cpu_period: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.cpu_period = (cpu_period != 0).then_some(cpu_period);
+    })
+}
+
+/// Sets the block I/O weight against others, 10 to 1000. 0: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_blkio_weight(
+    spec: *mut coble_container_spec_t,
+    blkio_weight: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.blkio_weight = (blkio_weight != 0).then_some(blkio_weight);
+    })
+}
+
+/// Sets the bytes of memory and swap together; -1 for swap without limit, 0 for twice the memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_memswap_limit(
+    spec: *mut coble_container_spec_t,
+    memswap_limit: i64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.memswap_limit = (memswap_limit != 0).then_some(memswap_limit);
+    })
+}
+
+/// Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_mem_swappiness(
+    spec: *mut coble_container_spec_t,
+    mem_swappiness: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.mem_swappiness = Some(mem_swappiness);
+    })
+}
+
+/// Sets how likely the kernel is to kill the container's programs when the host runs out of memory, -1000 to 1000.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_oom_score_adj(
+    spec: *mut coble_container_spec_t,
+    oom_score_adj: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.oom_score_adj = Some(oom_score_adj);
+    })
+}
+
+/// Sets whether programs wait for memory instead of being killed for want of it: 0 or 1. Only with cgroup version 1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_oom_kill_disable(
+    spec: *mut coble_container_spec_t,
+    oom_kill_disable: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, disable) = (unsafe { borrow_mut(spec)? }, flag(oom_kill_disable, "oom_kill_disable")?);
+        spec.0.oom_kill_disable = disable;
+    })
+}
+
+/// Sets the CPUs that may be used, such as "0-2,7". NULL: all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_cpuset_cpus(
+    spec: *mut coble_container_spec_t,
+    cpuset_cpus: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, cpuset_cpus) = unsafe { (borrow_mut(spec)?, owned_text(cpuset_cpus, "cpuset_cpus")?) };
+        spec.0.cpuset_cpus = cpuset_cpus;
+    })
+}
+
+/// Sets the NUMA nodes that memory may come from. NULL: all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_cpuset_mems(
+    spec: *mut coble_container_spec_t,
+    cpuset_mems: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, cpuset_mems) = unsafe { (borrow_mut(spec)?, owned_text(cpuset_mems, "cpuset_mems")?) };
+        spec.0.cpuset_mems = cpuset_mems;
+    })
+}
+
+/// Adds a limit on the bytes that are read of a block device each second.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_device_read_bps(
+    spec: *mut coble_container_spec_t,
+    path: *const c_char,
+    rate: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, path) = unsafe { (borrow_mut(spec)?, text(path, "path")?) };
+        spec.0.device_read_bps.push((path.to_owned(), rate));
+    })
+}
+
+/// Adds a limit on the bytes that are written to a block device each second.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_device_write_bps(
+    spec: *mut coble_container_spec_t,
+    path: *const c_char,
+    rate: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, path) = unsafe { (borrow_mut(spec)?, text(path, "path")?) };
+        spec.0.device_write_bps.push((path.to_owned(), rate));
+    })
+}
+
+/// Adds a limit on the reads of a block device each second.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_device_read_iops(
+    spec: *mut coble_container_spec_t,
+    path: *const c_char,
+    rate: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, path) = unsafe { (borrow_mut(spec)?, text(path, "path")?) };
+        spec.0.device_read_iops.push((path.to_owned(), rate));
+    })
+}
+
+/// Adds a limit on the writes to a block device each second.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_device_write_iops(
+    spec: *mut coble_container_spec_t,
+    path: *const c_char,
+    rate: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, path) = unsafe { (borrow_mut(spec)?, text(path, "path")?) };
+        spec.0.device_write_iops.push((path.to_owned(), rate));
+    })
+}
+
+/// Adds a resource limit of processes, as "name=soft:hard" or "name=both"; -1 is no limit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_ulimit(
+    spec: *mut coble_container_spec_t,
+    ulimit: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, ulimit) = unsafe { (borrow_mut(spec)?, text(ulimit, "ulimit")?) };
+        spec.0.ulimits.push(ulimit.to_owned());
+    })
+}
+
+/// Sets a parameter of the kernel that the container has for itself, such as "net.core.somaxconn".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_sysctl(
+    spec: *mut coble_container_spec_t,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, name, value) = unsafe { (borrow_mut(spec)?, text(name, "name")?, text(value, "value")?) };
+        spec.0.sysctls.insert(name.to_owned(), value.to_owned());
+    })
+}
+
+/// Writes to a file of the container's version 2 cgroup, such as "memory.high".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_unified(
+    spec: *mut coble_container_spec_t,
+    name: *const c_char,
+    value: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, name, value) = unsafe { (borrow_mut(spec)?, text(name, "name")?, text(value, "value")?) };
+        spec.0.unified.insert(name.to_owned(), value.to_owned());
+    })
+}
+
 /// Adds a capability to the default set: a name with or without CAP_, or ALL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_add_capability(

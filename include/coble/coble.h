@@ -211,6 +211,11 @@
 #define COBLE_STATE_EXITED 3
 
 /**
+ * Its program is there, and stopped until somebody lets it go on.
+ */
+#define COBLE_STATE_PAUSED 4
+
+/**
  * A state that this version of the interface has no number for.
  */
 #define COBLE_STATE_OTHER 0
@@ -521,6 +526,37 @@ typedef struct {
  * cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
  */
 typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
+
+/**
+ * Which containers coble_container_find finds, and what it shows of them. Zero everything but the size for those that run.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_list_options_t).
+   */
+  size_t size;
+  /**
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * values for one key one is enough, except for labels. A status means all containers.
+   */
+  const char *const *filters;
+  /**
+   * How many conditions there are.
+   */
+  size_t filter_count;
+  /**
+   * Only that many, the newest, whatever their state. 0: no such bound.
+   */
+  uint64_t limit;
+  /**
+   * 1: all containers. 0: those that run.
+   */
+  int32_t all;
+  /**
+   * 1: measure what each wrote.
+   */
+  int32_t with_size;
+} coble_list_options_t;
 
 /**
  * The three standard streams of a program.
@@ -1988,6 +2024,138 @@ coble_status_t coble_container_spec_set_pids_limit(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
+ * Sets the bytes of memory that are taken from the container last when the host runs out of it. 0: none.
+ */
+coble_status_t coble_container_spec_set_mem_reservation(coble_container_spec_t *spec,
+                                                        uint64_t mem_reservation,
+                                                        coble_error_t **error);
+
+/**
+ * Sets the CPU weight against others, 2 to 262144. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
+                                                   uint64_t cpu_shares,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the microseconds of CPU time in each period. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
+                                                  uint64_t cpu_quota,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the length of that period in microseconds. 0: 100000.
+ */
+coble_status_t coble_container_spec_set_cpu_period(coble_container_spec_t *spec,
+                                                   uint64_t cpu_period,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the block I/O weight against others, 10 to 1000. 0: none.
+ */
+coble_status_t coble_container_spec_set_blkio_weight(coble_container_spec_t *spec,
+                                                     uint64_t blkio_weight,
+                                                     coble_error_t **error);
+
+/**
+ * Sets the bytes of memory and swap together; -1 for swap without limit, 0 for twice the memory.
+ */
+coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *spec,
+                                                      int64_t memswap_limit,
+                                                      coble_error_t **error);
+
+/**
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
+                                                       uint64_t mem_swappiness,
+                                                       coble_error_t **error);
+
+/**
+ * Sets how likely the kernel is to kill the container's programs when the host runs out of memory, -1000 to 1000.
+ */
+coble_status_t coble_container_spec_set_oom_score_adj(coble_container_spec_t *spec,
+                                                      int32_t oom_score_adj,
+                                                      coble_error_t **error);
+
+/**
+ * Sets whether programs wait for memory instead of being killed for want of it: 0 or 1. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_oom_kill_disable(coble_container_spec_t *spec,
+                                                         int32_t oom_kill_disable,
+                                                         coble_error_t **error);
+
+/**
+ * Sets the CPUs that may be used, such as "0-2,7". NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_cpus(coble_container_spec_t *spec,
+                                                    const char *cpuset_cpus,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the NUMA nodes that memory may come from. NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_mems(coble_container_spec_t *spec,
+                                                    const char *cpuset_mems,
+                                                    coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are read of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_bps(coble_container_spec_t *spec,
+                                                        const char *path,
+                                                        uint64_t rate,
+                                                        coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are written to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_bps(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the reads of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_iops(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the writes to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_iops(coble_container_spec_t *spec,
+                                                          const char *path,
+                                                          uint64_t rate,
+                                                          coble_error_t **error);
+
+/**
+ * Adds a resource limit of processes, as "name=soft:hard" or "name=both"; -1 is no limit.
+ */
+coble_status_t coble_container_spec_add_ulimit(coble_container_spec_t *spec,
+                                               const char *ulimit,
+                                               coble_error_t **error);
+
+/**
+ * Sets a parameter of the kernel that the container has for itself, such as "net.core.somaxconn".
+ */
+coble_status_t coble_container_spec_add_sysctl(coble_container_spec_t *spec,
+                                               const char *name,
+                                               const char *value,
+                                               coble_error_t **error);
+
+/**
+ * Writes to a file of the container's version 2 cgroup, such as "memory.high".
+ */
+coble_status_t coble_container_spec_add_unified(coble_container_spec_t *spec,
+                                                const char *name,
+                                                const char *value,
+                                                coble_error_t **error);
+
+/**
  * Adds a capability to the default set: a name with or without CAP_, or ALL.
  */
 coble_status_t coble_container_spec_add_capability(coble_container_spec_t *spec,
@@ -2166,6 +2334,16 @@ int32_t coble_isolation_limit_applied(const coble_isolation_t *isolation,
                                       uint64_t *applied);
 
 /**
+ * What was asked for, in words, such as "0-3" or "unlimited". NULL if the index is too large.
+ */
+const char *coble_isolation_limit_requested_text(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * What is in force, in words. NULL if it is not in force or the index is too large.
+ */
+const char *coble_isolation_limit_applied_text(const coble_isolation_t *isolation, size_t index);
+
+/**
  * All of it as a JSON object.
  */
 coble_status_t coble_isolation_json(const coble_isolation_t *isolation,
@@ -2299,6 +2477,14 @@ coble_status_t coble_container_list(const coble_engine_t *engine,
                                     coble_error_t **error);
 
 /**
+ * The running containers, or those that the options ask for, newest first. Options may be NULL.
+ */
+coble_status_t coble_container_find(const coble_engine_t *engine,
+                                    const coble_list_options_t *options,
+                                    coble_container_list_t **containers,
+                                    coble_error_t **error);
+
+/**
  * The id: 64 hexadecimal digits. NULL if the container is NULL.
  */
 const char *coble_container_id(const coble_container_t *container);
@@ -2309,7 +2495,7 @@ const char *coble_container_id(const coble_container_t *container);
 const char *coble_container_name(const coble_container_t *container);
 
 /**
- * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED or COBLE_STATE_EXITED.
  */
 coble_status_t coble_container_state(const coble_container_t *container,
                                      int32_t *state,
@@ -2426,7 +2612,7 @@ const char *coble_container_summary_image(const coble_container_summary_t *summa
 const char *coble_container_summary_image_id(const coble_container_summary_t *summary);
 
 /**
- * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED or COBLE_STATE_EXITED.
  */
 int32_t coble_container_summary_state(const coble_container_summary_t *summary);
 
@@ -2449,6 +2635,11 @@ const char *coble_container_summary_started_at(const coble_container_summary_t *
  * When it last ended, RFC 3339. NULL if it never did.
  */
 const char *coble_container_summary_finished_at(const coble_container_summary_t *summary);
+
+/**
+ * Bytes of the disk that it wrote, or -1 if that was not measured.
+ */
+int64_t coble_container_summary_size_rw(const coble_container_summary_t *summary);
 
 /**
  * The container as a JSON object.

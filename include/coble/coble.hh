@@ -52,6 +52,7 @@ struct Deleter {
   void operator()(coble_container_list_t *handle) const noexcept { coble_container_list_delete(handle); }
   void operator()(coble_process_t *handle) const noexcept { coble_process_delete(handle); }
   void operator()(coble_log_stream_t *handle) const noexcept { coble_log_stream_delete(handle); }
+  void operator()(coble_stats_stream_t *handle) const noexcept { coble_stats_stream_delete(handle); }
 };
 
 /** A handle that deletes itself. */
@@ -368,6 +369,13 @@ public:
   }
   ContainerSpec &mem_limit(std::uint64_t bytes) { return set(coble_container_spec_set_mem_limit, bytes); }
   ContainerSpec &nano_cpus(std::uint64_t nano_cpus) { return set(coble_container_spec_set_nano_cpus, nano_cpus); }
+  ContainerSpec &memswap_limit(std::int64_t bytes) { return set(coble_container_spec_set_memswap_limit, bytes); }
+  ContainerSpec &cpuset_cpus(const std::string &cpus) { return set(coble_container_spec_set_cpuset_cpus, cpus.c_str()); }
+  /** As name=soft:hard. */
+  ContainerSpec &ulimit(const std::string &limit) { return set(coble_container_spec_add_ulimit, limit.c_str()); }
+  ContainerSpec &sysctl(const std::string &name, const std::string &value) {
+    return set(coble_container_spec_add_sysctl, name.c_str(), value.c_str());
+  }
   ContainerSpec &pids_limit(std::uint64_t count) { return set(coble_container_spec_set_pids_limit, count); }
   ContainerSpec &read_only(bool read_only) { return set(coble_container_spec_set_read_only, read_only ? 1 : 0); }
   ContainerSpec &auto_remove(bool remove) { return set(coble_container_spec_set_auto_remove, remove ? 1 : 0); }
@@ -418,6 +426,39 @@ public:
     detail::call(coble_container_stop, handle_.get(), detail::milliseconds(timeout), get(cancel));
   }
   void kill(int signal) const { detail::call(coble_container_kill, handle_.get(), signal); }
+  /** Stops all of its processes, without their notice, until unpause(). */
+  void pause() const { detail::call(coble_container_pause, handle_.get()); }
+  void unpause() const { detail::call(coble_container_unpause, handle_.get()); }
+  /** Stops it as stop() does, and starts it again. */
+  void restart(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_restart, handle_.get(), detail::milliseconds(timeout), get(cancel));
+  }
+  /** Gives it another name. */
+  void rename(const std::string &name) { detail::call(coble_container_rename, handle_.get(), name.c_str()); }
+  /** Waits for one of the COBLE_WAIT_ conditions and returns the exit code that it came with. */
+  int wait_until(std::int32_t condition, std::optional<std::chrono::milliseconds> timeout = {},
+                 const CancelToken *cancel = nullptr) const {
+    std::int32_t code = 0;
+    detail::call(coble_container_wait_until, handle_.get(), condition, detail::milliseconds(timeout), get(cancel), &code);
+    return code;
+  }
+  /** Changes limits; zero is no change. The size is filled in. */
+  void update(coble_update_options_t limits) const {
+    limits.size = sizeof limits;
+    detail::call(coble_container_update, handle_.get(), static_cast<const coble_update_options_t *>(&limits),
+                 static_cast<coble_string_t **>(nullptr));
+  }
+  /** Its processes, as JSON. */
+  std::string top() const { return detail::text(detail::make<coble_string_t>(coble_container_top, handle_.get())); }
+  /** What it uses, as JSON; the share of the CPUs is that of the interval, which is waited for. */
+  std::string stats(std::chrono::milliseconds interval, const CancelToken *cancel = nullptr) const {
+    return detail::text(detail::make<coble_string_t>(coble_container_stats, handle_.get(),
+                                                     static_cast<std::uint32_t>(interval.count()), get(cancel)));
+  }
+  /** Everything about it as docker inspect has it, as JSON. */
+  std::string inspect_docker() const {
+    return detail::text(detail::make<coble_string_t>(coble_container_inspect_docker, handle_.get()));
+  }
   void remove(bool force = false) const { detail::call(coble_container_remove, handle_.get(), force ? 1 : 0); }
   /** Everything about it, for the coble_container_details_ functions. */
   Handle<coble_container_details_t> details() const {

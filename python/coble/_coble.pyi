@@ -39,6 +39,9 @@ _Environment: TypeAlias = Mapping[str, str] | Sequence[str]
 _Labels: TypeAlias = Mapping[str, str] | Sequence[str]
 _Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
 _Size: TypeAlias = int | str
+_Rates: TypeAlias = Mapping[str, _Size] | Sequence[str]
+_Ulimits: TypeAlias = Mapping[str, int | tuple[int, int]] | Sequence[str]
+_Parameters: TypeAlias = Mapping[str, str | int] | Sequence[str]
 _Stream: TypeAlias = int | _HasFileno
 _Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
 _SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
@@ -52,7 +55,8 @@ _ProgressKind: TypeAlias = Literal[
     "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
 ]
 _SearchFilters: TypeAlias = Mapping[str, str | bool | int] | Sequence[str]
-_State: TypeAlias = Literal["created", "running", "exited"]
+_State: TypeAlias = Literal["created", "running", "paused", "exited"]
+_WaitCondition: TypeAlias = Literal["not-running", "next-exit", "removed"]
 
 PIPE: Final[int]
 """A new pipe: `subprocess.PIPE`."""
@@ -123,6 +127,24 @@ class Engine:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -745,6 +767,24 @@ class Containers:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -770,6 +810,13 @@ class Containers:
         - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
           What the host cannot limit is a warning of the container, not an error.
+        - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
+          `oom_kill_disable`: with cgroup version 1 only. `oom_score_adj`: -1000 to 1000.
+        - `cpu_shares`: a weight. `cpu_quota`, `cpu_period`: microseconds. `cpuset_cpus`, `cpuset_mems`: sets such as `"0-2,7"`.
+        - `blkio_weight`: 10 to 1000. `device_read_bps`, `device_write_bps`, `device_read_iops`, `device_write_iops`: a mapping of devices to rates for each second.
+        - `ulimits`: a mapping of names such as `nofile` to a number or `(soft, hard)`; -1 is no limit. What the host does not allow is a warning.
+        - `sysctls`: kernel parameters that the container has for itself, such as `net.core.somaxconn`; others are refused.
+        - `unified`: files of its version 2 cgroup, such as `memory.high`, and what is written to them.
         - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
@@ -805,6 +852,24 @@ class Containers:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -831,8 +896,17 @@ class Containers:
         Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
         """
 
-    def list(self, *, all: bool = False) -> _list[Container]:
-        """The running containers, or all, newest first."""
+    def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first.
+
+        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
+        With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
+        """
+
+    def prune(self, *, filters: _Filters | None = None) -> ContainersPruned:
+        """Removes the containers that do not run. `filters` maps `until`, `label` and `label!` to a value or several. Those that belong to a session that lives go
+        with it. Raises `InvalidArgumentError`."""
 
     def get(self, name_or_id: str) -> Container:
         """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
@@ -888,6 +962,10 @@ class Container:
         """Its state now."""
 
     @property
+    def size_rw(self) -> int | None:
+        """Bytes of the disk that it wrote, if the list that it is from was to measure them."""
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
 
@@ -908,11 +986,61 @@ class Container:
     def kill(self, signal: str | int = "SIGKILL") -> None:
         """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float | None = None, *, condition: _WaitCondition = "not-running") -> int:
         """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
 
-        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        `"next-exit"` waits for the next end, also of a program that is not started yet; `"removed"` until the container is gone. Raises `TimeoutError`, and
+        `InvalidStateError` if it was never started and is waited for not to run.
         """
+
+    def pause(self) -> None:
+        """Stops all of its processes, without their notice, until `unpause`. When it returns they do nothing any more; it can be killed, stopped and removed, and nothing
+        can be started in it. Raises `InvalidStateError` if it does not run or is paused, and `UnsupportedError` where the host has no freezer for it."""
+
+    def unpause(self) -> None:
+        """Lets the processes of a paused container go on. Raises `InvalidStateError` if it is not paused."""
+
+    def restart(self, timeout: float | None = None) -> None:
+        """Stops it as `stop` does, and starts it again, with its output kept for `logs`; one that does not run is started. It is not removed in between. Can be
+        cancelled. Raises what `start` raises."""
+
+    def rename(self, name: str) -> None:
+        """Gives it another name, whatever its state. Raises `NameInUseError` and `InvalidArgumentError`."""
+
+    def update(
+        self,
+        *,
+        mem_limit: _Size | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        pids_limit: int | None = None,
+        blkio_weight: int | None = None,
+    ) -> list[Warning]:
+        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+
+        While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
+        name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`.
+        """
+
+    def top(self) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
+        """What it uses, in docker's numbers. The share of the CPUs is that of `interval` seconds, which are waited for; with 0 it is 0. With `stream` it is looked at
+        again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream: ...
+    def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -1265,6 +1393,14 @@ class LimitInfo:
     def applied(self) -> int | None:
         """What the kernel says is in force. None: not applied, and a warning says why."""
 
+    @property
+    def requested_text(self) -> str:
+        """What was asked for, in words."""
+
+    @property
+    def applied_text(self) -> str | None:
+        """What is in force, in words."""
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
 
@@ -1384,6 +1520,78 @@ class ContainerSpec:
         """Limit on the number of processes and threads."""
 
     @property
+    def mem_reservation(self) -> int | None:
+        """Bytes of memory that are taken from it last."""
+
+    @property
+    def memswap_limit(self) -> int | None:
+        """Bytes of memory and swap together; -1 is no limit."""
+
+    @property
+    def mem_swappiness(self) -> int | None:
+        """How willingly the kernel swaps."""
+
+    @property
+    def oom_kill_disable(self) -> bool:
+        """Whether programs wait for memory instead of being killed."""
+
+    @property
+    def oom_score_adj(self) -> int | None:
+        """How likely the kernel is to kill its programs."""
+
+    @property
+    def cpu_shares(self) -> int | None:
+        """CPU weight."""
+
+    @property
+    def cpu_quota(self) -> int | None:
+        """Microseconds of CPU time in each period."""
+
+    @property
+    def cpu_period(self) -> int | None:
+        """The period in microseconds."""
+
+    @property
+    def cpuset_cpus(self) -> str | None:
+        """CPUs that may be used."""
+
+    @property
+    def cpuset_mems(self) -> str | None:
+        """NUMA nodes that memory may come from."""
+
+    @property
+    def blkio_weight(self) -> int | None:
+        """Block I/O weight."""
+
+    @property
+    def device_read_bps(self) -> dict[str, int]:
+        """Bytes read each second, by device."""
+
+    @property
+    def device_write_bps(self) -> dict[str, int]:
+        """Bytes written each second, by device."""
+
+    @property
+    def device_read_iops(self) -> dict[str, int]:
+        """Reads each second, by device."""
+
+    @property
+    def device_write_iops(self) -> dict[str, int]:
+        """Writes each second, by device."""
+
+    @property
+    def ulimits(self) -> list[str]:
+        """Resource limits of processes, as name=soft:hard."""
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """Kernel parameters of its own."""
+
+    @property
+    def unified(self) -> dict[str, str]:
+        """Files of its version 2 cgroup."""
+
+    @property
     def cap_add(self) -> list[str]:
         """Capabilities added to the default set."""
 
@@ -1487,6 +1695,10 @@ class ContainerDetails:
     @property
     def lifetime(self) -> _Lifetime:
         """"session" or "detached"."""
+
+    @property
+    def size_rw(self) -> int | None:
+        """Bytes of the disk that it wrote, if they were to be measured."""
 
     @property
     def spec(self) -> ContainerSpec:
@@ -1671,6 +1883,178 @@ class PathChange:
         """The same as plain values."""
 
     def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class ContainersPruned:
+    """What a pruning of containers did."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Ids of the containers that are gone."""
+
+    @property
+    def reclaimed(self) -> int:
+        """Bytes of the disk that are given back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Top:
+    """The processes of a container as a table."""
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the columns."""
+
+    @property
+    def processes(self) -> list[list[str]]:
+        """A row for each process."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Stats:
+    """What a container uses. Sizes are bytes."""
+
+    @property
+    def id(self) -> str:
+        """The container."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def time(self) -> str:
+        """When it was measured, RFC 3339."""
+
+    @property
+    def cpu_percent(self) -> float:
+        """Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look."""
+
+    @property
+    def cpu_total_ns(self) -> int:
+        """Nanoseconds of CPU time since its start."""
+
+    @property
+    def cpu_user_ns(self) -> int:
+        """Of these, in user mode."""
+
+    @property
+    def cpu_system_ns(self) -> int:
+        """Of these, in the kernel."""
+
+    @property
+    def system_cpu_ns(self) -> int:
+        """Nanoseconds of CPU time of the host, idle time included."""
+
+    @property
+    def online_cpus(self) -> int:
+        """How many CPUs the host has."""
+
+    @property
+    def throttled_periods(self) -> int | None:
+        """In how many periods the CPU limit held it up. None: nobody counts."""
+
+    @property
+    def throttled_ns(self) -> int | None:
+        """For how many nanoseconds."""
+
+    @property
+    def memory_usage(self) -> int:
+        """Memory without caches that were not used lately."""
+
+    @property
+    def memory_limit(self) -> int:
+        """The most it may use: its limit, or the host's memory."""
+
+    @property
+    def memory_percent(self) -> float:
+        """The share of that, in percent."""
+
+    @property
+    def memory_peak(self) -> int | None:
+        """The most memory it used at once, with caches, if the kernel says so."""
+
+    @property
+    def memory_counted(self) -> bool:
+        """The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once."""
+
+    @property
+    def oom_kills(self) -> int | None:
+        """How many of its programs were killed for want of memory, if the kernel says so."""
+
+    @property
+    def pids(self) -> int:
+        """Processes and threads."""
+
+    @property
+    def pids_limit(self) -> int | None:
+        """The most of them, if there is a limit."""
+
+    @property
+    def block_read(self) -> int:
+        """Read from block devices."""
+
+    @property
+    def block_write(self) -> int:
+        """Written to block devices."""
+
+    @property
+    def blocks_counted(self) -> bool:
+        """The kernel counts what it reads and writes. Otherwise it is what the processes did that live now."""
+
+    @property
+    def network_rx(self) -> int:
+        """Received from the network, if that is its own."""
+
+    @property
+    def network_tx(self) -> int:
+        """Sent to it."""
+
+    @property
+    def cpu_pressure(self) -> float | None:
+        """Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so."""
+
+    @property
+    def memory_pressure(self) -> float | None:
+        """The same for memory."""
+
+    @property
+    def io_pressure(self) -> float | None:
+        """The same for input and output."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class StatsStream:
+    """What a container uses, look by look. An iterator and a context manager; any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Stats: ...
+    def next(self, timeout: float | None = None) -> Stats | None:
+        """Waits for the next look; None when the container does not run any more, or the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+
+    def close(self) -> None:
+        """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
 
 @final
 class Pruned:

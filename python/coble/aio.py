@@ -25,7 +25,7 @@ from typing import Any
 
 from . import _coble
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
 
 _Undo = Callable[[Any], object]
 
@@ -246,8 +246,8 @@ class Process(_Block):
 @_like(
     _coble.Container,
     facts="id short_id name",
-    looked_up="image image_id command created labels lifetime state exit_code",
-    methods="start stop kill wait wait_for remove inspect exec export diff commit",
+    looked_up="image image_id command created labels lifetime state size_rw exit_code",
+    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export diff commit",
     openings={"popen": _coble.Process.kill},
 )
 class Container(_Block):
@@ -262,7 +262,7 @@ _same(_coble.Container.logs, Container.logs, Container, "logs")
 
 @_like(
     _coble.Containers,
-    methods="list get",
+    methods="list prune get",
     openings={"create": _discard, "run": _discard},
 )
 class Containers(_Object):
@@ -441,6 +441,20 @@ class ProgressStream(_Block):
         return event
 
 
+@_like(_coble.StatsStream, facts="closed", methods="next close")
+class StatsStream(_Block):
+    __slots__ = ()
+
+    def __aiter__(self) -> StatsStream:
+        return self
+
+    async def __anext__(self) -> _coble.Stats:
+        stats: _coble.Stats | None = await _call(self._plain.next)
+        if stats is None:
+            raise StopAsyncIteration
+        return stats
+
+
 async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> _coble.Report:
     """Looks at what the host has and lacks, as `coble.doctor`."""
     report: _coble.Report = await _call(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless)
@@ -454,4 +468,5 @@ _WRAPPERS: dict[type, Callable[[Any], Any]] = {
     _coble.Process: Process,
     _coble.Image: Image,
     _coble.ProgressStream: ProgressStream,
+    _coble.StatsStream: StatsStream,
 }

@@ -33,8 +33,11 @@ from ._coble import (
     Exported,
     ImageMount,
     PathChange,
+    ContainersPruned,
     Pruned,
     Scrub,
+    Stats,
+    Top,
     _Compression,
     _Filters,
     _SaveFormat,
@@ -54,12 +57,17 @@ from ._coble import (
     _Lifetime,
     _Network,
     _Path,
+    _Parameters,
+    _Rates,
     _Size,
     _State,
     _Stream,
+    _Ulimits,
+    _WaitCondition,
 )
 from ._coble import LogStream as _PlainLogStream
 from ._coble import ProgressStream as _PlainProgressStream
+from ._coble import StatsStream as _PlainStatsStream
 from .wait import Strategy
 
 __all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
@@ -123,6 +131,24 @@ class Engine:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -691,6 +717,24 @@ class Containers:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -716,6 +760,13 @@ class Containers:
         - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
           What the host cannot limit is a warning of the container, not an error.
+        - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
+          `oom_kill_disable`: with cgroup version 1 only. `oom_score_adj`: -1000 to 1000.
+        - `cpu_shares`: a weight. `cpu_quota`, `cpu_period`: microseconds. `cpuset_cpus`, `cpuset_mems`: sets such as `"0-2,7"`.
+        - `blkio_weight`: 10 to 1000. `device_read_bps`, `device_write_bps`, `device_read_iops`, `device_write_iops`: a mapping of devices to rates for each second.
+        - `ulimits`: a mapping of names such as `nofile` to a number or `(soft, hard)`; -1 is no limit. What the host does not allow is a warning.
+        - `sysctls`: kernel parameters that the container has for itself, such as `net.core.somaxconn`; others are refused.
+        - `unified`: files of its version 2 cgroup, such as `memory.high`, and what is written to them.
         - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
         - `read_only`: mounts the root file system read-only.
         - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
@@ -751,6 +802,24 @@ class Containers:
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
@@ -777,8 +846,17 @@ class Containers:
         Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
         """
 
-    async def list(self, *, all: bool = False) -> _list[Container]:
-        """The running containers, or all, newest first."""
+    async def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first.
+
+        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
+        With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
+        """
+
+    async def prune(self, *, filters: _Filters | None = None) -> ContainersPruned:
+        """Removes the containers that do not run. `filters` maps `until`, `label` and `label!` to a value or several. Those that belong to a session that lives go
+        with it. Raises `InvalidArgumentError`."""
 
     async def get(self, name_or_id: str) -> Container:
         """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
@@ -833,6 +911,10 @@ class Container:
         """Its state now."""
 
     @property
+    def size_rw(self) -> Coroutine[Any, Any, int | None]:
+        """Bytes of the disk that it wrote, if the list that it is from was to measure them."""
+
+    @property
     def exit_code(self) -> Coroutine[Any, Any, int | None]:
         """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
 
@@ -853,11 +935,61 @@ class Container:
     async def kill(self, signal: str | int = "SIGKILL") -> None:
         """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
 
-    async def wait(self, timeout: float | None = None) -> int:
+    async def wait(self, timeout: float | None = None, *, condition: _WaitCondition = "not-running") -> int:
         """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
 
-        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        `"next-exit"` waits for the next end, also of a program that is not started yet; `"removed"` until the container is gone. Raises `TimeoutError`, and
+        `InvalidStateError` if it was never started and is waited for not to run.
         """
+
+    async def pause(self) -> None:
+        """Stops all of its processes, without their notice, until `unpause`. When it returns they do nothing any more; it can be killed, stopped and removed, and nothing
+        can be started in it. Raises `InvalidStateError` if it does not run or is paused, and `UnsupportedError` where the host has no freezer for it."""
+
+    async def unpause(self) -> None:
+        """Lets the processes of a paused container go on. Raises `InvalidStateError` if it is not paused."""
+
+    async def restart(self, timeout: float | None = None) -> None:
+        """Stops it as `stop` does, and starts it again, with its output kept for `logs`; one that does not run is started. It is not removed in between. Can be
+        cancelled. Raises what `start` raises."""
+
+    async def rename(self, name: str) -> None:
+        """Gives it another name, whatever its state. Raises `NameInUseError` and `InvalidArgumentError`."""
+
+    async def update(
+        self,
+        *,
+        mem_limit: _Size | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        pids_limit: int | None = None,
+        blkio_weight: int | None = None,
+    ) -> list[Warning]:
+        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+
+        While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
+        name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`.
+        """
+
+    async def top(self) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    async def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
+        """What it uses, in docker's numbers. The share of the CPUs is that of `interval` seconds, which are waited for; with 0 it is 0. With `stream` it is looked at
+        again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    async def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream: ...
+    async def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
     async def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -1067,6 +1199,28 @@ class ProgressStream(Generic[_T]):
         """Whether it was closed."""
 
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+@final
+class StatsStream:
+    """What a container uses, look by look. An iterator and a context manager; any thread may close it."""
+
+    def __init__(self, plain: _PlainStatsStream) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Stats: ...
+    async def next(self, timeout: float | None = None) -> Stats | None:
+        """Waits for the next look; None when the container does not run any more, or the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+
+    async def close(self) -> None:
+        """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use coble::{Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, LogOptions, Signal};
+use coble::{
+    Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, ListOptions, LogOptions,
+    Signal, WaitCondition,
+};
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -16,13 +19,16 @@ use rustix::io::Errno;
 use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
 use crate::engine::PyEngine;
 use crate::enter::{Own, blocking, lock, quick};
-use crate::errors::to_py;
+use crate::errors::{invalid, to_py};
 use crate::image::{PyImage, short};
-use crate::image_store::{self, Commit, Target};
+use crate::image_store::{self, Commit, Filters, Target};
 use crate::logs::PyLogStream;
-use crate::options::{Collect, Create, Keywords, Stay, Streams, Wait, read};
+use crate::options::{Collect, Create, Keywords, Stay, Streams, Update, Wait, read};
 use crate::process::PyProcess;
-use crate::values::{ContainerDetails, Exported, PathChange, RunResult, word};
+use crate::stats::PyStatsStream;
+use crate::values::{
+    ContainerDetails, ContainersPruned, Exported, PathChange, RunResult, Stats, Top, Warning, plain, word,
+};
 
 /// How long leaving a `with` block lets the program end by itself.
 const GRACE: Duration = Duration::from_millis(500);
@@ -78,7 +84,7 @@ impl PyContainers {
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
     )]
@@ -98,7 +104,7 @@ impl PyContainers {
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \
                              stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
@@ -134,12 +140,32 @@ impl PyContainers {
         Ok(made)
     }
 
-    /// The running containers, or all, newest first.
-    #[pyo3(signature = (*, all=false))]
-    fn list(&self, py: Python<'_>, all: bool) -> PyResult<Vec<PyContainer>> {
+    /// The running containers, or those that are asked for, newest first.
+    #[pyo3(signature = (*, all=false, filters=None, limit=None, size=false))]
+    fn list(
+        &self,
+        py: Python<'_>,
+        all: bool,
+        filters: Option<Filters>,
+        limit: Option<Natural>,
+        size: bool,
+    ) -> PyResult<Vec<PyContainer>> {
         let engine = self.engine(py)?;
-        let containers = quick(py, || engine.containers().list(all))?;
+        let mut options = ListOptions::default();
+        options.all = all;
+        options.filters = filters.unwrap_or_default().0;
+        options.limit = limit.map(|Natural(limit)| limit);
+        options.size = size;
+        let containers = quick(py, || engine.containers().list(&options))?;
         Ok(containers.into_iter().map(|summary| PyContainer::listed(engine, summary)).collect())
+    }
+
+    /// Removes the containers that do not run and meet conditions.
+    #[pyo3(signature = (*, filters=None))]
+    fn prune(&self, py: Python<'_>, filters: Option<Filters>) -> PyResult<ContainersPruned> {
+        let engine = self.engine(py)?;
+        let filters = filters.unwrap_or_default().0;
+        quick(py, || engine.containers().prune(&filters)).map(ContainersPruned)
     }
 
     /// The container with this name, id, or unambiguous prefix of an id.
@@ -165,7 +191,7 @@ fn wait_for(container: &Bound<'_, PyContainer>, strategy: &Bound<'_, PyAny>, tim
 pub(crate) struct PyContainer {
     handle: Own<Handle>,
     id: String,
-    name: String,
+    name: Mutex<String>,
     /// What never changes, once somebody has asked for it.
     facts: OnceLock<ContainerSummary>,
     /// Made here for this session, and not removed yet.
@@ -180,6 +206,7 @@ struct Handle {
 }
 
 impl Handle {
+    /// The engine's object. Its name is the one that it had when it was looked up.
     fn container(&self) -> coble::Result<&Container> {
         if let Some(container) = self.container.get() {
             return Ok(container);
@@ -196,7 +223,7 @@ impl PyContainer {
         PyContainer {
             handle: Own::new(handle),
             id,
-            name,
+            name: Mutex::new(name),
             facts: OnceLock::new(),
             owned: AtomicBool::new(owned),
         }
@@ -208,7 +235,7 @@ impl PyContainer {
         PyContainer {
             handle: Own::new(handle),
             id,
-            name,
+            name: Mutex::new(name),
             facts: OnceLock::from(summary),
             owned: AtomicBool::new(false),
         }
@@ -283,7 +310,7 @@ impl Drop for PyContainer {
             if !matches!(removed, Ok(false)) {
                 let text = format!(
                     "container \"{}\" ({}) was not removed: use it in a with block",
-                    self.name,
+                    lock(&self.name),
                     short(&self.id)
                 );
                 let text = CString::new(text).unwrap_or_default();
@@ -344,8 +371,8 @@ impl PyContainer {
 
     /// The name.
     #[getter]
-    fn name(&self) -> &str {
-        &self.name
+    fn name(&self) -> String {
+        lock(&self.name).clone()
     }
 
     /// The image as the caller named it.
@@ -384,11 +411,17 @@ impl PyContainer {
         Ok(word(&self.facts(py)?.lifetime))
     }
 
-    /// Its state now: "created", "running" or "exited".
+    /// Its state now: "created", "running", "paused" or "exited".
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         let handle = self.handle(py)?;
         Ok(quick(py, || handle.container()?.state())?.name())
+    }
+
+    /// Bytes of the disk that it wrote, if the list that it is from was to measure them.
+    #[getter]
+    fn size_rw(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.facts(py)?.size_rw)
     }
 
     /// The exit code of the last run; None before its end.
@@ -426,12 +459,90 @@ impl PyContainer {
         quick(py, || handle.container()?.kill(number))
     }
 
-    /// Waits for the program's end and returns its exit code.
-    #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<i32> {
+    /// Waits for a condition and returns the exit code that it came with.
+    #[pyo3(signature = (timeout=None, *, condition="not-running"))]
+    fn wait(&self, py: Python<'_>, timeout: Option<Seconds>, condition: &str) -> PyResult<i32> {
+        let condition = WaitCondition::parse(condition).map_err(|error| to_py(py, error))?;
         let handle = self.handle(py)?;
         let timeout = seconds(timeout);
-        blocking(py, |cancel| handle.container()?.wait(timeout, cancel))
+        blocking(py, |cancel| handle.container()?.wait_until(condition, timeout, cancel))
+    }
+
+    /// Stops all of its processes, without their notice.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.pause())
+    }
+
+    /// Lets the processes of a paused container go on.
+    fn unpause(&self, py: Python<'_>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.unpause())
+    }
+
+    /// Stops it, and starts it again.
+    #[pyo3(signature = (timeout=None))]
+    fn restart(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        let timeout = seconds(timeout);
+        blocking(py, |cancel| handle.container()?.restart(timeout, cancel))
+    }
+
+    /// Gives it another name.
+    fn rename(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.rename(&name))?;
+        *lock(&self.name) = name;
+        Ok(())
+    }
+
+    /// Changes limits.
+    #[pyo3(signature = (**options))]
+    #[pyo3(
+        text_signature = "($self, *, mem_limit=None, mem_reservation=None, memswap_limit=None, cpus=None, nano_cpus=None, cpu_shares=None, cpu_quota=None, \
+                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None)"
+    )]
+    fn update(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Warning>> {
+        let mut update = Update::default();
+        read("Container.update", options, &mut [&mut update])?;
+        let options = update.options(py)?;
+        let handle = self.handle(py)?;
+        let warnings = quick(py, || handle.container()?.update(&options))?;
+        Ok(warnings.into_iter().map(Warning).collect())
+    }
+
+    /// Its processes as a table.
+    fn top(&self, py: Python<'_>) -> PyResult<Top> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.top()).map(Top)
+    }
+
+    /// What it uses, once or again and again.
+    #[pyo3(signature = (*, stream=false, interval=None), text_signature = "($self, *, stream=False, interval=1.0)")]
+    fn stats<'py>(
+        &self,
+        py: Python<'py>,
+        stream: bool,
+        interval: Option<Seconds>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let interval = match interval {
+            None => Duration::from_secs(1),
+            Some(Seconds(Some(interval))) => interval,
+            Some(Seconds(None)) => return Err(invalid(py, "interval is endless")),
+        };
+        let handle = self.handle(py)?;
+        if stream {
+            let stream = quick(py, || handle.container()?.stats_stream(interval))?;
+            return Ok(Bound::new(py, PyStatsStream::new(stream))?.into_any());
+        }
+        let found = blocking(py, |cancel| handle.container()?.stats(interval, cancel))?;
+        Ok(Bound::new(py, Stats(found))?.into_any())
+    }
+
+    /// Everything about it as docker inspect has it.
+    fn inspect_docker(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let handle = self.handle(py)?;
+        plain(py, &quick(py, || handle.container()?.inspect_docker())?)
     }
 
     /// Waits until a strategy of coble.wait is satisfied.
@@ -566,7 +677,7 @@ impl PyContainer {
     }
 
     fn __repr__(&self) -> String {
-        format!("<coble.Container {} {:?}>", short(&self.id), self.name)
+        format!("<coble.Container {} {:?}>", short(&self.id), &*lock(&self.name))
     }
 }
 

@@ -213,6 +213,93 @@ impl<'py> FromPyObject<'_, 'py> for Hosts {
     }
 }
 
+/// Memory and swap together: a size, or -1.
+pub(crate) struct Swap(pub(crate) i64);
+
+impl<'py> FromPyObject<'_, 'py> for Swap {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Swap> {
+        if let Ok(text) = given.cast::<PyString>() {
+            let text = text.extract::<String>()?;
+            return parse::swap(&text).map(Swap).map_err(|error| to_py(given.py(), error));
+        }
+        given.extract().map(Swap).map_err(|_: PyErr| expected("an int or a str", given))
+    }
+}
+
+/// Rates of block devices: a mapping of paths to sizes, or `path:rate` texts.
+pub(crate) struct Rates(pub(crate) Vec<(String, u64)>);
+
+impl<'py> FromPyObject<'_, 'py> for Rates {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Rates> {
+        if let Ok(mapping) = given.cast::<PyMapping>() {
+            let pairs: Vec<(String, Size)> = mapping.items()?.extract()?;
+            return Ok(Rates(pairs.into_iter().map(|(path, Size(rate))| (path, rate)).collect()));
+        }
+        let texts: Vec<String> = given
+            .extract()
+            .map_err(|_: PyErr| expected("a mapping of str to sizes, or a sequence of str", given))?;
+        let rates = texts.iter().map(|text| parse::device_rate(text));
+        rates.collect::<Result<_, _>>().map(Rates).map_err(|error| to_py(given.py(), error))
+    }
+}
+
+/// Resource limits of processes: a mapping of names to a number or a pair, or `name=soft:hard` texts.
+pub(crate) struct Ulimits(pub(crate) Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Ulimits {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Ulimits> {
+        let wrong = |_: PyErr| expected("a mapping of str to an int or two, or a sequence of str", given);
+        let Ok(mapping) = given.cast::<PyMapping>() else {
+            return given.extract().map(Ulimits).map_err(wrong);
+        };
+        let mut limits = Vec::new();
+        for item in mapping.items()?.iter() {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract()?;
+            let (soft, hard) = match value.extract::<i64>() {
+                Ok(both) => (both, both),
+                Err(_) => value.extract::<(i64, i64)>().map_err(wrong)?,
+            };
+            limits.push(format!("{name}={soft}:{hard}"));
+        }
+        Ok(Ulimits(limits))
+    }
+}
+
+/// Names and values that are written to files of the kernel: a mapping, or `name=value` texts.
+#[derive(Default)]
+pub(crate) struct Parameters(pub(crate) BTreeMap<String, String>);
+
+impl<'py> FromPyObject<'_, 'py> for Parameters {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Parameters> {
+        let wrong = |_: PyErr| expected("a mapping of str to str or int, or a sequence of str", given);
+        let mut all = BTreeMap::new();
+        if let Ok(mapping) = given.cast::<PyMapping>() {
+            for item in mapping.items()?.iter() {
+                let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(wrong)?;
+                let value = match value.extract::<i64>() {
+                    Ok(number) => number.to_string(),
+                    Err(_) => value.extract().map_err(wrong)?,
+                };
+                all.insert(name, value);
+            }
+            return Ok(Parameters(all));
+        }
+        for text in given.extract::<Vec<String>>().map_err(wrong)? {
+            let (name, value) = parse::assignment(&text).map_err(|error| to_py(given.py(), error))?;
+            all.insert(name, value.unwrap_or_default());
+        }
+        Ok(Parameters(all))
+    }
+}
+
 /// What a program reads: bytes, or a text, which is written as UTF-8.
 pub(crate) struct Input(pub(crate) Vec<u8>);
 

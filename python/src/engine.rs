@@ -92,7 +92,7 @@ impl PyEngine {
     #[pyo3(signature = (image, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
+                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
                              stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
                              stderr=None, check=False, timeout=None, capture_limit=None)"

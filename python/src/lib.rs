@@ -18,6 +18,7 @@ mod options;
 mod process;
 mod progress;
 mod registry;
+mod stats;
 mod transfer;
 mod values;
 
@@ -74,6 +75,10 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<image_store::PyImageMount>()?;
     module.add_class::<values::PathChange>()?;
     module.add_class::<values::Pruned>()?;
+    module.add_class::<values::ContainersPruned>()?;
+    module.add_class::<values::Top>()?;
+    module.add_class::<values::Stats>()?;
+    module.add_class::<stats::PyStatsStream>()?;
     module.add_class::<values::Exported>()?;
     module.add_class::<values::ImageUsage>()?;
     module.add_class::<values::ContainerUsage>()?;

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use coble::{
     ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, PullPolicy, RunOptions, Stdio,
-    StdioMode, parse,
+    StdioMode, UpdateOptions, parse,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null,
-    seconds,
+    Command, Environment, Hosts, Input, Labels, Natural, Parameters, Rates, Seconds, Size, Stream, Swap,
+    Text, Ulimits, duplicate, null, seconds,
 };
 use crate::credentials::Given;
 use crate::errors::{invalid, to_py};
@@ -96,6 +96,24 @@ keywords! {
         cpus: Option<f64>,
         nano_cpus: Option<Natural>,
         pids_limit: Option<Natural>,
+        mem_reservation: Option<Size>,
+        memswap_limit: Option<Swap>,
+        mem_swappiness: Option<Natural>,
+        oom_kill_disable: bool,
+        oom_score_adj: Option<i32>,
+        cpu_shares: Option<Natural>,
+        cpu_quota: Option<Natural>,
+        cpu_period: Option<Natural>,
+        cpuset_cpus: Option<String>,
+        cpuset_mems: Option<String>,
+        blkio_weight: Option<Natural>,
+        device_read_bps: Option<Rates>,
+        device_write_bps: Option<Rates>,
+        device_read_iops: Option<Rates>,
+        device_write_iops: Option<Rates>,
+        ulimits: Option<Ulimits>,
+        sysctls: Option<Parameters>,
+        unified: Option<Parameters>,
         cap_add: Option<Vec<String>>,
         cap_drop: Option<Vec<String>>,
         read_only: bool,
@@ -106,6 +124,21 @@ keywords! {
         shm_size: Option<Size>,
         extra_hosts: Option<Hosts>,
         dns: Option<Vec<String>>,
+    }
+    /// The limits that an update changes.
+    Update {
+        mem_limit: Option<Size>,
+        mem_reservation: Option<Size>,
+        memswap_limit: Option<Swap>,
+        cpus: Option<f64>,
+        nano_cpus: Option<Natural>,
+        cpu_shares: Option<Natural>,
+        cpu_quota: Option<Natural>,
+        cpu_period: Option<Natural>,
+        cpuset_cpus: Option<String>,
+        cpuset_mems: Option<String>,
+        pids_limit: Option<Natural>,
+        blkio_weight: Option<Natural>,
     }
     /// How long a container stays.
     Stay {
@@ -211,12 +244,28 @@ impl Create {
             spec.network = NetworkMode::parse(network).map_err(engine)?;
         }
         spec.mem_limit = self.mem_limit.map(|Size(bytes)| bytes);
-        spec.nano_cpus = match (self.cpus, self.nano_cpus) {
-            (Some(_), Some(_)) => return Err(invalid(py, "cpus and nano_cpus are two words for one limit")),
-            (Some(cpus), None) => Some(parse::cpus(cpus).map_err(engine)?),
-            (None, nano) => nano.map(|Natural(nano)| nano),
-        };
+        spec.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
         spec.pids_limit = self.pids_limit.map(|Natural(limit)| limit);
+        let number = |given: Option<Natural>| given.map(|Natural(number)| number);
+        let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
+        spec.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
+        spec.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
+        spec.mem_swappiness = number(self.mem_swappiness);
+        spec.oom_kill_disable = self.oom_kill_disable;
+        spec.oom_score_adj = self.oom_score_adj;
+        spec.cpu_shares = number(self.cpu_shares);
+        spec.cpu_quota = number(self.cpu_quota);
+        spec.cpu_period = number(self.cpu_period);
+        spec.cpuset_cpus = self.cpuset_cpus;
+        spec.cpuset_mems = self.cpuset_mems;
+        spec.blkio_weight = number(self.blkio_weight);
+        spec.device_read_bps = rates(self.device_read_bps);
+        spec.device_write_bps = rates(self.device_write_bps);
+        spec.device_read_iops = rates(self.device_read_iops);
+        spec.device_write_iops = rates(self.device_write_iops);
+        spec.ulimits = self.ulimits.map_or_else(Vec::new, |Ulimits(all)| all);
+        spec.sysctls = self.sysctls.unwrap_or_default().0;
+        spec.unified = self.unified.unwrap_or_default().0;
         spec.cap_add = self.cap_add.unwrap_or_default();
         spec.cap_drop = self.cap_drop.unwrap_or_default();
         spec.read_only = self.read_only;
@@ -236,6 +285,35 @@ impl Create {
         spec.extra_hosts = self.extra_hosts.map_or_else(Vec::new, |Hosts(all)| all);
         spec.dns = self.dns.unwrap_or_default();
         Ok(spec)
+    }
+}
+
+impl Update {
+    /// The options of the engine.
+    pub(crate) fn options(self, py: Python<'_>) -> PyResult<UpdateOptions> {
+        let number = |given: Option<Natural>| given.map(|Natural(number)| number);
+        let mut options = UpdateOptions::default();
+        options.mem_limit = self.mem_limit.map(|Size(bytes)| bytes);
+        options.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
+        options.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
+        options.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
+        options.cpu_shares = number(self.cpu_shares);
+        options.cpu_quota = number(self.cpu_quota);
+        options.cpu_period = number(self.cpu_period);
+        options.cpuset_cpus = self.cpuset_cpus;
+        options.cpuset_mems = self.cpuset_mems;
+        options.pids_limit = number(self.pids_limit);
+        options.blkio_weight = number(self.blkio_weight);
+        Ok(options)
+    }
+}
+
+/// The CPU limit in either of its two words.
+fn nano_cpus(py: Python<'_>, cpus: Option<f64>, nano: Option<Natural>) -> PyResult<Option<u64>> {
+    match (cpus, nano) {
+        (Some(_), Some(_)) => Err(invalid(py, "cpus and nano_cpus are two words for one limit")),
+        (Some(cpus), None) => parse::cpus(cpus).map(Some).map_err(|error| to_py(py, error)),
+        (None, nano) => Ok(nano.map(|Natural(nano)| nano)),
     }
 }
 

@@ -101,6 +101,10 @@ values! {
         requested: u64 = |l| l.requested;
         /// What the kernel says is in force. None: not applied, and a warning says why.
         applied: Option<u64> = |l| l.applied;
+        /// What was asked for, in words.
+        requested_text: String = |l| l.requested_text.clone();
+        /// What is in force, in words.
+        applied_text: Option<String> = |l| l.applied_text.clone();
     }
 
     /// The isolation that a program really got, read back from its process.
@@ -159,6 +163,42 @@ values! {
         nano_cpus: Option<u64> = |s| s.nano_cpus;
         /// Limit on the number of processes and threads.
         pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Bytes of memory that are taken from it last.
+        mem_reservation: Option<u64> = |s| s.mem_reservation;
+        /// Bytes of memory and swap together; -1 is no limit.
+        memswap_limit: Option<i64> = |s| s.memswap_limit;
+        /// How willingly the kernel swaps.
+        mem_swappiness: Option<u64> = |s| s.mem_swappiness;
+        /// Whether programs wait for memory instead of being killed.
+        oom_kill_disable: bool = |s| s.oom_kill_disable;
+        /// How likely the kernel is to kill its programs.
+        oom_score_adj: Option<i32> = |s| s.oom_score_adj;
+        /// CPU weight.
+        cpu_shares: Option<u64> = |s| s.cpu_shares;
+        /// Microseconds of CPU time in each period.
+        cpu_quota: Option<u64> = |s| s.cpu_quota;
+        /// The period in microseconds.
+        cpu_period: Option<u64> = |s| s.cpu_period;
+        /// CPUs that may be used.
+        cpuset_cpus: Option<String> = |s| s.cpuset_cpus.clone();
+        /// NUMA nodes that memory may come from.
+        cpuset_mems: Option<String> = |s| s.cpuset_mems.clone();
+        /// Block I/O weight.
+        blkio_weight: Option<u64> = |s| s.blkio_weight;
+        /// Bytes read each second, by device.
+        device_read_bps: BTreeMap<String, u64> = |s| s.device_read_bps.iter().cloned().collect();
+        /// Bytes written each second, by device.
+        device_write_bps: BTreeMap<String, u64> = |s| s.device_write_bps.iter().cloned().collect();
+        /// Reads each second, by device.
+        device_read_iops: BTreeMap<String, u64> = |s| s.device_read_iops.iter().cloned().collect();
+        /// Writes each second, by device.
+        device_write_iops: BTreeMap<String, u64> = |s| s.device_write_iops.iter().cloned().collect();
+        /// Resource limits of processes, as name=soft:hard.
+        ulimits: Vec<String> = |s| s.ulimits.clone();
+        /// Kernel parameters of its own.
+        sysctls: BTreeMap<String, String> = |s| s.sysctls.clone();
+        /// Files of its version 2 cgroup.
+        unified: BTreeMap<String, String> = |s| s.unified.clone();
         /// Capabilities added to the default set.
         cap_add: Vec<String> = |s| s.cap_add.clone();
         /// Capabilities taken from the default set.
@@ -199,7 +239,7 @@ values! {
         command: Vec<String> = |d| d.summary.command.clone();
         /// When it was made, RFC 3339.
         created: String = |d| d.summary.created.clone();
-        /// "created", "running" or "exited".
+        /// "created", "running", "paused" or "exited".
         state: &'static str = |d| d.summary.state.name();
         /// The exit code of the last run.
         exit_code: Option<i32> = |d| d.summary.exit_code;
@@ -211,6 +251,8 @@ values! {
         labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
         /// "session" or "detached".
         lifetime: String = |d| word(&d.summary.lifetime);
+        /// Bytes of the disk that it wrote, if they were to be measured.
+        size_rw: Option<u64> = |d| d.summary.size_rw;
         /// What was asked for.
         spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
         /// The process id of its program on the host, while it runs.
@@ -337,6 +379,80 @@ values! {
         kind: String = |c| word(&c.kind);
         /// The path, absolute.
         path: String = |c| c.path.clone();
+    }
+
+    /// What a pruning of containers did.
+    ContainersPruned(coble::ContainersPruned) {
+        /// Ids of the containers that are gone.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// The processes of a container as a table.
+    Top(coble::Top) {
+        /// The titles of the columns.
+        titles: Vec<String> = |t| t.titles.clone();
+        /// A row for each process.
+        processes: Vec<Vec<String>> = |t| t.processes.clone();
+    }
+
+    /// What a container uses. Sizes are bytes.
+    Stats(coble::Stats) {
+        /// The container.
+        id: String = |s| s.id.clone();
+        /// Its name.
+        name: String = |s| s.name.clone();
+        /// When it was measured, RFC 3339.
+        time: String = |s| s.time.clone();
+        /// Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look.
+        cpu_percent: f64 = |s| s.cpu_percent;
+        /// Nanoseconds of CPU time since its start.
+        cpu_total_ns: u64 = |s| s.cpu_total_ns;
+        /// Of these, in user mode.
+        cpu_user_ns: u64 = |s| s.cpu_user_ns;
+        /// Of these, in the kernel.
+        cpu_system_ns: u64 = |s| s.cpu_system_ns;
+        /// Nanoseconds of CPU time of the host, idle time included.
+        system_cpu_ns: u64 = |s| s.system_cpu_ns;
+        /// How many CPUs the host has.
+        online_cpus: u64 = |s| s.online_cpus;
+        /// In how many periods the CPU limit held it up. None: nobody counts.
+        throttled_periods: Option<u64> = |s| s.throttled_periods;
+        /// For how many nanoseconds.
+        throttled_ns: Option<u64> = |s| s.throttled_ns;
+        /// Memory without caches that were not used lately.
+        memory_usage: u64 = |s| s.memory_usage;
+        /// The most it may use: its limit, or the host's memory.
+        memory_limit: u64 = |s| s.memory_limit;
+        /// The share of that, in percent.
+        memory_percent: f64 = |s| s.memory_percent;
+        /// The most memory it used at once, with caches, if the kernel says so.
+        memory_peak: Option<u64> = |s| s.memory_peak;
+        /// The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once.
+        memory_counted: bool = |s| s.memory_counted;
+        /// How many of its programs were killed for want of memory, if the kernel says so.
+        oom_kills: Option<u64> = |s| s.oom_kills;
+        /// Processes and threads.
+        pids: u64 = |s| s.pids;
+        /// The most of them, if there is a limit.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Read from block devices.
+        block_read: u64 = |s| s.block_read;
+        /// Written to block devices.
+        block_write: u64 = |s| s.block_write;
+        /// The kernel counts what it reads and writes. Otherwise it is what the processes did that live now.
+        blocks_counted: bool = |s| s.blocks_counted;
+        /// Received from the network, if that is its own.
+        network_rx: u64 = |s| s.network_rx;
+        /// Sent to it.
+        network_tx: u64 = |s| s.network_tx;
+        /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
+        cpu_pressure: Option<f64> = |s| s.cpu_pressure;
+        /// The same for memory.
+        memory_pressure: Option<f64> = |s| s.memory_pressure;
+        /// The same for input and output.
+        io_pressure: Option<f64> = |s| s.io_pressure;
     }
 
     /// What a pruning of images did.
@@ -707,7 +823,7 @@ impl<'py> IntoPyObject<'py> for Json {
     }
 }
 
-fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
+pub(crate) fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
     let value = serde_json::to_value(value).map_err(|error| {
         crate::errors::to_py(
             py,

@@ -179,6 +179,109 @@ static void what_it_got(coble_engine_t *engine) {
   coble_container_delete(container);
 }
 
+/* What can be done with a container besides starting and ending it. */
+static void other_verbs(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("echo ready; while :; do sleep 0.05; done");
+  coble_container_t *container = NULL;
+  coble_container_list_t *list = NULL;
+  coble_stats_stream_t *stream = NULL;
+  coble_string_t *json = NULL;
+  coble_list_options_t which;
+  coble_update_options_t limits;
+  const char *filters[2] = {"name=^renamed$", "status=paused"};
+  int32_t state = 0, code = 0;
+  coble_status_t status;
+
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_spec_add_ulimit(spec, "nofile=64:128", &error));
+  CHECK_OK(coble_container_spec_add_sysctl(spec, "kernel.panic", "1", &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  coble_container_spec_delete(spec);
+  spec = shell("echo ready; while :; do sleep 0.05; done");
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_spec_add_ulimit(spec, "nofile=64:128", &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_FAILS(coble_container_pause(container, &error), COBLE_ERR_INVALID_STATE);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_rename(container, "renamed", &error));
+  CHECK(strcmp(coble_container_name(container), "renamed") == 0);
+  CHECK_FAILS(coble_container_rename(container, "no name", &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  memset(&which, 0, sizeof which);
+  which.size = sizeof which;
+  which.filters = filters;
+  which.filter_count = 1;
+  which.with_size = 1;
+  CHECK_OK(coble_container_find(engine, &which, &list, &error));
+  CHECK(coble_container_list_count(list) == 1);
+  CHECK(coble_container_summary_size_rw(coble_container_list_get(list, 0)) >= 0);
+  coble_container_list_delete(list);
+
+  status = coble_container_pause(container, &error);
+  if (status == COBLE_OK) {
+    CHECK_OK(coble_container_state(container, &state, &error));
+    CHECK(state == COBLE_STATE_PAUSED);
+    which.filter_count = 2;
+    CHECK_OK(coble_container_find(engine, &which, &list, &error));
+    CHECK(coble_container_list_count(list) == 1);
+    coble_container_list_delete(list);
+    CHECK_OK(coble_container_unpause(container, &error));
+  } else {
+    /* A user without a freezer. */
+    CHECK(status == COBLE_ERR_UNSUPPORTED && geteuid() != 0);
+    coble_error_delete(error);
+    error = NULL;
+  }
+  CHECK_FAILS(coble_container_unpause(container, &error), COBLE_ERR_INVALID_STATE);
+
+  memset(&limits, 0, sizeof limits);
+  limits.size = sizeof limits;
+  limits.pids_limit = 60;
+  status = coble_container_update(container, &limits, &json, &error);
+  if (status == COBLE_OK) {
+    CHECK(strcmp(coble_string_data(json), "[]") == 0);
+    coble_string_delete(json);
+  } else {
+    CHECK(status == COBLE_ERR_UNSUPPORTED && geteuid() != 0);
+    coble_error_delete(error);
+    error = NULL;
+  }
+  limits.mem_limit = 1;
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  CHECK_OK(coble_container_top(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_stats(container, 0, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"name\":\"renamed\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_stats_stream(container, 20, &stream, &error));
+  CHECK_OK(coble_stats_stream_next(stream, NULL, &json, &error));
+  coble_string_delete(json);
+  CHECK_OK(coble_container_inspect_docker(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"Ulimits\":[{\"Hard\":128,\"Name\":\"nofile\",\"Soft\":64}]") != NULL);
+  coble_string_delete(json);
+
+  CHECK_OK(coble_container_restart(container, 0, NULL, &error));
+  CHECK_FAILS(coble_container_wait_until(container, COBLE_WAIT_REMOVED, 10, NULL, &code, &error), COBLE_ERR_TIMEOUT);
+  CHECK_FAILS(coble_container_wait_until(container, 9, 10, NULL, &code, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_kill(container, SIGKILL, &error));
+  CHECK_OK(coble_container_wait_until(container, COBLE_WAIT_NOT_RUNNING, 10000, NULL, &code, &error));
+  CHECK(code == 137);
+  json = NULL;
+  CHECK_OK(coble_stats_stream_next(stream, NULL, &json, &error));
+  CHECK(json == NULL);
+  coble_stats_stream_delete(stream);
+  CHECK_OK(coble_container_remove(container, 0, &error));
+  coble_container_delete(container);
+  filters[0] = "until=1h";
+  CHECK_OK(coble_container_prune(engine, filters, 1, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"deleted\":[]") != NULL);
+  coble_string_delete(json);
+}
+
 static void programs_in_it(coble_engine_t *engine) {
   coble_error_t *error = NULL;
   coble_container_spec_t *spec = shell("trap 'exit 9' TERM; while :; do sleep 0.05; done");
@@ -251,6 +354,7 @@ int main(int argc, char **argv) {
   coble_engine_t *engine = open_engine(argc, argv);
   a_life(engine);
   what_it_got(engine);
+  other_verbs(engine);
   programs_in_it(engine);
   coble_engine_delete(engine);
   return 0;

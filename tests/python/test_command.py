@@ -99,7 +99,8 @@ def test_a_life(command: Command) -> None:
     assert command("exec", "of-command", "no-such-program").returncode == 127
     eventually(lambda: command.good("logs", "of-command") == "hello\n", "the log")
     (details,) = json.loads(command.good("inspect", "of-command"))
-    assert details["id"] == identity and details["state"] == "running"
+    assert details["Id"] == identity and details["State"]["Status"] == "running"
+    assert details["Coble"]["id"] == identity
     assert command("rm", "of-command").returncode != 0
     command.good("stop", "-t", "0", "of-command")
     assert command.good("wait", "of-command") == "137\n"

@@ -20,7 +20,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -180,6 +180,8 @@ pub struct MonitorSpec {
     /// The container's lock file, with the lock held by this open file description. As long as the monitor has it, the
     /// container counts as alive.
     pub lock: FdIndex,
+    /// Parameters of the kernel that belong to the container's own namespaces: paths below `/proc/sys`, and what is written to them.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// How the root file system is made.
@@ -251,6 +253,8 @@ pub struct ProcessSpec {
     pub rlimits: Vec<(u32, u64, u64)>,
     /// The file mode creation mask.
     pub umask: u32,
+    /// `oom_score_adj`, if it is not the one that it is made with. One that cannot be set is a warning.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// Capability sets as bit masks, bit n for capability number n.
@@ -393,6 +397,21 @@ pub struct Isolation {
     pub masked_paths: Vec<String>,
     /// Read-only paths that were there and were made read-only.
     pub readonly_paths: Vec<String>,
+    /// The resource limits that were asked for.
+    pub rlimits: Vec<Rlimit>,
+    /// `oom_score_adj` as it was asked for and as it is, if it was.
+    pub oom_score_adj: Option<(i32, i32)>,
+}
+
+/// A resource limit of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// The `RLIMIT_*` number.
+    pub number: u32,
+    /// Soft and hard limit as they were asked for.
+    pub asked: (u64, u64),
+    /// As they are.
+    pub found: (u64, u64),
 }
 
 /// How a program ended.
@@ -446,6 +465,8 @@ pub enum Request {
     Wait,
     /// Runs another program in the container. The frame carries three descriptors: standard input, output and error.
     Exec(Box<ProcessSpec>),
+    /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
+    Cgroups(u8),
 }
 
 /// A monitor's answers.

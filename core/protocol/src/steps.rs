@@ -126,6 +126,10 @@ steps! {
     Ready = "get ready";
     /// A defect of the shim.
     Internal = "continue";
+    /// Setting a parameter of the kernel.
+    Sysctl = "set the kernel parameter";
+    /// Setting `oom_score_adj`.
+    OomScore = "set the OOM score";
 }
 
 /// A failed step.

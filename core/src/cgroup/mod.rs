@@ -7,8 +7,10 @@
 mod detect;
 mod device_program;
 mod devices;
+mod freeze;
 mod limits;
 mod tree;
+mod usage;
 mod v1;
 mod v2;
 
@@ -22,20 +24,11 @@ use coble_protocol::CgroupView;
 use crate::container::{LimitInfo, Warning};
 use crate::error::{Error, ErrorKind, Result};
 use detect::Layout;
+pub(crate) use limits::{Limits, Rate, Throttle};
+pub(crate) use usage::Usage;
 
 /// The cgroup that all of ours are in.
 const PARENT: &str = "coble";
-
-/// Limits of a container; None: no limit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Bytes of memory. As much swap may be used on top, as docker has it.
-    pub(crate) memory: Option<u64>,
-    /// Billionths of a CPU, at least 10,000,000.
-    pub(crate) nano_cpus: Option<u64>,
-    /// Processes and threads.
-    pub(crate) pids: Option<u64>,
-}
 
 /// What a container got.
 #[derive(Debug)]
@@ -55,6 +48,29 @@ pub(crate) struct Created {
     pub(crate) devices_enforced: bool,
 }
 
+/// What an update did to a container that runs.
+#[derive(Debug, Default)]
+pub(crate) struct Updated {
+    /// The limits, with what is in force now.
+    pub(crate) limits: Vec<LimitInfo>,
+    /// What could not be had besides.
+    pub(crate) warnings: Vec<Warning>,
+    /// `cgroup.procs` of cgroups that had to be made, which the container's processes are not in yet.
+    pub(crate) procs: Vec<OwnedFd>,
+    undo: limits::Undo,
+    made: Vec<PathBuf>,
+}
+
+impl Updated {
+    /// Puts everything back in force that was before.
+    pub(crate) fn take_back(self) {
+        limits::take_back(self.undo);
+    }
+}
+
+/// Whether processes were stopped, or why they cannot be.
+type Frozen = std::result::Result<(), Problem>;
+
 /// The cgroups of the containers of one store.
 trait Manager: Debug + Send + Sync {
     /// `v1`, `hybrid`, `v2` or `none`.
@@ -67,6 +83,20 @@ trait Manager: Debug + Send + Sync {
     fn leftovers(&self) -> Vec<String>;
     /// See [`Cgroups::oom_killed`].
     fn oom_killed(&self, id: &str) -> Option<bool>;
+    /// Puts limits in force for a container that runs: all of them, or none.
+    fn update(&self, id: &str, limits: &Limits) -> Result<Updated>;
+    /// Moves the container's processes into cgroups that were made for an update.
+    fn adopt(&self, id: &str, leaves: &[PathBuf]) -> Result<()>;
+    /// See [`Cgroups::is_frozen`].
+    fn is_frozen(&self, id: &str) -> bool;
+    /// Stops all processes of a container.
+    fn freeze(&self, id: &str) -> Result<Frozen>;
+    /// See [`Cgroups::thaw`].
+    fn thaw(&self, id: &str) -> Result<()>;
+    /// See [`Cgroups::usage`].
+    fn usage(&self, id: &str) -> Usage;
+    /// See [`Cgroups::members`].
+    fn members(&self, id: &str) -> Option<Vec<i32>>;
     /// The version 2 cgroup of a container, if there can be one.
     fn unified(&self, id: &str) -> Option<PathBuf>;
 }
@@ -137,6 +167,60 @@ impl Cgroups {
     }
 }
 
+impl Cgroups {
+    /// Whether the processes of a container are stopped.
+    pub(crate) fn is_frozen(&self, id: &str) -> bool {
+        is_name(id) && self.manager.is_frozen(id)
+    }
+
+    /// Stops all processes of a container. When it returns they do nothing any more. Fails with `Unsupported` where there is no freezer for it.
+    pub(crate) fn freeze(&self, id: &str) -> Result<()> {
+        check(id)?;
+        self.manager.freeze(id)?.map_err(|problem| {
+            Error::new(ErrorKind::Unsupported, format!("it cannot be paused: {}", problem.cause))
+                .with_hint(problem.fix)
+        })
+    }
+
+    /// Lets the processes of a container go on. That they are not stopped, or gone, is fine.
+    pub(crate) fn thaw(&self, id: &str) -> Result<()> {
+        check(id)?;
+        self.manager.thaw(id)
+    }
+
+    /// What the kernel has counted of a container.
+    pub(crate) fn usage(&self, id: &str) -> Usage {
+        if is_name(id) { self.manager.usage(id) } else { Usage::default() }
+    }
+
+    /// The processes of a container, by their numbers in this process's pid namespace. None if it has no cgroup.
+    pub(crate) fn members(&self, id: &str) -> Option<Vec<i32>> {
+        if is_name(id) { self.manager.members(id) } else { None }
+    }
+
+    /// Puts limits in force for a container that runs: all of them, or none. `join` makes what is started in it later be in the cgroups, too, that had
+    /// to be made for that.
+    pub(crate) fn update(
+        &self,
+        id: &str,
+        limits: &Limits,
+        join: impl FnOnce(&[OwnedFd]) -> Result<()>,
+    ) -> Result<Updated> {
+        check(id)?;
+        let mut updated = self.manager.update(id, limits)?;
+        if updated.made.is_empty() {
+            return Ok(updated);
+        }
+        let joined = join(&updated.procs).and_then(|()| self.manager.adopt(id, &updated.made));
+        if let Err(error) = joined {
+            // The cgroups stay, since some may be in them: without a limit they are as good as none.
+            limits::take_back(std::mem::take(&mut updated.undo));
+            return Err(error);
+        }
+        Ok(updated)
+    }
+}
+
 /// What the doctor says about a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Controller {
@@ -158,6 +242,13 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(cause: impl Into<String>, fix: impl Into<String>) -> Problem {
         Problem { cause: cause.into(), fix: fix.into() }
+    }
+
+    /// The error that a limit cannot be changed because of this.
+    fn refusal(self, option: &str) -> Error {
+        Error::new(ErrorKind::Unsupported, format!("{option} cannot be put in force: {}", self.cause))
+            .with_object(option)
+            .with_hint(self.fix)
     }
 
     /// The warning that something is missing because of this.

@@ -38,6 +38,7 @@ fn a_hybrid_host_is_read() {
         v1,
         [
             ("cpu".to_owned(), top("cpu"), Some(top("cpu/x").as_path())),
+            ("cpuset".to_owned(), top("cpuset"), None),
             ("memory".to_owned(), top("memory"), None),
             ("devices".to_owned(), top("devices"), Some(top("devices/docker/a:b").as_path())),
             ("pids".to_owned(), top("pids x"), Some(top("pids x").as_path())),
@@ -69,7 +70,8 @@ fn other_hosts_are_read() {
 
 #[test]
 fn where_there_is_nothing_everything_asked_for_is_a_warning() {
-    let limits = Limits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), pids: Some(10) };
+    let limits =
+        Limits { memory: Some(64 << 20), nano_cpus: Some(500_000_000), pids: Some(10), ..Limits::default() };
     let gone =
         Hierarchy { controllers: Vec::new(), top: "/nonexistent".into(), own: Some("/nonexistent/a".into()) };
     for (layout, version) in [(Layout::default(), "none"), (Layout { v1: Vec::new(), v2: Some(gone) }, "v2")]
@@ -170,7 +172,12 @@ fn shell(created: &Created, script: &str) -> Child {
 #[test]
 fn limits_are_in_force_and_read_back() {
     for (cgroups, places) in live() {
-        let limits = Limits { memory: Some((64 << 20) + 1), nano_cpus: Some(1_250_000_000), pids: Some(5) };
+        let limits = Limits {
+            memory: Some((64 << 20) + 1),
+            nano_cpus: Some(1_250_000_000),
+            pids: Some(5),
+            ..Limits::default()
+        };
         let created = cgroups.create("c1", &limits, false).unwrap();
         if cgroups.version() == "v2" && created.warnings.len() == 3 {
             // Version 2 without controllers: of a hybrid host.
@@ -290,4 +297,141 @@ fn the_survey_names_every_controller() {
     let names: Vec<&str> = controllers.iter().map(|controller| controller.name).collect();
     assert_eq!(names, ["devices", "memory", "cpu", "pids"]);
     assert!(survey(true).1.iter().all(|controller| controller.name != "devices"));
+}
+
+/// A shell that counts in a file, and how far it has come.
+fn counter(created: &Created, dir: &Path) -> (Child, impl Fn() -> u64 + use<>) {
+    let file = dir.join("count");
+    let script = format!("n=0; while :; do n=$((n+1)); echo $n > {}; sleep 0.002; done", file.display());
+    let child = shell(created, &script);
+    let read = move || fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    (child, read)
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// As [`live`], and version 1 by itself.
+fn live_with_the_first_alone() -> Vec<(Cgroups, Vec<PathBuf>)> {
+    let mut all = live();
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let mut layout = Layout::parse(&mountinfo, &membership);
+    layout.v2 = None;
+    if !all.is_empty() && !layout.v1.is_empty() {
+        let key = key();
+        let tops = layout.v1.iter().map(|h| h.top.join(PARENT).join(&key)).collect();
+        all.push((Cgroups::of(&layout, false, &key), tops));
+    }
+    all
+}
+
+#[test]
+fn what_is_frozen_does_nothing_and_can_be_killed() {
+    for (cgroups, places) in live_with_the_first_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let created = cgroups.create("c1", &Limits::default(), true).unwrap();
+        let (mut child, count) = counter(&created, dir.path());
+        until("it counts", || count() > 2);
+        assert!(!cgroups.is_frozen("c1"));
+        cgroups.freeze("c1").unwrap();
+        assert!(cgroups.is_frozen("c1"));
+        let before = count();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(count(), before, "{}", cgroups.version());
+        cgroups.thaw("c1").unwrap();
+        assert!(!cgroups.is_frozen("c1"));
+        until("it counts again", || count() > before);
+        cgroups.freeze("c1").unwrap();
+        drop(created);
+        cgroups.remove("c1").unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert!(!cgroups.is_frozen("c1") && cgroups.thaw("c1").is_ok());
+        assert!(places.iter().all(|place| !place.exists()), "{places:?}");
+    }
+}
+
+#[test]
+fn limits_can_be_changed_while_something_runs() {
+    for (cgroups, places) in live_with_the_first_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let created = cgroups.create("c1", &Limits::default(), true).unwrap();
+        let (mut child, count) = counter(&created, dir.path());
+        until("it counts", || count() > 2);
+        let limits = |memory: u64| Limits { memory: Some(memory), pids: Some(50), ..Limits::default() };
+        let told = std::cell::Cell::new(0);
+        let update = |limits: &Limits| {
+            cgroups.update("c1", limits, |procs| {
+                told.set(told.get() + procs.len());
+                Ok(())
+            })
+        };
+        match update(&limits(64 << 20)) {
+            // Version 2 without controllers: of a hybrid host.
+            Err(error) => assert_eq!((cgroups.version(), error.kind()), ("v2", ErrorKind::Unsupported)),
+            Ok(updated) => {
+                assert!(cgroups.version() == "v2" || told.get() == 2);
+                let applied = |updated: &Updated| -> Vec<_> {
+                    updated.limits.iter().map(|limit| limit.applied.unwrap_or(0)).collect()
+                };
+                assert_eq!(applied(&updated), [64 << 20, 50]);
+                assert_eq!(cgroups.usage("c1").pids_limit, Some(50));
+                assert!(cgroups.usage("c1").pids.unwrap() >= 1, "it was moved");
+                // Up and down, and across the limit of memory and swap.
+                assert_eq!(applied(&update(&limits(1 << 30)).unwrap()), [1 << 30, 50]);
+                assert_eq!(applied(&update(&limits(32 << 20)).unwrap()), [32 << 20, 50]);
+                // The second one cannot be: the first is as it was.
+                let bad = Limits {
+                    memory: Some(128 << 20),
+                    cpuset_mems: Some("8000".to_owned()),
+                    ..Limits::default()
+                };
+                let error = update(&bad).unwrap_err();
+                assert_eq!((error.kind(), error.object()), (ErrorKind::Unsupported, Some("cpuset_mems")));
+                assert_eq!(cgroups.usage("c1").memory_limit, Some(32 << 20));
+            }
+        }
+        drop(created);
+        cgroups.remove("c1").unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert!(places.iter().all(|place| !place.exists()), "{places:?}");
+    }
+}
+
+#[test]
+fn every_limit_is_in_force_or_a_warning() {
+    for (cgroups, _) in live_with_the_first_alone() {
+        let limits = Limits {
+            memory: Some(64 << 20),
+            memory_swap: Some(96 << 20),
+            memory_reservation: Some(32 << 20),
+            swappiness: Some(7),
+            cpu_shares: Some(512),
+            cpu_quota: Some(30_000),
+            cpu_period: Some(60_000),
+            cpuset_cpus: Some("0".to_owned()),
+            cpuset_mems: Some("0".to_owned()),
+            blkio_weight: Some(300),
+            unified: vec![("memory.high".to_owned(), "max".to_owned())],
+            ..Limits::default()
+        };
+        let created = cgroups.create("c1", &limits, false).unwrap();
+        assert_eq!(created.limits.len(), 11);
+        for limit in &created.limits {
+            let name = limit.name.split(':').next().unwrap_or_default().replace('_', "-");
+            let code = format!("{}-not-applied", if name == "mem-limit" { "memory-limit" } else { &name });
+            let told = created.warnings.iter().any(|warning| warning.code == code);
+            assert_eq!(limit.applied.is_none(), told, "{limit:?} {:?}", created.warnings);
+            if limit.applied.is_some() {
+                assert_eq!(limit.applied_text.as_ref(), Some(&limit.requested_text));
+            }
+        }
+        drop(created);
+        cgroups.remove("c1").unwrap();
+    }
 }

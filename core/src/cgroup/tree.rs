@@ -73,8 +73,10 @@ impl Tree {
 
     /// Removes the cgroup of a container with everything in it, and the parents if they are empty.
     pub(super) fn remove(&self, id: &str) -> io::Result<()> {
-        remove(&self.leaf(id))?;
-        self.prune();
+        // Most containers use few hierarchies: where there was none, nobody made the parents for it.
+        if remove(&self.leaf(id))? {
+            self.prune();
+        }
         Ok(())
     }
 
@@ -126,21 +128,23 @@ pub(super) fn open_procs(cgroup: &Path) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().write(true).open(cgroup.join("cgroup.procs"))?.into())
 }
 
-/// Kills every process in a cgroup and below, and removes it. A missing one is fine.
-fn remove(cgroup: &Path) -> io::Result<()> {
+/// Kills every process in a cgroup and below, and removes it. A missing one is fine: false.
+fn remove(cgroup: &Path) -> io::Result<bool> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(200);
+    let mut there = false;
     loop {
         match fs::remove_dir(cgroup) {
-            Err(error) if error.kind() == Io::NotFound => return Ok(()),
+            Err(error) if error.kind() == Io::NotFound => return Ok(there),
             // Somebody is in it, or a cgroup is below it.
             Err(error) if matches!(error.kind(), Io::ResourceBusy | Io::DirectoryNotEmpty) => {
                 if Instant::now() > deadline {
                     return Err(error);
                 }
             }
-            result => return result,
+            result => return result.map(|()| true),
         }
+        there = true;
         kill(cgroup);
         for below in below(cgroup) {
             // Those that are still busy are met again in the next round.
@@ -193,6 +197,11 @@ fn kill(cgroup: &Path) {
             }
         }
     }
+    // A frozen process of version 1 does not even end.
+    let freezer = cgroup.join("freezer.state");
+    if !victims.is_empty() && freezer.exists() {
+        let _ = write(&freezer, "THAWED");
+    }
     let deadline = Instant::now() + Duration::from_secs(1);
     for victim in &victims {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -220,7 +229,14 @@ fn until_empty(cgroup: &Path) {
 }
 
 /// The processes in a `cgroup.procs` file. Those of another pid namespace are listed as 0 and left out.
-fn pids(procs: &Path) -> Vec<Pid> {
+pub(super) fn pids(procs: &Path) -> Vec<Pid> {
     let text = read(procs).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)).collect()
+}
+
+/// The processes in a cgroup and below.
+pub(super) fn members(cgroup: &Path) -> Vec<i32> {
+    let below = below(cgroup);
+    let all = below.iter().map(PathBuf::as_path).chain([cgroup]);
+    all.flat_map(|cgroup| pids(&cgroup.join("cgroup.procs"))).map(|pid| pid.as_raw_nonzero().get()).collect()
 }

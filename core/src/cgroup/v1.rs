@@ -6,18 +6,26 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use coble_protocol::CgroupView;
 
 use super::detect::{CONTROLLERS, Layout, writable};
 use super::device_program::DeviceProgram;
-use super::limits::{Limit, PERIOD, nano_cpus, quota, sort, swap_warning};
+use super::limits::{
+    Limit, PERIOD, Rate, Recipe, Shown, UNLIMITED, Undo, apply, nano_cpus, quota, short, sort, swap_warning,
+    take_back,
+};
 use super::tree::{self, Tree};
-use super::{Controller, Created, Limits, Manager, Problem, devices, v2};
+use super::{
+    Controller, Created, Frozen, Limits, Manager, Problem, Updated, Usage, devices, freeze, usage, v2,
+};
 use crate::container::Warning;
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
 use crate::isolation::defaults::DEVICE_RULES;
 
+/// How long it may take to move the processes of a container into one more cgroup.
+const ADOPTION: Duration = Duration::from_secs(5);
 /// What a device cgroup shows that allows everything.
 const EVERYTHING: &str = "a *:* rwm";
 
@@ -29,6 +37,14 @@ pub(super) struct V1 {
     unified: Option<Tree>,
     program: DeviceProgram,
     rootless: bool,
+}
+
+/// What stops the processes of a container.
+enum Freezer {
+    /// The cgroup of version 2.
+    Second(PathBuf),
+    /// The hierarchy of version 1.
+    First(Tree),
 }
 
 /// A hierarchy, and where in it containers can be.
@@ -63,7 +79,10 @@ impl V1 {
         let unified =
             layout.v2.as_ref().and_then(|unified| v2::base(unified).ok()).map(|base| Tree::new(base, key));
         let program = DeviceProgram::default();
-        V1 { version, hierarchies: hierarchies.collect(), unified, program, rootless }
+        let mut hierarchies: Vec<Place> = hierarchies.collect();
+        // First where all are gone through: what is frozen ends nowhere else.
+        hierarchies.sort_by_key(|place| !place.controllers.iter().any(|known| known == "freezer"));
+        V1 { version, hierarchies, unified, program, rootless }
     }
 
     /// The tree of a controller.
@@ -143,6 +162,100 @@ impl Manager for V1 {
         self.unified.as_ref().map(|tree| tree.leaf(id))
     }
 
+    fn update(&self, id: &str, limits: &Limits) -> Result<Updated> {
+        let (mut undo, mut made) = (Undo::new(), Vec::new());
+        let result = self.change(id, limits, &mut undo, &mut made);
+        if result.is_err() {
+            take_back(undo);
+            for leaf in made {
+                // Nobody is in it.
+                let _ = std::fs::remove_dir(leaf);
+            }
+            self.trees().filter(|tree| !tree.leaf(id).is_dir()).for_each(Tree::prune);
+            return result;
+        }
+        result.map(|mut updated| {
+            updated.undo = undo;
+            updated.made = made;
+            updated
+        })
+    }
+
+    fn adopt(&self, id: &str, leaves: &[PathBuf]) -> Result<()> {
+        V1::adopt(self, id, leaves)
+    }
+
+    fn usage(&self, id: &str) -> Usage {
+        let mut found = Usage::default();
+        if let Some(leaf) = self.unified(id) {
+            usage::second(&leaf, &mut found);
+        }
+        type Reader = fn(&Path, &mut Usage);
+        let readers: [(&str, Reader); 4] = [
+            ("memory", usage::memory_of_the_first),
+            ("cpu", usage::cpu_of_the_first),
+            ("pids", usage::pids_of_the_first),
+            ("blkio", usage::blocks_of_the_first),
+        ];
+        for (controller, reader) in readers {
+            if let Ok(tree) = self.tree(controller)
+                && let leaf = tree.leaf(id)
+                && leaf.is_dir()
+            {
+                reader(&leaf, &mut found);
+            }
+        }
+        found
+    }
+
+    fn members(&self, id: &str) -> Option<Vec<i32>> {
+        self.populated(id, &[]).map(|leaf| tree::members(&leaf))
+    }
+
+    fn is_frozen(&self, id: &str) -> bool {
+        match self.freezer(id) {
+            Ok(Freezer::Second(leaf)) => freeze::is_frozen(&leaf),
+            Ok(Freezer::First(tree)) => {
+                tree::read(&tree.leaf(id).join("freezer.state")).is_ok_and(|state| state.trim() != "THAWED")
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn freeze(&self, id: &str) -> Result<Frozen> {
+        let tree = match self.freezer(id) {
+            Ok(Freezer::Second(leaf)) => return freeze::freeze(&leaf),
+            Ok(Freezer::First(tree)) => tree,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        let leaf = tree.leaf(id);
+        if self.populated(id, std::slice::from_ref(&leaf)).is_none() {
+            return Ok(Err(Problem::new(
+                "the container has no cgroup",
+                "run it as root, or use cgroup version 2",
+            )));
+        }
+        if !leaf.is_dir()
+            && let Err(error) = tree.make(id)
+        {
+            return sort("mkdir", &leaf, &error).map(Err);
+        }
+        self.adopt(id, std::slice::from_ref(&leaf))?;
+        let frozen = freeze::freeze_first(&leaf);
+        if frozen.is_err() {
+            let _ = tree::write(&leaf.join("freezer.state"), "THAWED");
+        }
+        frozen.map(Ok)
+    }
+
+    fn thaw(&self, id: &str) -> Result<()> {
+        match self.freezer(id) {
+            Ok(Freezer::Second(leaf)) => freeze::thaw(&leaf.join("cgroup.freeze"), "0"),
+            Ok(Freezer::First(tree)) => freeze::thaw(&tree.leaf(id).join("freezer.state"), "THAWED"),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn oom_killed(&self, id: &str) -> Option<bool> {
         let control = tree::read(&self.tree("memory").ok()?.leaf(id).join("memory.oom_control")).ok()?;
         let killed = control.lines().find_map(|line| line.strip_prefix("oom_kill "))?;
@@ -162,7 +275,8 @@ impl V1 {
                 };
                 let leaf = tree.leaf(id);
                 if !made.contains(&leaf) {
-                    if let Err(error) = tree.make(id) {
+                    let new = tree.make(id).and_then(|leaf| self.furnish(controller, tree, &leaf));
+                    if let Err(error) = new {
                         return sort("mkdir", &leaf, &error).map(Err);
                     }
                     created.procs.push(tree::open_procs(&leaf).call("open", leaf.join("cgroup.procs"))?);
@@ -186,15 +300,92 @@ impl V1 {
                 )
             }));
         }
-        for (limit, value) in limits.requested() {
-            let applied = match cgroup(created, limit.controller())? {
-                Ok(leaf) => apply(limit, value, &leaf, &mut created.warnings)?,
+        for limit in limits.requested() {
+            let applied = match cgroup(created, controller(&limit))? {
+                Ok(leaf) => set(&limit, limits, &leaf, None, &mut created.warnings)?,
                 Err(problem) => Err(problem),
             };
-            created.limits.push(limit.info(value, applied.as_ref().ok().copied()));
+            created.limits.push(limit.info(applied.as_ref().ok().cloned()));
             created.warnings.extend(applied.err().map(|problem| limit.warning(&problem)));
         }
         Ok(())
+    }
+
+    /// What a new cgroup needs before a process can be in it.
+    fn furnish(&self, controller: &str, tree: &Tree, leaf: &Path) -> std::io::Result<()> {
+        let shared =
+            self.hierarchies.iter().find(|place| place.controllers.iter().any(|known| known == controller));
+        match shared {
+            Some(place) if place.controllers.iter().any(|known| known == "cpuset") => {
+                inherit_cpuset(tree, leaf)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A cgroup of the container that has all of its processes, if it has one: not one of those that they are to be moved to.
+    fn populated(&self, id: &str, targets: &[PathBuf]) -> Option<PathBuf> {
+        let all = self.unified.iter().chain(self.trees()).map(|tree| tree.leaf(id));
+        all.into_iter().find(|leaf| leaf.is_dir() && !targets.contains(leaf))
+    }
+
+    /// Moves all processes of the container into more of its cgroups. What they fork meanwhile is met in the next round.
+    fn adopt(&self, id: &str, leaves: &[PathBuf]) -> Result<()> {
+        let Some(source) = self.populated(id, leaves) else { return Ok(()) };
+        for leaf in leaves {
+            let procs = leaf.join("cgroup.procs");
+            let deadline = Instant::now() + ADOPTION;
+            loop {
+                let inside: BTreeSet<i32> = tree::members(leaf).into_iter().collect();
+                let outside: Vec<i32> =
+                    tree::members(&source).into_iter().filter(|pid| !inside.contains(pid)).collect();
+                if outside.is_empty() {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let why =
+                        format!("the processes of container \"{id}\" multiply faster than they can be moved");
+                    return Err(
+                        Error::new(ErrorKind::Timeout, why).with_hint("limit the number of its processes")
+                    );
+                }
+                for pid in outside {
+                    match tree::write(&procs, &pid.to_string()) {
+                        // It has ended.
+                        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                        result => result.call("write", &procs)?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits of a container that runs, and notes what was there before.
+    fn change(&self, id: &str, limits: &Limits, undo: &mut Undo, made: &mut Vec<PathBuf>) -> Result<Updated> {
+        let mut updated = Updated::default();
+        for limit in limits.requested() {
+            let tree = self.tree(controller(&limit)).map_err(|problem| problem.refusal(&limit.option()))?;
+            let leaf = tree.leaf(id);
+            if !leaf.is_dir() {
+                let new = tree.make(id).and_then(|leaf| self.furnish(controller(&limit), tree, &leaf));
+                new.call("mkdir", &leaf)?;
+                updated.procs.push(tree::open_procs(&leaf).call("open", leaf.join("cgroup.procs"))?);
+                made.push(leaf.clone());
+            }
+            let applied = set(&limit, limits, &leaf, Some(undo), &mut updated.warnings)?;
+            let applied = applied.map_err(|problem| problem.refusal(&limit.option()))?;
+            updated.limits.push(limit.info(Some(applied)));
+        }
+        Ok(updated)
+    }
+
+    /// The cgroup of the freezer, and whether it is version 2's.
+    fn freezer(&self, id: &str) -> std::result::Result<Freezer, Problem> {
+        if let Some(leaf) = self.unified(id).filter(|leaf| leaf.join("cgroup.freeze").exists()) {
+            return Ok(Freezer::Second(leaf));
+        }
+        self.tree("freezer").map(|tree| Freezer::First(tree.clone()))
     }
 
     /// Makes a cgroup in the version 2 hierarchy of a hybrid host and puts the device rules in force there. None if they are.
@@ -243,49 +434,122 @@ fn restrict(leaf: &Path) -> Result<Option<Problem>> {
     }))
 }
 
+/// The files of a limit.
+fn recipe(limit: &Limit, leaf: &Path) -> std::result::Result<Recipe, Problem> {
+    let device = |major: u32, minor: u32, rate: Rate, value: u64| {
+        let device = format!("{major}:{minor}");
+        let line = format!("{device} {value}");
+        Recipe::read_with(rate.file(), line, move |text| {
+            let found = text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' '))?;
+            found.trim().parse().ok().map(Shown::number)
+        })
+    };
+    Ok(match limit {
+        Limit::Memory(value) => Recipe::number("memory.limit_in_bytes", *value),
+        Limit::Swap { both, .. } => {
+            let wanted = *both;
+            let mut recipe = Recipe::number("memory.memsw.limit_in_bytes", wanted);
+            if wanted == UNLIMITED {
+                recipe.read = Box::new(|text| {
+                    // The largest number of whole pages.
+                    text.trim()
+                        .parse()
+                        .ok()
+                        .filter(|found: &u64| *found > 1 << 62)
+                        .map(|_| Shown::number(UNLIMITED))
+                });
+            }
+            recipe
+        }
+        Limit::Reservation(value) => Recipe::number("memory.soft_limit_in_bytes", *value),
+        Limit::Swappiness(value) => Recipe::number("memory.swappiness", *value),
+        Limit::OomKillDisable => Recipe::read_with("memory.oom_control", "1".to_owned(), |text| {
+            text.lines().any(|line| line == "oom_kill_disable 1").then(|| Shown::number(1))
+        }),
+        Limit::Cpu(nano) => Recipe {
+            writes: vec![
+                ("cpu.cfs_period_us".to_owned(), PERIOD.to_string()),
+                ("cpu.cfs_quota_us".to_owned(), quota(*nano).to_string()),
+            ],
+            shown: "cpu.cfs_quota_us".to_owned(),
+            read: Box::new(|text| nano_cpus(text.trim().parse().ok()?, PERIOD).map(Shown::number)),
+        },
+        Limit::Shares(value) => Recipe::number("cpu.shares", *value),
+        Limit::Quota { quota, .. } => Recipe::number("cpu.cfs_quota_us", *quota),
+        Limit::Period { period, .. } => Recipe::number("cpu.cfs_period_us", *period),
+        Limit::Cpus(set) => Recipe::set("cpuset.cpus", set),
+        Limit::Mems(set) => Recipe::set("cpuset.mems", set),
+        Limit::Pids(value) => Recipe::number("pids.max", *value),
+        Limit::Weight(value) => {
+            let bfq = !leaf.join("blkio.weight").exists() && leaf.join("blkio.bfq.weight").exists();
+            Recipe::number(if bfq { "blkio.bfq.weight" } else { "blkio.weight" }, *value)
+        }
+        Limit::Throttle(throttle) => device(throttle.major, throttle.minor, throttle.rate, throttle.value),
+        Limit::Unified(..) => {
+            return Err(Problem::new(
+                "the controllers of this host are those of cgroup version 1",
+                "boot with systemd.unified_cgroup_hierarchy=1",
+            ));
+        }
+    })
+}
+
+/// The controller of a limit, as version 1 calls it.
+fn controller(limit: &Limit) -> &str {
+    match limit.controller() {
+        "io" => "blkio",
+        other => other,
+    }
+}
+
 /// Sets a limit and reads back what is in force.
-fn apply(
-    limit: Limit,
-    value: u64,
+fn set(
+    limit: &Limit,
+    limits: &Limits,
     leaf: &Path,
+    mut undo: Option<&mut Undo>,
     warnings: &mut Vec<Warning>,
-) -> Result<std::result::Result<u64, Problem>> {
-    let set = |name: &str, text: String| tree::write(&leaf.join(name), &text);
-    let file = match limit {
-        Limit::Memory => "memory.limit_in_bytes",
-        Limit::Cpu => "cpu.cfs_quota_us",
-        Limit::Pids => "pids.max",
+) -> Result<std::result::Result<Shown, Problem>> {
+    let recipe = match recipe(limit, leaf) {
+        Ok(recipe) => recipe,
+        Err(problem) => return Ok(Err(problem)),
     };
-    let written = match limit {
-        Limit::Memory => set(file, value.to_string()),
-        Limit::Cpu => {
-            set("cpu.cfs_period_us", PERIOD.to_string()).and_then(|()| set(file, quota(value).to_string()))
+    let Limit::Memory(value) = limit else { return apply(&recipe, leaf, undo) };
+    // The limit of memory and swap together, which must never be the smaller one.
+    const BOTH: &str = "memory.memsw.limit_in_bytes";
+    let both = limits.memory_swap.unwrap_or(value.saturating_mul(2).min(i64::MAX as u64));
+    let text = if both == UNLIMITED { "-1".to_owned() } else { both.to_string() };
+    let swap = Recipe::read_with(BOTH, text, |text| Some(Shown { number: 0, text: short(text) }));
+    let set_both = |undo: Option<&mut Undo>, warnings: &mut Vec<Warning>| -> Result<()> {
+        // One that was asked for by itself says itself what is wrong with it.
+        if let Err(problem) = apply(&swap, leaf, undo)?
+            && limits.memory_swap.is_none()
+        {
+            warnings.extend(swap_warning(&problem.cause));
         }
-        Limit::Pids => set(file, value.to_string()),
+        Ok(())
     };
-    if let Err(error) = written {
-        return sort("write", &leaf.join(file), &error).map(Err);
+    let now = tree::read(&leaf.join(BOTH)).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let raised = now.is_some_and(|now| *value > now);
+    if raised {
+        set_both(undo.as_deref_mut(), warnings)?;
     }
-    if limit == Limit::Memory {
-        // The limit of memory and swap together.
-        let both = value.saturating_mul(2).min(i64::MAX as u64);
-        if let Err(error) = set("memory.memsw.limit_in_bytes", both.to_string()) {
-            warnings.extend(swap_warning(&error));
+    let applied = apply(&recipe, leaf, undo.as_deref_mut())?;
+    if !raised && applied.is_ok() {
+        set_both(undo, warnings)?;
+    }
+    Ok(applied)
+}
+
+/// Gives a cpuset cgroup what the one above it has: the kernel lets no process into one without.
+fn inherit_cpuset(tree: &Tree, leaf: &Path) -> std::io::Result<()> {
+    for cgroup in tree.parents().iter().map(PathBuf::as_path).chain([leaf]) {
+        let Some(above) = cgroup.parent() else { continue };
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if tree::read(&cgroup.join(file))?.trim().is_empty() {
+                tree::write(&cgroup.join(file), tree::read(&above.join(file))?.trim())?;
+            }
         }
     }
-    let number = |name: &str| {
-        let path = leaf.join(name);
-        let text = tree::read(&path).call("read", &path)?;
-        Ok::<_, crate::error::Error>(text.trim().parse::<u64>().ok())
-    };
-    let in_force = match limit {
-        Limit::Cpu => number(file)?.zip(number("cpu.cfs_period_us")?).and_then(|(q, p)| nano_cpus(q, p)),
-        Limit::Memory | Limit::Pids => number(file)?,
-    };
-    Ok(in_force.ok_or_else(|| {
-        Problem::new(
-            format!("\"{}\" shows no limit after one was set", leaf.join(file).display()),
-            "report this as a defect",
-        )
-    }))
+    Ok(())
 }

@@ -8,9 +8,12 @@ use coble_protocol::CgroupView;
 
 use super::detect::{CONTROLLERS, Hierarchy, writable};
 use super::device_program::DeviceProgram;
-use super::limits::{Limit, PERIOD, nano_cpus, quota, sort, swap_warning};
+use super::limits::{
+    Limit, PERIOD, Recipe, Shown, UNLIMITED, Undo, apply, nano_cpus, quota, short, sort, swap_warning,
+    take_back, weight_of_blkio, weight_of_shares,
+};
 use super::tree::{self, Tree};
-use super::{Controller, Created, Limits, Manager, Problem};
+use super::{Controller, Created, Frozen, Limits, Manager, Problem, Updated, Usage, freeze, usage};
 use crate::container::Warning;
 use crate::error::{Call, Result};
 
@@ -66,7 +69,7 @@ impl V2 {
         }
         Problem::new(
             format!("the controller \"{name}\" is not delegated to \"{}\"", tree.base.display()),
-            "put \"[Service]\" and \"Delegate=cpu memory pids\" into /etc/systemd/system/user@.service.d/delegate.conf, then \
+            "put \"[Service]\" and \"Delegate=cpu cpuset io memory pids\" into /etc/systemd/system/user@.service.d/delegate.conf, then \
              systemctl daemon-reload and log in again",
         )
     }
@@ -99,18 +102,37 @@ impl V2 {
                 )
             }));
         }
-        for (limit, value) in limits.requested() {
+        for limit in limits.requested() {
             let applied = match &made {
                 Ok((tree, leaf)) => match self.enable(tree, limit.controller())? {
                     Some(problem) => Err(problem),
-                    None => apply(limit, value, leaf, &mut created.warnings)?,
+                    None => set(&limit, limits, leaf, None, &mut created.warnings)?,
                 },
                 Err(problem) => Err(problem.clone()),
             };
-            created.limits.push(limit.info(value, applied.as_ref().ok().copied()));
+            created.limits.push(limit.info(applied.as_ref().ok().cloned()));
             created.warnings.extend(applied.err().map(|problem| limit.warning(&problem)));
         }
         Ok(())
+    }
+
+    /// Sets limits of a container that runs, and notes what was there before.
+    fn change(&self, id: &str, limits: &Limits, undo: &mut Undo) -> Result<Updated> {
+        let mut updated = Updated::default();
+        for limit in limits.requested() {
+            let refusal = |problem: Problem| problem.refusal(&limit.option());
+            let tree = self.tree.as_ref().map_err(|problem| refusal(problem.clone()))?;
+            let leaf = tree.leaf(id);
+            if !leaf.is_dir() {
+                return Err(refusal(Problem::new("the container has no cgroup", "start it again")));
+            }
+            if let Some(problem) = self.enable(tree, limit.controller())? {
+                return Err(refusal(problem));
+            }
+            let applied = set(&limit, limits, &leaf, Some(undo), &mut updated.warnings)?.map_err(refusal)?;
+            updated.limits.push(limit.info(Some(applied)));
+        }
+        Ok(updated)
     }
 
     /// Enables a controller from the base down. The container's cgroup is there already, so that nobody removes the parents. None if it
@@ -176,6 +198,53 @@ impl Manager for V2 {
         Some(killed.trim() != "0")
     }
 
+    fn update(&self, id: &str, limits: &Limits) -> Result<Updated> {
+        let mut undo = Undo::new();
+        let result = self.change(id, limits, &mut undo);
+        if result.is_err() {
+            take_back(undo);
+            return result;
+        }
+        result.map(|mut updated| {
+            updated.undo = undo;
+            updated
+        })
+    }
+
+    fn adopt(&self, _id: &str, _leaves: &[PathBuf]) -> Result<()> {
+        Ok(())
+    }
+
+    fn usage(&self, id: &str) -> Usage {
+        let mut found = Usage::default();
+        if let Some(leaf) = self.unified(id) {
+            usage::second(&leaf, &mut found);
+        }
+        found
+    }
+
+    fn members(&self, id: &str) -> Option<Vec<i32>> {
+        self.unified(id).filter(|leaf| leaf.is_dir()).map(|leaf| tree::members(&leaf))
+    }
+
+    fn is_frozen(&self, id: &str) -> bool {
+        self.unified(id).is_some_and(|leaf| freeze::is_frozen(&leaf))
+    }
+
+    fn freeze(&self, id: &str) -> Result<Frozen> {
+        match &self.tree {
+            Ok(tree) => freeze::freeze(&tree.leaf(id)),
+            Err(problem) => Ok(Err(problem.clone())),
+        }
+    }
+
+    fn thaw(&self, id: &str) -> Result<()> {
+        match self.unified(id) {
+            Some(leaf) => freeze::thaw(&leaf.join("cgroup.freeze"), "0"),
+            None => Ok(()),
+        }
+    }
+
     fn unified(&self, id: &str) -> Option<PathBuf> {
         self.tree.as_ref().ok().map(|tree| tree.leaf(id))
     }
@@ -216,41 +285,109 @@ fn is_empty(path: &Path) -> bool {
     tree::read(path).is_ok_and(|text| text.trim().is_empty())
 }
 
-/// Sets a limit and reads back what is in force.
-fn apply(
-    limit: Limit,
-    value: u64,
-    leaf: &Path,
-    warnings: &mut Vec<Warning>,
-) -> Result<std::result::Result<u64, Problem>> {
-    let (file, text) = match limit {
-        Limit::Memory => ("memory.max", value.to_string()),
-        Limit::Cpu => ("cpu.max", format!("{} {PERIOD}", quota(value))),
-        Limit::Pids => ("pids.max", value.to_string()),
-    };
-    let path = leaf.join(file);
-    if let Err(error) = tree::write(&path, &text) {
-        return sort("write", &path, &error).map(Err);
-    }
-    if limit == Limit::Memory {
-        // Docker's default: as much swap as memory.
-        if let Err(error) = tree::write(&leaf.join("memory.swap.max"), &value.to_string()) {
-            warnings.extend(swap_warning(&error));
-        }
-    }
-    let in_force = tree::read(&path).call("read", &path)?;
-    let mut numbers = in_force.split_whitespace().map(|word| word.parse::<u64>().ok());
-    let first = numbers.next().flatten();
-    let applied = match limit {
-        Limit::Cpu => {
-            first.zip(numbers.next().flatten()).and_then(|(quota, period)| nano_cpus(quota, period))
-        }
-        Limit::Memory | Limit::Pids => first,
-    };
-    Ok(applied.ok_or_else(|| {
+/// A number of the kernel, or `max`.
+fn or_max(value: u64) -> String {
+    if value == UNLIMITED { "max".to_owned() } else { value.to_string() }
+}
+
+/// Reads a number, or `max`.
+fn number(text: &str) -> Option<Shown> {
+    let text = text.trim();
+    if text == "max" { Some(Shown::number(UNLIMITED)) } else { text.parse().ok().map(Shown::number) }
+}
+
+/// The files of a limit.
+fn recipe(limit: &Limit, leaf: &Path) -> std::result::Result<Recipe, Problem> {
+    let gone = |what: &str| {
         Problem::new(
-            format!("\"{}\" shows no limit after one was set", path.display()),
-            "report this as a defect",
+            format!("cgroup version 2 has no {what}"),
+            "leave it out, or boot with systemd.unified_cgroup_hierarchy=0 for version 1",
         )
-    }))
+    };
+    // A weight that is the one for the value stands for the value.
+    let weight = |file: &str, prefix: &'static str, weight: u64, value: u64| {
+        Recipe::read_with(file, format!("{prefix}{weight}"), move |text| {
+            let first = text.lines().next()?;
+            let found: u64 = first.strip_prefix("default ").unwrap_or(first).trim().parse().ok()?;
+            Some(if found == weight {
+                Shown::number(value)
+            } else {
+                Shown { number: found, text: format!("weight {found}") }
+            })
+        })
+    };
+    let field =
+        |text: &str, n: usize| text.split_whitespace().nth(n).and_then(|word| word.parse::<u64>().ok());
+    Ok(match limit {
+        Limit::Memory(value) => Recipe::read_with("memory.max", or_max(*value), number),
+        Limit::Swap { both, memory } => {
+            let (both, memory) = (*both, *memory);
+            let swap = if both == UNLIMITED { UNLIMITED } else { both.saturating_sub(memory) };
+            Recipe::read_with("memory.swap.max", or_max(swap), move |text| {
+                number(text).map(|found| Shown::number(found.number.saturating_add(memory)))
+            })
+        }
+        Limit::Reservation(value) => Recipe::read_with("memory.low", or_max(*value), number),
+        Limit::Swappiness(_) => return Err(gone("memory.swappiness")),
+        Limit::OomKillDisable => {
+            return Err(gone("way to keep programs from being killed for want of memory"));
+        }
+        Limit::Cpu(nano) => Recipe::read_with("cpu.max", format!("{} {PERIOD}", quota(*nano)), move |text| {
+            nano_cpus(field(text, 0)?, field(text, 1)?).map(Shown::number)
+        }),
+        Limit::Shares(value) => weight("cpu.weight", "", weight_of_shares(*value), *value),
+        Limit::Quota { quota, period } => {
+            Recipe::read_with("cpu.max", format!("{} {period}", or_max(*quota)), move |text| {
+                field(text, 0).map(Shown::number)
+            })
+        }
+        Limit::Period { quota, period } => {
+            let quota = quota.map_or_else(|| "max".to_owned(), or_max);
+            Recipe::read_with("cpu.max", format!("{quota} {period}"), move |text| {
+                field(text, 1).map(Shown::number)
+            })
+        }
+        Limit::Cpus(set) => Recipe::set("cpuset.cpus", set),
+        Limit::Mems(set) => Recipe::set("cpuset.mems", set),
+        Limit::Pids(value) => Recipe::read_with("pids.max", or_max(*value), number),
+        Limit::Weight(value) if !leaf.join("io.weight").exists() && leaf.join("io.bfq.weight").exists() => {
+            weight("io.bfq.weight", "", *value, *value)
+        }
+        Limit::Weight(value) => weight("io.weight", "default ", weight_of_blkio(*value), *value),
+        Limit::Throttle(throttle) => {
+            let (device, key) = (format!("{}:{}", throttle.major, throttle.minor), throttle.rate.key());
+            let line = format!("{device} {key}={}", throttle.value);
+            Recipe::read_with("io.max", line, move |text| {
+                let line = text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' '))?;
+                let found = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
+                number(found).filter(|found| found.number != UNLIMITED)
+            })
+        }
+        Limit::Unified(key, value) => Recipe::read_with(key, value.clone(), |text| {
+            Some(Shown { number: text.trim().parse().unwrap_or(0), text: short(text) })
+        }),
+    })
+}
+
+/// Sets a limit and reads back what is in force.
+fn set(
+    limit: &Limit,
+    limits: &Limits,
+    leaf: &Path,
+    mut undo: Option<&mut Undo>,
+    warnings: &mut Vec<Warning>,
+) -> Result<std::result::Result<Shown, Problem>> {
+    let recipe = match recipe(limit, leaf) {
+        Ok(recipe) => recipe,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let applied = apply(&recipe, leaf, undo.as_deref_mut())?;
+    if let (Limit::Memory(value), None, Ok(_)) = (limit, limits.memory_swap, &applied) {
+        // Docker's default: as much swap as memory.
+        let swap = Recipe::read_with("memory.swap.max", or_max(*value), number);
+        if let Err(problem) = apply(&swap, leaf, undo)? {
+            warnings.extend(swap_warning(&problem.cause));
+        }
+    }
+    Ok(applied)
 }

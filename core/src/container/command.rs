@@ -45,7 +45,11 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
 }
 
 /// The environment: `PATH` and `HOSTNAME`, then the image's, then the caller's.
-fn environment(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) -> Vec<(String, String)> {
+pub(super) fn environment(
+    spec: &ContainerSpec,
+    image: &ImageConfig,
+    hostname: &str,
+) -> Vec<(String, String)> {
     let mut env =
         vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
     for (name, value) in &image.env {
@@ -86,8 +90,9 @@ pub(crate) fn process(
         capabilities: Capabilities { bounding, ambient: 0 },
         no_new_privileges: security.no_new_privileges,
         seccomp: if security.seccomp { seccomp::default_filter(bounding)? } else { Vec::new() },
-        rlimits: Vec::new(),
+        rlimits: super::resources::ulimits(spec)?,
         umask: 0o022,
+        oom_score_adj: spec.oom_score_adj,
     })
 }
 

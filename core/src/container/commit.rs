@@ -66,7 +66,8 @@ impl Container {
 
     /// What stops the container, if it has to be stopped.
     fn freezer(&self, inner: &Inner, tree: &Tree, options: &CommitOptions) -> Result<Option<FreezerFiles>> {
-        if !tree.running || !options.pause {
+        // One that is paused stays so.
+        if !tree.running || !options.pause || inner.cgroups.is_frozen(self.id()) {
             return Ok(None);
         }
         match inner.cgroups.freezer(self.id()) {

@@ -151,6 +151,7 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         image_id: image.id.clone(),
         command: json(serde_json::to_string(&argv))?,
         spec: json(serde_json::to_string(&spec))?,
+        labels: json(serde_json::to_string(&spec.labels))?,
         state: state.name().to_owned(),
         created_at: now_nanos(),
         session,

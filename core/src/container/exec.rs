@@ -10,6 +10,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use coble_protocol::{Connection, ProtocolError, Request, Response};
 
 use super::monitor::{Monitor, stopped};
+use super::pause::refuse_paused;
 use super::run::outcome;
 use super::start::{process_of, stream};
 use super::{
@@ -106,6 +107,7 @@ impl Container {
         let monitor = Monitor::connect(inner, self.id(), self.name())?
             .ok_or_else(|| stopped(self.name()))
             .context(doing)?;
+        refuse_paused(inner, self.id(), self.name()).context(doing)?;
         let request = Request::Exec(Box::new(command::exec_process(&process_of(inner, &row)?, &spec)));
         let (stdin, theirs0) = ends(stdio.stdin, rustix::stdio::stdin(), true)?;
         let (stdout, theirs1) = ends(stdio.stdout, rustix::stdio::stdout(), false)?;

@@ -1,9 +1,19 @@
 //! Finding containers and looking at them.
 
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::filter::Filters;
+use super::pause::state_of;
 use super::wait::refreshed;
-use super::{Container, ContainerDetails, ContainerSummary, Containers, State};
+use super::{Container, ContainerDetails, ContainerSummary, Containers, Lifetime, ListOptions, State};
+use crate::cancel::CancelToken;
 use crate::engine::Inner;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
+use crate::process::reader;
+use crate::state::containers::Listed;
 use crate::state::{ContainerRow, containers, from_nanos, rfc3339};
 
 impl Containers<'_> {
@@ -16,29 +26,74 @@ impl Containers<'_> {
         }
     }
 
-    /// The running containers, or all, newest first.
-    pub fn list(&self, all: bool) -> Result<Vec<ContainerSummary>> {
+    /// The running containers, or those that the options ask for, newest first.
+    pub fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>> {
         let inner = &*self.engine.inner()?;
-        let mut summaries = Vec::new();
-        for row in containers::list(&inner.store.db, (!all).then_some(State::Running.name()))? {
-            let row = match refreshed(inner, row) {
-                // Removed since the list was read.
-                Err(error) if error.kind() == ErrorKind::ContainerNotFound => continue,
-                result => result?,
-            };
-            if all || row.state()? == State::Running {
-                summaries.push(summary(&row)?);
+        let filters = Filters::parse(&options.filters)?;
+        let limit = options.limit.filter(|limit| *limit > 0);
+        let all = options.all || limit.is_some() || filters.means_all();
+        let mut summaries = chosen(inner, all, &filters)?;
+        summaries.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+        if options.size && !summaries.is_empty() {
+            let sizes = sizes(inner)?;
+            for summary in &mut summaries {
+                summary.size_rw = Some(sizes.get(&summary.id).copied().unwrap_or(0));
             }
         }
         Ok(summaries)
     }
 }
 
+/// The containers that meet conditions, as they are now.
+pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Vec<ContainerSummary>> {
+    let choice = filters.resolve(inner)?;
+    let mut summaries = Vec::new();
+    for row in containers::listed(&inner.store.db, all)? {
+        if !choice.admits_row(&row) {
+            continue;
+        }
+        let summary = if row.state()? == State::Running {
+            // It may have ended, or be paused.
+            let Some(row) = containers::get(&inner.store.db, &row.id)? else { continue };
+            match refreshed(inner, row) {
+                // Removed since the list was read.
+                Err(error) if error.kind() == ErrorKind::ContainerNotFound => continue,
+                row => {
+                    let row = row?;
+                    summary(&row.listed(), state_of(inner, &row)?)?
+                }
+            }
+        } else {
+            summary(&row, row.state()?)?
+        };
+        if (all || matches!(summary.state, State::Running | State::Paused)) && choice.admits(&summary) {
+            summaries.push(summary);
+        }
+    }
+    Ok(summaries)
+}
+
+/// What each container wrote, in bytes of the disk.
+pub(super) fn sizes(inner: &Inner) -> Result<BTreeMap<String, u64>> {
+    let path = inner.store.paths.data.join("containers");
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?;
+    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    for (path, bytes) in reader::usage(inner, directory.as_fd(), 2, &CancelToken::never())? {
+        if let Some((id, part)) = path.split_once('/')
+            && part != crate::log::FILE
+        {
+            *sizes.entry(id.to_owned()).or_default() += bytes;
+        }
+    }
+    Ok(sizes)
+}
+
 impl Container {
     /// Its state now.
     pub fn state(&self) -> Result<State> {
         let inner = &*self.engine.inner()?;
-        refreshed(inner, self.row(inner)?)?.state()
+        state_of(inner, &refreshed(inner, self.row(inner)?)?)
     }
 
     /// Everything about it.
@@ -47,7 +102,7 @@ impl Container {
         let row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         Ok(ContainerDetails {
-            summary: summary(&row)?,
+            summary: summary(&row.listed(), state_of(inner, &row)?)?,
             spec: row.spec()?,
             pid: row.pid,
             error: row.error.clone(),
@@ -67,22 +122,22 @@ pub(super) fn not_found(name: &str) -> Error {
         .with_object(name)
 }
 
-fn summary(row: &ContainerRow) -> Result<ContainerSummary> {
-    let spec = row.spec()?;
+fn summary(row: &Listed, state: State) -> Result<ContainerSummary> {
     let time = |nanos: u64| rfc3339(from_nanos(nanos));
     Ok(ContainerSummary {
         id: row.id.clone(),
         name: row.name.clone(),
         image: row.image.clone(),
         image_id: row.image_id.clone(),
-        command: row.command()?,
+        command: row.json(&row.command)?,
         created: time(row.created_at),
-        state: row.state()?,
+        state,
         exit_code: row.exit_code,
         started_at: row.started_at.map(time),
         finished_at: row.finished_at.map(time),
-        labels: spec.labels,
-        lifetime: spec.lifetime,
+        labels: row.json(&row.labels)?,
+        lifetime: if row.session.is_some() { Lifetime::Session } else { Lifetime::Detached },
+        size_rw: None,
     })
 }
 

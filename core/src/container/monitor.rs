@@ -111,6 +111,12 @@ impl Monitor {
     }
 }
 
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+}
+
 /// The error that a container does not run.
 pub(super) fn stopped(name: &str) -> Error {
     Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is not running")).with_object(name)

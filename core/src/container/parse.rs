@@ -51,6 +51,22 @@ pub fn cpus(value: f64) -> Result<u64> {
     }
 }
 
+/// A limit of memory and swap together: a [`size`], or -1 for swap without limit.
+pub fn swap(text: &str) -> Result<i64> {
+    if text.trim() == "-1" {
+        return Ok(-1);
+    }
+    size(text).map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+/// `path:rate` of a block device; the rate is a [`size`].
+pub fn device_rate(text: &str) -> Result<(String, u64)> {
+    match text.rsplit_once(':') {
+        Some((path, rate)) if !path.is_empty() => Ok((path.to_owned(), size(rate)?)),
+        _ => Err(invalid("device rate", text, "not of the form path:rate")),
+    }
+}
+
 /// `NAME=value`, or `NAME` alone, whose meaning the caller knows.
 pub fn assignment(text: &str) -> Result<(String, Option<String>)> {
     let (name, value) = match text.split_once('=') {

@@ -43,7 +43,11 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
             Taken::Gone => return Ok(()),
             Taken::Running(monitor) if force => match monitor.signal(Signal::KILL) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
-                _ => monitor.gone(deadline)?,
+                _ => {
+                    // Frozen by version 1 it would not end.
+                    inner.cgroups.thaw(id)?;
+                    monitor.gone(deadline)?;
+                }
             },
             Taken::Running(_) => {
                 return Err(Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is running"))

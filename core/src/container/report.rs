@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coble_protocol::Step;
 
+use super::resources::ulimit_name;
 use super::{CapabilityInfo, Isolation, LimitInfo, NamespaceInfo, UserInfo};
 use crate::isolation::capabilities::names;
 
@@ -34,12 +35,35 @@ pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], 
             gid_map: read.gid_map.clone(),
         },
         cgroup: read.cgroup.clone(),
-        limits: limits.to_vec(),
+        limits: limits.iter().cloned().chain(of_processes(read)).collect(),
         masked_paths: read.masked_paths.clone(),
         readonly_paths: read.readonly_paths.clone(),
         root_readonly,
         rootless,
     }
+}
+
+/// The limits that are those of processes, as the first one had them.
+fn of_processes(read: &coble_protocol::Isolation) -> impl Iterator<Item = LimitInfo> + '_ {
+    let words = |(soft, hard): (u64, u64)| {
+        let word = |value: u64| if value == u64::MAX { "-1".to_owned() } else { value.to_string() };
+        format!("{}:{}", word(soft), word(hard))
+    };
+    let ulimits = read.rlimits.iter().map(move |limit| LimitInfo {
+        name: format!("ulimit:{}", ulimit_name(limit.number)),
+        requested: limit.asked.0,
+        applied: Some(limit.found.0),
+        requested_text: words(limit.asked),
+        applied_text: Some(words(limit.found)),
+    });
+    let score = read.oom_score_adj.map(|(asked, found)| LimitInfo {
+        name: "oom_score_adj".to_owned(),
+        requested: asked.unsigned_abs().into(),
+        applied: Some(found.unsigned_abs().into()),
+        requested_text: asked.to_string(),
+        applied_text: Some(found.to_string()),
+    });
+    ulimits.chain(score)
 }
 
 /// The monitor's steps as phases. Its times are points on a clock. What it did before it knew its container was not waited for, and is no phase; what is left of

@@ -44,6 +44,60 @@ pub struct ContainerSpec {
     pub nano_cpus: Option<u64>,
     /// Limit on the number of processes and threads.
     pub pids_limit: Option<u64>,
+    /// Bytes of memory that are taken from the container last when the host runs out of it.
+    #[serde(default)]
+    pub mem_reservation: Option<u64>,
+    /// Bytes of memory and swap together; -1 for swap without limit. Needs `mem_limit`. None: twice that.
+    #[serde(default)]
+    pub memswap_limit: Option<i64>,
+    /// How willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+    #[serde(default)]
+    pub mem_swappiness: Option<u64>,
+    /// Programs wait for memory instead of being killed for want of it. Only with cgroup version 1.
+    #[serde(default)]
+    pub oom_kill_disable: bool,
+    /// How likely the kernel is to kill the container's programs when the host runs out of memory, -1000 to 1000.
+    #[serde(default)]
+    pub oom_score_adj: Option<i32>,
+    /// CPU weight against others, 2 to 262144, where 1024 is the rule.
+    #[serde(default)]
+    pub cpu_shares: Option<u64>,
+    /// Microseconds of CPU time in each period, at least 1000. Excludes `nano_cpus`.
+    #[serde(default)]
+    pub cpu_quota: Option<u64>,
+    /// Length of the period in microseconds, 1000 to 1000000. None: 100000. Excludes `nano_cpus`.
+    #[serde(default)]
+    pub cpu_period: Option<u64>,
+    /// CPUs that may be used, such as `0-2,7`.
+    #[serde(default)]
+    pub cpuset_cpus: Option<String>,
+    /// NUMA nodes that memory may come from, such as `0,1`.
+    #[serde(default)]
+    pub cpuset_mems: Option<String>,
+    /// Block I/O weight against others, 10 to 1000.
+    #[serde(default)]
+    pub blkio_weight: Option<u64>,
+    /// Bytes that may be read each second, by path of a block device.
+    #[serde(default)]
+    pub device_read_bps: Vec<(String, u64)>,
+    /// Bytes that may be written each second, by path of a block device.
+    #[serde(default)]
+    pub device_write_bps: Vec<(String, u64)>,
+    /// Reads each second, by path of a block device.
+    #[serde(default)]
+    pub device_read_iops: Vec<(String, u64)>,
+    /// Writes each second, by path of a block device.
+    #[serde(default)]
+    pub device_write_iops: Vec<(String, u64)>,
+    /// Resource limits of processes, as `name=soft:hard` or `name=both`; -1 is no limit.
+    #[serde(default)]
+    pub ulimits: Vec<String>,
+    /// Parameters of the kernel that the container has for itself, such as `net.core.somaxconn`.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Files of the container's version 2 cgroup, such as `memory.high`, and what is written to them.
+    #[serde(default)]
+    pub unified: BTreeMap<String, String>,
     /// Capabilities added to the default set: names with or without `CAP_`, or `ALL`.
     pub cap_add: Vec<String>,
     /// Capabilities taken from the default set: names with or without `CAP_`, or `ALL`.
@@ -149,6 +203,24 @@ impl ContainerSpec {
             mem_limit: None,
             nano_cpus: None,
             pids_limit: None,
+            mem_reservation: None,
+            memswap_limit: None,
+            mem_swappiness: None,
+            oom_kill_disable: false,
+            oom_score_adj: None,
+            cpu_shares: None,
+            cpu_quota: None,
+            cpu_period: None,
+            cpuset_cpus: None,
+            cpuset_mems: None,
+            blkio_weight: None,
+            device_read_bps: Vec::new(),
+            device_write_bps: Vec::new(),
+            device_read_iops: Vec::new(),
+            device_write_iops: Vec::new(),
+            ulimits: Vec::new(),
+            sysctls: BTreeMap::new(),
+            unified: BTreeMap::new(),
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             read_only: false,

@@ -16,10 +16,10 @@ use super::live::RunDir;
 use super::take::Held;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
-    create, namespace, report, validate,
+    create, namespace, report, resources, validate,
 };
 use crate::cancel::CancelToken;
-use crate::cgroup::{Created, Limits};
+use crate::cgroup::Created;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
@@ -200,8 +200,7 @@ fn try_start(
     let resolved = begin.elapsed();
 
     let mut warnings: Vec<Warning> = inner.host_warnings.clone();
-    let limits = Limits { memory: spec.mem_limit, nano_cpus: spec.nano_cpus, pids: spec.pids_limit };
-    let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
+    let cgroup = inner.cgroups.create(&row.id, &resources::limits(spec)?, !inner.rootless())?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let bounding = allowed_capabilities(spec, &cgroup, inner.rootless(), &mut warnings)?;
     let hostname = hostname_of(spec, &row.id);
@@ -246,6 +245,7 @@ fn try_start(
         run_dir: fds.push(run_dir.as_fd()),
         lock: fds.push(lock.as_fd()),
         process,
+        sysctls: resources::sysctls(spec),
     };
     let prepared = begin.elapsed();
 
@@ -357,7 +357,7 @@ fn allowed_capabilities(
 
 /// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it. The uts namespace is the
 /// container's own all the same.
-fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
+pub(super) fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
     if let Some(name) = &spec.hostname {
         return name.clone();
     }

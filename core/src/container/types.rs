@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::spec::{ContainerSpec, Lifetime};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub enum State {
     Created,
     /// Its program runs.
     Running,
+    /// Its program is there, and stopped until somebody lets it go on.
+    Paused,
     /// Its program ended.
     Exited,
 }
@@ -27,9 +30,153 @@ impl State {
         match self {
             State::Created => "created",
             State::Running => "running",
+            State::Paused => "paused",
             State::Exited => "exited",
         }
     }
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WaitCondition {
+    /// It does not run. One that has ended is no wait at all; one that was never started is an error.
+    #[default]
+    NotRunning,
+    /// The next end of its program, which may still have to be started.
+    NextExit,
+    /// It is gone.
+    Removed,
+}
+
+impl WaitCondition {
+    /// `not-running`, `next-exit` or `removed`.
+    pub fn parse(text: &str) -> Result<WaitCondition> {
+        match text {
+            "not-running" => Ok(WaitCondition::NotRunning),
+            "next-exit" => Ok(WaitCondition::NextExit),
+            "removed" => Ok(WaitCondition::Removed),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown condition \"{}\"", text.escape_default()),
+            )
+            .with_object(text)
+            .with_hint("use not-running, next-exit or removed")),
+        }
+    }
+}
+
+/// Which containers are listed, and what is shown of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// All containers, not only those that run.
+    pub all: bool,
+    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status`,
+    /// `until`. All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
+    pub filters: Vec<String>,
+    /// Only that many, the newest, whatever their state.
+    pub limit: Option<u64>,
+    /// Measure what each wrote.
+    pub size: bool,
+}
+
+/// Limits to change; None stays as it is. The fields mean what those of [`ContainerSpec`] do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub struct UpdateOptions {
+    pub mem_limit: Option<u64>,
+    pub mem_reservation: Option<u64>,
+    pub memswap_limit: Option<i64>,
+    pub nano_cpus: Option<u64>,
+    pub cpu_shares: Option<u64>,
+    pub cpu_quota: Option<u64>,
+    pub cpu_period: Option<u64>,
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    pub pids_limit: Option<u64>,
+    pub blkio_weight: Option<u64>,
+}
+
+/// The processes of a container as a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Top {
+    /// The titles of the columns.
+    pub titles: Vec<String>,
+    /// A row for each process.
+    pub processes: Vec<Vec<String>>,
+}
+
+/// What a container uses. Sizes are bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The container.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was measured, RFC 3339.
+    pub time: String,
+    /// Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look.
+    pub cpu_percent: f64,
+    /// Nanoseconds of CPU time since its start.
+    pub cpu_total_ns: u64,
+    /// Of these, in user mode.
+    pub cpu_user_ns: u64,
+    /// Of these, in the kernel.
+    pub cpu_system_ns: u64,
+    /// Nanoseconds of CPU time of the host, idle time included.
+    pub system_cpu_ns: u64,
+    /// How many CPUs the host has.
+    pub online_cpus: u64,
+    /// In how many periods the CPU limit held it up. None: nobody counts.
+    pub throttled_periods: Option<u64>,
+    /// For how many nanoseconds.
+    pub throttled_ns: Option<u64>,
+    /// Memory without caches that were not used lately.
+    pub memory_usage: u64,
+    /// The most it may use: its limit, or the host's memory.
+    pub memory_limit: u64,
+    /// The share of that, in percent.
+    pub memory_percent: f64,
+    /// The most memory it used at once, with caches, if the kernel says so.
+    pub memory_peak: Option<u64>,
+    /// The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once.
+    pub memory_counted: bool,
+    /// How many of its programs were killed for want of memory, if the kernel says so.
+    pub oom_kills: Option<u64>,
+    /// Processes and threads.
+    pub pids: u64,
+    /// The most of them, if there is a limit.
+    pub pids_limit: Option<u64>,
+    /// Read from block devices.
+    pub block_read: u64,
+    /// Written to block devices.
+    pub block_write: u64,
+    /// The kernel counts what it reads and writes. Otherwise it is what the processes did that live now.
+    pub blocks_counted: bool,
+    /// Received from the network, if that is its own.
+    pub network_rx: u64,
+    /// Sent to it.
+    pub network_tx: u64,
+    /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
+    pub cpu_pressure: Option<f64>,
+    /// The same for memory.
+    pub memory_pressure: Option<f64>,
+    /// The same for input and output.
+    pub io_pressure: Option<f64>,
+}
+
+/// What a pruning of containers did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ContainersPruned {
+    /// Ids of the containers that are gone.
+    pub deleted: Vec<String>,
+    /// Bytes of the disk that are given back.
+    pub reclaimed: u64,
 }
 
 /// Where a standard stream goes.
@@ -203,6 +350,12 @@ pub struct LimitInfo {
     pub requested: u64,
     /// What the kernel says is in force. None: not applied, and a warning says why.
     pub applied: Option<u64>,
+    /// What was asked for, in words: a set such as `0-3` is counted in `requested`, and what is no number is 0 there.
+    #[serde(default)]
+    pub requested_text: String,
+    /// What is in force, in words.
+    #[serde(default)]
+    pub applied_text: Option<String>,
 }
 
 /// One container of the store.
@@ -233,6 +386,9 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// Its lifetime.
     pub lifetime: Lifetime,
+    /// Bytes of the disk that it wrote, if they were to be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<u64>,
 }
 
 /// Everything about a container.

@@ -14,9 +14,9 @@ pub(crate) struct SecurityOptions {
 }
 
 /// Docker's least memory limit.
-const MIN_MEMORY: u64 = 6 << 20;
+pub(super) const MIN_MEMORY: u64 = 6 << 20;
 
-fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
+pub(super) fn invalid(field: &str, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidArgument, format!("{field}: {why}")).with_object(field)
 }
 
@@ -61,6 +61,7 @@ pub(crate) fn spec(spec: &ContainerSpec) -> Result<SecurityOptions> {
     if spec.pids_limit.is_some_and(|limit| limit == 0 || limit > i32::MAX as u64) {
         return Err(invalid("pids_limit", "must be at least 1"));
     }
+    super::resources::check(spec)?;
     for (key, value) in &spec.labels {
         no_nul("labels", key)?;
         no_nul("labels", value)?;

@@ -6,7 +6,7 @@ use coble_protocol::{ExitRecord, Request, Response};
 
 use super::live::RunDir;
 use super::monitor::Monitor;
-use super::{Container, State};
+use super::{Container, State, WaitCondition};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,7 +38,7 @@ impl Container {
                     )
                     .with_object(self.name()));
                 }
-                State::Running => {}
+                State::Running | State::Paused => {}
             }
             // A lost connection is no end: whether the container has ended is what the lock and the exit file say.
             let told = match Monitor::connect(inner, self.id(), self.name())? {
@@ -50,6 +50,92 @@ impl Container {
                 settle(deadline, cancel, self.name())?;
             }
         }
+    }
+}
+
+impl Container {
+    /// Waits for a condition, and returns the exit code that it came with. [`WaitCondition::NotRunning`] is what [`Container::wait`] waits for.
+    pub fn wait_until(
+        &self,
+        condition: WaitCondition,
+        timeout: Option<Duration>,
+        cancel: &CancelToken,
+    ) -> Result<i32> {
+        match condition {
+            WaitCondition::NotRunning => self.wait(timeout, cancel),
+            WaitCondition::NextExit => self.wait_for_next_exit(timeout, cancel),
+            WaitCondition::Removed => self.wait_for_removal(timeout, cancel),
+        }
+    }
+
+    fn wait_for_next_exit(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<i32> {
+        let inner = &*self.engine.inner()?;
+        let deadline = Deadline::after(timeout);
+        let first = refreshed(inner, self.row(inner)?)?;
+        if first.state()? == State::Running {
+            return self.wait(timeout, cancel);
+        }
+        let mut pause = Glance::default();
+        loop {
+            let row = refreshed(inner, self.row(inner)?)?;
+            match row.state()? {
+                State::Running | State::Paused => return self.wait(deadline.left(), cancel),
+                State::Exited
+                    if (row.started_at, row.finished_at) != (first.started_at, first.finished_at) =>
+                {
+                    return Ok(row.exit_code.unwrap_or(KILLED));
+                }
+                _ => pause.wait(deadline, cancel, &format!("\"{}\" was not started", self.name()))?,
+            }
+        }
+    }
+
+    fn wait_for_removal(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<i32> {
+        let inner = &*self.engine.inner()?;
+        let deadline = Deadline::after(timeout);
+        let mut code = 0;
+        let mut known = false;
+        let mut pause = Glance::default();
+        loop {
+            let row = match self.row(inner).and_then(|row| refreshed(inner, row)) {
+                Err(error) if error.kind() == ErrorKind::ContainerNotFound && known => return Ok(code),
+                row => row?,
+            };
+            known = true;
+            code = row.exit_code.unwrap_or(code);
+            if row.state()? == State::Running {
+                // Its end is told, where its removal is not.
+                match self.wait(deadline.left(), cancel) {
+                    Ok(ended) => code = ended,
+                    Err(error) if error.kind() == ErrorKind::ContainerNotFound => return Ok(code),
+                    Err(error) => return Err(error),
+                }
+            } else {
+                pause.wait(deadline, cancel, &format!("\"{}\" is still there", self.name()))?;
+            }
+        }
+    }
+}
+
+/// The pause between two looks at what nobody tells.
+struct Glance(Duration);
+
+impl Default for Glance {
+    fn default() -> Glance {
+        Glance(Duration::from_millis(1))
+    }
+}
+
+impl Glance {
+    fn wait(&mut self, deadline: Deadline, cancel: &CancelToken, late: &str) -> Result<()> {
+        cancel.check()?;
+        if deadline.is_over() {
+            return Err(Error::new(ErrorKind::Timeout, late));
+        }
+        let left = deadline.left().unwrap_or(self.0).max(Duration::from_millis(1));
+        std::thread::sleep(self.0.min(left));
+        self.0 = (self.0 * 2).min(Duration::from_millis(50));
+        Ok(())
     }
 }
 

@@ -105,7 +105,7 @@ impl Filters {
 }
 
 /// A point in time, as microseconds since the epoch: RFC 3339, a date, seconds since the epoch, or a duration before now, such as `24h` or `7d`.
-fn moment(text: &str) -> Option<i64> {
+pub(crate) fn moment(text: &str) -> Option<i64> {
     if let Some(at) = parse_rfc3339(text).or_else(|| parse_rfc3339(&format!("{text}T00:00:00Z"))) {
         return Some(at);
     }

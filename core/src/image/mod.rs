@@ -23,9 +23,10 @@ mod upon;
 mod tests;
 
 pub(crate) use add::{pair, put, to_json, wanted};
+pub(crate) use filter::moment;
 pub use mount::ImageMount;
 pub(crate) use remove::change;
-pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
+pub(crate) use resolve::{ImageConfig, ResolvedImage, descendants, resolve, resolve_for};
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};
 

@@ -1,8 +1,8 @@
 //! From what a caller calls an image to what a container needs of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::oci::{Digest, ImageDocument, Platform, chain_ids};
 use crate::state::{Store, images};
 
@@ -38,6 +38,20 @@ pub(crate) struct ImageConfig {
 /// The image with this reference, id, or unambiguous id prefix of at least four digits.
 pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
     resolve_for(store, text, None)
+}
+
+/// The ids of an image and of those that were made upon it, whose lowest layers are all of its. Empty if there is no such image.
+pub(crate) fn descendants(store: &Store, text: &str) -> Result<BTreeSet<String>> {
+    let image = match resolve(store, text) {
+        Err(error) if error.kind() == ErrorKind::ImageNotFound => return Ok(BTreeSet::new()),
+        image => image?,
+    };
+    let mut ids = match image.chain_ids.last() {
+        Some(top) => store.db.read(|connection| images::with_chain(connection, top))?,
+        None => BTreeSet::new(),
+    };
+    ids.insert(image.id);
+    Ok(ids)
 }
 
 /// As [`resolve`], for a platform; None is what the name means on this host.

@@ -96,7 +96,7 @@ impl LogStream {
 
     fn is_running(&self) -> Result<bool> {
         match self.container.state() {
-            Ok(state) => Ok(state == State::Running),
+            Ok(state) => Ok(matches!(state, State::Running | State::Paused)),
             Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(false),
             Err(error) => Err(error),
         }

@@ -24,6 +24,11 @@ pub(crate) fn warning_of(failure: &Failure) -> Warning {
 }
 
 fn sentence(failure: &Failure, object: &str) -> String {
+    let object = match (failure.step, object.parse()) {
+        // The helper knows resource limits by their numbers.
+        (Step::Rlimit, Ok(number)) => crate::container::ulimit_name(number),
+        _ => object,
+    };
     let mut text = format!("cannot {}", failure.step.text());
     if !object.is_empty() {
         text.push_str(&format!(" \"{object}\""));

@@ -34,6 +34,27 @@ pub(crate) struct ContainerRow {
     pub(crate) auto_remove: bool,
     /// What the last run got, as JSON.
     pub(crate) run: Option<String>,
+    /// Labels, as JSON.
+    pub(crate) labels: String,
+}
+
+/// What a list shows of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    /// Program and arguments, as JSON.
+    pub(crate) command: String,
+    pub(crate) state: String,
+    pub(crate) created_at: u64,
+    pub(crate) started_at: Option<u64>,
+    pub(crate) finished_at: Option<u64>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) session: Option<String>,
+    /// Labels, as JSON.
+    pub(crate) labels: String,
 }
 
 /// What the current or last run of a container got.
@@ -46,10 +67,25 @@ pub(crate) struct RunInfo {
 impl ContainerRow {
     /// The state as this row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        [State::Created, State::Running, State::Exited]
-            .into_iter()
-            .find(|state| state.name() == self.state)
-            .ok_or_else(|| self.damaged(&format!("unknown state \"{}\"", self.state)))
+        state_named(&self.state).ok_or_else(|| self.damaged(&format!("unknown state \"{}\"", self.state)))
+    }
+
+    /// What a list shows of it.
+    pub(crate) fn listed(&self) -> Listed {
+        Listed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            command: self.command.clone(),
+            state: self.state.clone(),
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            exit_code: self.exit_code,
+            session: self.session.clone(),
+            labels: self.labels.clone(),
+        }
     }
 
     /// What was asked for.
@@ -81,13 +117,34 @@ impl ContainerRow {
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Database, format!("the row of container \"{}\": {why}", self.id))
-            .with_object(&self.id)
+        damaged(&self.id, why)
     }
 }
 
+impl Listed {
+    /// The state as the row has it.
+    pub(crate) fn state(&self) -> Result<State> {
+        state_named(&self.state)
+            .ok_or_else(|| damaged(&self.id, &format!("unknown state \"{}\"", self.state)))
+    }
+
+    /// Reads a column of JSON.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| damaged(&self.id, &error.to_string()))
+    }
+}
+
+/// A state that a row can have.
+fn state_named(name: &str) -> Option<State> {
+    [State::Created, State::Running, State::Exited].into_iter().find(|state| state.name() == name)
+}
+
+fn damaged(id: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Database, format!("the row of container \"{id}\": {why}")).with_object(id)
+}
+
 const COLUMNS: &str = "id, name, image, image_id, spec, command, state, created_at, started_at, finished_at, exit_code, pid, error, \
-                       session, auto_remove, run";
+                       session, auto_remove, run, labels";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
     let time = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -108,6 +165,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
         session: row.get(13)?,
         auto_remove: row.get(14)?,
         run: row.get(15)?,
+        labels: row.get(16)?,
     })
 }
 
@@ -124,7 +182,7 @@ pub(crate) fn insert(db: &Db, row: &ContainerRow) -> Result<()> {
 
 fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
     let sql = format!(
-        "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
     );
     let result = tx.prepare_cached(&sql)?.execute(params![
         row.id,
@@ -143,21 +201,90 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
         row.session,
         row.auto_remove,
         row.run,
+        row.labels,
     ]);
     let Err(error) = result else { return super::images::touch(tx, &row.image_id) };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => Error::new(
-            ErrorKind::NameInUse,
-            format!("the name \"{}\" is taken by another container", row.name),
-        )
-        .with_object(&row.name)
-        .with_hint("remove that container, or choose another name"),
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => name_in_use(&row.name),
         Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Error::new(
             ErrorKind::ImageNotFound,
             format!("image \"{}\" was removed in the meantime", row.image),
         )
         .with_object(&row.image),
         _ => error.into(),
+    })
+}
+
+fn name_in_use(name: &str) -> Error {
+    Error::new(ErrorKind::NameInUse, format!("the name \"{name}\" is taken by another container"))
+        .with_object(name)
+        .with_hint("remove that container, or choose another name")
+}
+
+/// Gives a container another name. Fails with `NameInUse` if that is taken, and with `ContainerNotFound` if the container has gone.
+pub(crate) fn rename(db: &Db, id: &str, name: &str) -> Result<()> {
+    db.write(|tx| match tx.execute("UPDATE containers SET name = ?2 WHERE id = ?1", params![id, name]) {
+        Ok(0) => Err(gone(id)),
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.sqlite_error().map(|error| error.extended_code)
+                == Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) =>
+        {
+            Err(name_in_use(name))
+        }
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// Sets whether a container is removed at its end.
+pub(crate) fn set_auto_remove(db: &Db, id: &str, auto_remove: bool) -> Result<()> {
+    let sql = "UPDATE containers SET auto_remove = ?2 WHERE id = ?1";
+    match db.write(|tx| Ok(tx.execute(sql, params![id, auto_remove])?))? {
+        0 => Err(gone(id)),
+        _ => Ok(()),
+    }
+}
+
+/// Sets what a container was asked for, and what its run got. Neither changes in any other way but by the one that holds its lock.
+pub(crate) fn set_spec(db: &Db, id: &str, spec: &str, run: Option<&str>) -> Result<()> {
+    let sql = "UPDATE containers SET spec = ?2, run = coalesce(?3, run) WHERE id = ?1";
+    match db.write(|tx| Ok(tx.execute(sql, params![id, spec, run])?))? {
+        0 => Err(gone(id)),
+        _ => Ok(()),
+    }
+}
+
+fn gone(name: &str) -> Error {
+    Error::new(ErrorKind::ContainerNotFound, format!("no container \"{name}\"")).with_object(name)
+}
+
+/// What a list shows of the containers that run, or of all, newest first.
+pub(crate) fn listed(db: &Db, all: bool) -> Result<Vec<Listed>> {
+    let rest = if all { "" } else { "WHERE state = 'running'" };
+    let sql = format!(
+        "SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
+         FROM containers INDEXED BY containers_listed {rest} ORDER BY created_at DESC, id"
+    );
+    let time = |value: i64| u64::try_from(value).unwrap_or(0);
+    db.read(|connection| {
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map([], |row| {
+            Ok(Listed {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                image: row.get(2)?,
+                image_id: row.get(3)?,
+                command: row.get(4)?,
+                state: row.get(5)?,
+                created_at: time(row.get(6)?),
+                started_at: row.get::<_, Option<i64>>(7)?.map(time),
+                finished_at: row.get::<_, Option<i64>>(8)?.map(time),
+                exit_code: row.get(9)?,
+                session: row.get(10)?,
+                labels: row.get(11)?,
+            })
+        })?;
+        Ok(rows.collect::<rusqlite::Result<Vec<_>>>()?)
     })
 }
 
@@ -238,8 +365,7 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
         ])?)
     })?;
     if changed == 0 {
-        return Err(Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", row.name))
-            .with_object(&row.name));
+        return Err(gone(&row.name));
     }
     Ok(())
 }
@@ -284,6 +410,7 @@ mod tests {
             command: "[\"true\"]".into(),
             state: "created".into(),
             created_at: 5,
+            labels: "{}".into(),
             ..ContainerRow::default()
         }
     }
@@ -333,6 +460,18 @@ mod tests {
             (running.spec().unwrap().image, running.run().unwrap()),
             ("demo".to_owned(), RunInfo::default())
         );
+        assert_eq!(listed(db, false).unwrap(), [running.listed()]);
+        rename(db, &first.id, "other").unwrap();
+        assert_eq!(get("other"), found("other"));
+        assert_eq!(rename(db, &first.id, "abcd").unwrap_err().kind(), ErrorKind::NameInUse);
+        assert_eq!(rename(db, "none", "free").unwrap_err().kind(), ErrorKind::ContainerNotFound);
+        set_auto_remove(db, &first.id, true).unwrap();
+        set_spec(db, &first.id, "{}", None).unwrap();
+        let changed = super::get(db, &first.id).unwrap().unwrap();
+        assert_eq!(
+            (changed.auto_remove, changed.spec.as_str(), changed.run),
+            (true, "{}", running.run.clone())
+        );
         assert!(delete(db, &first.id).unwrap() && !delete(db, &first.id).unwrap());
         assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
         assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
@@ -343,5 +482,22 @@ mod tests {
         };
         insert(db, &bound).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
+    }
+
+    /// The list of a large store reads nothing but its index.
+    #[test]
+    fn a_list_needs_no_rows() {
+        let (_dir, store) = temporary();
+        let plan: Vec<String> = store
+            .db
+            .read(|connection| {
+                let sql = "EXPLAIN QUERY PLAN SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
+                           FROM containers INDEXED BY containers_listed ORDER BY created_at DESC, id";
+                let mut statement = connection.prepare(sql)?;
+                let rows = statement.query_map([], |row| row.get(3))?.collect::<rusqlite::Result<_>>()?;
+                Ok(rows)
+            })
+            .unwrap();
+        assert_eq!(plan, ["SCAN containers USING COVERING INDEX containers_listed"]);
     }
 }

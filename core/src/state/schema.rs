@@ -132,6 +132,16 @@ CREATE TABLE blob_origins (
     PRIMARY KEY (digest, repository)
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+ALTER TABLE containers ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';  -- those of the specification, for lists
+UPDATE containers SET labels = coalesce(json_extract(spec, '$.labels'), '{}');
+
+-- All that a list shows, without the rows themselves, which are some kilobytes each.
+DROP INDEX containers_by_age;
+CREATE INDEX containers_listed ON containers (
+    created_at DESC, id, name, image, image_id, command, state, started_at, finished_at, exit_code, session, labels
+);
+",
 ];
 
 /// The version that this library reads and writes.

@@ -40,6 +40,24 @@ pub(crate) fn proc() -> Result<OwnedFd, Failure> {
     })
 }
 
+/// Sets parameters of the kernel that belong to the container's namespaces.
+pub(crate) fn set_parameters(proc: BorrowedFd<'_>, parameters: &[(String, String)]) -> Result<(), Failure> {
+    for (path, value) in parameters {
+        let odd = |part: &str| part.is_empty() || part == "." || part == "..";
+        if path.split('/').any(odd) {
+            return Err(Failure::rule(Step::Sysctl, path, "not the name of a parameter"));
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(proc, format!("sys/{path}"), flags, Mode::empty());
+        let written = file.and_then(|file| rustix::io::write(&file, value.as_bytes()));
+        let name = path.replace('/', ".");
+        if written.during(Step::Sysctl, &name)? != value.len() {
+            return Err(Failure::rule(Step::Sysctl, name, "the kernel did not take all of it"));
+        }
+    }
+    Ok(())
+}
+
 /// Makes `/dev`.
 pub(crate) fn dev(
     devices: &[Device],

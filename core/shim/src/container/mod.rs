@@ -143,6 +143,8 @@ fn set_up(
     if let Some(channel) = plan.network {
         network::join(&channel)?;
     }
+    // Those of the network are those of the namespace that the process is in.
+    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
     let detached = dev.with_sys(kernel::sysfs(rootless, own_network, warnings)?);
     let files = files::prepare(&spec.files)?;
     rootfs::mount(&plan.overlay)?;

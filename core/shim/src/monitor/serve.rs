@@ -301,6 +301,18 @@ impl Server {
                     client.waits = true;
                 }
             }
+            Request::Cgroups(count) => {
+                let more: Result<Vec<OwnedFd>, _> =
+                    (0..count).map(|n| fds.take_nth(n).during(Step::Protocol, "cgroups")).collect();
+                let response = match more {
+                    Ok(more) => {
+                        self.container.cgroups.extend(more);
+                        Response::Ok
+                    }
+                    Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
             Request::Exec(spec) => match self.exec(number, &spec, &mut fds) {
                 Ok(program) => {
                     self.programs.push(program);

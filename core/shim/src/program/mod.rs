@@ -11,7 +11,7 @@ pub(crate) mod verify;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Failure, Isolation, ProcessSpec, Step};
+use coble_protocol::{Failure, Isolation, ProcessSpec, Rlimit, Step};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -84,12 +84,11 @@ impl Prepared<'_> {
         let status = verify::open(self.program.proc, "self/status")?;
 
         for (resource, soft, hard) in &spec.rlimits {
-            match sys::prlimit(*resource, Some((*soft, *hard))) {
-                Ok(_) => {}
-                Err(errno) => {
-                    warnings.push(Failure::new(Step::Rlimit, errno.raw_os_error(), resource.to_string()))
-                }
-            }
+            isolation.rlimits.extend(limit(*resource, (*soft, *hard), warnings));
+        }
+        if let Some(score) = spec.oom_score_adj {
+            let found = oom_score(self.program.proc, score, warnings)?;
+            isolation.oom_score_adj = Some((score, found));
         }
         if !spec.rlimits.iter().any(|(resource, ..)| *resource == sys::RLIMIT_CORE) {
             let (_, hard) = sys::prlimit(sys::RLIMIT_CORE, None).during(Step::Rlimit, "core")?;
@@ -125,6 +124,42 @@ impl Prepared<'_> {
         ready(isolation, warnings)?;
         exec::exec(&argv, &env, &self.env)
     }
+}
+
+/// Sets a resource limit, as far as it may be set, and reads it back. None if the kernel does not know it.
+fn limit(number: u32, asked: (u64, u64), warnings: &mut Vec<Failure>) -> Option<Rlimit> {
+    let object = number.to_string();
+    if let Err(errno) = sys::prlimit(number, Some(asked)) {
+        let (_, most) = sys::prlimit(number, None).unwrap_or_default();
+        // Raising the hard limit needs a right that this process may not have; what is below it needs none.
+        let nearest = (asked.0.min(most), asked.1.min(most));
+        let detail = match errno {
+            Errno::PERM if sys::prlimit(number, Some(nearest)).is_ok() => "the host does not allow more",
+            _ => "",
+        };
+        warnings.push(explained(Step::Rlimit, errno, &object, detail));
+    }
+    let found = sys::prlimit(number, None).ok()?;
+    Some(Rlimit { number, asked, found })
+}
+
+/// Sets this process's `oom_score_adj`, and reads it back.
+fn oom_score(proc: BorrowedFd<'_>, score: i32, warnings: &mut Vec<Failure>) -> Result<i32, Failure> {
+    let step = Step::OomScore;
+    let open = |flags: OFlags| {
+        rustix::fs::openat(proc, "self/oom_score_adj", flags | OFlags::CLOEXEC, Mode::empty())
+    };
+    let written =
+        open(OFlags::WRONLY).and_then(|file| rustix::io::write(&file, score.to_string().as_bytes()));
+    if let Err(errno) = written {
+        warnings.push(Failure::new(step, errno.raw_os_error(), score.to_string()));
+    }
+    let mut text = [0; 16];
+    let length = open(OFlags::RDONLY)
+        .and_then(|file| rustix::io::read(&file, &mut text))
+        .during(step, "oom_score_adj")?;
+    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
+    Ok(text.trim().parse().unwrap_or_default())
 }
 
 /// Enters the working directory and makes sure that it is inside the root.

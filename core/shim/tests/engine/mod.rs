@@ -97,6 +97,7 @@ pub fn process(argv: &[&str]) -> ProcessSpec {
         no_new_privileges: true,
         seccomp: Vec::new(),
         rlimits: Vec::new(),
+        oom_score_adj: None,
         umask: 0o022,
     }
 }
@@ -304,6 +305,7 @@ impl Engine {
             once: options.once,
             run_dir: list.push(run_dir.as_fd()),
             lock: list.push(lock.as_fd()),
+            sysctls: Vec::new(),
         };
         let userns =
             options.userns.or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER }));
