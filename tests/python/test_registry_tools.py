@@ -198,15 +198,15 @@ def test_the_command(store: Store, assets: Assets, debian: DebianRegistry, comma
     """Docker's words."""
     with store.engine() as engine:
         engine.images.import_rootfs(assets.busybox, "box", command=["echo", "hello"])
-        engine.images.tag("box", f"{debian.host}/command/box:1")
-    name = f"{debian.host}/command/box:1"
+        engine.images.tag("box", f"{debian.host}/tools/box:1")
+    name = f"{debian.host}/tools/box:1"
     pushed = command("push", "--tls-verify=false", name)
     assert "sha256:" in pushed
     command("rmi", name)
     digest = command("pull", "-q", "--tls-verify=false", name)
     assert digest.strip()
-    assert command("registry", "tags", "--tls-verify=false", f"{debian.host}/command/box").split() == ["1"]
-    command("image", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", name, f"{debian.host}/command/copy:1")
+    assert command("registry", "tags", "--tls-verify=false", f"{debian.host}/tools/box").split() == ["1"]
+    command("image", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", name, f"{debian.host}/tools/copy:1")
     assert command("run", "--rm", name).strip() == "hello"
 
 
