@@ -58,6 +58,10 @@ impl Container {
 
     /// The caller named the path, so its errors are about an argument.
     fn of_path(&self, path: &str, error: Error) -> Error {
+        // A host that refuses the view says so with the same numbers.
+        if error.kind() == ErrorKind::Unsupported {
+            return error;
+        }
         let (kind, what) = match error.errno() {
             Some(libc::ENOENT | libc::ENOTDIR) => (ErrorKind::PathNotFound, "is not there"),
             Some(libc::EFBIG) => (ErrorKind::LimitExceeded, "has more bytes than allowed"),
