@@ -12,7 +12,6 @@ const VERBS: &[&str] = &[
     "compose",
     "config",
     "context",
-    "cp",
     "events",
     "manifest",
     "network",

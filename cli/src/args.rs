@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::image_store::{
-    CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
+    CommitArgs, CpArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
 use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
@@ -99,6 +99,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
+    /// Write a path of a container as a tar to standard output
+    Cp(CpArgs),
     /// Make an image of a container
     Commit(CommitArgs),
     /// Show what a container changed of its image
@@ -182,6 +184,8 @@ pub(crate) enum ContainerCommand {
     Inspect(ObjectArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
+    /// Write a path of a container as a tar to standard output
+    Cp(CpArgs),
     /// Make an image of a container
     Commit(CommitArgs),
     /// Show what a container changed of its image

@@ -32,6 +32,19 @@ pub(crate) struct SaveArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct CpArgs {
+    /// Follow a link that the path ends in
+    #[arg(short = 'L', long)]
+    follow_link: bool,
+    /// What is copied
+    #[arg(value_name = "CONTAINER:PATH")]
+    source: String,
+    /// - for standard output, which gets a tar
+    #[arg(value_name = "DESTINATION", allow_hyphen_values = true)]
+    destination: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
     /// A file; standard output when not given
     #[arg(short, long, value_name = "PATH")]
@@ -182,6 +195,30 @@ pub(crate) fn export(global: &Global, args: ExportArgs) -> Outcome {
     let sink = sink(args.output)?;
     let exported = open(global)?.containers().get(&args.container)?.export(sink, &CancelToken::never())?;
     for warning in &exported.warnings {
+        output::note(format_args!("warning: {}", warning.message));
+    }
+    Ok(0)
+}
+
+pub(crate) fn cp(global: &Global, args: CpArgs) -> Outcome {
+    // As docker has it, what begins with a dot or a slash is a path of the host.
+    let source = match args.source.split_once(':') {
+        Some((container, path)) if !container.starts_with(['.', '/']) => Some((container, path)),
+        _ => None,
+    };
+    let Some((container, path)) = source else {
+        return Err(
+            refuse("copying into a container is not supported yet", "give CONTAINER:PATH and -").into()
+        );
+    };
+    if args.destination != "-" {
+        let hint = "write a tar with - as the destination, and unpack it: coble cp CONTAINER:PATH - | tar x";
+        return Err(refuse("copying to a path of the host is not supported yet", hint).into());
+    }
+    let (sink, never) = (sink(None)?, CancelToken::never());
+    let copied =
+        open(global)?.containers().get(container)?.get_archive(path, sink, args.follow_link, &never)?;
+    for warning in &copied.warnings {
         output::note(format_args!("warning: {}", warning.message));
     }
     Ok(0)

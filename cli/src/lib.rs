@@ -106,6 +106,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Save(args) => image_store::save(global, args),
         Command::Import(args) => images::import(global, args),
         Command::Export(args) => image_store::export(global, args),
+        Command::Cp(args) => image_store::cp(global, args),
         Command::Commit(args) => image_store::commit(global, args),
         Command::Diff(args) => image_store::diff(global, args),
         Command::Tag(args) => images::tag(global, args),
@@ -142,6 +143,7 @@ fn container(global: &Global, command: ContainerCommand) -> Outcome {
         ContainerCommand::Logs(args) => containers::logs(global, args),
         ContainerCommand::Inspect(args) => containers::inspect(global, args),
         ContainerCommand::Export(args) => image_store::export(global, args),
+        ContainerCommand::Cp(args) => image_store::cp(global, args),
         ContainerCommand::Commit(args) => image_store::commit(global, args),
         ContainerCommand::Diff(args) => image_store::diff(global, args),
     }

@@ -2807,6 +2807,30 @@ coble_status_t coble_container_export_fd(const coble_container_t *container,
                                          coble_error_t **error);
 
 /**
+ * Writes what is at a path of a container, and everything below it, as a tar to a file, which appears when it is complete. The names begin with the path's
+ * last component. A link there is followed if `follow_link` is not 0. No link leads out of the container, and what is mounted in it is not seen.
+ * `json`, which may be NULL, gets an object as of coble_container_export.
+ */
+coble_status_t coble_container_get_archive(const coble_container_t *container,
+                                           const char *source,
+                                           const char *file,
+                                           int32_t follow_link,
+                                           const coble_cancel_t *cancel,
+                                           coble_string_t **json,
+                                           coble_error_t **error);
+
+/**
+ * As coble_container_get_archive, to an open file or pipe, which stays open.
+ */
+coble_status_t coble_container_get_archive_fd(const coble_container_t *container,
+                                              const char *source,
+                                              int32_t fd,
+                                              int32_t follow_link,
+                                              const coble_cancel_t *cancel,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
  * Everything about the container.
  */
 coble_status_t coble_container_inspect(const coble_container_t *container,

@@ -247,7 +247,7 @@ class Process(_Block):
     _coble.Container,
     facts="id short_id name",
     looked_up="image image_id command created labels lifetime state size_rw exit_code",
-    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export diff commit",
+    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export get_archive read_file diff commit",
     openings={"popen": _coble.Process.kill},
 )
 class Container(_Block):

@@ -1003,6 +1003,21 @@ class Container:
         that change meanwhile may be in the tar as they never were; the tar itself is always whole.
         """
 
+    async def get_archive(self, path: str, target: _Path | _Stream, *, follow_link: bool = False) -> Exported:
+        """Writes what is at a path of the container, and everything below it, as a tar, whether it runs or not. Can be cancelled.
+
+        `target` is as for `export`. The names begin with the last component of the path; a relative path begins at `/`. A link that is the last component is
+        written as a link, unless `follow_link` is set or the path ends in `/`. No link leads out of the container. What is mounted inside (`/proc`, `/dev`,
+        `/etc/hosts`) is not part of it. Raises `PathNotFoundError` if nothing is there.
+        """
+
+    async def read_file(self, path: str, *, max_size: int = 16777216) -> bytes:
+        """The content of a regular file of the container, whether it runs or not. Links are followed inside the container. Can be cancelled.
+
+        Raises `LimitExceededError` if the file has more than `max_size` bytes, `PathNotFoundError` if it is missing, and `InvalidArgumentError` if
+        it is no regular file. What is mounted inside is not seen.
+        """
+
     async def diff(self) -> list[PathChange]:
         """What the container changed of its image, sorted by path. Can be cancelled."""
 

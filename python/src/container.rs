@@ -12,7 +12,7 @@ use coble::{
 };
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -331,6 +331,27 @@ impl PyContainer {
     fn export(&self, py: Python<'_>, target: Target) -> PyResult<Exported> {
         let handle = self.handle(py)?;
         image_store::export(py, || handle.container(), target)
+    }
+
+    /// Writes one path as a tar.
+    #[pyo3(signature = (path, target, *, follow_link=false))]
+    fn get_archive(
+        &self,
+        py: Python<'_>,
+        path: &str,
+        target: Target,
+        follow_link: bool,
+    ) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        image_store::get_archive(py, || handle.container(), path, target, follow_link)
+    }
+
+    /// The content of a file.
+    #[pyo3(signature = (path, *, max_size=16 << 20))]
+    fn read_file<'py>(&self, py: Python<'py>, path: &str, max_size: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let handle = self.handle(py)?;
+        let content = image_store::read_file(py, || handle.container(), path, max_size)?;
+        Ok(PyBytes::new(py, &content))
     }
 
     /// What it changed of its image.

@@ -163,6 +163,25 @@ pub(crate) fn export<'a>(py: Python<'_>, find: impl Find<'a>, target: Target) ->
     blocking(py, |cancel| find()?.export(target.0, cancel)).map(Exported)
 }
 
+pub(crate) fn get_archive<'a>(
+    py: Python<'_>,
+    find: impl Find<'a>,
+    path: &str,
+    target: Target,
+    follow: bool,
+) -> PyResult<Exported> {
+    blocking(py, |cancel| find()?.get_archive(path, target.0, follow, cancel)).map(Exported)
+}
+
+pub(crate) fn read_file<'a>(
+    py: Python<'_>,
+    find: impl Find<'a>,
+    path: &str,
+    max_size: u64,
+) -> PyResult<Vec<u8>> {
+    blocking(py, |cancel| find()?.read_file(path, max_size, cancel))
+}
+
 pub(crate) fn container_diff<'a>(py: Python<'_>, find: impl Find<'a>) -> PyResult<Vec<PathChange>> {
     let found = blocking(py, |cancel| find()?.diff(cancel))?;
     Ok(found.into_iter().map(PathChange).collect())

@@ -582,6 +582,34 @@ pub enum ArchiveWork {
         /// The tree.
         tree: Tree,
     },
+    /// Reads one path of a tree.
+    Path {
+        /// The tree.
+        tree: Tree,
+        /// The path, absolute or not, without `..`. Links in it are followed inside the tree.
+        path: Vec<u8>,
+        /// Follow a link that is the last component, too.
+        follow: bool,
+        /// What is written.
+        form: PathForm,
+        /// The file or pipe that gets it.
+        output: FdIndex,
+    },
+}
+
+/// What is written of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathForm {
+    /// A tar of it and of everything below, named by its last component.
+    Tar {
+        /// The most bytes of the tar.
+        max_bytes: u64,
+    },
+    /// The content of a regular file. A longer one fails with `EFBIG`.
+    Content {
+        /// The most bytes.
+        max_bytes: u64,
+    },
 }
 
 /// A tree that is read.

@@ -2,6 +2,7 @@
 
 mod command;
 mod commit;
+mod copy;
 mod create;
 mod diff;
 mod exec;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 
-use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, Report, Tree};
+use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, PathForm, Report, Tree};
 
 use super::worker::{exchange, lost, sent};
 use crate::cancel::CancelToken;
@@ -136,6 +136,54 @@ pub(crate) fn usage(
             Ok((path.to_owned(), bytes.parse().map_err(|_| bad())?))
         })
         .collect()
+}
+
+/// Reads one path of a tree.
+pub(crate) fn path(
+    inner: &Inner,
+    view: View<'_>,
+    path: &[u8],
+    follow: bool,
+    output: BorrowedFd<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let form = PathForm::Tar { max_bytes: MAX_BYTES };
+    one(inner, view, (path, follow), form, output, cancel)
+}
+
+/// The content of a regular file of a tree, if it has at most so many bytes.
+pub(crate) fn content(
+    inner: &Inner,
+    view: View<'_>,
+    path: &[u8],
+    max_bytes: u64,
+    cancel: &CancelToken,
+) -> Result<Vec<u8>> {
+    let mut file = list_file()?;
+    one(inner, view, (path, true), PathForm::Content { max_bytes }, file.as_fd(), cancel)?;
+    let mut bytes = Vec::new();
+    file.rewind().call("lseek", "content")?;
+    file.read_to_end(&mut bytes).call("read", "content")?;
+    Ok(bytes)
+}
+
+fn one(
+    inner: &Inner,
+    view: View<'_>,
+    (path, follow): (&[u8], bool),
+    form: PathForm,
+    output: BorrowedFd<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Path {
+        tree: view.describe(&mut fds, inner.rootless()),
+        path: path.to_vec(),
+        follow,
+        form,
+        output: fds.push(output),
+    };
+    sent(exchange(inner, work, &fds, cancel)?)
 }
 
 /// Mounts a tree read-only, where only the holder of the descriptor sees it.

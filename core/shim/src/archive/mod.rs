@@ -4,6 +4,7 @@
 //! job. Nothing of an archive is looked at before the sandbox is complete. This module is not for deciding what is applied where: the engine does that.
 
 mod freeze;
+mod path;
 mod read;
 mod sandbox;
 mod seccomp;

@@ -93,13 +93,27 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             .and_then(|()| list.finish())
             .map_err(failure)
         }
+        ArchiveWork::Path { tree, path, follow, form, output } => {
+            let output = take(fds, output)?;
+            sandbox::private_namespace()?;
+            let mounted = view::enter(tree, fds)?;
+            *fds = Fds::default();
+            let root = sandbox::enter_read(mounted, false)?;
+            super::path::run(
+                root.as_fd(),
+                &path,
+                follow,
+                form,
+                BufWriter::with_capacity(BUFFER, Output(output)),
+            )
+        }
         _ => Err(Failure::rule(Step::Internal, "archive job", "not one that only reads")),
     }
 }
 
 const BUFFER: usize = 256 << 10;
 
-fn done(packed: Packed) -> ArchiveDone {
+pub(super) fn done(packed: Packed) -> ArchiveDone {
     ArchiveDone {
         diff_sha256: packed.sha256,
         uncompressed_bytes: packed.bytes,
