@@ -115,10 +115,8 @@ impl Table {
     }
 }
 
-/// Text for a terminal: names and commands come from images, which could hide escape sequences in them.
-pub(crate) fn printable(text: &str) -> String {
-    coble::visible(text)
-}
+// Names and commands come from images, which could hide escape sequences in them.
+pub(crate) use coble::visible as printable;
 
 /// The first characters of a digest or id, as docker shows them.
 pub(crate) fn short_id(id: &str) -> String {

@@ -3,9 +3,15 @@
 /// Text as it can be shown on a terminal: with control characters escaped, and those that show nothing or turn the direction of what follows (Unicode
 /// Technical Report 36, section 2.4). Images, registries and contained programs choose what is in such text.
 pub fn visible(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| if is_visible(c) { vec![c] } else { c.escape_default().collect::<Vec<_>>() })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_visible(c) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_default());
+        }
+    }
+    shown
 }
 
 fn is_visible(c: char) -> bool {

@@ -170,6 +170,22 @@ def test_images(store: Store, assets: Assets) -> None:
     command.good("rmi", "host:1")
 
 
+def test_images_by_name_and_prunes_that_ask(store: Store, assets: Assets) -> None:
+    command = Command(store)
+    for name in ("one:1", "one:2", "two:1"):
+        command.good("import", str(assets.busybox), name)
+    (first,) = json.loads(command.good("images", "--format", "json", "one:1"))
+    assert command.good("images", "-q", "-a", "one").split() == command.good("images", "-q", "--filter", "reference=one").split()
+    assert first["digest"] in command.good("images", "--digests", "one:1") and "two" not in command.good("images", "one")
+    # Without an answer nothing goes.
+    before = command.good("images", "-q")
+    for answer in (None, b"", b"n\n"):
+        done = command("image", "prune", "-a", data=answer)
+        assert done.returncode == 125 and b"--force" in done.stderr and command.good("images", "-q") == before
+    assert command("image", "prune", "-a", data=b"y\n").returncode == 0 and command.good("images", "-q") == ""
+
+
+
 def test_what_images_commands_did_as_json(command: Command, tmp_path: Path) -> None:
     tar = tmp_path / "rootfs.tar"
     tar.write_bytes(archives.tar(archives.entry("file", b"x", records={"SCHILY.xattr.trusted.overlay.redirect": b"/"})))

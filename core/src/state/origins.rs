@@ -12,7 +12,7 @@ pub(crate) struct Origin {
     pub(crate) repository: String,
     /// Of a manifest or index.
     pub(crate) digest: Digest,
-    /// The platform that was chosen, or `all`.
+    /// The platform that was chosen, or `all`. With `=` before it, the caller named the platform, and the image is for that one.
     pub(crate) wanted: String,
     /// It was asked for by digest.
     pub(crate) pinned: bool,
