@@ -155,7 +155,8 @@ def make_disk(target: Path) -> None:
     root = target.with_name("root")
     shutil.rmtree(root, ignore_errors=True)
     subprocess.run(
-        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release(), str(root)],
+        # What it mounts meanwhile is nobody else's business: other tests look at the mounts of the machine.
+        ["unshare", "--mount", "mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", release(), str(root)],
         check=True,
         stdin=subprocess.DEVNULL,
     )

@@ -114,7 +114,11 @@ pub(super) fn pull_to(
     if matches!(options.policy, PullPolicy::Never | PullPolicy::Missing)
         && let Some((pull, id)) = here()?
     {
-        return pull.local(&id);
+        match pull.local(&id) {
+            // Somebody else has removed it since.
+            Err(error) if error.kind() == ErrorKind::ImageNotFound => {}
+            result => return result,
+        }
     }
     if options.policy == PullPolicy::Never {
         return Err(images::not_found(reference));

@@ -189,15 +189,24 @@ fn make_root(path: &Path) -> Result<OwnedFd> {
 
 /// Makes a directory of mode 0700 whatever the umask; one that is there is fine.
 pub(crate) fn make_dir(at: &OwnedFd, name: &str, parent: &Path) -> Result<()> {
-    match rustix::fs::mkdirat(at, name, Mode::RWXU) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::syscall("mkdir", parent.join(name), errno.raw_os_error())),
+    loop {
+        match rustix::fs::mkdirat(at, name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::syscall("mkdir", parent.join(name), errno.raw_os_error())),
+        }
+        let stat = match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Somebody else has removed or moved it since.
+            Err(Errno::NOENT) => continue,
+            result => result.call("stat", parent.join(name))?,
+        };
+        if stat.st_mode & 0o7777 == 0o700 {
+            return Ok(());
+        }
+        match rustix::fs::chmodat(at, name, Mode::RWXU, AtFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            result => return result.call("chmod", parent.join(name)),
+        }
     }
-    let stat = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).call("stat", parent.join(name))?;
-    if stat.st_mode & 0o7777 != 0o700 {
-        rustix::fs::chmodat(at, name, Mode::RWXU, AtFlags::empty()).call("chmod", parent.join(name))?;
-    }
-    Ok(())
 }
 
 pub(crate) fn open_dir(at: &OwnedFd, name: &str, parent: &Path) -> Result<OwnedFd> {
