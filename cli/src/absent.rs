@@ -4,22 +4,24 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Docker's verbs.
 const VERBS: &str = "\
-    attach build builder buildx checkpoint compose config context cp events manifest network node pause \
-    plugin port rename restart secret service stack stats swarm top trust unpause update volume";
+    build builder buildx checkpoint compose config context manifest network node plugin \
+    port secret service stack swarm trust volume";
 
 /// Docker's flags of `run`, `create` and `exec`, with both their forms.
 const FLAGS: &str = "\
-    --annotation --attach -a --blkio-weight --blkio-weight-device --cgroup-parent --cgroupns --cidfile \
-    --cpu-count --cpu-percent --cpu-period --cpu-quota --cpu-rt-period --cpu-rt-runtime --cpu-shares -c \
-    --cpuset-cpus --cpuset-mems --detach-keys --device --device-cgroup-rule --device-read-bps \
-    --device-read-iops --device-write-bps --device-write-iops --disable-content-trust --dns-option \
-    --dns-search --domainname --expose --gpus --health-cmd --health-interval --health-retries \
-    --health-start-interval --health-start-period --health-timeout --io-maxbandwidth --io-maxiops --ip \
-    --ip6 --ipc --isolation --kernel-memory --label-file --link --link-local-ip --log-driver --log-opt \
-    --mac-address --memory-reservation --memory-swap --memory-swappiness --mount --network-alias \
-    --net-alias --no-healthcheck --oom-kill-disable --oom-score-adj --pid --privileged --publish -p \
-    --publish-all -P --restart --runtime --sig-proxy --storage-opt --sysctl --tmpfs --ulimit \
-    --use-api-socket --userns --uts --volume -v --volume-driver --volumes-from";
+    --cpu-rt-period --cpu-rt-runtime --disable-content-trust --gpus --ip --ip6 --link --link-local-ip \
+    --mac-address --network-alias --net-alias --publish -p --publish-all -P --runtime --storage-opt \
+    --use-api-socket --volume-driver --volumes-from";
+
+/// Those of its flags that will never be there, and why.
+const NEVER: &[(&str, &str)] = &[
+    ("--isolation", "is for containers of Windows"),
+    ("--cpu-count", "is for containers of Windows; use --cpus"),
+    ("--cpu-percent", "is for containers of Windows; use --cpus"),
+    ("--io-maxbandwidth", "is for containers of Windows; use --device-read-bps and --device-write-bps"),
+    ("--io-maxiops", "is for containers of Windows; use --device-read-iops and --device-write-iops"),
+    ("--kernel-memory", "limits what the kernel has no limit for any more; use --memory"),
+];
 
 /// What to say of a word that only docker knows.
 pub(crate) fn explain(error: &clap::Error) -> Option<String> {
@@ -30,6 +32,11 @@ pub(crate) fn explain(error: &clap::Error) -> Option<String> {
     };
     let Some(ContextValue::String(word)) = error.get(context) else { return None };
     let bare = word.split('=').next()?;
+    if context == ContextKind::InvalidArg
+        && let Some((_, why)) = NEVER.iter().find(|(flag, _)| *flag == bare)
+    {
+        return Some(format!("coble: \"{bare}\" {why}"));
+    }
     let known = known.split_ascii_whitespace().any(|known| known == bare);
     known.then(|| format!("coble: \"{bare}\" is docker's, and not supported yet"))
 }
@@ -58,13 +65,16 @@ mod tests {
         for words in [
             &["run", "--gpus", "all", "image"][..],
             &["run", "--gpus=all", "image"],
-            &["container", "create", "-v", "/a:/b", "image"],
+            &["container", "create", "--volumes-from", "other", "image"],
             &["swarm"],
             &["swarm", "init"],
         ] {
             let said = said(words).unwrap_or_default();
             assert!(said.contains("not supported yet"), "{words:?}: {said}");
         }
+        let said_of = |flag: &str| said(&["create", flag, "image"]).unwrap_or_default();
+        assert!(said_of("--isolation=hyperv").contains("is for containers of Windows"));
+        assert!(said_of("--kernel-memory=1").contains("use --memory"));
         for words in [&["run", "--gpu", "all", "image"][..], &["swarms"], &["run"], &["images", "--gpus"]] {
             assert_eq!(said(words), None, "{words:?}");
         }

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::attach::{AttachArgs, DetachArgs, ProxyArgs};
+use crate::cp::{CloneArgs, CpArgs};
+use crate::events::EventsArgs;
 use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
+use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
 use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
@@ -52,12 +56,30 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Stop the processes of containers where they are
+    Pause(Names),
+    /// Let the processes of paused containers go on
+    Unpause(Names),
+    /// Stop containers and start them again
+    Restart(StopArgs),
+    /// Give a container another name
+    Rename(RenameArgs),
+    /// Change limits of containers
+    Update(UpdateArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
+    /// Show what happens to containers and images
+    Events(EventsArgs),
     /// Wait until containers end and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// List containers
     Ps(PsArgs),
+    /// Connect to the streams of a running container's program
+    Attach(AttachArgs),
     /// Run another program in a running container
     Exec(ExecArgs),
     /// Print what a container wrote
@@ -84,6 +106,8 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
+    /// Copy files between the host and a container
+    Cp(CpArgs),
     /// Make an image of a container
     Commit(CommitArgs),
     /// Show what a container changed of its image
@@ -138,13 +162,29 @@ pub(crate) enum ContainerCommand {
     Stop(StopArgs),
     /// Send a signal to containers
     Kill(KillArgs),
+    /// Stop the processes of containers where they are
+    Pause(Names),
+    /// Let the processes of paused containers go on
+    Unpause(Names),
+    /// Stop containers and start them again
+    Restart(StopArgs),
+    /// Give a container another name
+    Rename(RenameArgs),
+    /// Change limits of containers
+    Update(UpdateArgs),
+    /// Show the processes of a container
+    Top(TopArgs),
+    /// Show what containers use
+    Stats(StatsArgs),
     /// Wait until containers end and print their exit codes
-    Wait(Names),
+    Wait(WaitArgs),
     /// Remove containers
     Rm(RmArgs),
     /// List containers
     #[command(alias = "list", alias = "ps")]
     Ls(PsArgs),
+    /// Connect to the streams of a running container's program
+    Attach(AttachArgs),
     /// Run another program in a running container
     Exec(ExecArgs),
     /// Print what a container wrote
@@ -153,10 +193,16 @@ pub(crate) enum ContainerCommand {
     Inspect(ObjectArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
+    /// Make a container with the options and the files of another one
+    Clone(CloneArgs),
+    /// Copy files between the host and a container
+    Cp(CpArgs),
     /// Make an image of a container
     Commit(CommitArgs),
     /// Show what a container changed of its image
     Diff(DiffArgs),
+    /// Remove the containers that do not run
+    Prune(ContainerPruneArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +245,24 @@ pub(crate) enum ImageCommand {
     Prune(PruneArgs),
 }
 
+/// A stream to be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attached {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+/// As docker has it, in any case.
+fn attached(text: &str) -> Result<Attached, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "stdin" => Ok(Attached::Stdin),
+        "stdout" => Ok(Attached::Stdout),
+        "stderr" => Ok(Attached::Stderr),
+        _ => Err("valid streams are stdin, stdout and stderr".to_owned()),
+    }
+}
+
 /// How lists and facts are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum Format {
@@ -239,6 +303,13 @@ pub(crate) struct RunArgs {
     /// Remove the container when it ends
     #[arg(long)]
     pub(crate) rm: bool,
+    /// Be connected to these streams only: stdin, stdout, stderr; all output is kept for logs
+    #[arg(short, long, value_name = "STREAM", value_parser = attached, conflicts_with = "detach")]
+    pub(crate) attach: Vec<Attached>,
+    #[command(flatten)]
+    pub(crate) keys: DetachArgs,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
     #[command(flatten)]
     pub(crate) options: CreateOptions,
 }
@@ -256,13 +327,13 @@ pub(crate) struct CreateArgs {
 /// The options of a new container.
 #[derive(Debug, Args)]
 pub(crate) struct CreateOptions {
-    /// Give the program this standard input
+    /// Give the program this standard input, and keep it open
     #[arg(short, long)]
     pub(crate) interactive: bool,
-    /// Give the program a terminal (not supported yet)
+    /// Give the program a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
-    /// Run a small init as process 1 (not supported yet)
+    /// Run a small init as process 1, which reaps what ends and passes signals on
     #[arg(long)]
     pub(crate) init: bool,
     /// Set an environment variable; NAME alone takes this environment's value
@@ -271,6 +342,10 @@ pub(crate) struct CreateOptions {
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
+    /// Give the program the proxies of docker's config.json
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value_t = true,
+          action = ArgAction::Set, hide_default_value = true)]
+    pub(crate) use_config_proxy: bool,
     /// Working directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
@@ -286,9 +361,36 @@ pub(crate) struct CreateOptions {
     /// Host name (default: the beginning of the id; with --network host the host's)
     #[arg(short = 'h', long)]
     pub(crate) hostname: Option<String>,
-    /// Network: none or host
+    /// Domain name, with which the host name is complete
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domainname: Option<String>,
+    /// Processes that it sees: private, host or container:NAME
+    #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
+    pub(crate) pid: String,
+    /// System V objects, message queues and /dev/shm: private, shareable, none, host or container:NAME
+    #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
+    pub(crate) ipc: String,
+    /// Host name: private or host
+    #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
+    pub(crate) uts: String,
+    /// How cgroups are seen: private or host
+    #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
+    pub(crate) cgroupns: String,
+    /// User namespace: host, auto or auto:size=N, with ids of the host that no other container has (root only)
+    #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
+    pub(crate) userns: String,
+    /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)
+    #[arg(long, value_name = "MAP")]
+    pub(crate) uidmap: Vec<String>,
+    /// Ids of groups in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)
+    #[arg(long, value_name = "MAP")]
+    pub(crate) gidmap: Vec<String>,
+    /// Network: none, host or container:NAME
     #[arg(long, alias = "net", value_name = "NETWORK", default_value = "none")]
     pub(crate) network: String,
+    /// Say that the program listens on a port or on some, such as 80, 53/udp or 8000-8010/tcp
+    #[arg(long, value_name = "PORT[/PROTOCOL]")]
+    pub(crate) expose: Vec<String>,
     /// Entrypoint instead of the image's; an empty one removes it
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) entrypoint: Option<String>,
@@ -298,9 +400,69 @@ pub(crate) struct CreateOptions {
     /// Number of CPUs, such as 1.5
     #[arg(long, value_name = "NUMBER")]
     pub(crate) cpus: Option<f64>,
-    /// Limit on processes and threads
+    /// Limit on processes and threads; 0 and -1 are no limit
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Memory that is taken from the container last when the host runs out of it
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory_reservation: Option<String>,
+    /// Memory and swap together; -1 for swap without limit
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    pub(crate) memory_swap: Option<String>,
+    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1)
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) pids_limit: Option<u64>,
+    pub(crate) memory_swappiness: Option<u64>,
+    /// Let programs wait for memory instead of killing one (cgroup version 1)
+    #[arg(long)]
+    pub(crate) oom_kill_disable: bool,
+    /// How likely the kernel is to kill the container when the host runs out of memory, -1000 to 1000
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) oom_score_adj: Option<i32>,
+    /// CPU weight against others
+    #[arg(short, long, value_name = "NUMBER")]
+    pub(crate) cpu_shares: Option<u64>,
+    /// Microseconds of CPU time in each period
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_quota: Option<u64>,
+    /// Length of that period
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub(crate) cpu_period: Option<u64>,
+    /// CPUs that may be used, such as 0-2,7
+    #[arg(long, value_name = "SET")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// NUMA nodes that memory may come from
+    #[arg(long, value_name = "SET")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Block I/O weight against others, 10 to 1000
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) blkio_weight: Option<u64>,
+    /// The same for one block device
+    #[arg(long, value_name = "PATH:NUMBER")]
+    pub(crate) blkio_weight_device: Vec<String>,
+    /// Limit what is read of a block device each second
+    #[arg(long, value_name = "PATH:BYTES")]
+    pub(crate) device_read_bps: Vec<String>,
+    /// Limit what is written to a block device each second
+    #[arg(long, value_name = "PATH:BYTES")]
+    pub(crate) device_write_bps: Vec<String>,
+    /// Limit the reads of a block device each second
+    #[arg(long, value_name = "PATH:NUMBER")]
+    pub(crate) device_read_iops: Vec<String>,
+    /// Limit the writes to a block device each second
+    #[arg(long, value_name = "PATH:NUMBER")]
+    pub(crate) device_write_iops: Vec<String>,
+    /// Resource limit of processes, such as nofile=1024:2048
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    pub(crate) ulimit: Vec<String>,
+    /// Kernel parameter of the container's own, such as net.core.somaxconn=1024
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) sysctl: Vec<String>,
+    /// File of the container's version 2 cgroup, such as memory.high=1073741824
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) cgroup_conf: Vec<String>,
+    /// Cgroup that the container's is in, such as /jobs/night
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cgroup_parent: Option<String>,
     /// Add a capability to the default set
     #[arg(long, value_name = "CAPABILITY")]
     pub(crate) cap_add: Vec<String>,
@@ -310,12 +472,42 @@ pub(crate) struct CreateOptions {
     /// Mount the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// Security option, such as seccomp=unconfined
+    /// Security option, such as seccomp=FILE, mask=PATH:PATH or unmask=ALL
     #[arg(long, value_name = "OPTION")]
     pub(crate) security_opt: Vec<String>,
+    /// Mount a directory or file of this host, such as ./data:/data:ro; a missing directory is made
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    pub(crate) volume: Vec<String>,
+    /// Mount a directory, a file or a tmpfs, such as type=bind,src=/data,dst=/data,ro
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub(crate) mount: Vec<String>,
+    /// Mount a file system in memory, such as /run:size=16m
+    #[arg(long, value_name = "TARGET[:OPTIONS]")]
+    pub(crate) tmpfs: Vec<String>,
+    /// Give the container a file in memory, such as id=key,src=./key or id=key,env=KEY,target=/etc/key,mode=400
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub(crate) secret: Vec<String>,
+    /// Give the container a device of this host, or those of a directory
+    #[arg(long, value_name = "SOURCE[:TARGET][:rwm]")]
+    pub(crate) device: Vec<String>,
+    /// Let the container use more devices, such as "c 10:* rwm"
+    #[arg(long, value_name = "RULE")]
+    pub(crate) device_cgroup_rule: Vec<String>,
+    /// Hold nothing back: all capabilities and devices, no seccomp filter, nothing masked or read-only
+    #[arg(long)]
+    pub(crate) privileged: bool,
+    /// Write the container's id to a file, which may not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// Read labels from a file, a line NAME=VALUE each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
     /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) label: Vec<String>,
+    /// Set an annotation, for other tools
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
     /// Platform of the image, such as linux/arm64, if its name has several
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<String>,
@@ -325,26 +517,74 @@ pub(crate) struct CreateOptions {
     /// Say nothing of a pull
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Look at the health of the program with a line for the shell
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) health_cmd: Option<String>,
+    /// Time between two health checks, such as 30s
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_interval: Option<String>,
+    /// Time that a health check may take
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_timeout: Option<String>,
+    /// Failures in a row that make it unhealthy
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) health_retries: Option<u32>,
+    /// Time after the start in which failures do not count
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_start_period: Option<String>,
+    /// Time between two health checks in that time
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) health_start_interval: Option<String>,
+    /// No health checks, whatever the image says
+    #[arg(long)]
+    pub(crate) no_healthcheck: bool,
+    /// When the program is started again: no, on-failure, on-failure:N, always or unless-stopped
+    #[arg(long, value_name = "POLICY", default_value = "no")]
+    pub(crate) restart: String,
     /// Signal that stops the container
     #[arg(long, value_name = "SIGNAL")]
     pub(crate) stop_signal: Option<String>,
     /// Seconds that stop waits before it kills
     #[arg(long, value_name = "SECONDS")]
     pub(crate) stop_timeout: Option<u32>,
+    /// Seconds after which the program is killed; 0 is no limit
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout: Option<u32>,
     /// Size of /dev/shm, such as 128m
     #[arg(long, value_name = "BYTES")]
     pub(crate) shm_size: Option<String>,
     /// Add a line to /etc/hosts
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub(crate) add_host: Vec<String>,
+    /// Where output that is kept goes: local, json-file, journald or none
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+    /// Option of the log driver, such as max-size=10m, max-file=3 or tag={{.Name}}
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<String>,
     /// Name server for /etc/resolv.conf
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) dns: Vec<String>,
+    /// Domain in which names are looked for; . for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) dns_search: Vec<String>,
+    /// Option for /etc/resolv.conf, such as ndots:2
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub(crate) dns_option: Vec<String>,
     /// Print help
     #[arg(long, action = ArgAction::HelpLong)]
     pub(crate) help: Option<bool>,
-    /// The image, then the program and its arguments
-    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
+    /// Use a directory of this host as the root file system, instead of an image; nothing is written to it
+    #[arg(long, value_name = "DIR", conflicts_with = "bundle")]
+    pub(crate) rootfs: Option<String>,
+    /// Use an OCI bundle instead of an image: what its config.json says, and the flags do not
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<String>,
+    /// Read from a file which programs are run at moments of the container's life: the "hooks" of the OCI runtime specification, in JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hooks: Option<PathBuf>,
+    /// The image, then the program and its arguments; with --rootfs or --bundle these alone
+    #[arg(required_unless_present_any = ["rootfs", "bundle"], trailing_var_arg = true, value_name = "IMAGE [COMMAND] [ARG...]")]
     pub(crate) image_and_command: Vec<String>,
 }
 
@@ -353,9 +593,13 @@ pub(crate) struct StartArgs {
     /// Stay in the foreground, with the program's output, and return its exit code
     #[arg(short, long)]
     pub(crate) attach: bool,
-    /// With --attach, give the program this standard input
-    #[arg(short, long, requires = "attach")]
+    /// As --attach, and give the program this standard input
+    #[arg(short, long)]
     pub(crate) interactive: bool,
+    #[command(flatten)]
+    pub(crate) keys: DetachArgs,
+    #[command(flatten)]
+    pub(crate) proxy: ProxyArgs,
     #[command(flatten)]
     pub(crate) containers: Names,
 }
@@ -392,9 +636,21 @@ pub(crate) struct PsArgs {
     /// All containers, not only the running ones
     #[arg(short, long)]
     pub(crate) all: bool,
+    /// Only containers that meet a condition: ancestor, before, exited, id, label, label!, name, since, status, until
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Only the newest, whatever their state; -1 is no bound
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) last: i64,
+    /// Only the newest one, whatever its state
+    #[arg(short, long)]
+    pub(crate) latest: bool,
     /// Only ids
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    /// Show what each wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
     /// Do not shorten
     #[arg(long)]
     pub(crate) no_trunc: bool,
@@ -408,12 +664,14 @@ pub(crate) struct ExecArgs {
     /// Give the program this standard input
     #[arg(short, long)]
     pub(crate) interactive: bool,
-    /// Give the program a terminal (not supported yet)
+    /// Give the program a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
     /// Leave the program in the background
     #[arg(short, long)]
     pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) keys: DetachArgs,
     /// Set an environment variable; NAME alone takes this environment's value
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use coble::{CancelToken, ContainerSummary, LogOptions, LogSource, Signal, State};
+use coble::{CancelToken, ContainerSummary, ListOptions, LogOptions, LogSource, Signal, State};
 use jiff::Timestamp;
 
-use crate::args::{
-    Format, Global, InspectFormat, KillArgs, LogsArgs, Names, ObjectArgs, PsArgs, RmArgs, StopArgs,
-};
+use crate::args::{Format, Global, InspectFormat, KillArgs, LogsArgs, ObjectArgs, PsArgs, RmArgs, StopArgs};
 use crate::output::{self, Failure, Outcome, Table};
 use crate::{each, open, refuse, time};
 
@@ -29,14 +27,6 @@ pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
     })
 }
 
-pub(crate) fn wait(global: &Global, args: Names) -> Outcome {
-    let engine = open(global)?;
-    each(&args.names, |name| {
-        let code = engine.containers().get(name)?.wait(None, &CancelToken::never())?;
-        output::line(code)
-    })
-}
-
 pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
     each(&args.containers.names, |name| {
@@ -46,7 +36,13 @@ pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
 }
 
 pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {
-    let containers = open(global)?.containers().list(args.all)?;
+    let mut options = ListOptions::default();
+    options.all = args.all;
+    options.filters = args.filter;
+    options.limit =
+        if args.latest { Some(1) } else { u64::try_from(args.last).ok().filter(|last| *last > 0) };
+    options.size = args.size;
+    let containers = open(global)?.containers().list(&options)?;
     if args.output.format == Format::Json {
         output::json(&containers)?;
         return Ok(0);
@@ -59,16 +55,20 @@ pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {
         return Ok(0);
     }
     let now = Timestamp::now();
-    let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"]);
+    let mut titles = vec!["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"];
+    titles.extend(args.size.then_some("SIZE"));
+    let mut table = Table::new(&titles);
     for container in &containers {
-        table.row([
+        let mut cells = vec![
             id(container),
             container.image.clone(),
             output::command(&container.command, (!args.no_trunc).then_some(20)),
             format!("{} ago", time::age(&container.created, now)),
             status(container, now),
             container.name.clone(),
-        ]);
+        ];
+        cells.extend(container.size_rw.map(output::size));
+        table.cells(cells);
     }
     table.print()?;
     Ok(0)
@@ -79,7 +79,18 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
     let age = |text: &Option<String>| text.as_deref().map(|text| time::age(text, now));
     match container.state {
         State::Running => {
-            format!("Up {}", age(&container.started_at).unwrap_or_default()).trim_end().to_owned()
+            let up = format!("Up {}", age(&container.started_at).unwrap_or_default()).trim_end().to_owned();
+            match container.health.as_deref() {
+                Some("starting") => format!("{up} (health: starting)"),
+                Some(health) => format!("{up} ({health})"),
+                None => up,
+            }
+        }
+        State::Paused => format!("Up {} (Paused)", age(&container.started_at).unwrap_or_default()),
+        State::Restarting => {
+            let code = container.exit_code.unwrap_or_default();
+            let ago = age(&container.finished_at).map(|age| format!(" {age} ago")).unwrap_or_default();
+            format!("Restarting ({code}){ago}")
         }
         State::Exited => {
             let code = container.exit_code.map(|code| format!(" ({code})")).unwrap_or_default();
@@ -97,7 +108,7 @@ pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
     let engine = open(global)?;
     let mut found = Vec::new();
     let status = each(&args.names, |name| {
-        found.push(engine.containers().get(name)?.inspect()?);
+        found.push(engine.containers().get(name)?.inspect_docker()?);
         Ok(())
     })?;
     print_objects(&found, args.format)?;

@@ -156,7 +156,7 @@ pub(crate) fn load_options(platform: Option<String>) -> LoadOptions {
 }
 
 /// Where an archive goes: standard output unless that is a terminal.
-fn sink(output: Option<PathBuf>) -> Result<Sink, Error> {
+pub(crate) fn sink(output: Option<PathBuf>) -> Result<Sink, Error> {
     if let Some(path) = output.filter(|path| path.as_os_str() != "-") {
         return Ok(Sink::Path(path));
     }

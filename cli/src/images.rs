@@ -52,7 +52,7 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
 }
 
 /// Standard input as a source, unless a person would have to type it.
-fn stdin(advice: &str) -> Result<Source, Error> {
+pub(crate) fn stdin(advice: &str) -> Result<Source, Error> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         return Err(refuse("standard input is a terminal", advice));
@@ -167,8 +167,8 @@ pub(crate) fn tag(global: &Global, args: TagArgs) -> Outcome {
 pub(crate) fn untag(global: &Global, args: References) -> Outcome {
     let engine = open(global)?;
     each(&args.references, |reference| {
-        engine.images().untag(reference)?;
-        output::line(format_args!("Untagged: {reference}"))
+        let name = engine.images().untag(reference)?;
+        output::line(format_args!("Untagged: {name}"))
     })
 }
 

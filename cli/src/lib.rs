@@ -9,9 +9,13 @@
 
 mod absent;
 mod args;
+mod attach;
 mod containers;
+mod cp;
+mod events;
 mod image_store;
 mod images;
+mod lifecycle;
 mod login;
 mod output;
 mod progress;
@@ -23,6 +27,7 @@ mod registry;
 mod run;
 mod signals;
 mod system;
+mod terminal;
 mod time;
 
 use std::ffi::OsString;
@@ -74,6 +79,7 @@ pub fn command() -> clap::Command {
 fn dispatch(cli: Cli) -> Outcome {
     let global = &cli.global;
     match cli.command {
+        Command::Attach(args) => attach::attach(global, args),
         Command::Run(args) => run::run(global, args),
         Command::Create(args) => run::create(global, args),
         Command::Exec(args) => run::exec(global, args),
@@ -84,7 +90,15 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Kill(args) => containers::kill(global, args),
         Command::Rm(args) => containers::remove(global, args),
         Command::Ps(args) => containers::list(global, args),
-        Command::Wait(args) => containers::wait(global, args),
+        Command::Pause(args) => lifecycle::pause(global, args),
+        Command::Unpause(args) => lifecycle::unpause(global, args),
+        Command::Restart(args) => lifecycle::restart(global, args),
+        Command::Rename(args) => lifecycle::rename(global, args),
+        Command::Update(args) => lifecycle::update(global, args),
+        Command::Top(args) => lifecycle::top(global, args),
+        Command::Stats(args) => lifecycle::stats(global, args),
+        Command::Events(args) => events::events(global, args),
+        Command::Wait(args) => lifecycle::wait(global, args),
         Command::Logs(args) => containers::logs(global, args),
         Command::Inspect(args) => system::inspect(global, args),
         Command::Images(args) => images::list(global, args),
@@ -98,6 +112,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Save(args) => image_store::save(global, args),
         Command::Import(args) => images::import(global, args),
         Command::Export(args) => image_store::export(global, args),
+        Command::Cp(args) => cp::cp(global, args),
         Command::Commit(args) => image_store::commit(global, args),
         Command::Diff(args) => image_store::diff(global, args),
         Command::Tag(args) => images::tag(global, args),
@@ -114,6 +129,7 @@ fn dispatch(cli: Cli) -> Outcome {
 
 fn container(global: &Global, command: ContainerCommand) -> Outcome {
     match command {
+        ContainerCommand::Attach(args) => attach::attach(global, args),
         ContainerCommand::Run(args) => run::run(global, args),
         ContainerCommand::Create(args) => run::create(global, args),
         ContainerCommand::Exec(args) => run::exec(global, args),
@@ -122,10 +138,20 @@ fn container(global: &Global, command: ContainerCommand) -> Outcome {
         ContainerCommand::Kill(args) => containers::kill(global, args),
         ContainerCommand::Rm(args) => containers::remove(global, args),
         ContainerCommand::Ls(args) => containers::list(global, args),
-        ContainerCommand::Wait(args) => containers::wait(global, args),
+        ContainerCommand::Pause(args) => lifecycle::pause(global, args),
+        ContainerCommand::Unpause(args) => lifecycle::unpause(global, args),
+        ContainerCommand::Restart(args) => lifecycle::restart(global, args),
+        ContainerCommand::Rename(args) => lifecycle::rename(global, args),
+        ContainerCommand::Update(args) => lifecycle::update(global, args),
+        ContainerCommand::Top(args) => lifecycle::top(global, args),
+        ContainerCommand::Stats(args) => lifecycle::stats(global, args),
+        ContainerCommand::Wait(args) => lifecycle::wait(global, args),
+        ContainerCommand::Prune(args) => lifecycle::prune(global, args),
         ContainerCommand::Logs(args) => containers::logs(global, args),
         ContainerCommand::Inspect(args) => containers::inspect(global, args),
         ContainerCommand::Export(args) => image_store::export(global, args),
+        ContainerCommand::Cp(args) => cp::cp(global, args),
+        ContainerCommand::Clone(args) => cp::clone(global, args),
         ContainerCommand::Commit(args) => image_store::commit(global, args),
         ContainerCommand::Diff(args) => image_store::diff(global, args),
     }

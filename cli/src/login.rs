@@ -80,7 +80,9 @@ pub(crate) fn login(global: &Global, args: LoginArgs) -> Outcome {
 
 pub(crate) fn logout(global: &Global, args: LogoutArgs) -> Outcome {
     let server = output::printable(&args.server);
-    if open(global)?.registry().logout(&args.server, args.authfile.as_deref())? {
+    let engine = open(global)?;
+    let file = args.authfile.as_deref();
+    if cancellable(|cancel| engine.registry().logout(&args.server, file, cancel))? {
         output::line(format_args!("Removing login credentials for {server}"))?;
     } else {
         output::line(format_args!("Not logged in to {server}"))?;

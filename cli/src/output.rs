@@ -91,7 +91,12 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+        self.cells(cells.into());
+    }
+
+    /// A row of any number of cells.
+    pub(crate) fn cells(&mut self, cells: Vec<String>) {
+        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
     pub(crate) fn print(&self) -> Result<(), Failure> {

@@ -1,34 +1,54 @@
 //! `run`, `create`, `start` and `exec`: the verbs that start programs.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
-    CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, Lifetime, NetworkMode, PullPolicy,
-    Signal, Stdio, StdioMode, parse,
+    AttachOptions, CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, HealthCheck, Hooks,
+    Lifetime, Mount, NamespaceMode, NetworkMode, PullPolicy, RestartPolicy, Secret, Signal, State, Stdio,
+    StdioMode, UsernsMode, parse,
 };
 
-use crate::args::{CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
+use crate::args::{Attached, CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
+use crate::attach::{How, ProxyArgs, Shown};
 use crate::output::{self, Failure, Outcome};
 use crate::signals::Forwarder;
-use crate::{each, open, pull, refuse};
+use crate::{attach, each, open, pull, refuse, terminal};
 
 /// How many interrupts in a row a program in the foreground may ignore.
-const PATIENCE: u32 = 3;
+pub(crate) const PATIENCE: u32 = 3;
 
 pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
-    let interactive = args.options.interactive;
-    if args.detach && interactive {
-        return Err(refuse("--interactive and --detach exclude each other", "leave one of them out").into());
-    }
+    let tty = args.options.tty;
+    let mut streams = streams(&args);
+    // A terminal can be left, so what it shows is read from the log.
+    streams.paced = !tty && !args.detach && (streams.stdout || streams.stderr);
+    let interactive = streams.stdin;
+    let how = match args.detach {
+        true => None,
+        false => Some(How::new(tty, interactive, &args.keys, &args.proxy)?),
+    };
     let quiet = args.options.quiet;
+    let id_file = IdFile::reserve(args.options.cidfile.as_deref())?;
     let mut spec = spec(args.options, args.rm)?;
+    spec.stdin_open |= interactive;
+    // In the background it is nobody's end that ends it.
+    spec.stdin_once = interactive && !args.detach;
+    if args.rm && spec.restart_policy != RestartPolicy::No {
+        return Err(refuse("--rm and --restart exclude each other", "leave one of them out").into());
+    }
     // Without --rm the container stays and may be started again by a process that does not stay with it.
-    spec.lifetime = if args.rm && !args.detach { Lifetime::Session } else { Lifetime::Detached };
+    // Nor does one with a terminal, which can be left.
+    let stays = args.rm && !args.detach && !tty;
+    let kept = is_kept(&spec, args.rm);
+    spec.lifetime = if stays { Lifetime::Session } else { Lifetime::Detached };
     // In the foreground it is removed here, after its exit code was read; its session sees to it if this process is killed.
-    spec.auto_remove = args.rm && args.detach;
+    spec.auto_remove = args.rm && !stays;
     let engine = open(global)?;
     let container = pull::create(&engine, spec, quiet)?;
+    id_file.write(&container)?;
     if args.detach {
         return match container.start(Stdio::log(), &CancelToken::never()) {
             Ok(()) => {
@@ -39,7 +59,24 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
             Err(error) => Err(discard(&container, args.rm, error).into()),
         };
     }
-    let result = foreground(&container, interactive);
+    if !streams.stdout && !streams.stderr {
+        return fed(&container, &streams);
+    }
+    if let Some(how) = how.filter(|_| tty || !args.attach.is_empty()) {
+        let result = connected(&container, &streams, how);
+        if args.rm && !tty {
+            remove(&container)?;
+        } else if args.rm {
+            match &result {
+                // It may never have run.
+                Err(_) if container.state().is_ok_and(|state| state != State::Running) => remove(&container)?,
+                // Looking at one that has ended removes it; one that somebody has left goes on.
+                _ => drop(container.state()),
+            }
+        }
+        return result;
+    }
+    let result = foreground(&container, interactive, args.proxy.sig_proxy, kept);
     if args.rm {
         remove(&container)?;
     }
@@ -47,23 +84,33 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
 }
 
 pub(crate) fn create(global: &Global, args: CreateArgs) -> Outcome {
-    if args.options.interactive {
-        return Err(refuse("create takes no --interactive", "use it with \"coble start --attach\"").into());
-    }
-    let quiet = args.options.quiet;
-    let spec = spec(args.options, args.rm)?;
+    let (quiet, interactive) = (args.options.quiet, args.options.interactive);
+    let id_file = IdFile::reserve(args.options.cidfile.as_deref())?;
+    let mut spec = spec(args.options, args.rm)?;
+    spec.stdin_once = interactive;
     let container = pull::create(&open(global)?, spec, quiet)?;
+    id_file.write(&container)?;
     output::line(container.id())?;
     Ok(0)
 }
 
 pub(crate) fn start(global: &Global, args: StartArgs) -> Outcome {
     let engine = open(global)?;
-    if args.attach {
+    if args.attach || args.interactive {
         let [name] = args.containers.names.as_slice() else {
             return Err(refuse("--attach takes one container", "start the others without it").into());
         };
-        return foreground(&engine.containers().get(name)?, args.interactive);
+        let container = engine.containers().get(name)?;
+        let spec = container.inspect()?.spec;
+        if !spec.tty {
+            let kept = is_kept(&spec, spec.auto_remove);
+            return foreground(&container, args.interactive, args.proxy.sig_proxy, kept);
+        }
+        let input = args.interactive && spec.stdin_open;
+        let how = How::new(true, input, &args.keys, &args.proxy)?;
+        let mut streams = AttachOptions::default();
+        streams.stdin = input;
+        return connected(&container, &streams, how);
     }
     each(&args.containers.names, |name| {
         let container = engine.containers().get(name)?;
@@ -74,9 +121,6 @@ pub(crate) fn start(global: &Global, args: StartArgs) -> Outcome {
 }
 
 pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
-    if args.tty {
-        return Err(no_terminal().into());
-    }
     let Some((name, command)) = args.container_and_command.split_first() else {
         return Err(refuse("no container is named", "give a container and a command").into());
     };
@@ -84,10 +128,19 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     spec.environment = environment(&args.env, &args.env_file)?;
     spec.working_dir = args.workdir;
     spec.user = args.user;
+    spec.tty = args.tty;
+    spec.console_size = terminal::size().filter(|_| args.tty);
     let container = open(global)?.containers().get(name)?;
     if args.detach {
         container.popen(spec, Stdio::null())?;
         return Ok(0);
+    }
+    if args.tty {
+        let proxy = ProxyArgs { sig_proxy: false };
+        let how = How::new(true, args.interactive, &args.keys, &proxy)?;
+        let stdin = if args.interactive { StdioMode::Pipe } else { StdioMode::Null };
+        let stdio = Stdio { stdin, stdout: StdioMode::Pipe, stderr: StdioMode::Null };
+        return attach::connect(container.popen(spec, stdio)?, how);
     }
     let stdin = if args.interactive { StdioMode::Inherit } else { StdioMode::Null };
     let process = Arc::new(container.popen(spec, Stdio { stdin, ..Stdio::inherit() })?);
@@ -103,11 +156,73 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     Ok(exit_status(code))
 }
 
-/// Starts a container with our own streams, passes signals on, and returns its exit code.
-fn foreground(container: &Container, interactive: bool) -> Outcome {
+/// The streams that `run` is connected to in the foreground: all of them, or those that were named.
+fn streams(args: &RunArgs) -> AttachOptions {
+    let named = |stream| args.attach.contains(&stream);
+    let mut streams = AttachOptions::default();
+    let all = args.attach.is_empty();
+    streams.stdin = named(Attached::Stdin) || (all && args.options.interactive);
+    streams.stdout = all || named(Attached::Stdout);
+    streams.stderr = all || named(Attached::Stderr);
+    streams
+}
+
+/// As docker has it for standard input alone: gives the program all of it, prints the container's id, and does not wait for its end.
+fn fed(container: &Container, streams: &AttachOptions) -> Outcome {
+    let process = container.start_attached(streams, &CancelToken::never())?;
+    warn(container);
+    output::line(container.id())?;
+    attach::feed(process);
+    Ok(0)
+}
+
+/// The file that gets a container's id. It is there from the start, so that nobody else has it; if there comes to be no container, it is gone again.
+struct IdFile(Option<(PathBuf, File)>);
+
+impl IdFile {
+    fn reserve(path: Option<&Path>) -> Result<IdFile, Error> {
+        let Some(path) = path else { return Ok(IdFile(None)) };
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(file) => Ok(IdFile(Some((path.to_owned(), file)))),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(refuse(
+                "the file for the container's id is there already",
+                "make sure that the other container is not running, or remove the file",
+            )),
+            Err(error) => Err(Error::io("open", path, &error)),
+        }
+    }
+
+    fn write(mut self, container: &Container) -> Result<(), Error> {
+        let Some((path, mut file)) = self.0.take() else { return Ok(()) };
+        file.write_all(container.id().as_bytes()).map_err(|error| Error::io("write", path, &error))
+    }
+}
+
+impl Drop for IdFile {
+    fn drop(&mut self) {
+        if let Some((path, _)) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether there will be anybody to read a log of what is shown already. Otherwise the program gets our own streams, and nothing is copied.
+fn is_kept(spec: &ContainerSpec, removed: bool) -> bool {
+    !removed && spec.log_driver.as_deref() != Some("none")
+}
+
+/// Starts a container and is connected to its program.
+fn connected(container: &Container, streams: &AttachOptions, how: How) -> Outcome {
+    let process = container.start_attached(streams, &CancelToken::never())?;
+    warn(container);
+    attach::connect(process, how)
+}
+
+/// Starts a container with our own streams, passes signals on, and returns its exit code. If its output is to be kept, too, that comes here by way of its monitor.
+fn foreground(container: &Container, interactive: bool, proxy: bool, kept: bool) -> Outcome {
     let starting = CancelToken::new();
     let inbox = Arc::new(Mutex::new(Inbox::default()));
-    let forwarder = {
+    let forwarder = if proxy {
         let (container, starting, inbox) = (container.clone(), starting.clone(), inbox.clone());
         Forwarder::start(move |signal| match lock(&inbox).receive(signal) {
             Reaction::Keep => {}
@@ -119,14 +234,27 @@ fn foreground(container: &Container, interactive: bool) -> Outcome {
                 let _ = container.kill(Signal::KILL);
             }
         })?
+    } else {
+        Forwarder::defaults()?
     };
-    let stdin = if interactive { StdioMode::Inherit } else { StdioMode::Null };
-    container.start(Stdio { stdin, ..Stdio::inherit() }, &starting)?;
+    let shown = if kept {
+        let mut streams = AttachOptions::default();
+        streams.paced = true;
+        streams.input = if interactive { Some(attach::input()?) } else { None };
+        Some(Shown::begin(container.start_attached(&streams, &starting)?)?)
+    } else {
+        let stdin = if interactive { StdioMode::Inherit } else { StdioMode::Null };
+        container.start(Stdio { stdin, ..Stdio::inherit() }, &starting)?;
+        None
+    };
     for signal in lock(&inbox).running() {
         let _ = container.kill(signal);
     }
     warn(container);
     let code = container.wait(None, &CancelToken::never())?;
+    if let Some(shown) = shown {
+        shown.end();
+    }
     drop(forwarder);
     Ok(exit_status(code))
 }
@@ -201,67 +329,162 @@ fn discard(container: &Container, unwanted: bool, error: Error) -> Error {
     error
 }
 
-fn exit_status(code: i32) -> u8 {
+pub(crate) fn exit_status(code: i32) -> u8 {
     // The kernel keeps eight bits of a status.
     (code & 0xff) as u8
 }
 
-fn no_terminal() -> Error {
-    Error::new(ErrorKind::Unsupported, "a terminal (--tty) is not supported yet")
-        .with_hint("leave --tty out; --interactive alone connects standard input")
-}
-
 fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Failure> {
-    if options.tty {
-        return Err(no_terminal().into());
-    }
-    if options.init {
-        return Err(Error::new(ErrorKind::Unsupported, "--init is not supported yet")
-            .with_hint("use an image with an init program, and make it the entrypoint")
-            .into());
-    }
+    let healthcheck = healthcheck(&options)?;
     let mut words = options.image_and_command.into_iter();
-    let mut spec = ContainerSpec::new(words.next().unwrap_or_default());
+    let has_image = options.rootfs.is_none() && options.bundle.is_none();
+    let image = if has_image { words.next() } else { None };
+    let mut spec = ContainerSpec::new(image.unwrap_or_default());
+    spec.rootfs = options.rootfs;
+    spec.bundle = options.bundle;
     let command: Vec<String> = words.collect();
     spec.command = (!command.is_empty()).then_some(command);
     spec.entrypoint =
         options.entrypoint.map(|program| if program.is_empty() { vec![] } else { vec![program] });
     spec.name = options.name;
     spec.environment = environment(&options.env, &options.env_file)?;
+    spec.use_config_proxy = options.use_config_proxy;
     spec.working_dir = options.workdir;
     spec.user = options.user;
     spec.group_add = options.group_add;
     spec.hostname = options.hostname;
+    spec.domainname = options.domainname;
     spec.network = NetworkMode::parse(&options.network)?;
+    spec.exposed_ports = options.expose;
+    spec.pid_mode = NamespaceMode::parse(&options.pid)?;
+    spec.ipc_mode = NamespaceMode::parse(&options.ipc)?;
+    spec.uts_mode = NamespaceMode::parse(&options.uts)?;
+    spec.cgroupns = NamespaceMode::parse(&options.cgroupns)?;
+    spec.userns_mode = UsernsMode::parse(&options.userns)?;
+    spec.uidmap = options.uidmap;
+    spec.gidmap = options.gidmap;
     spec.mem_limit = options.memory.as_deref().map(parse::size).transpose()?;
     spec.nano_cpus = options.cpus.map(parse::cpus).transpose()?;
-    spec.pids_limit = options.pids_limit;
+    spec.pids_limit = options.pids_limit.map(parse::processes).transpose()?;
+    spec.mem_reservation = options.memory_reservation.as_deref().map(parse::size).transpose()?;
+    spec.memswap_limit = options.memory_swap.as_deref().map(parse::swap).transpose()?;
+    spec.mem_swappiness = options.memory_swappiness;
+    spec.oom_kill_disable = options.oom_kill_disable;
+    spec.oom_score_adj = options.oom_score_adj;
+    spec.cpu_shares = options.cpu_shares;
+    spec.cpu_quota = options.cpu_quota;
+    spec.cpu_period = options.cpu_period;
+    spec.cpuset_cpus = options.cpuset_cpus;
+    spec.cpuset_mems = options.cpuset_mems;
+    spec.blkio_weight = options.blkio_weight;
+    spec.blkio_weight_device = options
+        .blkio_weight_device
+        .iter()
+        .map(|text| parse::device_weight(text))
+        .collect::<Result<_, _>>()?;
+    spec.device_read_bps = rates(&options.device_read_bps)?;
+    spec.device_write_bps = rates(&options.device_write_bps)?;
+    spec.device_read_iops = rates(&options.device_read_iops)?;
+    spec.device_write_iops = rates(&options.device_write_iops)?;
+    spec.ulimits = options.ulimit;
+    for (list, map) in [
+        (&options.sysctl, &mut spec.sysctls),
+        (&options.cgroup_conf, &mut spec.unified),
+        (&options.log_opt, &mut spec.log_opt),
+    ] {
+        for text in list {
+            let (name, value) = parse::assignment(text)?;
+            map.insert(name, value.unwrap_or_default());
+        }
+    }
+    spec.cgroup_parent = options.cgroup_parent;
     spec.cap_add = options.cap_add;
     spec.cap_drop = options.cap_drop;
     spec.read_only = options.read_only;
     spec.security_opt = options.security_opt;
-    for label in &options.label {
-        let (name, value) = parse::assignment(label)?;
-        spec.labels.insert(name, value.unwrap_or_default());
+    let read = |texts: &[String], one: fn(&str) -> Result<Mount, Error>| {
+        texts.iter().map(|text| one(text)).collect::<Result<Vec<_>, _>>()
+    };
+    spec.volumes = read(&options.volume, parse::volume)?;
+    spec.mounts = read(&options.mount, parse::mount)?;
+    spec.tmpfs = read(&options.tmpfs, parse::tmpfs)?;
+    spec.secrets =
+        options.secret.iter().map(|secret| Secret::parse(secret, None)).collect::<Result<_, _>>()?;
+    spec.devices = options.device;
+    spec.device_cgroup_rules = options.device_cgroup_rule;
+    spec.privileged = options.privileged;
+    for path in &options.label_file {
+        for (name, value) in lines(path)? {
+            spec.labels.insert(name, value.unwrap_or_default());
+        }
     }
+    if let Some(path) = &options.hooks {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("open", path, &error))?;
+        spec.hooks = Hooks::parse(&text)?;
+    }
+    for (list, map) in [(&options.label, &mut spec.labels), (&options.annotation, &mut spec.annotations)] {
+        for text in list {
+            let (name, value) = parse::assignment(text)?;
+            map.insert(name, value.unwrap_or_default());
+        }
+    }
+    spec.healthcheck = healthcheck;
+    spec.restart_policy = RestartPolicy::parse(&options.restart)?;
     spec.stop_signal = options.stop_signal;
     spec.platform = options.platform;
     spec.pull = PullPolicy::parse(&options.pull)?;
     spec.stop_timeout = options.stop_timeout;
+    spec.run_timeout = options.timeout.filter(|seconds| *seconds > 0);
     spec.shm_size = options.shm_size.as_deref().map(parse::size).transpose()?;
     spec.extra_hosts = options.add_host.iter().map(|host| parse::host(host)).collect::<Result<_, _>>()?;
     spec.dns = options.dns;
+    spec.dns_search = options.dns_search;
+    spec.dns_opt = options.dns_option;
+    spec.init = options.init;
+    spec.log_driver = options.log_driver;
+    spec.tty = options.tty;
+    spec.stdin_open = options.interactive;
+    spec.console_size = terminal::size().filter(|_| options.tty);
     spec.auto_remove = auto_remove;
     Ok(spec)
+}
+
+/// What the flags say of health checks; None if they say nothing.
+fn healthcheck(options: &CreateOptions) -> Result<Option<HealthCheck>, Error> {
+    let time = |text: &Option<String>| text.as_deref().map(parse::duration).transpose();
+    let mut check = options.health_cmd.as_deref().map_or_else(HealthCheck::default, HealthCheck::shell);
+    check.interval = time(&options.health_interval)?;
+    check.timeout = time(&options.health_timeout)?;
+    check.start_period = time(&options.health_start_period)?;
+    check.start_interval = time(&options.health_start_interval)?;
+    check.retries = options.health_retries;
+    let given = check != HealthCheck::default();
+    match (options.no_healthcheck, given) {
+        (true, true) => {
+            Err(refuse("--no-healthcheck excludes the other flags of health checks", "leave it out"))
+        }
+        (true, false) => Ok(Some(HealthCheck::none())),
+        (false, true) => Ok(Some(check)),
+        (false, false) => Ok(None),
+    }
+}
+
+fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+    texts.iter().map(|text| parse::device_rate(text)).collect()
+}
+
+/// The lines of a file of variables or labels.
+fn lines(path: &Path) -> Result<Vec<(String, Option<String>)>, Error> {
+    let text = std::fs::read_to_string(path).map_err(|error| Error::io("open", path, &error))?;
+    let entries = parse::environment_file(&text);
+    entries.map_err(|error| error.while_doing(format!("reading \"{}\"", path.display())))
 }
 
 /// The variables of files and flags; a name alone takes our own value, and says nothing if there is none.
 fn environment(assignments: &[String], files: &[PathBuf]) -> Result<Vec<(String, String)>, Error> {
     let mut all = Vec::new();
     for path in files {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("open", path, &error))?;
-        let entries = parse::environment_file(&text);
-        all.extend(entries.map_err(|error| error.while_doing(format!("reading \"{}\"", path.display())))?);
+        all.extend(lines(path)?);
     }
     for assignment in assignments {
         all.push(parse::assignment(assignment)?);

@@ -19,9 +19,24 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// Starts to pass signals on.
-    pub(crate) fn start(mut receive: impl FnMut(Signal) + Send + 'static) -> Result<Forwarder, Error> {
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM])
-            .map_err(|error| Error::io("sigaction", "signal handlers", &error))?;
+    pub(crate) fn start(receive: impl FnMut(Signal) + Send + 'static) -> Result<Forwarder, Error> {
+        Forwarder::of(&[SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM], receive)
+    }
+
+    /// Lets signals end this process, which a receiver before may have kept from that: it does not take its handlers away.
+    pub(crate) fn defaults() -> Result<Forwarder, Error> {
+        Forwarder::start(|signal| {
+            let _ = emulate_default_handler(signal.number());
+        })
+    }
+
+    /// Starts to pass these signals on.
+    pub(crate) fn of(
+        wanted: &[i32],
+        mut receive: impl FnMut(Signal) + Send + 'static,
+    ) -> Result<Forwarder, Error> {
+        let mut signals =
+            Signals::new(wanted).map_err(|error| Error::io("sigaction", "signal handlers", &error))?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new()
             .name("signals".to_owned())

@@ -12,9 +12,9 @@ pub(crate) fn inspect(global: &Global, args: InspectArgs) -> Outcome {
     let status = each(&args.objects.names, |name| {
         let value = match args.r#type {
             Some(ObjectType::Image) => json(&engine.images().inspect(name)?)?,
-            Some(ObjectType::Container) => json(&engine.containers().get(name)?.inspect()?)?,
+            Some(ObjectType::Container) => engine.containers().get(name)?.inspect_docker()?,
             None => match engine.containers().get(name) {
-                Ok(container) => json(&container.inspect()?)?,
+                Ok(container) => container.inspect_docker()?,
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => {
                     json(&engine.images().inspect(name)?)?
                 }

@@ -90,6 +90,9 @@ pub(crate) struct Inner {
     pub(crate) host_warnings: Vec<Warning>,
     /// The lock file that every pull obeys.
     pub(crate) lock_file: Option<PathBuf>,
+    pub(crate) known_processes: container::KnownProcesses,
+    /// The secrets of containers that no other process knows.
+    pub(crate) secrets: container::secret::Kept,
     shim: OnceLock<Shim>,
     session: Mutex<Option<EngineSession>>,
 }
@@ -128,7 +131,7 @@ impl Engine {
         let store = Store::open(&roots.data, idmap)?;
         make_private_dir(&store.paths.data.join("containers")).context(doing)?;
         let run_root = make_run_root(&roots.run)?;
-        let cgroups = Cgroups::detect(rootless, &key_of(&run_root));
+        let cgroups = Cgroups::detect(rootless, &key_of(&run_root), &run_root);
         let inner = Inner {
             store,
             run_root,
@@ -136,6 +139,8 @@ impl Engine {
             userns,
             host_warnings,
             lock_file: options.lock_file.clone(),
+            known_processes: container::KnownProcesses::default(),
+            secrets: container::secret::Kept::default(),
             shim: OnceLock::new(),
             session: Mutex::new(None),
         };
@@ -168,7 +173,7 @@ impl Engine {
     /// Facts about the engine and its host.
     pub fn info(&self) -> Result<Info> {
         let inner = &*self.inner()?;
-        let all = self.containers().list(true)?;
+        let all = self.containers().list(&container::ListOptions { all: true, ..Default::default() })?;
         Ok(Info {
             version: crate::version().to_owned(),
             data_root: inner.store.paths.data.clone(),
@@ -176,7 +181,15 @@ impl Engine {
             rootless: inner.rootless(),
             images: self.images().list(&[])?.len() as u64,
             containers: all.len() as u64,
-            running: all.iter().filter(|summary| summary.state == container::State::Running).count() as u64,
+            running: all
+                .iter()
+                .filter(|summary| {
+                    matches!(
+                        summary.state,
+                        container::State::Running | container::State::Paused | container::State::Restarting
+                    )
+                })
+                .count() as u64,
             cgroup_version: inner.cgroups.version().to_owned(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
         })
@@ -263,6 +276,12 @@ impl Inner {
         Ok(session.insert(made).name().to_owned())
     }
 
+    /// Whether a session is this engine's own.
+    pub(crate) fn owns_session(&self, name: &str) -> bool {
+        let session = self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        session.as_ref().is_some_and(|session| session.name() == name)
+    }
+
     /// Whether the engine of a session still lives.
     pub(crate) fn session_lives(&self, name: &str) -> bool {
         EngineSession::lives(&self.run_root, name)
@@ -303,6 +322,8 @@ impl Handle {
         let inner = self.lock().take();
         if let Some(inner) = inner {
             inner.end_session();
+            // Streams of events that wait see that they are at their end.
+            inner.store.db.nudge();
         }
     }
 }

@@ -253,6 +253,12 @@ impl Error {
         self
     }
 
+    /// Says that trying again was of no use.
+    pub(crate) fn lasting(mut self) -> Error {
+        self.0.transient = false;
+        self
+    }
+
     /// As [`Error::transient`], when the other side has said how long to wait.
     pub(crate) fn transient_after(mut self, wait: Option<std::time::Duration>) -> Error {
         self.0.retry_after = wait;

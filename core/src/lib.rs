@@ -26,6 +26,7 @@ mod distribution;
 mod doctor;
 mod engine;
 mod error;
+mod event;
 #[cfg(all(test, not(fuzzing)))]
 #[allow(unreachable_pub)]
 mod fuzz;
@@ -34,6 +35,7 @@ mod fuzz;
 pub mod fuzz;
 mod halt;
 mod image;
+mod interrupt;
 mod isolation;
 mod log;
 mod oci;
@@ -49,10 +51,13 @@ mod usage;
 
 pub use cancel::CancelToken;
 pub use container::{
-    CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerSpec, ContainerSummary, Containers,
-    ExecSpec, Exported, Isolation, Lifetime, LimitInfo, LogOptions, LogRecord, LogSource, LogStream,
-    NamespaceInfo, NetworkMode, Process, RunOptions, RunResult, Signal, State, Stdio, StdioMode, UserInfo,
-    Warning, parse,
+    AttachOptions, BindRecursive, CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerSpec,
+    ContainerSummary, Containers, ContainersPruned, ExecSpec, Exported, FileCopyOptions, FileEntry, FileKind,
+    Health, HealthCheck, HealthProbe, Hook, Hooks, Isolation, Lifetime, LimitInfo, ListOptions, LogOptions,
+    LogRecord, LogSource, LogStream, Mount, MountInfo, MountKind, NamespaceInfo, NamespaceMode, NetworkMode,
+    Process, Propagation, RestartPolicy, RunOptions, RunResult, Secret, Signal, SnapshotOptions, State,
+    Stats, StatsStream, Stdio, StdioMode, Top, UpdateOptions, UserInfo, UsernsMode, WaitCondition, Warning,
+    WriteOptions, parse,
 };
 pub use distribution::{
     CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
@@ -62,11 +67,13 @@ pub use distribution::{
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
 pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, EventOptions, EventStream};
 pub use image::{
     ChangeKind, HistoryEntry, HostItem, ImageDetails, ImageMount, ImageSummary, Images, ImportOptions,
     LayerInfo, LoadOptions, PathChange, PruneOptions, Pruned, Removed, SaveFormat, SaveOptions, Sink, Source,
 };
 #[doc(hidden)] // For the bindings.
+pub use interrupt::attentive;
 pub use process::{spawn_helper, spawn_worker};
 pub use scrub::{Problem, Scrub};
 pub use text::visible;

@@ -19,9 +19,39 @@ fn is_visible(c: char) -> bool {
     !c.is_control() && !hidden
 }
 
+/// Shell patterns with `*` and `?`, in time that is linear for each star.
+pub(crate) fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match (pattern.get(p), text.get(t)) {
+            (Some(b'*'), _) => {
+                star = Some((p, t));
+                p += 1;
+                continue;
+            }
+            (Some(b'?'), Some(c)) if *c != b'/' => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => match star {
+                // The star takes one more, unless that is a slash.
+                Some((at, from)) if text.get(from) != Some(&b'/') => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    t = from + 1;
+                    continue;
+                }
+                _ => return false,
+            },
+        }
+        p += 1;
+        t += 1;
+    }
+    pattern.get(p..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+}
+
 #[cfg(test)]
 mod tests {
-    use super::visible;
+    use super::{fits, visible};
 
     #[test]
     fn what_a_terminal_obeys_or_hides_is_escaped() {
@@ -30,5 +60,11 @@ mod tests {
             "a\\u{1b}[31m\\n\\u{202e}txt.exe\\u{2066}"
         );
         assert_eq!(visible("Grüße \"x\\y\" 日本"), "Grüße \"x\\y\" 日本");
+    }
+
+    #[test]
+    fn a_hostile_pattern_takes_no_time() {
+        assert!(fits(b"/proc/*", b"/proc/kcore") && !fits(b"/proc/*", b"/proc/sys/kernel"));
+        assert!(!fits(&b"*a".repeat(2000), &b"b".repeat(2000)));
     }
 }

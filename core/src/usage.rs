@@ -22,7 +22,7 @@ pub struct DiskUsage {
     pub blobs: u64,
     /// Unpacked layers.
     pub layers: u64,
-    /// What containers wrote.
+    /// What containers wrote, with what they share as snapshots of each other.
     pub writable: u64,
     /// Logs of containers.
     pub logs: u64,
@@ -123,7 +123,7 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
                 usage.layers += bytes;
                 *layers.entry(n.parse().unwrap_or_default()).or_default() += bytes;
             }
-            (Some("containers"), Some(id), Some(crate::log::FILE)) => {
+            (Some("containers"), Some(id), Some(name)) if crate::log::driver::is_log(name) => {
                 usage.logs += bytes;
                 *logs.entry(id.to_owned()).or_default() += bytes;
             }
@@ -131,6 +131,8 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
                 usage.writable += bytes;
                 *writable.entry(id.to_owned()).or_default() += bytes;
             }
+            // What containers had written when snapshots of them were made. It may be of several.
+            (Some("frozen"), ..) => usage.writable += bytes,
             _ => usage.other += bytes,
         }
     }

@@ -31,6 +31,13 @@ fn shell(script: &str) -> ContainerSpec {
     ContainerSpec::new("host").command(["sh", "-c", script])
 }
 
+/// All containers of a store.
+fn all(engine: &Engine) -> coble::Result<Vec<coble::ContainerSummary>> {
+    let mut options = coble::ListOptions::default();
+    options.all = true;
+    engine.containers().list(&options)
+}
+
 #[test]
 fn a_run_gives_output_and_exit_code_and_leaves_nothing() {
     let Fixture { engine, never, _dir } = fixture();
@@ -44,7 +51,7 @@ fn a_run_gives_output_and_exit_code_and_leaves_nothing() {
     assert!(isolation.namespaces.iter().filter(|namespace| namespace.own).count() >= 6);
     let killed = engine.run(shell("sh -c 'kill -9 $$'"), RunOptions::default(), &never).unwrap();
     assert_eq!(killed.exit_code, 137);
-    assert!(engine.containers().list(true).unwrap().is_empty());
+    assert!(all(&engine).unwrap().is_empty());
     assert_eq!(engine.verify().unwrap(), Vec::<String>::new());
     assert_eq!(std::fs::read_dir(_dir.path().join("data/containers")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(_dir.path().join("run/containers")).unwrap().count(), 0);
@@ -76,7 +83,7 @@ fn what_cannot_run_says_why() {
     let mut options = RunOptions::default();
     options.timeout = Some(Duration::from_millis(300));
     assert_eq!(engine.run(shell("sleep 60"), options, &never).unwrap_err().kind(), ErrorKind::Timeout);
-    assert!(engine.containers().list(true).unwrap().is_empty());
+    assert!(all(&engine).unwrap().is_empty());
 }
 
 #[test]
@@ -157,5 +164,5 @@ fn a_closed_engine_takes_its_session_along() {
     let options =
         EngineOptions::default().data_root(_dir.path().join("data")).run_root(_dir.path().join("run"));
     let again = Engine::open(options).unwrap();
-    assert!(again.containers().list(true).unwrap().is_empty());
+    assert!(all(&again).unwrap().is_empty());
 }

@@ -184,3 +184,55 @@ pub unsafe extern "C" fn coble_container_export_fd(
         }
     })
 }
+
+/// Writes what is at a path of a container, and everything below it, as a tar to a file, which appears when it is complete. The names begin with the path's
+/// last component. A link there is followed if `follow_link` is not 0. No link leads out of the container, and what is mounted in it is not seen.
+/// `json`, which may be NULL, gets an object as of coble_container_export.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_get_archive(
+    container: *const coble_container_t,
+    source: *const c_char,
+    file: *const c_char,
+    follow_link: i32,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, source, file, cancel, out) = unsafe {
+            let out = Out::new(json, "json");
+            (borrow(container)?, text(source, "source")?, path(file, "file")?, token(cancel), out)
+        };
+        let follow = flag(follow_link, "follow_link")?;
+        let copied = container.container.get_archive(source, Sink::Path(file), follow, &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&copied)?.give(out);
+        }
+    })
+}
+
+/// As coble_container_get_archive, to an open file or pipe, which stays open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_get_archive_fd(
+    container: *const coble_container_t,
+    source: *const c_char,
+    fd: i32,
+    follow_link: i32,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, source, fd, cancel, out) = unsafe {
+            let out = Out::new(json, "json");
+            (borrow(container)?, text(source, "source")?, duplicate(fd, "fd")?, token(cancel), out)
+        };
+        let follow = flag(follow_link, "follow_link")?;
+        let copied = container.container.get_archive(source, Sink::Fd(fd), follow, &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&copied)?.give(out);
+        }
+    })
+}

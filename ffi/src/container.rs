@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_void};
 
-use core::{Container, ContainerSummary, Signal, State, Stdio};
+use core::{Container, ContainerSummary, ListOptions, Result, Signal, State, Stdio};
 
 use crate::boundary::Out;
 use crate::cancel::{coble_cancel_t, token};
@@ -11,7 +11,7 @@ use crate::error::coble_error_t;
 use crate::exec::coble_exec_spec_t;
 use crate::handle::{self, Handle, borrow};
 use crate::log::{coble_log_options_t, coble_log_stream_t};
-use crate::options::flag;
+use crate::options::{self, Options, flag};
 use crate::process::coble_process_t;
 use crate::progress::{Callback, coble_progress_callback_t};
 use crate::run::{coble_run_options_t, coble_run_result_t, optional_duration};
@@ -19,7 +19,7 @@ use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
 use crate::stdio::{coble_stdio_t, streams};
 use crate::string::coble_string_t;
-use crate::strings::{c_string, pointer_or_null, text};
+use crate::strings::{c_string, pointer_or_null, text, texts};
 
 /// A container. Deleting the handle does nothing to the container itself.
 pub struct coble_container_t {
@@ -28,12 +28,19 @@ pub struct coble_container_t {
     name: CString,
 }
 
+impl coble_container_t {
+    /// Makes the handle one of the same container by another name.
+    pub(crate) fn become_known_as(&mut self, container: Container) {
+        *self = coble_container_t::new(container);
+    }
+}
+
 impl Handle for coble_container_t {
     const NAME: &'static str = "container";
 }
 
 impl coble_container_t {
-    fn new(container: Container) -> coble_container_t {
+    pub(crate) fn new(container: Container) -> coble_container_t {
         coble_container_t { id: c_string(container.id()), name: c_string(container.name()), container }
     }
 }
@@ -44,6 +51,10 @@ pub const COBLE_STATE_CREATED: i32 = 1;
 pub const COBLE_STATE_RUNNING: i32 = 2;
 /// Its program ended.
 pub const COBLE_STATE_EXITED: i32 = 3;
+/// Its program is there, and stopped until somebody lets it go on.
+pub const COBLE_STATE_PAUSED: i32 = 4;
+/// Its program ended, and will be started again.
+pub const COBLE_STATE_RESTARTING: i32 = 5;
 /// A state that this version of the interface has no number for.
 pub const COBLE_STATE_OTHER: i32 = 0;
 
@@ -51,7 +62,9 @@ fn state_number(state: State) -> i32 {
     match state {
         State::Created => COBLE_STATE_CREATED,
         State::Running => COBLE_STATE_RUNNING,
+        State::Paused => COBLE_STATE_PAUSED,
         State::Exited => COBLE_STATE_EXITED,
+        State::Restarting => COBLE_STATE_RESTARTING,
         _ => COBLE_STATE_OTHER,
     }
 }
@@ -77,6 +90,12 @@ pub struct coble_container_list_t(Vec<coble_container_summary_t>);
 
 impl Handle for coble_container_list_t {
     const NAME: &'static str = "list";
+}
+
+impl coble_container_list_t {
+    fn new(listed: Vec<ContainerSummary>) -> coble_container_list_t {
+        coble_container_list_t(listed.into_iter().map(coble_container_summary_t::new).collect())
+    }
 }
 
 impl coble_container_summary_t {
@@ -150,6 +169,46 @@ pub unsafe extern "C" fn coble_container_get(
     })
 }
 
+/// Which containers coble_container_find finds, and what it shows of them. Zero everything but the size for those that run.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct coble_list_options_t {
+    /// sizeof(coble_list_options_t).
+    pub size: usize,
+    /// Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+    /// values for one key one is enough, except for labels. A status means all containers.
+    pub filters: *const *const c_char,
+    /// How many conditions there are.
+    pub filter_count: usize,
+    /// Only that many, the newest, whatever their state. 0: no such bound.
+    pub limit: u64,
+    /// 1: all containers. 0: those that run.
+    pub all: i32,
+    /// 1: measure what each wrote.
+    pub with_size: i32,
+}
+
+const _: () = assert!(size_of::<coble_list_options_t>() == 3 * size_of::<usize>() + 16, "padding");
+
+// SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
+unsafe impl Options for coble_list_options_t {
+    const NAME: &'static str = "options";
+}
+
+/// # Safety
+/// As [`options::read`], and the filters as [`texts`].
+unsafe fn list_options(options: *const coble_list_options_t) -> Result<ListOptions> {
+    // SAFETY: passed on.
+    let given = unsafe { options::read(options) }?;
+    let mut options = ListOptions::default();
+    options.all = flag(given.all, "options.all")?;
+    // SAFETY: passed on.
+    options.filters = unsafe { texts(given.filters, given.filter_count, "options.filters") }?;
+    options.limit = Some(given.limit).filter(|limit| *limit > 0);
+    options.size = flag(given.with_size, "options.with_size")?;
+    Ok(options)
+}
+
 /// The running containers (`all` is 0), or all (1), newest first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_list(
@@ -162,8 +221,26 @@ pub unsafe extern "C" fn coble_container_list(
         // SAFETY: the caller's, by the contract of the header.
         let (engine, all, out) =
             unsafe { (borrow(engine)?, flag(all, "all")?, Out::new(containers, "containers")?) };
-        let listed = engine.0.containers().list(all)?;
-        coble_container_list_t(listed.into_iter().map(coble_container_summary_t::new).collect()).give(out);
+        let mut options = ListOptions::default();
+        options.all = all;
+        coble_container_list_t::new(engine.0.containers().list(&options)?).give(out);
+    })
+}
+
+/// The running containers, or those that the options ask for, newest first. Options may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_find(
+    engine: *const coble_engine_t,
+    options: *const coble_list_options_t,
+    containers: *mut *mut coble_container_list_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, options, out) =
+            unsafe { (borrow(engine)?, list_options(options)?, Out::new(containers, "containers")?) };
+        let listed = engine.0.containers().list(&options)?;
+        coble_container_list_t::new(listed).give(out);
     })
 }
 
@@ -185,7 +262,7 @@ pub unsafe extern "C" fn coble_container_name(container: *const coble_container_
     })
 }
 
-/// The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+/// The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED, COBLE_STATE_RESTARTING or COBLE_STATE_EXITED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_state(
     container: *const coble_container_t,
@@ -416,7 +493,7 @@ pub unsafe extern "C" fn coble_container_summary_image_id(
     })
 }
 
-/// The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+/// The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED, COBLE_STATE_RESTARTING or COBLE_STATE_EXITED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_summary_state(summary: *const coble_container_summary_t) -> i32 {
     boundary_value!(COBLE_STATE_OTHER, {
@@ -464,6 +541,16 @@ pub unsafe extern "C" fn coble_container_summary_finished_at(
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(summary) }.map_or(std::ptr::null(), |summary| pointer_or_null(&summary.finished_at))
+    })
+}
+
+/// Bytes of the disk that it wrote, or -1 if that was not measured.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_summary_size_rw(summary: *const coble_container_summary_t) -> i64 {
+    boundary_value!(-1, {
+        // SAFETY: the caller's, by the contract of the header.
+        let size = unsafe { borrow(summary) }.ok().and_then(|summary| summary.summary.size_rw);
+        size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1)
     })
 }
 

@@ -7,6 +7,7 @@ use core::ExecSpec;
 use crate::boundary::Out;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow_mut};
+use crate::options::flag;
 use crate::status::coble_status_t;
 use crate::strings::{owned_text, text, texts};
 
@@ -72,6 +73,36 @@ pub unsafe extern "C" fn coble_exec_spec_set_user(
         // SAFETY: the caller's, by the contract of the header.
         let (spec, user) = unsafe { (borrow_mut(spec)?, owned_text(user, "user")?) };
         spec.0.user = user;
+    })
+}
+
+/// Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
+/// no program has the terminal open any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_exec_spec_set_tty(
+    spec: *mut coble_exec_spec_t,
+    tty: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, tty) = (unsafe { borrow_mut(spec)? }, flag(tty, "tty")?);
+        spec.0.tty = tty;
+    })
+}
+
+/// Sets height and width of the terminal at first, in characters. Both 0: not known yet.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_exec_spec_set_console_size(
+    spec: *mut coble_exec_spec_t,
+    height: u16,
+    width: u16,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let spec = unsafe { borrow_mut(spec)? };
+        spec.0.console_size = Some((height, width)).filter(|size| *size != (0, 0));
     })
 }
 

@@ -9,7 +9,7 @@ use crate::error::coble_error_t;
 use crate::handle::{Handle, borrow};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
-use crate::strings::c_string;
+use crate::strings::{c_string, pointer_or_null};
 
 /// The isolation that a program really got, read back from its process. Borrowed from the result or the details that it belongs to.
 pub struct coble_isolation_t {
@@ -17,7 +17,10 @@ pub struct coble_isolation_t {
     seccomp: CString,
     namespaces: Vec<CString>,
     capabilities: Vec<CString>,
+    landlock: Vec<CString>,
     limits: Vec<CString>,
+    requested: Vec<CString>,
+    applied: Vec<Option<CString>>,
 }
 
 impl Handle for coble_isolation_t {
@@ -30,7 +33,14 @@ impl coble_isolation_t {
             seccomp: c_string(&isolation.seccomp),
             namespaces: isolation.namespaces.iter().map(|item| c_string(&item.name)).collect(),
             capabilities: isolation.capabilities.effective.iter().map(|name| c_string(name)).collect(),
+            landlock: isolation.landlock.iter().map(|rule| c_string(rule)).collect(),
             limits: isolation.limits.iter().map(|limit| c_string(&limit.name)).collect(),
+            requested: isolation.limits.iter().map(|limit| c_string(&limit.requested_text)).collect(),
+            applied: isolation
+                .limits
+                .iter()
+                .map(|limit| limit.applied_text.as_deref().map(c_string))
+                .collect(),
             isolation,
         }
     }
@@ -148,6 +158,29 @@ pub unsafe extern "C" fn coble_isolation_capability(
     })
 }
 
+/// How many rules of Landlock the program is under.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_landlock_count(isolation: *const coble_isolation_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.landlock.len())
+    })
+}
+
+/// A rule of Landlock that the program is under, in the words of coble_container_spec_add_security_opt, such as "read:/usr". They are as the program has put them in force: the kernel
+/// does not show them. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_landlock(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let rule = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.landlock.get(index));
+        rule.map_or(std::ptr::null(), |rule| rule.as_ptr())
+    })
+}
+
 /// How many limits were asked for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_isolation_limit_count(isolation: *const coble_isolation_t) -> usize {
@@ -201,6 +234,32 @@ pub unsafe extern "C" fn coble_isolation_limit_applied(
             out.set(value);
         }
         1
+    })
+}
+
+/// What was asked for, in words, such as "0-3" or "unlimited". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_requested_text(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let text = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.requested.get(index));
+        text.map_or(std::ptr::null(), |text| text.as_ptr())
+    })
+}
+
+/// What is in force, in words. NULL if it is not in force or the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_limit_applied_text(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let text = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.applied.get(index));
+        text.map_or(std::ptr::null(), pointer_or_null)
     })
 }
 

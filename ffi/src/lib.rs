@@ -13,21 +13,27 @@
 #[macro_use]
 mod boundary;
 
+mod attach;
 mod cancel;
 mod commit;
 mod container;
 mod details;
 mod engine;
 mod error;
+mod events;
 mod exec;
+mod files;
 mod handle;
 mod image;
 mod image_store;
 mod import;
 mod isolation;
+mod lifecycle;
 mod lock;
 mod log;
+mod mounts;
 mod options;
+mod policy;
 mod process;
 mod progress;
 mod pull;
@@ -37,6 +43,7 @@ mod registry_options;
 mod run;
 mod search;
 mod spec;
+mod stats;
 mod status;
 mod stdio;
 mod string;

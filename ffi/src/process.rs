@@ -1,4 +1,4 @@
-//! Programs started with coble_container_popen.
+//! Programs started with coble_container_popen, or connected to with coble_container_attach.
 
 use std::ffi::c_char;
 use std::os::fd::IntoRawFd;
@@ -13,7 +13,7 @@ use crate::run::optional_duration;
 use crate::status::coble_status_t;
 use crate::warning::Warnings;
 
-/// A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
+/// A program started with coble_container_popen, or connected to with coble_container_attach. Deleting the handle closes its pipes and leaves the program alone.
 pub struct coble_process_t {
     process: Process,
     warnings: Warnings,
@@ -152,6 +152,33 @@ pub unsafe extern "C" fn coble_process_send_signal(
         // SAFETY: the caller's, by the contract of the header.
         let process = unsafe { borrow(process)? };
         process.process.send_signal(Signal::new(signal)?)?;
+    })
+}
+
+/// Sets height and width of the program's terminal, in characters; it is told with SIGWINCH. COBLE_ERR_INVALID_STATE if it has none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_resize(
+    process: *const coble_process_t,
+    height: u16,
+    width: u16,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(process)? }.process.resize(height, width)?;
+    })
+}
+
+/// Leaves the program, as docker's keys do: it goes on, and there is an event `detach`, or `exec_detach` for one of coble_container_popen. The descriptors that were taken are to be
+/// closed now. A terminal is not hung up, as deleting the handle does it: what is written to it from here on is lost.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_process_detach(
+    process: *const coble_process_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(process)? }.process.detach()?;
     })
 }
 

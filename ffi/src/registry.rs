@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use core::RemoteImage;
+use core::{CancelToken, RemoteImage};
 
 use crate::boundary::{Out, invalid};
 use crate::cancel::{coble_cancel_t, token};
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn coble_registry_logout(
             let server = text(server, "server")?;
             (borrow(engine)?, server, optional_path(auth_file), Out::new(removed, "removed"))
         };
-        let found = engine.0.registry().logout(server, auth_file.as_deref())?;
+        let found = engine.0.registry().logout(server, auth_file.as_deref(), &CancelToken::never())?;
         if let Ok(out) = out {
             out.set(found.into());
         }

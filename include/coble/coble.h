@@ -211,9 +211,54 @@
 #define COBLE_STATE_EXITED 3
 
 /**
+ * Its program is there, and stopped until somebody lets it go on.
+ */
+#define COBLE_STATE_PAUSED 4
+
+/**
+ * Its program ended, and will be started again.
+ */
+#define COBLE_STATE_RESTARTING 5
+
+/**
  * A state that this version of the interface has no number for.
  */
 #define COBLE_STATE_OTHER 0
+
+/**
+ * It does not run.
+ */
+#define COBLE_WAIT_NOT_RUNNING 0
+
+/**
+ * The next end of its program, which may still have to be started.
+ */
+#define COBLE_WAIT_NEXT_EXIT 1
+
+/**
+ * It is gone.
+ */
+#define COBLE_WAIT_REMOVED 2
+
+/**
+ * Its program is healthy, by its health checks; the exit code is 0. COBLE_ERR_INVALID_STATE if it has none, or ends before.
+ */
+#define COBLE_WAIT_HEALTHY 3
+
+/**
+ * Standard input: a bit of coble_attach_options_t.streams.
+ */
+#define COBLE_ATTACH_STDIN 1
+
+/**
+ * Standard output, which is all output of a terminal: a bit of coble_attach_options_t.streams.
+ */
+#define COBLE_ATTACH_STDOUT 2
+
+/**
+ * Standard error: a bit of coble_attach_options_t.streams.
+ */
+#define COBLE_ATTACH_STDERR 4
 
 /**
  * Standard output: a record's source, and a bit of coble_log_options_t.sources.
@@ -276,6 +321,16 @@ typedef struct coble_engine_t coble_engine_t;
 typedef struct coble_error_t coble_error_t;
 
 /**
+ * Events, one after the other.
+ */
+typedef struct coble_event_stream_t coble_event_stream_t;
+
+/**
+ * Something that happened. Borrowed from its stream until the next call on that.
+ */
+typedef struct coble_event_t coble_event_t;
+
+/**
  * The options of another program in a running container.
  */
 typedef struct coble_exec_spec_t coble_exec_spec_t;
@@ -321,7 +376,7 @@ typedef struct coble_log_stream_t coble_log_stream_t;
 typedef struct coble_pin_list_t coble_pin_list_t;
 
 /**
- * A program started with coble_container_popen. Deleting the handle closes its pipes and leaves the program alone.
+ * A program started with coble_container_popen, or connected to with coble_container_attach. Deleting the handle closes its pipes and leaves the program alone.
  */
 typedef struct coble_process_t coble_process_t;
 
@@ -374,6 +429,11 @@ typedef struct coble_search_options_t coble_search_options_t;
  * What a search found.
  */
 typedef struct coble_search_results_t coble_search_results_t;
+
+/**
+ * What a container uses, again and again.
+ */
+typedef struct coble_stats_stream_t coble_stats_stream_t;
 
 /**
  * Text that is the caller's.
@@ -523,6 +583,79 @@ typedef struct {
 typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
 
 /**
+ * How the health of a container's program is looked at. Zero everything but the size for what the image says, or docker's defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_healthcheck_t).
+   */
+  size_t size;
+  /**
+   * "CMD" and the words of a command, "CMD-SHELL" and a line for /bin/sh, or "NONE", for no checks whatever the image says. NULL: the image's.
+   */
+  const char *const *test;
+  /**
+   * How many strings there are.
+   */
+  size_t test_count;
+  /**
+   * Nanoseconds from the end of a check to the start of the next. 0: 30 s.
+   */
+  uint64_t interval_ns;
+  /**
+   * How many nanoseconds a check may take before its processes are killed. 0: 30 s.
+   */
+  uint64_t timeout_ns;
+  /**
+   * For how many nanoseconds after the start failures do not count, unless a check has succeeded.
+   */
+  uint64_t start_period_ns;
+  /**
+   * The interval in that time. 0: 5 s.
+   */
+  uint64_t start_interval_ns;
+  /**
+   * How many failures in a row make it unhealthy. 0: 3.
+   */
+  uint32_t retries;
+  /**
+   * 0.
+   */
+  int32_t reserved;
+} coble_healthcheck_t;
+
+/**
+ * Which containers coble_container_find finds, and what it shows of them. Zero everything but the size for those that run.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_list_options_t).
+   */
+  size_t size;
+  /**
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * values for one key one is enough, except for labels. A status means all containers.
+   */
+  const char *const *filters;
+  /**
+   * How many conditions there are.
+   */
+  size_t filter_count;
+  /**
+   * Only that many, the newest, whatever their state. 0: no such bound.
+   */
+  uint64_t limit;
+  /**
+   * 1: all containers. 0: those that run.
+   */
+  int32_t all;
+  /**
+   * 1: measure what each wrote.
+   */
+  int32_t with_size;
+} coble_list_options_t;
+
+/**
  * The three standard streams of a program.
  */
 typedef struct {
@@ -573,6 +706,131 @@ typedef struct {
    */
   int32_t sources;
 } coble_log_options_t;
+
+/**
+ * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_update_options_t).
+   */
+  size_t size;
+  /**
+   * CPUs that may be used, such as "0-2,7".
+   */
+  const char *cpuset_cpus;
+  /**
+   * NUMA nodes that memory may come from.
+   */
+  const char *cpuset_mems;
+  /**
+   * Bytes of memory.
+   */
+  uint64_t mem_limit;
+  /**
+   * Bytes of memory that are taken from it last.
+   */
+  uint64_t mem_reservation;
+  /**
+   * Bytes of memory and swap together; -1 for swap without limit.
+   */
+  int64_t memswap_limit;
+  /**
+   * Billionths of a CPU.
+   */
+  uint64_t nano_cpus;
+  /**
+   * CPU weight.
+   */
+  uint64_t cpu_shares;
+  /**
+   * Microseconds of CPU time in each period.
+   */
+  uint64_t cpu_quota;
+  /**
+   * The period in microseconds.
+   */
+  uint64_t cpu_period;
+  /**
+   * Processes and threads; UINT64_MAX for as many as the host lets.
+   */
+  uint64_t pids_limit;
+  /**
+   * Block I/O weight.
+   */
+  uint64_t blkio_weight;
+} coble_update_options_t;
+
+/**
+ * Which streams to connect to. Zero everything but the size for the defaults.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_attach_options_t).
+   */
+  size_t size;
+  /**
+   * COBLE_ATTACH_STDIN, COBLE_ATTACH_STDOUT and COBLE_ATTACH_STDERR together. 0: both outputs.
+   */
+  int32_t streams;
+  /**
+   * 1: first what the program has written already.
+   */
+  int32_t logs;
+  /**
+   * Of coble_container_start_attached. 1: the program keeps pace with whoever reads its output, which comes from it and not from the log, though that gets it, too. It is held up by who
+   * reads slowly, and hears when nobody reads any more, as of any pipe. Not for a terminal, and not with `logs`.
+   */
+  int32_t paced;
+  /**
+   * Must be 0.
+   */
+  int32_t reserved;
+  /**
+   * Of coble_container_start_attached: what the program reads, itself, with nobody between, by COBLE_STREAM_INHERIT or COBLE_STREAM_FD. Not for a terminal, and not with
+   * COBLE_ATTACH_STDIN. COBLE_STREAM_DEFAULT and COBLE_STREAM_NULL: nothing.
+   */
+  coble_stream_t input;
+} coble_attach_options_t;
+
+/**
+ * Which events are wanted. Zero everything but the size for all that are kept.
+ */
+typedef struct {
+  /**
+   * sizeof(coble_event_options_t).
+   */
+  size_t size;
+  /**
+   * Conditions of the form key=value, or NULL: container, event, image, label, type. All keys are to be met; of several values for one key one is enough,
+   * except for labels.
+   */
+  const char *const *filters;
+  /**
+   * How many conditions there are.
+   */
+  size_t filter_count;
+  /**
+   * Those from this time on, in nanoseconds since the epoch. 0: no such bound.
+   */
+  int64_t since_ns;
+  /**
+   * Those before this time, in nanoseconds since the epoch: a stream ends then. 0: no such bound.
+   */
+  int64_t until_ns;
+  /**
+   * Those with greater ids than this one: to go on where another stream has ended. 0: no such bound.
+   */
+  uint64_t after;
+  /**
+   * 1: wait for more; with neither since_ns nor after, only what is still to come.
+   */
+  int32_t follow;
+  /**
+   * 0.
+   */
+  int32_t reserved;
+} coble_event_options_t;
 
 /**
  * Success.
@@ -1889,11 +2147,34 @@ coble_status_t coble_remote_image_json(const coble_remote_image_t *image,
 void coble_remote_image_delete(coble_remote_image_t *image);
 
 /**
- * A container of an image, with every default. The image is a reference, an id, or an unambiguous id prefix of at least four digits.
+ * A container of an image, with every default. The image is a reference, an id, or an unambiguous id prefix of at least four digits. NULL: none; then
+ * coble_container_spec_set_rootfs or coble_container_spec_set_bundle has to follow.
  */
 coble_status_t coble_container_spec_new(const char *image,
                                         coble_container_spec_t **spec,
                                         coble_error_t **error);
+
+/**
+ * Sets a directory of this host that is the root file system instead of an image. Nothing is written to it: what the container writes is its own. NULL: none.
+ */
+coble_status_t coble_container_spec_set_rootfs(coble_container_spec_t *spec,
+                                               const char *rootfs,
+                                               coble_error_t **error);
+
+/**
+ * Sets the directory of an OCI bundle, instead of an image: its config.json says what is not said here, with the caller's rights. What cannot be given is
+ * COBLE_ERR_UNSUPPORTED when the container is created, and the error names it. NULL: none.
+ */
+coble_status_t coble_container_spec_set_bundle(coble_container_spec_t *spec,
+                                               const char *bundle,
+                                               coble_error_t **error);
+
+/**
+ * Sets hooks: programs that are run at moments of the container's life, as the OCI runtime specification has them, in JSON, such as {"poststop": [{"path": "/bin/x"}]}.
+ */
+coble_status_t coble_container_spec_set_hooks(coble_container_spec_t *spec,
+                                              const char *hooks,
+                                              coble_error_t **error);
 
 /**
  * Deletes a specification; containers made from it stay. NULL is fine.
@@ -1932,6 +2213,14 @@ coble_status_t coble_container_spec_add_environment(coble_container_spec_t *spec
                                                     coble_error_t **error);
 
 /**
+ * Sets whether its programs have the proxies of docker's client configuration (proxies.default in config.json) as HTTP_PROXY, HTTPS_PROXY, FTP_PROXY, NO_PROXY and
+ * ALL_PROXY, in both cases: over the image's, not over those of coble_container_spec_add_environment. They are read at each start and kept nowhere: 0 or 1.
+ */
+coble_status_t coble_container_spec_set_use_config_proxy(coble_container_spec_t *spec,
+                                                         int32_t use_config_proxy,
+                                                         coble_error_t **error);
+
+/**
  * Sets the working directory, which is absolute and made when missing. NULL: the image's, or /.
  */
 coble_status_t coble_container_spec_set_working_dir(coble_container_spec_t *spec,
@@ -1960,11 +2249,96 @@ coble_status_t coble_container_spec_set_hostname(coble_container_spec_t *spec,
                                                  coble_error_t **error);
 
 /**
+ * Sets the domain name, with which the host name is complete. NULL: none.
+ */
+coble_status_t coble_container_spec_set_domainname(coble_container_spec_t *spec,
+                                                   const char *domainname,
+                                                   coble_error_t **error);
+
+/**
  * Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
  */
 coble_status_t coble_container_spec_set_network(coble_container_spec_t *spec,
                                                 int32_t network,
                                                 coble_error_t **error);
+
+/**
+ * Gives it the network of another container that runs, by its name or id: that has its names and name servers, too.
+ */
+coble_status_t coble_container_spec_set_network_of(coble_container_spec_t *spec,
+                                                   const char *container,
+                                                   coble_error_t **error);
+
+/**
+ * Sets whether it has no network but loopback: 0 or 1. Any network but COBLE_NETWORK_NONE is an error then.
+ */
+coble_status_t coble_container_spec_set_network_disabled(coble_container_spec_t *spec,
+                                                         int32_t network_disabled,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a port that its programs listen on, as "80", "53/udp" or "8000-8010/tcp", beside the image's: for inspect, and for images that are made of it.
+ */
+coble_status_t coble_container_spec_add_exposed_port(coble_container_spec_t *spec,
+                                                     const char *port,
+                                                     coble_error_t **error);
+
+/**
+ * Sets whose processes it sees: private, which is the default, host, or container: and a name or id. Other than private needs a cgroup of version 2.
+ */
+coble_status_t coble_container_spec_set_pid_mode(coble_container_spec_t *spec,
+                                                 const char *pid_mode,
+                                                 coble_error_t **error);
+
+/**
+ * Sets whose System V objects, message queues and /dev/shm it has: private, which is the default, shareable, none, host, or container: and a name or id.
+ */
+coble_status_t coble_container_spec_set_ipc_mode(coble_container_spec_t *spec,
+                                                 const char *ipc_mode,
+                                                 coble_error_t **error);
+
+/**
+ * Sets whose host name and domain name it has: private, which is the default, or host.
+ */
+coble_status_t coble_container_spec_set_uts_mode(coble_container_spec_t *spec,
+                                                 const char *uts_mode,
+                                                 coble_error_t **error);
+
+/**
+ * Sets how it sees cgroups: private, which is the default, or host.
+ */
+coble_status_t coble_container_spec_set_cgroupns(coble_container_spec_t *spec,
+                                                 const char *cgroupns,
+                                                 coble_error_t **error);
+
+/**
+ * Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
+ * which maps are added. In its own one its programs are nobody on the host. Rootless, a container with its own fails with COBLE_ERR_UNSUPPORTED.
+ */
+coble_status_t coble_container_spec_set_userns_mode(coble_container_spec_t *spec,
+                                                    const char *userns_mode,
+                                                    coble_error_t **error);
+
+/**
+ * Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids.
+ */
+coble_status_t coble_container_spec_add_uidmap(coble_container_spec_t *spec,
+                                               const char *line,
+                                               coble_error_t **error);
+
+/**
+ * Adds a line of the map of group ids, as coble_container_spec_add_uidmap does it for users.
+ */
+coble_status_t coble_container_spec_add_gidmap(coble_container_spec_t *spec,
+                                               const char *line,
+                                               coble_error_t **error);
+
+/**
+ * Sets the cgroup that the container's is in: a path below where the caller may make any, such as /jobs/night. NULL: one of the engine's own.
+ */
+coble_status_t coble_container_spec_set_cgroup_parent(coble_container_spec_t *spec,
+                                                      const char *cgroup_parent,
+                                                      coble_error_t **error);
 
 /**
  * Sets the memory limit in bytes. 0: none.
@@ -1981,11 +2355,151 @@ coble_status_t coble_container_spec_set_nano_cpus(coble_container_spec_t *spec,
                                                   coble_error_t **error);
 
 /**
- * Sets the limit on the number of processes and threads. 0: none.
+ * Sets the limit on the number of processes and threads. 0 and UINT64_MAX: none.
  */
 coble_status_t coble_container_spec_set_pids_limit(coble_container_spec_t *spec,
                                                    uint64_t pids_limit,
                                                    coble_error_t **error);
+
+/**
+ * Sets the bytes of memory that are taken from the container last when the host runs out of it. 0: none.
+ */
+coble_status_t coble_container_spec_set_mem_reservation(coble_container_spec_t *spec,
+                                                        uint64_t mem_reservation,
+                                                        coble_error_t **error);
+
+/**
+ * Sets the CPU weight against others, 2 to 262144. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
+                                                   uint64_t cpu_shares,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the microseconds of CPU time in each period. 0: none.
+ */
+coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
+                                                  uint64_t cpu_quota,
+                                                  coble_error_t **error);
+
+/**
+ * Sets the length of that period in microseconds. 0: 100000.
+ */
+coble_status_t coble_container_spec_set_cpu_period(coble_container_spec_t *spec,
+                                                   uint64_t cpu_period,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the block I/O weight against others, 10 to 1000. 0: none.
+ */
+coble_status_t coble_container_spec_set_blkio_weight(coble_container_spec_t *spec,
+                                                     uint64_t blkio_weight,
+                                                     coble_error_t **error);
+
+/**
+ * Adds the weight of a block device against others, 10 to 1000.
+ */
+coble_status_t coble_container_spec_add_blkio_weight_device(coble_container_spec_t *spec,
+                                                            const char *path,
+                                                            uint64_t weight,
+                                                            coble_error_t **error);
+
+/**
+ * Sets the bytes of memory and swap together; -1 for swap without limit, 0 for twice the memory.
+ */
+coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *spec,
+                                                      int64_t memswap_limit,
+                                                      coble_error_t **error);
+
+/**
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
+                                                       uint64_t mem_swappiness,
+                                                       coble_error_t **error);
+
+/**
+ * Sets how likely the kernel is to kill the container's programs when the host runs out of memory, -1000 to 1000.
+ */
+coble_status_t coble_container_spec_set_oom_score_adj(coble_container_spec_t *spec,
+                                                      int32_t oom_score_adj,
+                                                      coble_error_t **error);
+
+/**
+ * Sets whether programs wait for memory instead of being killed for want of it: 0 or 1. Only with cgroup version 1.
+ */
+coble_status_t coble_container_spec_set_oom_kill_disable(coble_container_spec_t *spec,
+                                                         int32_t oom_kill_disable,
+                                                         coble_error_t **error);
+
+/**
+ * Sets the CPUs that may be used, such as "0-2,7". NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_cpus(coble_container_spec_t *spec,
+                                                    const char *cpuset_cpus,
+                                                    coble_error_t **error);
+
+/**
+ * Sets the NUMA nodes that memory may come from. NULL: all.
+ */
+coble_status_t coble_container_spec_set_cpuset_mems(coble_container_spec_t *spec,
+                                                    const char *cpuset_mems,
+                                                    coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are read of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_bps(coble_container_spec_t *spec,
+                                                        const char *path,
+                                                        uint64_t rate,
+                                                        coble_error_t **error);
+
+/**
+ * Adds a limit on the bytes that are written to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_bps(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the reads of a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_read_iops(coble_container_spec_t *spec,
+                                                         const char *path,
+                                                         uint64_t rate,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a limit on the writes to a block device each second.
+ */
+coble_status_t coble_container_spec_add_device_write_iops(coble_container_spec_t *spec,
+                                                          const char *path,
+                                                          uint64_t rate,
+                                                          coble_error_t **error);
+
+/**
+ * Adds a resource limit of processes, as "name=soft:hard" or "name=both"; -1 is no limit.
+ */
+coble_status_t coble_container_spec_add_ulimit(coble_container_spec_t *spec,
+                                               const char *ulimit,
+                                               coble_error_t **error);
+
+/**
+ * Sets a parameter of the kernel that the container has for itself, such as "net.core.somaxconn".
+ */
+coble_status_t coble_container_spec_add_sysctl(coble_container_spec_t *spec,
+                                               const char *name,
+                                               const char *value,
+                                               coble_error_t **error);
+
+/**
+ * Writes to a file of the container's version 2 cgroup, such as "memory.high".
+ */
+coble_status_t coble_container_spec_add_unified(coble_container_spec_t *spec,
+                                                const char *name,
+                                                const char *value,
+                                                coble_error_t **error);
 
 /**
  * Adds a capability to the default set: a name with or without CAP_, or ALL.
@@ -2009,11 +2523,29 @@ coble_status_t coble_container_spec_set_read_only(coble_container_spec_t *spec,
                                                   coble_error_t **error);
 
 /**
- * Adds a security option: seccomp=unconfined, no-new-privileges, no-new-privileges=false or systempaths=unconfined.
+ * Adds a security option: seccomp= and a file or the text of a profile in docker's JSON format, or unconfined or builtin; no-new-privileges, no-new-privileges=false,
+ * systempaths=unconfined, writable-cgroups, apparmor= and a profile, label= and a label, mask= and paths with colons between them, unmask= and such paths, patterns or ALL,
+ * landlock= and read:PATH, write:PATH, exec:PATH, bind:PORT, connect:PORT or scope.
  */
 coble_status_t coble_container_spec_add_security_opt(coble_container_spec_t *spec,
                                                      const char *option,
                                                      coble_error_t **error);
+
+/**
+ * Sets the paths that are made invisible, instead of the usual ones: `count` strings. None: nothing is. Not set: the usual ones. A path that is not there is left out.
+ */
+coble_status_t coble_container_spec_set_masked_paths(coble_container_spec_t *spec,
+                                                     const char *const *paths,
+                                                     size_t count,
+                                                     coble_error_t **error);
+
+/**
+ * Sets the paths that are made read-only, with all that is mounted below them, instead of the usual ones: `count` strings. None: nothing is. Not set: the usual ones.
+ */
+coble_status_t coble_container_spec_set_readonly_paths(coble_container_spec_t *spec,
+                                                       const char *const *paths,
+                                                       size_t count,
+                                                       coble_error_t **error);
 
 /**
  * Adds a label.
@@ -2022,6 +2554,14 @@ coble_status_t coble_container_spec_add_label(coble_container_spec_t *spec,
                                               const char *name,
                                               const char *value,
                                               coble_error_t **error);
+
+/**
+ * Adds an annotation, which is for other tools and means nothing to the engine.
+ */
+coble_status_t coble_container_spec_add_annotation(coble_container_spec_t *spec,
+                                                   const char *name,
+                                                   const char *value,
+                                                   coble_error_t **error);
 
 /**
  * Sets the platform of the image, such as "linux/arm64/v8", if its name has several. NULL: the one for the host.
@@ -2052,6 +2592,13 @@ coble_status_t coble_container_spec_set_stop_timeout(coble_container_spec_t *spe
                                                      coble_error_t **error);
 
 /**
+ * Sets the seconds after which the program is killed, counted from each start of it. 0: it may run as long as it likes.
+ */
+coble_status_t coble_container_spec_set_run_timeout(coble_container_spec_t *spec,
+                                                    uint32_t run_timeout,
+                                                    coble_error_t **error);
+
+/**
  * Sets the size of /dev/shm in bytes. 0: 64 MiB.
  */
 coble_status_t coble_container_spec_set_shm_size(coble_container_spec_t *spec,
@@ -2074,6 +2621,69 @@ coble_status_t coble_container_spec_add_dns(coble_container_spec_t *spec,
                                             coble_error_t **error);
 
 /**
+ * Adds a domain in which names are looked for. None: the host's; . alone: none.
+ */
+coble_status_t coble_container_spec_add_dns_search(coble_container_spec_t *spec,
+                                                   const char *domain,
+                                                   coble_error_t **error);
+
+/**
+ * Adds an option for /etc/resolv.conf, such as ndots:2. None: the host's.
+ */
+coble_status_t coble_container_spec_add_dns_opt(coble_container_spec_t *spec,
+                                                const char *option,
+                                                coble_error_t **error);
+
+/**
+ * Sets whether the program has a terminal: 0 or 1. All of its output is then that of standard output.
+ */
+coble_status_t coble_container_spec_set_tty(coble_container_spec_t *spec, int32_t tty, coble_error_t **error);
+
+/**
+ * Sets whether standard input is kept open for coble_container_attach: 0 or 1.
+ */
+coble_status_t coble_container_spec_set_stdin_open(coble_container_spec_t *spec,
+                                                   int32_t stdin_open,
+                                                   coble_error_t **error);
+
+/**
+ * Sets whether the end of the first input that is attached is the end of standard input: 0 or 1. Needs coble_container_spec_set_stdin_open.
+ */
+coble_status_t coble_container_spec_set_stdin_once(coble_container_spec_t *spec,
+                                                   int32_t stdin_once,
+                                                   coble_error_t **error);
+
+/**
+ * Sets height and width of the terminal at first, in characters. Both 0: not known yet.
+ */
+coble_status_t coble_container_spec_set_console_size(coble_container_spec_t *spec,
+                                                     uint16_t height,
+                                                     uint16_t width,
+                                                     coble_error_t **error);
+
+/**
+ * Sets whether process 1 is a small init, which reaps what ends in the container, passes signals on to the program, and ends with it: 0 or 1.
+ */
+coble_status_t coble_container_spec_set_init(coble_container_spec_t *spec,
+                                             int32_t init,
+                                             coble_error_t **error);
+
+/**
+ * Sets where output that is kept goes: "local", "json-file", "journald" or "none". NULL: "local".
+ */
+coble_status_t coble_container_spec_set_log_driver(coble_container_spec_t *spec,
+                                                   const char *log_driver,
+                                                   coble_error_t **error);
+
+/**
+ * Adds an option of the log driver: "max-size", "max-file", and with "json-file" and "journald" "tag", "labels", "labels-regex", "env" or "env-regex".
+ */
+coble_status_t coble_container_spec_add_log_opt(coble_container_spec_t *spec,
+                                                const char *name,
+                                                const char *value,
+                                                coble_error_t **error);
+
+/**
  * Sets whether the container is removed when it ends: 0 or 1.
  */
 coble_status_t coble_container_spec_set_auto_remove(coble_container_spec_t *spec,
@@ -2086,6 +2696,86 @@ coble_status_t coble_container_spec_set_auto_remove(coble_container_spec_t *spec
 coble_status_t coble_container_spec_set_lifetime(coble_container_spec_t *spec,
                                                  int32_t lifetime,
                                                  coble_error_t **error);
+
+/**
+ * Mounts a directory or file of the host: "source:target" or "source:target:options", as docker's --volume has it. The options are a comma-separated list of ro or rw,
+ * rprivate, private, rslave, slave, rshared or shared, noexec, nosuid, nodev, z or Z. A missing source is made, as a directory.
+ */
+coble_status_t coble_container_spec_add_volume(coble_container_spec_t *spec,
+                                               const char *volume,
+                                               coble_error_t **error);
+
+/**
+ * Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
+ * bind-create-src, tmpfs-size, tmpfs-mode. A field may stand in double quotes, with commas in it.
+ */
+coble_status_t coble_container_spec_add_mount(coble_container_spec_t *spec,
+                                              const char *mount,
+                                              coble_error_t **error);
+
+/**
+ * Mounts a file system in memory, which goes with the container. The options, or NULL, are a comma-separated list as docker's --tmpfs has it: size=BYTES, mode=OCTAL, uid=,
+ * gid=, ro, exec, suid, dev and their opposites; without any it is noexec,nosuid,nodev.
+ */
+coble_status_t coble_container_spec_add_tmpfs(coble_container_spec_t *spec,
+                                              const char *target,
+                                              const char *options,
+                                              coble_error_t **error);
+
+/**
+ * Adds a file whose content is in memory alone: a comma-separated list of id=NAME, src=FILE or env=VARIABLE, and target=, uid=, gid= and mode= (octal). It is at /run/secrets/NAME, read-only,
+ * with mode 0444, unless told otherwise. Unless `data` is NULL, it consists of these bytes, which are copied, instead of a file or variable. A file or variable is read at each start; bytes are known
+ * to the engine that makes the container only, so another one cannot start it.
+ */
+coble_status_t coble_container_spec_add_secret(coble_container_spec_t *spec,
+                                               const char *secret,
+                                               const void *data,
+                                               size_t size,
+                                               coble_error_t **error);
+
+/**
+ * Gives the container a device of the host: "source", "source:target", "source:access" or "source:target:access", where access is some of r, w and m. A directory stands for
+ * the devices in it.
+ */
+coble_status_t coble_container_spec_add_device(coble_container_spec_t *spec,
+                                               const char *device,
+                                               coble_error_t **error);
+
+/**
+ * Lets the container use more devices, such as "c 10:* rwm".
+ */
+coble_status_t coble_container_spec_add_device_cgroup_rule(coble_container_spec_t *spec,
+                                                           const char *rule,
+                                                           coble_error_t **error);
+
+/**
+ * Holds nothing back that the caller has, if not 0: all capabilities, the host's devices, no seccomp filter, nothing masked or read-only. Default: 0.
+ */
+coble_status_t coble_container_spec_set_privileged(coble_container_spec_t *spec,
+                                                   int32_t privileged,
+                                                   coble_error_t **error);
+
+/**
+ * Sets how the health of the program is looked at.
+ */
+coble_status_t coble_container_spec_set_healthcheck(coble_container_spec_t *spec,
+                                                    const coble_healthcheck_t *check,
+                                                    coble_error_t **error);
+
+/**
+ * Sets when the program is started again after its end: "no", "on-failure", "on-failure:N", "always" or "unless-stopped".
+ */
+coble_status_t coble_container_spec_set_restart_policy(coble_container_spec_t *spec,
+                                                       const char *policy,
+                                                       coble_error_t **error);
+
+/**
+ * The health of the container's program as a JSON object: "status" (starting, healthy or unhealthy), "failing_streak", and in "log" the last checks; "null" if that is not
+ * looked at.
+ */
+coble_status_t coble_container_health(const coble_container_t *container,
+                                      coble_string_t **json,
+                                      coble_error_t **error);
 
 /**
  * Whether it runs in a user namespace of the caller: 1 or 0.
@@ -2143,6 +2833,18 @@ size_t coble_isolation_capability_count(const coble_isolation_t *isolation);
 const char *coble_isolation_capability(const coble_isolation_t *isolation, size_t index);
 
 /**
+ * How many rules of Landlock the program is under.
+ */
+size_t coble_isolation_landlock_count(const coble_isolation_t *isolation);
+
+/**
+ * A rule of Landlock that the program is under, in the words of coble_container_spec_add_security_opt, such as "read:/usr". They are as the program has put them in force: the kernel
+ * does not show them. NULL if the index is too large.
+ */
+const char *coble_isolation_landlock(const coble_isolation_t *isolation,
+                                     size_t index);
+
+/**
  * How many limits were asked for.
  */
 size_t coble_isolation_limit_count(const coble_isolation_t *isolation);
@@ -2164,6 +2866,16 @@ uint64_t coble_isolation_limit_requested(const coble_isolation_t *isolation, siz
 int32_t coble_isolation_limit_applied(const coble_isolation_t *isolation,
                                       size_t index,
                                       uint64_t *applied);
+
+/**
+ * What was asked for, in words, such as "0-3" or "unlimited". NULL if the index is too large.
+ */
+const char *coble_isolation_limit_requested_text(const coble_isolation_t *isolation, size_t index);
+
+/**
+ * What is in force, in words. NULL if it is not in force or the index is too large.
+ */
+const char *coble_isolation_limit_applied_text(const coble_isolation_t *isolation, size_t index);
 
 /**
  * All of it as a JSON object.
@@ -2258,6 +2970,22 @@ coble_status_t coble_exec_spec_set_working_dir(coble_exec_spec_t *spec,
 coble_status_t coble_exec_spec_set_user(coble_exec_spec_t *spec, const char *user, coble_error_t **error);
 
 /**
+ * Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
+ * no program has the terminal open any more.
+ */
+coble_status_t coble_exec_spec_set_tty(coble_exec_spec_t *spec,
+                                       int32_t tty,
+                                       coble_error_t **error);
+
+/**
+ * Sets height and width of the terminal at first, in characters. Both 0: not known yet.
+ */
+coble_status_t coble_exec_spec_set_console_size(coble_exec_spec_t *spec,
+                                                uint16_t height,
+                                                uint16_t width,
+                                                coble_error_t **error);
+
+/**
  * Deletes a specification; programs made from it go on. NULL is fine.
  */
 void coble_exec_spec_delete(coble_exec_spec_t *spec);
@@ -2299,6 +3027,14 @@ coble_status_t coble_container_list(const coble_engine_t *engine,
                                     coble_error_t **error);
 
 /**
+ * The running containers, or those that the options ask for, newest first. Options may be NULL.
+ */
+coble_status_t coble_container_find(const coble_engine_t *engine,
+                                    const coble_list_options_t *options,
+                                    coble_container_list_t **containers,
+                                    coble_error_t **error);
+
+/**
  * The id: 64 hexadecimal digits. NULL if the container is NULL.
  */
 const char *coble_container_id(const coble_container_t *container);
@@ -2309,7 +3045,7 @@ const char *coble_container_id(const coble_container_t *container);
 const char *coble_container_name(const coble_container_t *container);
 
 /**
- * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state now: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED, COBLE_STATE_RESTARTING or COBLE_STATE_EXITED.
  */
 coble_status_t coble_container_state(const coble_container_t *container,
                                      int32_t *state,
@@ -2426,7 +3162,7 @@ const char *coble_container_summary_image(const coble_container_summary_t *summa
 const char *coble_container_summary_image_id(const coble_container_summary_t *summary);
 
 /**
- * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING or COBLE_STATE_EXITED.
+ * The state: COBLE_STATE_CREATED, COBLE_STATE_RUNNING, COBLE_STATE_PAUSED, COBLE_STATE_RESTARTING or COBLE_STATE_EXITED.
  */
 int32_t coble_container_summary_state(const coble_container_summary_t *summary);
 
@@ -2449,6 +3185,11 @@ const char *coble_container_summary_started_at(const coble_container_summary_t *
  * When it last ended, RFC 3339. NULL if it never did.
  */
 const char *coble_container_summary_finished_at(const coble_container_summary_t *summary);
+
+/**
+ * Bytes of the disk that it wrote, or -1 if that was not measured.
+ */
+int64_t coble_container_summary_size_rw(const coble_container_summary_t *summary);
 
 /**
  * The container as a JSON object.
@@ -2542,6 +3283,115 @@ coble_status_t coble_container_export_fd(const coble_container_t *container,
                                          coble_error_t **error);
 
 /**
+ * Writes what is at a path of a container, and everything below it, as a tar to a file, which appears when it is complete. The names begin with the path's
+ * last component. A link there is followed if `follow_link` is not 0. No link leads out of the container, and what is mounted in it is not seen.
+ * `json`, which may be NULL, gets an object as of coble_container_export.
+ */
+coble_status_t coble_container_get_archive(const coble_container_t *container,
+                                           const char *source,
+                                           const char *file,
+                                           int32_t follow_link,
+                                           const coble_cancel_t *cancel,
+                                           coble_string_t **json,
+                                           coble_error_t **error);
+
+/**
+ * As coble_container_get_archive, to an open file or pipe, which stays open.
+ */
+coble_status_t coble_container_get_archive_fd(const coble_container_t *container,
+                                              const char *source,
+                                              int32_t fd,
+                                              int32_t follow_link,
+                                              const coble_cancel_t *cancel,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
+ * Copies a file or directory of the host into a container, whether it runs or not, by docker's rules for `docker cp`: `source` goes into `dest` if that is a
+ * directory, only its content if `source` ends in `/.`; else it becomes `dest`. A link at the end of `source` is copied as a link, unless `follow_link` is
+ * not 0. Everything belongs to the container's user 0, unless `archive` is not 0, which keeps the numbers of owners. `json`, which may be NULL,
+ * gets an object as of coble_container_export.
+ */
+coble_status_t coble_container_copy_to(const coble_container_t *container,
+                                       const char *source,
+                                       const char *dest,
+                                       int32_t follow_link,
+                                       int32_t archive,
+                                       const coble_cancel_t *cancel,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Copies a file or directory of a container to the host, by the same rules as coble_container_copy_to with the sides exchanged. Everything belongs to the
+ * caller and has no set-id bits, unless `archive` is not 0. Directories that are there keep their mode and owner. Device nodes and file capabilities are left out.
+ */
+coble_status_t coble_container_copy_from(const coble_container_t *container,
+                                         const char *source,
+                                         const char *dest,
+                                         int32_t follow_link,
+                                         int32_t archive,
+                                         const coble_cancel_t *cancel,
+                                         coble_string_t **json,
+                                         coble_error_t **error);
+
+/**
+ * Unpacks a tar, plain or compressed, in a directory of a container, whether it runs or not. Directories are merged, files replaced; a file does not replace a directory, nor a
+ * directory a file. Owners are the archive's. `json`, which may be NULL, gets an object as of coble_container_export.
+ */
+coble_status_t coble_container_put_archive(const coble_container_t *container,
+                                           const char *dest,
+                                           const char *archive,
+                                           const coble_cancel_t *cancel,
+                                           coble_string_t **json,
+                                           coble_error_t **error);
+
+/**
+ * As coble_container_put_archive, from an open file or pipe, which stays open.
+ */
+coble_status_t coble_container_put_archive_fd(const coble_container_t *container,
+                                              const char *dest,
+                                              int32_t fd,
+                                              const coble_cancel_t *cancel,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
+ * Makes a file of a container, or replaces it, whether the container runs or not. Its directory has to be there. `mode`: permission bits with set-id and sticky.
+ * `user`: whom it belongs to, as `name`, `uid`, `name:group` or `uid:gid`; NULL: user 0.
+ */
+coble_status_t coble_container_write_file(const coble_container_t *container,
+                                          const char *file,
+                                          const void *content,
+                                          size_t size,
+                                          uint32_t mode,
+                                          const char *user,
+                                          const coble_cancel_t *cancel,
+                                          coble_error_t **error);
+
+/**
+ * The entries of a directory of a container, by name, as an array of objects with the members `name`, `kind` (`file`, `directory`, `symlink`, `fifo`,
+ * `socket`, `character-device` or `block-device`), `size`, `mode`, `uid`, `gid`, `modified` (RFC 3339), and `link_target` of links.
+ * A directory with more than a million entries fails with COBLE_ERR_LIMIT_EXCEEDED.
+ */
+coble_status_t coble_container_list_files(const coble_container_t *container,
+                                          const char *directory,
+                                          const coble_cancel_t *cancel,
+                                          coble_string_t **json,
+                                          coble_error_t **error);
+
+/**
+ * Makes a new container with the options of this one, and with its files as they are now. It does not run yet: as long as it is not started it is a snapshot, of which others can be
+ * made; started, it is a clone. `name` may be NULL. Of a container that does not run nothing is copied; a running one is stopped while what it wrote is copied, if
+ * `pause` is not 0.
+ */
+coble_status_t coble_container_snapshot(const coble_container_t *container,
+                                        const char *name,
+                                        int32_t pause,
+                                        const coble_cancel_t *cancel,
+                                        coble_container_t **snapshot,
+                                        coble_error_t **error);
+
+/**
  * Everything about the container.
  */
 coble_status_t coble_container_inspect(const coble_container_t *container,
@@ -2594,6 +3444,120 @@ coble_status_t coble_container_details_json(const coble_container_details_t *det
  * Deletes details, with what was borrowed from them. NULL is fine.
  */
 void coble_container_details_delete(coble_container_details_t *details);
+
+/**
+ * Stops all processes of the container, without their notice, until coble_container_unpause. COBLE_ERR_INVALID_STATE if it does not run or is paused,
+ * COBLE_ERR_UNSUPPORTED where the host has no freezer for it.
+ */
+coble_status_t coble_container_pause(const coble_container_t *container,
+                                     coble_error_t **error);
+
+/**
+ * Lets the processes of a paused container go on. COBLE_ERR_INVALID_STATE if it is not paused.
+ */
+coble_status_t coble_container_unpause(const coble_container_t *container, coble_error_t **error);
+
+/**
+ * Stops the container as coble_container_stop does, and starts it again, with its output kept for logs. One that does not run is started.
+ */
+coble_status_t coble_container_restart(const coble_container_t *container,
+                                       int64_t timeout_ms,
+                                       const coble_cancel_t *cancel,
+                                       coble_error_t **error);
+
+/**
+ * Gives the container another name. What coble_container_name returned for this handle is not valid any more. Other handles have the old name, and work.
+ */
+coble_status_t coble_container_rename(coble_container_t *container,
+                                      const char *name,
+                                      coble_error_t **error);
+
+/**
+ * Waits for a condition, COBLE_WAIT_NOT_RUNNING, COBLE_WAIT_NEXT_EXIT, COBLE_WAIT_REMOVED or COBLE_WAIT_HEALTHY, and gives the exit code that it came with. COBLE_ERR_TIMEOUT
+ * after `timeout_ms` milliseconds; a negative number waits for ever.
+ */
+coble_status_t coble_container_wait_until(const coble_container_t *container,
+                                          int32_t condition,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          int32_t *exit_code,
+                                          coble_error_t **error);
+
+/**
+ * As coble_container_wait_until, but an exit code other than 0 is COBLE_ERR_CONTAINER_EXIT, and the error has a run result (coble_error_run_result): the exit code and, as far as the log keeps them and
+ * the container is still there, the last 64 KiB that this run of the program wrote to each stream.
+ */
+coble_status_t coble_container_wait_checked(const coble_container_t *container,
+                                            int32_t condition,
+                                            int64_t timeout_ms,
+                                            const coble_cancel_t *cancel,
+                                            coble_error_t **error);
+
+/**
+ * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
+ */
+coble_status_t coble_container_update(const coble_container_t *container,
+                                      const coble_update_options_t *options,
+                                      coble_string_t **warnings,
+                                      coble_error_t **error);
+
+/**
+ * Removes the containers that do not run and meet conditions: until, label and label!. `json`, which may be NULL, gets an object with the array "deleted" of
+ * ids and the number "reclaimed" of bytes.
+ */
+coble_status_t coble_container_prune(const coble_engine_t *engine,
+                                     const char *const *filters,
+                                     size_t filter_count,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * Everything about the container as a JSON object in docker's form: Id, Created, State, Config, HostConfig, NetworkSettings and so on; Coble has what
+ * coble_container_details_json gives.
+ */
+coble_status_t coble_container_inspect_docker(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
+ * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
+ * host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_top(const coble_container_t *container,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",
+ * "memory_limit", "pids", "block_read", "block_write", "network_rx", "network_tx" and so on. COBLE_ERR_INVALID_STATE if it does not run.
+ */
+coble_status_t coble_container_stats(const coble_container_t *container,
+                                     uint32_t interval_ms,
+                                     const coble_cancel_t *cancel,
+                                     coble_string_t **json,
+                                     coble_error_t **error);
+
+/**
+ * What the container uses, again and again: at once, and then after each interval.
+ */
+coble_status_t coble_container_stats_stream(const coble_container_t *container,
+                                            uint32_t interval_ms,
+                                            coble_stats_stream_t **stream,
+                                            coble_error_t **error);
+
+/**
+ * Waits for the next look, and gives it as coble_container_stats does; NULL when the container does not run any more.
+ */
+coble_status_t coble_stats_stream_next(coble_stats_stream_t *stream,
+                                       const coble_cancel_t *cancel,
+                                       coble_string_t **json,
+                                       coble_error_t **error);
+
+/**
+ * Deletes a stream. NULL is fine.
+ */
+void coble_stats_stream_delete(coble_stats_stream_t *stream);
 
 /**
  * Gives the write end of standard input, which is the caller's to close; -1 if it is no pipe or was given before.
@@ -2656,9 +3620,51 @@ coble_status_t coble_process_send_signal(const coble_process_t *process,
                                          coble_error_t **error);
 
 /**
+ * Sets height and width of the program's terminal, in characters; it is told with SIGWINCH. COBLE_ERR_INVALID_STATE if it has none.
+ */
+coble_status_t coble_process_resize(const coble_process_t *process,
+                                    uint16_t height,
+                                    uint16_t width,
+                                    coble_error_t **error);
+
+/**
+ * Leaves the program, as docker's keys do: it goes on, and there is an event `detach`, or `exec_detach` for one of coble_container_popen. The descriptors that were taken are to be
+ * closed now. A terminal is not hung up, as deleting the handle does it: what is written to it from here on is lost.
+ */
+coble_status_t coble_process_detach(const coble_process_t *process,
+                                    coble_error_t **error);
+
+/**
  * Deletes the handle, and closes the pipes that were not taken; the program goes on. NULL is fine.
  */
 void coble_process_delete(coble_process_t *process);
+
+/**
+ * Connects to the standard streams of the container's program, which goes on without whoever is connected. Output is read from the log, so it has to be kept there; input
+ * needs coble_container_spec_set_stdin_open. The streams are pipes, which coble_process_take_stdin and its like give. `options` may be NULL.
+ */
+coble_status_t coble_container_attach(const coble_container_t *container,
+                                      const coble_attach_options_t *options,
+                                      coble_process_t **process,
+                                      coble_error_t **error);
+
+/**
+ * Starts the program with its output kept in the log, and connects to it as coble_container_attach does before it can have written anything. `options` and `cancel` may
+ * be NULL.
+ */
+coble_status_t coble_container_start_attached(const coble_container_t *container,
+                                              const coble_attach_options_t *options,
+                                              const coble_cancel_t *cancel,
+                                              coble_process_t **process,
+                                              coble_error_t **error);
+
+/**
+ * Sets height and width of the terminal of the container's program, in characters; it is told with SIGWINCH. COBLE_ERR_INVALID_STATE if it has none, or does not run.
+ */
+coble_status_t coble_container_resize(const coble_container_t *container,
+                                      uint16_t height,
+                                      uint16_t width,
+                                      coble_error_t **error);
 
 /**
  * Gives the next piece, or NULL at the end. Blocks only when the options say to follow. The piece is valid until the next call on the stream.
@@ -2695,6 +3701,70 @@ const uint8_t *coble_log_record_data(const coble_log_record_t *record, size_t *l
  * Deletes a stream. NULL is fine.
  */
 void coble_log_stream_delete(coble_log_stream_t *stream);
+
+/**
+ * What happens to containers and images, whichever process does it. Options may be NULL. Events are kept for a week, and at most 20000 of them.
+ */
+coble_status_t coble_engine_events(const coble_engine_t *engine,
+                                   const coble_event_options_t *options,
+                                   coble_event_stream_t **stream,
+                                   coble_error_t **error);
+
+/**
+ * Gives the next event, or NULL at the end: of what there is, or with follow when the time is over. The event is valid until the next call on the stream.
+ */
+coble_status_t coble_event_stream_next(coble_event_stream_t *stream,
+                                       const coble_cancel_t *cancel,
+                                       const coble_event_t **event,
+                                       coble_error_t **error);
+
+/**
+ * Gives the next event that is on record already, or NULL; it never waits, and NULL says nothing about the end. The event is valid until the next call on the
+ * stream.
+ */
+coble_status_t coble_event_stream_try_next(coble_event_stream_t *stream,
+                                           const coble_event_t **event,
+                                           coble_error_t **error);
+
+/**
+ * The number of an event, which grows from event to event and is never used again. 0 if the event is NULL.
+ */
+uint64_t coble_event_id(const coble_event_t *event);
+
+/**
+ * When it happened, in nanoseconds since the epoch.
+ */
+int64_t coble_event_time_ns(const coble_event_t *event);
+
+/**
+ * What it happened to: "container" or "image". NULL if the event is NULL.
+ */
+const char *coble_event_type(const coble_event_t *event);
+
+/**
+ * What happened, in docker's words, such as "start", "die" or "health_status: healthy". NULL if the event is NULL.
+ */
+const char *coble_event_action(const coble_event_t *event);
+
+/**
+ * The id of the container or image, or for "pull" and "push" the image's name. NULL if the event is NULL.
+ */
+const char *coble_event_actor(const coble_event_t *event);
+
+/**
+ * An attribute of an event, such as "name", "image", "exitCode" or a label; NULL if it has none of this name.
+ */
+const char *coble_event_attribute(const coble_event_t *event, const char *name);
+
+/**
+ * An event as a JSON object, in the form of docker's API.
+ */
+coble_status_t coble_event_json(const coble_event_t *event, coble_string_t **json, coble_error_t **error);
+
+/**
+ * Deletes a stream. NULL is fine.
+ */
+void coble_event_stream_delete(coble_event_stream_t *stream);
 
 #ifdef __cplusplus
 }  // extern "C"

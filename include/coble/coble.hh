@@ -52,6 +52,8 @@ struct Deleter {
   void operator()(coble_container_list_t *handle) const noexcept { coble_container_list_delete(handle); }
   void operator()(coble_process_t *handle) const noexcept { coble_process_delete(handle); }
   void operator()(coble_log_stream_t *handle) const noexcept { coble_log_stream_delete(handle); }
+  void operator()(coble_stats_stream_t *handle) const noexcept { coble_stats_stream_delete(handle); }
+  void operator()(coble_event_stream_t *handle) const noexcept { coble_event_stream_delete(handle); }
 };
 
 /** A handle that deletes itself. */
@@ -348,6 +350,15 @@ public:
   explicit ContainerSpec(const std::string &image)
       : handle_(detail::make<coble_container_spec_t>(coble_container_spec_new, image.c_str())) {}
 
+  /** A container whose root file system is a directory of this host. */
+  static ContainerSpec of_rootfs(const std::string &directory) {
+    return std::move(ContainerSpec().set(coble_container_spec_set_rootfs, directory.c_str()));
+  }
+  /** A container of an OCI bundle. */
+  static ContainerSpec of_bundle(const std::string &directory) {
+    return std::move(ContainerSpec().set(coble_container_spec_set_bundle, directory.c_str()));
+  }
+
   ContainerSpec &command(const std::vector<std::string> &words) {
     const auto pointers = detail::pointers(words);
     return set(coble_container_spec_set_command, pointers.data(), pointers.size());
@@ -366,22 +377,83 @@ public:
   ContainerSpec &label(const std::string &name, const std::string &value) {
     return set(coble_container_spec_add_label, name.c_str(), value.c_str());
   }
+  ContainerSpec &hooks(const std::string &json) { return set(coble_container_spec_set_hooks, json.c_str()); }
   ContainerSpec &mem_limit(std::uint64_t bytes) { return set(coble_container_spec_set_mem_limit, bytes); }
   ContainerSpec &nano_cpus(std::uint64_t nano_cpus) { return set(coble_container_spec_set_nano_cpus, nano_cpus); }
+  ContainerSpec &memswap_limit(std::int64_t bytes) { return set(coble_container_spec_set_memswap_limit, bytes); }
+  ContainerSpec &cpuset_cpus(const std::string &cpus) { return set(coble_container_spec_set_cpuset_cpus, cpus.c_str()); }
+  /** As name=soft:hard. */
+  ContainerSpec &ulimit(const std::string &limit) { return set(coble_container_spec_add_ulimit, limit.c_str()); }
+  ContainerSpec &sysctl(const std::string &name, const std::string &value) {
+    return set(coble_container_spec_add_sysctl, name.c_str(), value.c_str());
+  }
   ContainerSpec &pids_limit(std::uint64_t count) { return set(coble_container_spec_set_pids_limit, count); }
+  /** A directory or file of the host: "source:target" or "source:target:options". */
+  ContainerSpec &volume(const std::string &volume) { return set(coble_container_spec_add_volume, volume.c_str()); }
+  /** A list of key=value: "type=bind,src=/data,dst=/data,readonly". */
+  ContainerSpec &mount(const std::string &mount) { return set(coble_container_spec_add_mount, mount.c_str()); }
+  /** A file system in memory. */
+  ContainerSpec &tmpfs(const std::string &target, const std::string &options = {}) {
+    return set(coble_container_spec_add_tmpfs, target.c_str(), options.c_str());
+  }
+  /** A device of the host: "source", "source:target" or "source:target:access". */
+  ContainerSpec &device(const std::string &device) { return set(coble_container_spec_add_device, device.c_str()); }
+  ContainerSpec &device_cgroup_rule(const std::string &rule) {
+    return set(coble_container_spec_add_device_cgroup_rule, rule.c_str());
+  }
+  ContainerSpec &privileged(bool privileged) { return set(coble_container_spec_set_privileged, privileged ? 1 : 0); }
+  /** A file in memory: "id=NAME,src=FILE" or "id=NAME,env=VARIABLE", with target=, uid=, gid= and mode=. */
+  ContainerSpec &secret(const std::string &secret) {
+    return set(coble_container_spec_add_secret, secret.c_str(), static_cast<const void *>(nullptr), std::size_t{0});
+  }
+  /** The same with these bytes: "id=NAME". */
+  ContainerSpec &secret(const std::string &secret, std::string_view bytes) {
+    return set(coble_container_spec_add_secret, secret.c_str(), static_cast<const void *>(bytes.data() ? bytes.data() : ""),
+               bytes.size());
+  }
+  /** What is made invisible instead of the usual paths. */
+  ContainerSpec &masked_paths(const std::vector<std::string> &paths) {
+    const auto pointers = detail::pointers(paths);
+    return set(coble_container_spec_set_masked_paths, pointers.data(), pointers.size());
+  }
+  /** What is made read-only instead of the usual paths. */
+  ContainerSpec &readonly_paths(const std::vector<std::string> &paths) {
+    const auto pointers = detail::pointers(paths);
+    return set(coble_container_spec_set_readonly_paths, pointers.data(), pointers.size());
+  }
   ContainerSpec &read_only(bool read_only) { return set(coble_container_spec_set_read_only, read_only ? 1 : 0); }
   ContainerSpec &auto_remove(bool remove) { return set(coble_container_spec_set_auto_remove, remove ? 1 : 0); }
+  /** How the health of the program is looked at; the size is filled in. */
+  ContainerSpec &healthcheck(coble_healthcheck_t check) {
+    check.size = sizeof check;
+    return set(coble_container_spec_set_healthcheck, static_cast<const coble_healthcheck_t *>(&check));
+  }
+  /** When the program is started again: "no", "on-failure", "on-failure:N", "always" or "unless-stopped". */
+  ContainerSpec &restart_policy(const std::string &policy) {
+    return set(coble_container_spec_set_restart_policy, policy.c_str());
+  }
   /** When a registry is asked for the image: one of the COBLE_PULL_ numbers. */
   ContainerSpec &pull(std::int32_t policy) { return set(coble_container_spec_set_pull, policy); }
   /** COBLE_NETWORK_NONE or COBLE_NETWORK_HOST. */
   ContainerSpec &network(std::int32_t network) { return set(coble_container_spec_set_network, network); }
   /** COBLE_LIFETIME_DETACHED or COBLE_LIFETIME_SESSION. */
   ContainerSpec &lifetime(std::int32_t lifetime) { return set(coble_container_spec_set_lifetime, lifetime); }
+  /** Seconds after which the program is killed. */
+  ContainerSpec &run_timeout(std::uint32_t seconds) { return set(coble_container_spec_set_run_timeout, seconds); }
+  ContainerSpec &exposed_port(const std::string &port) {
+    return set(coble_container_spec_add_exposed_port, port.c_str());
+  }
+  ContainerSpec &annotation(const std::string &name, const std::string &value) {
+    return set(coble_container_spec_add_annotation, name.c_str(), value.c_str());
+  }
 
   /** The handle of the C interface, for the other setters. */
   coble_container_spec_t *get() const noexcept { return handle_.get(); }
 
 private:
+  ContainerSpec()
+      : handle_(detail::make<coble_container_spec_t>(coble_container_spec_new, static_cast<const char *>(nullptr))) {}
+
   template <typename Function, typename... Arguments> ContainerSpec &set(Function function, Arguments... arguments) {
     detail::call(function, handle_.get(), arguments...);
     return *this;
@@ -418,7 +490,86 @@ public:
     detail::call(coble_container_stop, handle_.get(), detail::milliseconds(timeout), get(cancel));
   }
   void kill(int signal) const { detail::call(coble_container_kill, handle_.get(), signal); }
+  /** Stops all of its processes, without their notice, until unpause(). */
+  void pause() const { detail::call(coble_container_pause, handle_.get()); }
+  void unpause() const { detail::call(coble_container_unpause, handle_.get()); }
+  /** Stops it as stop() does, and starts it again. */
+  void restart(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_restart, handle_.get(), detail::milliseconds(timeout), get(cancel));
+  }
+  /** Gives it another name. */
+  void rename(const std::string &name) { detail::call(coble_container_rename, handle_.get(), name.c_str()); }
+  /** Waits for one of the COBLE_WAIT_ conditions and returns the exit code that it came with. */
+  int wait_until(std::int32_t condition, std::optional<std::chrono::milliseconds> timeout = {},
+                 const CancelToken *cancel = nullptr) const {
+    std::int32_t code = 0;
+    detail::call(coble_container_wait_until, handle_.get(), condition, detail::milliseconds(timeout), get(cancel), &code);
+    return code;
+  }
+  /** The same; an exit code other than 0 throws an error with a run result, which has the end of what it wrote. */
+  void wait_checked(std::int32_t condition = COBLE_WAIT_NOT_RUNNING, std::optional<std::chrono::milliseconds> timeout = {},
+                    const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_wait_checked, handle_.get(), condition, detail::milliseconds(timeout), get(cancel));
+  }
+  /** Changes limits; zero is no change. The size is filled in. */
+  void update(coble_update_options_t limits) const {
+    limits.size = sizeof limits;
+    detail::call(coble_container_update, handle_.get(), static_cast<const coble_update_options_t *>(&limits),
+                 static_cast<coble_string_t **>(nullptr));
+  }
+  /** Its processes, as JSON. */
+  std::string top() const { return detail::text(detail::make<coble_string_t>(coble_container_top, handle_.get())); }
+  /** What it uses, as JSON; the share of the CPUs is that of the interval, which is waited for. */
+  std::string stats(std::chrono::milliseconds interval, const CancelToken *cancel = nullptr) const {
+    return detail::text(detail::make<coble_string_t>(coble_container_stats, handle_.get(),
+                                                     static_cast<std::uint32_t>(interval.count()), get(cancel)));
+  }
+  /** Everything about it as docker inspect has it, as JSON. */
+  std::string inspect_docker() const {
+    return detail::text(detail::make<coble_string_t>(coble_container_inspect_docker, handle_.get()));
+  }
+  /** The health of its program, as JSON; "null" if that is not looked at. */
+  std::string health() const { return detail::text(detail::make<coble_string_t>(coble_container_health, handle_.get())); }
   void remove(bool force = false) const { detail::call(coble_container_remove, handle_.get(), force ? 1 : 0); }
+
+  /// A new container with the options of this one, and with its files as they are now. An empty `name` is made up.
+  Container snapshot(const std::string &name = {}, bool pause = true, const CancelToken *cancel = nullptr) const {
+    return Container(detail::make<coble_container_t>(coble_container_snapshot, handle_.get(),
+                                                     name.empty() ? nullptr : name.c_str(), pause ? 1 : 0, get(cancel)));
+  }
+
+  /// Copies a file or directory of the host into the container, by docker's rules for paths.
+  void copy_to(const std::string &source, const std::string &dest, bool follow_link = false, bool archive = false,
+               const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_copy_to, handle_.get(), source.c_str(), dest.c_str(), follow_link ? 1 : 0, archive ? 1 : 0,
+                 get(cancel), static_cast<coble_string_t **>(nullptr));
+  }
+
+  /// Copies a file or directory of the container to the host.
+  void copy_from(const std::string &source, const std::string &dest, bool follow_link = false, bool archive = false,
+                 const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_copy_from, handle_.get(), source.c_str(), dest.c_str(), follow_link ? 1 : 0, archive ? 1 : 0,
+                 get(cancel), static_cast<coble_string_t **>(nullptr));
+  }
+
+  /// Unpacks a tar, plain or compressed, in a directory of the container.
+  void put_archive(const std::string &dest, const std::string &archive, const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_put_archive, handle_.get(), dest.c_str(), archive.c_str(), get(cancel),
+                 static_cast<coble_string_t **>(nullptr));
+  }
+
+  /// Makes or replaces a file of the container. An empty `user` is user 0.
+  void write_file(const std::string &path, const std::string &content, std::uint32_t mode = 0644, const std::string &user = {},
+                  const CancelToken *cancel = nullptr) const {
+    detail::call(coble_container_write_file, handle_.get(), path.c_str(), static_cast<const void *>(content.data()),
+                 content.size(), mode, user.empty() ? nullptr : user.c_str(), get(cancel));
+  }
+
+  /// The entries of a directory of the container, as JSON.
+  std::string list_files(const std::string &directory, const CancelToken *cancel = nullptr) const {
+    return detail::text(
+        detail::make<coble_string_t>(coble_container_list_files, handle_.get(), directory.c_str(), get(cancel)));
+  }
   /** Everything about it, for the coble_container_details_ functions. */
   Handle<coble_container_details_t> details() const {
     return detail::make<coble_container_details_t>(coble_container_inspect, handle_.get());
@@ -438,6 +589,20 @@ public:
     return RunResult(detail::make<coble_run_result_t>(coble_container_exec, handle_.get(),
                                                       static_cast<const coble_exec_spec_t *>(spec.get()), &given,
                                                       get(cancel)));
+  }
+  /** Connects to the standard streams of its program, for the coble_process_ functions: bits of COBLE_ATTACH_STDIN and its like, or 0 for both outputs. */
+  Handle<coble_process_t> attach(std::int32_t streams = 0, bool logs = false) const {
+    const coble_attach_options_t options = {sizeof options, streams, logs ? 1 : 0, 0, 0, {COBLE_STREAM_DEFAULT, 0}};
+    return detail::make<coble_process_t>(coble_container_attach, handle_.get(), &options);
+  }
+  /** Starts it, and connects to it before it can have written anything. `paced`: it keeps pace with whoever reads its output. */
+  Handle<coble_process_t> start_attached(std::int32_t streams = 0, const CancelToken *cancel = nullptr, bool paced = false) const {
+    const coble_attach_options_t options = {sizeof options, streams, 0, paced ? 1 : 0, 0, {COBLE_STREAM_DEFAULT, 0}};
+    return detail::make<coble_process_t>(coble_container_start_attached, handle_.get(), &options, get(cancel));
+  }
+  /** Sets height and width of the terminal of its program. */
+  void resize(std::uint16_t height, std::uint16_t width) const {
+    detail::call(coble_container_resize, handle_.get(), height, width);
   }
   /** What its program wrote so far, both outputs in the order of their arrival. */
   std::string logs() const {
@@ -464,6 +629,22 @@ private:
   }
 
   Handle<coble_container_t> handle_;
+};
+
+/** What happens to containers and images, event by event. */
+class EventStream {
+public:
+  explicit EventStream(Handle<coble_event_stream_t> handle) : handle_(std::move(handle)) {}
+
+  /** The next event, for the coble_event_ functions, until the next call; NULL at the end. */
+  const coble_event_t *next(const CancelToken *cancel = nullptr) const {
+    const coble_event_t *event = nullptr;
+    detail::call(coble_event_stream_next, handle_.get(), cancel != nullptr ? cancel->get() : nullptr, &event);
+    return event;
+  }
+
+private:
+  Handle<coble_event_stream_t> handle_;
 };
 
 /** A container engine in this process. */
@@ -549,6 +730,12 @@ public:
   /** The container with this name, id or id prefix. */
   Container container(const std::string &name) const {
     return Container(detail::make<coble_container_t>(coble_container_get, get(), name.c_str()));
+  }
+  /** What happens to containers and images; the size of the options is filled in. */
+  EventStream events(coble_event_options_t options = {}) const {
+    options.size = sizeof options;
+    return EventStream(detail::make<coble_event_stream_t>(coble_engine_events, get(),
+                                                          static_cast<const coble_event_options_t *>(&options)));
   }
   /** Facts about the engine and its host, as JSON. */
   std::string info() const { return detail::text(detail::make<coble_string_t>(coble_engine_info, get())); }

@@ -39,11 +39,21 @@ _Environment: TypeAlias = Mapping[str, str] | Sequence[str]
 _Labels: TypeAlias = Mapping[str, str] | Sequence[str]
 _Hosts: TypeAlias = Mapping[str, str] | Sequence[str]
 _Size: TypeAlias = int | str
+_Rates: TypeAlias = Mapping[str, _Size] | Sequence[str | Mapping[str, str | int]]
+_Weights: TypeAlias = Mapping[str, int] | Sequence[str | Mapping[str, str | int]]
+_Ulimits: TypeAlias = Mapping[str, int | tuple[int, int]] | Sequence[str]
+_Parameters: TypeAlias = Mapping[str, str | int] | Sequence[str]
+_Volumes: TypeAlias = Mapping[str, str | Mapping[str, str | bool]] | Mapping[Path, str | Mapping[str, str | bool]] | Sequence[str]
+_Tmpfs: TypeAlias = Mapping[str, str] | Sequence[str]
+_Secrets: TypeAlias = Mapping[str, str | Buffer] | Sequence[Secret | str]
+_MountType: TypeAlias = Literal["bind", "tmpfs", "volume"]
+_Propagation: TypeAlias = Literal["rprivate", "private", "rslave", "slave", "rshared", "shared"]
+_BindRecursive: TypeAlias = Literal["enabled", "disabled", "writable", "readonly"]
 _Stream: TypeAlias = int | _HasFileno
 _Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
 _SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
 _Compression: TypeAlias = Literal["gzip", "zstd", "none"]
-_Network: TypeAlias = Literal["none", "host"]
+_HostOrOwn: TypeAlias = Literal["private", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _PullPolicy: TypeAlias = Literal["always", "missing", "never", "newer"]
 _Credentials: TypeAlias = Credentials | tuple[str, str]
@@ -52,7 +62,10 @@ _ProgressKind: TypeAlias = Literal[
     "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
 ]
 _SearchFilters: TypeAlias = Mapping[str, str | bool | int] | Sequence[str]
-_State: TypeAlias = Literal["created", "running", "exited"]
+_State: TypeAlias = Literal["created", "running", "paused", "restarting", "exited"]
+_WaitCondition: TypeAlias = Literal["not-running", "next-exit", "removed", "healthy"]
+_HealthCheck: TypeAlias = Mapping[str, str | int | Sequence[str] | None]
+_RestartPolicy: TypeAlias = str | Mapping[str, str | int]
 
 PIPE: Final[int]
 """A new pipe: `subprocess.PIPE`."""
@@ -106,9 +119,11 @@ class Engine:
 
     def run(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -117,22 +132,76 @@ class Engine:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         input: str | Buffer | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -159,6 +228,22 @@ class Engine:
 
     def verify(self) -> list[str]:
         """Looks for damage in the store: one line for each thing that is wrong."""
+
+    def events(
+        self,
+        *,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+        after: int | None = None,
+        filters: _Filters | None = None,
+        follow: bool = True,
+    ) -> EventStream:
+        """What happens to containers and images, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
+        ids than `after`, to go on where another stream has ended.
+
+        With `follow` the stream waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them.
+        """
 
     def disk_usage(self) -> DiskUsage:
         """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
@@ -522,7 +607,7 @@ class Registry:
     """The registries, as an engine reaches them: `engine.registry`.
 
     Where they are, whether they may be insecure, and who asks, is said by docker's and podman's files unless a call says it: `credentials` is a tuple of user name and
-    password, or `Credentials`; the other options are those of `Images.pull`. All calls but `logout` can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
+    password, or `Credentials`; the other options are those of `Images.pull`. All calls can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
     `RateLimitedError` and `RegistryError`.
     """
 
@@ -728,9 +813,11 @@ class Containers:
 
     def create(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -739,48 +826,145 @@ class Containers:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         lifetime: _Lifetime = "detached",
+        restart_policy: _RestartPolicy | None = None,
         auto_remove: bool = False,
     ) -> Container:
         """Makes a container. It does not run yet.
 
+        - `rootfs`: a directory of this host that is the root file system instead of an image. Nothing is written to it: what the container writes is its own.
+        - `bundle`: the directory of an OCI bundle instead of an image. Its `config.json` says what is not said here, with the caller's rights; what cannot be given is an
+          `UnsupportedError` that names it.
         - `command`, `entrypoint`: by default the image's, with docker's rules. An empty entrypoint removes the image's; any other one drops the
           image's command too.
         - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
-        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
+        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's. `use_config_proxy`: gives its programs the proxies of docker's `config.json` (`proxies.default`) as
+          `HTTP_PROXY`, `HTTPS_PROXY`, `FTP_PROXY`, `NO_PROXY` and `ALL_PROXY`, in both cases, over the image's and not over those of `environment`. They are read at each start and kept nowhere.
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
-        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network.
-        - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
-        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
+        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
+          and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
+        - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
+        - `pid_mode`: whose processes it sees: `"private"`, `"host"` or `"container:NAME"`. Other than `"private"` it needs a cgroup of version 2, or fails with `UnsupportedError`.
+        - `ipc_mode`: whose System V objects, message queues and `/dev/shm` it has: `"private"`, `"shareable"`, `"none"`, `"host"` or `"container:NAME"` (which has to be shareable).
+        - `uts_mode`: `"private"` or `"host"`. `cgroupns`: `"private"` or `"host"`.
+        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids of the host that no other container of the store has. `uidmap`, `gidmap`: the
+          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. For root only, on file systems that can be
+          mounted with other ids.
+        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads; 0 and -1 are no limit.
           What the host cannot limit is a warning of the container, not an error.
+        - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
+          `oom_kill_disable`: with cgroup version 1 only. `oom_score_adj`: -1000 to 1000.
+        - `cpu_shares`: a weight. `cpu_quota`, `cpu_period`: microseconds. `cpuset_cpus`, `cpuset_mems`: sets such as `"0-2,7"`.
+        - `blkio_weight`: 10 to 1000; `blkio_weight_device`: a mapping of devices to such weights. `device_read_bps`, `device_write_bps`, `device_read_iops`, `device_write_iops`: a mapping of devices to rates for each second.
+        - `ulimits`: a mapping of names such as `nofile` to a number or `(soft, hard)`; -1 is no limit. What the host does not allow is a warning.
+        - `sysctls`: kernel parameters that the container has for itself, such as `net.core.somaxconn`; others are refused.
+        - `unified`: files of its version 2 cgroup, such as `memory.high`, and what is written to them. `cgroup_parent`: the cgroup that its own is in, such as `"/jobs/night"`.
         - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
         - `read_only`: mounts the root file system read-only.
-        - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
-        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `security_opt`: `seccomp=` and a file or the text of a profile in docker's JSON format, or `unconfined` or `builtin`; `no-new-privileges[=false]`; `systempaths=unconfined`;
+          `writable-cgroups`; `apparmor=` and a profile; `label=` and a label, which is a warning where the kernel has no SELinux; `mask=` and paths with colons between them; `unmask=` and such
+          paths, patterns, or `ALL`; `landlock=` and `read:PATH`, `write:PATH`, `exec:PATH`, `bind:PORT`, `connect:PORT` or `scope`.
+        - `masked_paths`, `readonly_paths`: what is made invisible or read-only instead of the usual paths of `/proc` and `/sys`; `[]` for nothing. A path that is not there is left out.
+        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`. `annotations`: the same, for other tools and for hooks: they mean nothing to the engine.
+        - `hooks`: programs that are run at moments of its life, as the OCI runtime specification has them: `{"poststop": [{"path": "/bin/x", "args": ["x", "y"], "env": ["A=b"], "timeout": 5}]}`,
+          or the same as JSON. One of `prestart`, `createRuntime`, `createContainer` or `startContainer` that fails is the end of the start; of `poststart` and `poststop` it is a warning.
         - `platform`: the one of the image, such as `linux/arm64`, if its name has several; by default the host's.
         - `pull`: when a registry is asked for the image, as the policy of `Images.pull`; by default if the store does not have it.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
+        - `run_timeout`: seconds after which the program is killed (137, and a warning with the code `run-timeout`), counted from each start of it. Its monitor does that, whoever else is gone.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
+        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. The options
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
+        - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
+          `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
+          engine only, so another one cannot start the container.
+        - `devices`: devices of the host, as `"/dev/fuse"` or `"/dev/fuse:/dev/other:rw"`; a directory stands for the devices in it. `device_cgroup_rules`: more devices that the container may
+          use, such as `"c 10:* rwm"`. What an ordinary user cannot restrict is a warning. `privileged`: holds nothing back that the caller has.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
           the host's.
+        - `tty`: gives the program a terminal, whose size at first is `console_size`: height and width in characters. All of its output is then that of standard output.
+        - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
+        - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
+        - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
+        - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
+          `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
+        - `restart_policy`: when the program is started again after its end: `"no"`, `"on-failure"`, `"on-failure:3"`, `"always"` or `"unless-stopped"`, or docker-py's mapping.
+          After 100 ms, then twice as long each time, at most a minute. `stop`, `kill` and `remove` end it, and so does a reboot.
         - `auto_remove`: removes the container when its program ends.
 
         Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`, and what `Images.pull` raises.
@@ -788,9 +972,11 @@ class Containers:
 
     def run(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -799,23 +985,78 @@ class Containers:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         lifetime: _Lifetime = "session",
+        restart_policy: _RestartPolicy | None = None,
         auto_remove: bool = False,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -831,8 +1072,17 @@ class Containers:
         Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
         """
 
-    def list(self, *, all: bool = False) -> _list[Container]:
-        """The running containers, or all, newest first."""
+    def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first.
+
+        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
+        With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
+        """
+
+    def prune(self, *, filters: _Filters | None = None) -> ContainersPruned:
+        """Removes the containers that do not run. `filters` maps `until`, `label` and `label!` to a value or several. Those that belong to a session that lives go
+        with it. Raises `InvalidArgumentError`."""
 
     def get(self, name_or_id: str) -> Container:
         """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
@@ -888,6 +1138,14 @@ class Container:
         """Its state now."""
 
     @property
+    def size_rw(self) -> int | None:
+        """Bytes of the disk that it wrote, if the list that it is from was to measure them."""
+
+    @property
+    def health(self) -> Health | None:
+        """The health of its program; None if that is not looked at, or it was not started yet."""
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
 
@@ -908,11 +1166,67 @@ class Container:
     def kill(self, signal: str | int = "SIGKILL") -> None:
         """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float | None = None, *, condition: _WaitCondition = "not-running", check: bool = False) -> int:
         """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
 
-        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        `"next-exit"` waits for the next end, also of a program that is not started yet; `"removed"` until the container is gone. Raises `TimeoutError`, and
+        `InvalidStateError` if it was never started and is waited for not to run.
+
+        With `check`, an exit code other than 0 raises `ContainerExitError`, whose `result` has the exit code and, as far as the log keeps them and the container is still there, the last 64 KiB that this run of
+        the program wrote to `stdout` and `stderr`.
         """
+
+    def pause(self) -> None:
+        """Stops all of its processes, without their notice, until `unpause`. When it returns they do nothing any more; it can be killed, stopped and removed, and nothing
+        can be started in it. Raises `InvalidStateError` if it does not run or is paused, and `UnsupportedError` where the host has no freezer for it."""
+
+    def unpause(self) -> None:
+        """Lets the processes of a paused container go on. Raises `InvalidStateError` if it is not paused."""
+
+    def restart(self, timeout: float | None = None) -> None:
+        """Stops it as `stop` does, and starts it again, with its output kept for `logs`; one that does not run is started. It is not removed in between. Can be
+        cancelled. Raises what `start` raises, and `InvalidStateError` for one that belongs to the session of another engine."""
+
+    def rename(self, name: str) -> None:
+        """Gives it another name, whatever its state. Raises `NameInUseError` and `InvalidArgumentError`."""
+
+    def update(
+        self,
+        *,
+        mem_limit: _Size | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        pids_limit: int | None = None,
+        blkio_weight: int | None = None,
+    ) -> list[Warning]:
+        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+
+        While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
+        name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        """
+
+    def top(self) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
+        """What it uses, in docker's numbers. The share of the CPUs is that of `interval` seconds, which are waited for; with 0 it is 0. With `stream` it is looked at
+        again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
+        """As above, again and again."""
+
+    def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -922,6 +1236,67 @@ class Container:
 
         `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
         that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        """
+
+    def get_archive(self, path: str, target: _Path | _Stream, *, follow_link: bool = False) -> Exported:
+        """Writes what is at a path of the container, and everything below it, as a tar, whether it runs or not. Can be cancelled.
+
+        `target` is as for `export`. The names begin with the last component of the path, or after it if the path ends in `/.`; a relative path begins at `/`. A link that
+        is the last component is written as a link, unless `follow_link` is set or the path ends in `/`. No link leads out of the container. What is mounted inside is part
+        of it while the container runs, but for `/proc`, `/sys` and `/dev`. Raises `PathNotFoundError` if nothing is there.
+        """
+
+    def put_archive(self, path: str, archive: bytes | bytearray | _Path | _Stream) -> Exported:
+        """Unpacks a tar in a directory of the container, whether it runs or not. Can be cancelled.
+
+        The tar is given as bytes, a path, a file descriptor or an open file, plain or compressed with gzip, zstd, bzip2 or xz. Directories that are there are merged and get the
+        archive's attributes, files are replaced; a file does not replace a directory, nor a directory a file: `InvalidStateError`. Owners are the archive's. Links of the
+        container are followed inside it only. A read-only root raises `InvalidStateError`, a missing directory `PathNotFoundError`. When it fails, the entries before
+        the one that failed are there, each of them whole; what an entry was to replace is there until it is complete. When the container ends meanwhile, it fails with `InvalidStateError`.
+        """
+
+    def copy_to(self, source: _Path, dest: str, *, follow_link: bool = False, archive: bool = False) -> Exported:
+        """Copies a file or directory of the host into the container, whether it runs or not, by docker's rules for `docker cp`. Can be cancelled.
+
+        `source` goes into a `dest` that is a directory, or only its content if it ends in `/.`; else it becomes `dest`, whose directory has to be there. A link at the
+        end of `source` is copied as a link, unless `follow_link` is set. Everything belongs to the container's user 0, unless `archive` is set, which keeps the numbers of
+        owners. What is replaced and what is seen is as of `put_archive`.
+        """
+
+    def copy_from(self, source: str, dest: _Path, *, follow_link: bool = False, archive: bool = False) -> Exported:
+        """Copies a file or directory of the container to the host, by the same rules as `copy_to` with the sides exchanged. Can be cancelled.
+
+        What the container made is unpacked by a confined process that sees nothing but the directory it goes to. Everything belongs to the caller, and
+        has no set-id bits, unless `archive` is set. Directories that are there keep their mode and owner; a file is replaced when the new one is complete. Device nodes, file
+        capabilities and set-id bits that are left out are told as warnings.
+        """
+
+    def read_file(self, path: str, *, max_size: int = 16777216) -> bytes:
+        """The content of a regular file of the container, whether it runs or not. Links are followed inside the container. Can be cancelled.
+
+        Raises `LimitExceededError` if the file has more than `max_size` bytes, `PathNotFoundError` if it is missing, and `InvalidArgumentError` if
+        it is no regular file. What is mounted inside is seen while the container runs.
+        """
+
+    def write_file(self, path: str, data: bytes | bytearray, *, mode: int | None = None, user: str | None = None) -> None:
+        """Makes a file of the container, or replaces it, whether the container runs or not. Can be cancelled.
+
+        Its directory has to be there: `PathNotFoundError`. `mode` are permission bits (0o644), `user` whom it belongs to, as `name`, `uid`, `name:group` or `uid:gid`, looked up in the
+        container (user 0). Links are followed inside the container.
+        """
+
+    def list_files(self, path: str) -> list[FileEntry]:
+        """The entries of a directory of the container, by name, whether it runs or not. Links are followed inside the container. Can be cancelled.
+
+        Raises `PathNotFoundError` if there is no such directory, and `LimitExceededError` if it has more than a million entries: `get_archive` streams.
+        """
+
+    def snapshot(self, name: str | None = None, *, pause: bool = True) -> Container:
+        """Makes a new container with the options of this one, and with its files as they are now. Can be cancelled.
+
+        It does not run yet: as long as it is not started it is a snapshot, of which any number of others can be made; started, it is a clone. Of a container that does not
+        run nothing is copied, which takes milliseconds whatever the size. What a running one wrote is copied, while it is stopped by the freezer of its cgroup, unless `pause`
+        is off; where it has none, `UnsupportedError`. What is mounted inside is not part of it.
         """
 
     def diff(self) -> list[PathChange]:
@@ -959,6 +1334,8 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -970,7 +1347,7 @@ class Container:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
-        A program that outlives its time is killed, the container is not.
+        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
 
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
         `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
@@ -983,6 +1360,8 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
         stderr: _Stream | None = None,
@@ -990,8 +1369,32 @@ class Container:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
         caller's own; `stderr` can be `STDOUT`.
 
+        With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
+        input is what the program takes for it, such as `b"\\x04"`.
+
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`.
         """
+
+    def attach(self, *, stdin: bool = False, stdout: bool = True, stderr: bool = True, logs: bool = False) -> Process:
+        """Connects to the standard streams of its program, which go on without whoever is connected. What it wrote before comes first with `logs`.
+
+        Output is read from the log, so it has to be kept there; whoever reads slowly misses nothing and holds up nobody. `stdin` needs `stdin_open`; closing it
+        ends the program's with `stdin_once`. The result's exit code and signals are the container's; as a context manager it does not wait.
+        Raises `InvalidStateError`.
+        """
+
+    def start_attached(
+        self, *, stdin: bool | _Stream = False, stdout: bool = True, stderr: bool = True, logs: bool = False, paced: bool = False
+    ) -> Process:
+        """Starts the program with its output kept, and connects to it as `attach` before it can have written anything.
+
+        `stdin` can be a file, which the program then reads itself, with nobody between. With `paced` the program keeps pace with whoever reads its output, which comes from it and not
+        from the log, though that gets it, too: it is held up by who reads slowly, and hears when nobody reads any more, as of any pipe. Neither is for a terminal, and `paced` not with
+        `logs`. Raises what `start` and `attach` raise.
+        """
+
+    def resize(self, height: int, width: int) -> None:
+        """Sets the size of its terminal, in characters; the program is told with SIGWINCH. Raises `InvalidStateError` if it has none, or does not run."""
 
     def logs(
         self,
@@ -1019,7 +1422,7 @@ class Container:
 
 @final
 class Process:
-    """A program that `Container.popen` started, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
+    """A program that `Container.popen` started, or a container's own by `Container.attach`, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
     streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
 
     @property
@@ -1064,6 +1467,13 @@ class Process:
 
     def send_signal(self, sig: str | int) -> None:
         """Sends a signal by name or number. A program that has ended is left alone."""
+
+    def resize(self, height: int, width: int) -> None:
+        """Sets the size of its terminal, in characters. Raises `InvalidStateError` if it has none."""
+
+    def detach(self) -> None:
+        """Closes its streams and leaves it to itself, as docker's keys do, with an event `detach`, or `exec_detach` for a program of `popen`. It goes on, also one with a terminal, which
+        would be hung up otherwise: what that shows from here on is lost. The block of a `with` does not wait for it any more."""
 
     def terminate(self) -> None:
         """Sends SIGTERM."""
@@ -1180,11 +1590,15 @@ class NamespaceInfo:
 
     @property
     def own(self) -> bool:
-        """Whether it is the container's own, not the host's."""
+        """Whether it is the container's own, not the host's or another container's."""
 
     @property
     def inode(self) -> int:
         """Its inode."""
+
+    @property
+    def container(self) -> str | None:
+        """The id of the container that it was joined from."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -1265,6 +1679,175 @@ class LimitInfo:
     def applied(self) -> int | None:
         """What the kernel says is in force. None: not applied, and a warning says why."""
 
+    @property
+    def requested_text(self) -> str:
+        """What was asked for, in words."""
+
+    @property
+    def applied_text(self) -> str | None:
+        """What is in force, in words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Secret:
+    """A file of a container whose content is in memory alone: neither in the store nor in anything that is shown."""
+
+    def __new__(
+        cls,
+        name: str,
+        value: str | Buffer | None = None,
+        *,
+        file: _Path | None = None,
+        environment: str | None = None,
+        target: _Path | None = None,
+        uid: int = 0,
+        gid: int = 0,
+        mode: int = 0o444,
+    ) -> Self:
+        """It has one of `value` (a str is written as UTF-8), `file` and `environment`.
+
+        - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters.
+        - `value`: what it consists of. It is known to the engine that makes the container only: another one cannot start it.
+        - `file`: a file of the host, `environment`: a variable of the environment, which are read at each start, by whoever starts the container.
+        - `target`: the place in the container: an absolute path, or one below `/run/secrets`, where it has its name by default.
+        - `uid`, `gid`, `mode`: owner, group and permission bits in the container.
+        """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def target(self) -> str | None:
+        """The place in the container, if it was chosen."""
+
+    @property
+    def uid(self) -> int:
+        """Owner in the container."""
+
+    @property
+    def gid(self) -> int:
+        """Group in the container."""
+
+    @property
+    def mode(self) -> int:
+        """Permission bits."""
+
+    @property
+    def file(self) -> str | None:
+        """The file of the host that it comes from."""
+
+    @property
+    def environment(self) -> str | None:
+        """The variable of the environment that it comes from."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Mount:
+    """Something that is mounted into a container."""
+
+    def __new__(
+        cls,
+        target: _Path,
+        source: _Path | None = None,
+        type: _MountType = "volume",
+        read_only: bool = False,
+        *,
+        propagation: _Propagation | None = None,
+        recursive: _BindRecursive | None = None,
+        create_source: bool = False,
+        tmpfs_size: _Size | None = None,
+        tmpfs_mode: int | None = None,
+        options: Sequence[str] | None = None,
+    ) -> Self:
+        """The words are docker-py's, and so is the default type, which is not supported yet: give `"bind"` or `"tmpfs"`.
+
+        - `target`: the place in the container, absolute; made when missing. Links are followed inside the container's root.
+        - `source`: the directory or file of the host, absolute. `create_source`: makes a directory when it is missing.
+        - `read_only`: nothing can be written to it, nor to what is mounted below it unless `recursive` is `"writable"`.
+        - `propagation`: what mounts on one side mean for the other: `"rprivate"` by default. `"rslave"`: what the host mounts appears in the container.
+        - `recursive`: whether what is mounted below the source comes along.
+        - `tmpfs_size`: a size, by default half of the memory. `tmpfs_mode`: permission bits, by default those of the directory that is covered.
+        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
+        """
+
+    @property
+    def type(self) -> _MountType:
+        """Bind, tmpfs or volume."""
+
+    @property
+    def source(self) -> str | None:
+        """The directory or file of the host."""
+
+    @property
+    def target(self) -> str:
+        """The place in the container."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written to it."""
+
+    @property
+    def propagation(self) -> _Propagation:
+        """What mounts on one side mean for the other."""
+
+    @property
+    def recursive(self) -> _BindRecursive:
+        """What becomes of what is mounted below the source."""
+
+    @property
+    def create_source(self) -> bool:
+        """Whether a missing source is made."""
+
+    @property
+    def tmpfs_size(self) -> int | None:
+        """The most bytes of a tmpfs."""
+
+    @property
+    def tmpfs_mode(self) -> int | None:
+        """Permission bits of a tmpfs."""
+
+    @property
+    def options(self) -> list[str]:
+        """Further options."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class MountInfo:
+    """Something that the caller had mounted, as the kernel says it is mounted."""
+
+    @property
+    def target(self) -> str:
+        """The place in the container, with links resolved."""
+
+    @property
+    def file_system(self) -> str:
+        """The type of the file system."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be written."""
+
+    @property
+    def options(self) -> list[str]:
+        """The flags of the mount, such as ro and nosuid."""
+
+    @property
+    def propagation(self) -> Literal["private", "slave", "shared"]:
+        """Private, slave or shared."""
+
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
 
@@ -1291,6 +1874,10 @@ class Isolation:
         """"filter" or "none"."""
 
     @property
+    def landlock(self) -> list[str]:
+        """The rules of Landlock in force, in the words of `security_opt`."""
+
+    @property
     def user(self) -> UserInfo:
         """The user."""
 
@@ -1315,6 +1902,10 @@ class Isolation:
         """Whether the root is mounted read-only."""
 
     @property
+    def mounts(self) -> _list[MountInfo]:
+        """What the caller had mounted, as it is mounted."""
+
+    @property
     def rootless(self) -> bool:
         """Whether the container runs in a user namespace of the caller."""
 
@@ -1329,7 +1920,15 @@ class ContainerSpec:
 
     @property
     def image(self) -> str:
-        """The image as the caller named it."""
+        """The image as the caller named it; empty if there is none."""
+
+    @property
+    def rootfs(self) -> str | None:
+        """The directory that is the root file system instead of an image."""
+
+    @property
+    def bundle(self) -> str | None:
+        """The directory of the OCI bundle that says so."""
 
     @property
     def platform(self) -> str | None:
@@ -1352,6 +1951,10 @@ class ContainerSpec:
         """Environment, merged over the image's."""
 
     @property
+    def use_config_proxy(self) -> bool:
+        """Whether its programs have the proxies of docker's client configuration."""
+
+    @property
     def working_dir(self) -> str | None:
         """Working directory."""
 
@@ -1368,8 +1971,48 @@ class ContainerSpec:
         """Host name."""
 
     @property
-    def network(self) -> _Network:
-        """"none" or "host"."""
+    def domainname(self) -> str | None:
+        """Domain name."""
+
+    @property
+    def network(self) -> str:
+        """"none", "host", or "container:" and an id."""
+
+    @property
+    def network_disabled(self) -> bool:
+        """Whether it has no network whatever else says which one."""
+
+    @property
+    def exposed_ports(self) -> list[str]:
+        """Ports that its programs listen on."""
+
+    @property
+    def pid_mode(self) -> str:
+        """Whose processes it sees: "private", "host", or "container:" and an id."""
+
+    @property
+    def ipc_mode(self) -> str:
+        """Whose System V objects, message queues and /dev/shm it has."""
+
+    @property
+    def uts_mode(self) -> _HostOrOwn:
+        """Whose host name it has."""
+
+    @property
+    def cgroupns(self) -> _HostOrOwn:
+        """How it sees cgroups."""
+
+    @property
+    def userns_mode(self) -> str:
+        """Which user namespace it has; empty if nothing was said."""
+
+    @property
+    def uidmap(self) -> list[str]:
+        """The map of user ids of its own user namespace, as it was asked for."""
+
+    @property
+    def gidmap(self) -> list[str]:
+        """The map of group ids of its own user namespace, as it was asked for."""
 
     @property
     def mem_limit(self) -> int | None:
@@ -1382,6 +2025,86 @@ class ContainerSpec:
     @property
     def pids_limit(self) -> int | None:
         """Limit on the number of processes and threads."""
+
+    @property
+    def mem_reservation(self) -> int | None:
+        """Bytes of memory that are taken from it last."""
+
+    @property
+    def memswap_limit(self) -> int | None:
+        """Bytes of memory and swap together; -1 is no limit."""
+
+    @property
+    def mem_swappiness(self) -> int | None:
+        """How willingly the kernel swaps."""
+
+    @property
+    def oom_kill_disable(self) -> bool:
+        """Whether programs wait for memory instead of being killed."""
+
+    @property
+    def oom_score_adj(self) -> int | None:
+        """How likely the kernel is to kill its programs."""
+
+    @property
+    def cpu_shares(self) -> int | None:
+        """CPU weight."""
+
+    @property
+    def cpu_quota(self) -> int | None:
+        """Microseconds of CPU time in each period."""
+
+    @property
+    def cpu_period(self) -> int | None:
+        """The period in microseconds."""
+
+    @property
+    def cpuset_cpus(self) -> str | None:
+        """CPUs that may be used."""
+
+    @property
+    def cpuset_mems(self) -> str | None:
+        """NUMA nodes that memory may come from."""
+
+    @property
+    def blkio_weight(self) -> int | None:
+        """Block I/O weight."""
+
+    @property
+    def blkio_weight_device(self) -> dict[str, int]:
+        """The same for single block devices, by path."""
+
+    @property
+    def device_read_bps(self) -> dict[str, int]:
+        """Bytes read each second, by device."""
+
+    @property
+    def device_write_bps(self) -> dict[str, int]:
+        """Bytes written each second, by device."""
+
+    @property
+    def device_read_iops(self) -> dict[str, int]:
+        """Reads each second, by device."""
+
+    @property
+    def device_write_iops(self) -> dict[str, int]:
+        """Writes each second, by device."""
+
+    @property
+    def ulimits(self) -> list[str]:
+        """Resource limits of processes, as name=soft:hard."""
+
+    @property
+    def sysctls(self) -> dict[str, str]:
+        """Kernel parameters of its own."""
+
+    @property
+    def unified(self) -> dict[str, str]:
+        """Files of its version 2 cgroup."""
+
+    @property
+    def cgroup_parent(self) -> str | None:
+        """The cgroup that the container's is in, if it was chosen."""
 
     @property
     def cap_add(self) -> list[str]:
@@ -1400,8 +2123,52 @@ class ContainerSpec:
         """Security options."""
 
     @property
+    def masked_paths(self) -> list[str] | None:
+        """Paths that are made invisible instead of the usual ones, if they were chosen."""
+
+    @property
+    def readonly_paths(self) -> list[str] | None:
+        """Paths that are made read-only instead of the usual ones, if they were chosen."""
+
+    @property
+    def volumes(self) -> _list[Mount]:
+        """Directories and files of the host that are mounted."""
+
+    @property
+    def mounts(self) -> _list[Mount]:
+        """What is mounted."""
+
+    @property
+    def tmpfs(self) -> _list[Mount]:
+        """File systems in memory."""
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """Files whose content is in memory alone; what is in them is not known here."""
+
+    @property
+    def devices(self) -> _list[str]:
+        """Devices of the host."""
+
+    @property
+    def device_cgroup_rules(self) -> _list[str]:
+        """More devices that it may use."""
+
+    @property
+    def privileged(self) -> bool:
+        """Whether nothing is held back."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels."""
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """Annotations."""
+
+    @property
+    def hooks(self) -> dict[str, Any]:
+        """Hooks, in the words of the runtime specification."""
 
     @property
     def stop_signal(self) -> str | None:
@@ -1410,6 +2177,10 @@ class ContainerSpec:
     @property
     def stop_timeout(self) -> int | None:
         """Seconds stop waits before it kills."""
+
+    @property
+    def run_timeout(self) -> int | None:
+        """Seconds after which its program is killed."""
 
     @property
     def shm_size(self) -> int | None:
@@ -1422,6 +2193,50 @@ class ContainerSpec:
     @property
     def dns(self) -> list[str]:
         """Name servers."""
+
+    @property
+    def dns_search(self) -> list[str]:
+        """Domains in which names are looked for."""
+
+    @property
+    def dns_opt(self) -> list[str]:
+        """Options of /etc/resolv.conf."""
+
+    @property
+    def log_driver(self) -> str | None:
+        """Where output that is kept goes."""
+
+    @property
+    def log_opt(self) -> dict[str, str]:
+        """Options of the log driver."""
+
+    @property
+    def healthcheck(self) -> dict[str, Any] | None:
+        """How the health of the program is looked at; None: as the image says."""
+
+    @property
+    def restart_policy(self) -> str:
+        """When the program is started again after its end."""
+
+    @property
+    def init(self) -> bool:
+        """Whether process 1 is a small init."""
+
+    @property
+    def tty(self) -> bool:
+        """Whether the program has a terminal."""
+
+    @property
+    def stdin_open(self) -> bool:
+        """Whether standard input is kept open."""
+
+    @property
+    def stdin_once(self) -> bool:
+        """Whether the end of the first input is the end of it all."""
+
+    @property
+    def console_size(self) -> tuple[int, int] | None:
+        """Height and width of the terminal at first."""
 
     @property
     def auto_remove(self) -> bool:
@@ -1489,6 +2304,10 @@ class ContainerDetails:
         """"session" or "detached"."""
 
     @property
+    def size_rw(self) -> int | None:
+        """Bytes of the disk that it wrote, if they were to be measured."""
+
+    @property
     def spec(self) -> ContainerSpec:
         """What was asked for."""
 
@@ -1501,12 +2320,24 @@ class ContainerDetails:
         """Why the last start failed."""
 
     @property
+    def restart_count(self) -> int:
+        """How often the program was started again since the last start."""
+
+    @property
+    def health(self) -> Health | None:
+        """The health of the program, if that is looked at."""
+
+    @property
     def isolation(self) -> Isolation | None:
         """The isolation of the current or last run."""
 
     @property
     def warnings(self) -> list[Warning]:
         """What the last run did not get."""
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds that each phase of the last start took, in order."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -1673,6 +2504,283 @@ class PathChange:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class ContainersPruned:
+    """What a pruning of containers did."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """Ids of the containers that are gone."""
+
+    @property
+    def reclaimed(self) -> int:
+        """Bytes of the disk that are given back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Top:
+    """The processes of a container as a table."""
+
+    @property
+    def titles(self) -> list[str]:
+        """The titles of the columns."""
+
+    @property
+    def processes(self) -> list[list[str]]:
+        """A row for each process."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Stats:
+    """What a container uses. Sizes are bytes."""
+
+    @property
+    def id(self) -> str:
+        """The container."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def time(self) -> str:
+        """When it was measured, RFC 3339."""
+
+    @property
+    def cpu_percent(self) -> float:
+        """Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look."""
+
+    @property
+    def cpu_total_ns(self) -> int:
+        """Nanoseconds of CPU time since its start."""
+
+    @property
+    def cpu_user_ns(self) -> int:
+        """Of these, in user mode."""
+
+    @property
+    def cpu_system_ns(self) -> int:
+        """Of these, in the kernel."""
+
+    @property
+    def system_cpu_ns(self) -> int:
+        """Nanoseconds of CPU time of the host, idle time included."""
+
+    @property
+    def online_cpus(self) -> int:
+        """How many CPUs the host has."""
+
+    @property
+    def throttled_periods(self) -> int | None:
+        """In how many periods the CPU limit held it up. None: nobody counts."""
+
+    @property
+    def throttled_ns(self) -> int | None:
+        """For how many nanoseconds."""
+
+    @property
+    def memory_usage(self) -> int:
+        """Memory without caches that were not used lately."""
+
+    @property
+    def memory_limit(self) -> int:
+        """The most it may use: its limit, or the host's memory."""
+
+    @property
+    def memory_percent(self) -> float:
+        """The share of that, in percent."""
+
+    @property
+    def memory_peak(self) -> int | None:
+        """The most memory it used at once, with caches, if the kernel says so."""
+
+    @property
+    def memory_counted(self) -> bool:
+        """The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once."""
+
+    @property
+    def oom_kills(self) -> int | None:
+        """How many of its programs were killed for want of memory, if the kernel says so."""
+
+    @property
+    def pids(self) -> int:
+        """Processes and threads."""
+
+    @property
+    def pids_limit(self) -> int | None:
+        """The most of them, if there is a limit."""
+
+    @property
+    def block_read(self) -> int:
+        """Read from block devices."""
+
+    @property
+    def block_write(self) -> int:
+        """Written to block devices."""
+
+    @property
+    def blocks_counted(self) -> bool:
+        """The kernel counts what it reads and writes. Otherwise it is what the processes did that live now."""
+
+    @property
+    def network_rx(self) -> int:
+        """Received from the network, if that is its own."""
+
+    @property
+    def network_tx(self) -> int:
+        """Sent to it."""
+
+    @property
+    def cpu_pressure(self) -> float | None:
+        """Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so."""
+
+    @property
+    def memory_pressure(self) -> float | None:
+        """The same for memory."""
+
+    @property
+    def io_pressure(self) -> float | None:
+        """The same for input and output."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Health:
+    """The health of a container's program."""
+
+    @property
+    def status(self) -> str:
+        """`starting`, `healthy` or `unhealthy`. That of one that has ended is `unhealthy`, as docker has it."""
+
+    @property
+    def failing_streak(self) -> int:
+        """Failures since the last check that succeeded."""
+
+    @property
+    def log(self) -> _list[HealthProbe]:
+        """The last checks, at most 5, the newest last."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class HealthProbe:
+    """A health check that is over."""
+
+    @property
+    def start(self) -> str:
+        """When it began, RFC 3339."""
+
+    @property
+    def end(self) -> str:
+        """When it was over, RFC 3339."""
+
+    @property
+    def exit_code(self) -> int:
+        """Its exit code; -1 if it took too long or could not be run."""
+
+    @property
+    def output(self) -> str:
+        """What it wrote, at most 4096 bytes, or why it could not be run. Bytes that are no text are replaced."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Event:
+    """Something that happened to a container or an image."""
+
+    @property
+    def id(self) -> int:
+        """Grows from event to event, in the order in which they went on record, and is never used again."""
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, in UTC, to the microsecond. What nobody was there to see, such as the end of a container, may go on record later than what
+        happened after it."""
+
+    @property
+    def time_ns(self) -> int:
+        """When it happened, in nanoseconds since the epoch."""
+
+    @property
+    def type(self) -> str:
+        """What it happened to: `container` or `image`."""
+
+    @property
+    def action(self) -> str:
+        """What happened, in docker's words, such as `start`, `die`, `exec_create: ls -l` or `health_status: healthy`."""
+
+    @property
+    def actor(self) -> str:
+        """The id of the container or image, or for `pull` and `push` the image's name."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The event as docker's API has it: `Type`, `Action`, `Actor`, `time`, `timeNano`."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class EventStream:
+    """What happens to containers and images, event by event. An iterator and a context manager; any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Event: ...
+    def next(self, timeout: float | None = None) -> Event | None:
+        """Waits for the next event; None at the end, or when the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+
+    def close(self) -> None:
+        """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
+class StatsStream:
+    """What a container uses, look by look. An iterator and a context manager; any thread may close it."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Stats: ...
+    def next(self, timeout: float | None = None) -> Stats | None:
+        """Waits for the next look; None when the container does not run any more, or the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+
+    def close(self) -> None:
+        """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+
+@final
 class Pruned:
     """What a pruning of images did."""
 
@@ -1692,6 +2800,45 @@ class Pruned:
         """The same as plain values."""
 
     def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class FileEntry:
+    """An entry of a directory of a container."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the directory. Bytes that are not UTF-8 are replaced."""
+
+    @property
+    def kind(self) -> Literal["file", "directory", "symlink", "fifo", "socket", "character-device", "block-device"]:
+        """What it is."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its content; of a link, of its target's name."""
+
+    @property
+    def mode(self) -> int:
+        """Permission bits with set-id and sticky."""
+
+    @property
+    def uid(self) -> int:
+        """Owner, as the container sees it."""
+
+    @property
+    def gid(self) -> int:
+        """Group, as the container sees it."""
+
+    @property
+    def modified(self) -> str:
+        """When its content changed last, RFC 3339."""
+
+    @property
+    def link_target(self) -> str | None:
+        """Where a link leads."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
 
 @final
 class Exported:

@@ -25,7 +25,7 @@ from typing import Any
 
 from . import _coble
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
 
 _Undo = Callable[[Any], object]
 
@@ -220,6 +220,11 @@ def _like(
     return decorate
 
 
+def _leave(process: _coble.Process) -> None:
+    """Closes what somebody was connected with; the program goes on."""
+    process.__exit__(None, None, None)
+
+
 def _discard(container: _coble.Container) -> None:
     container.__exit__(None, None, None)
 
@@ -238,7 +243,7 @@ class _Block(_Object):
         await _call(self._plain.__exit__, exc_type, exc_value, traceback)
 
 
-@_like(_coble.Process, facts="stdin stdout stderr args pid returncode warnings", methods="poll wait communicate send_signal terminate kill")
+@_like(_coble.Process, facts="stdin stdout stderr args pid returncode warnings", methods="poll wait communicate send_signal resize detach terminate kill")
 class Process(_Block):
     __slots__ = ()
 
@@ -246,9 +251,9 @@ class Process(_Block):
 @_like(
     _coble.Container,
     facts="id short_id name",
-    looked_up="image image_id command created labels lifetime state exit_code",
-    methods="start stop kill wait wait_for remove inspect exec export diff commit",
-    openings={"popen": _coble.Process.kill},
+    looked_up="image image_id command created labels lifetime state size_rw health exit_code",
+    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export get_archive put_archive copy_to copy_from read_file write_file list_files diff commit resize",
+    openings={"popen": _coble.Process.kill, "attach": _leave, "start_attached": _leave, "snapshot": _discard},
 )
 class Container(_Block):
     __slots__ = ()
@@ -262,7 +267,7 @@ _same(_coble.Container.logs, Container.logs, Container, "logs")
 
 @_like(
     _coble.Containers,
-    methods="list get",
+    methods="list prune get",
     openings={"create": _discard, "run": _discard},
 )
 class Containers(_Object):
@@ -331,6 +336,9 @@ class Engine(_Block):
         if self._plain is None:
             raise _coble.InvalidStateError("the engine is not open: await it, or use it with async with")
         return self._plain
+
+    def events(self, **options: Any) -> EventStream:
+        return EventStream(lambda: self._opened().events(**options))
 
     @property
     def images(self) -> Images:
@@ -426,6 +434,64 @@ class LogStream:
         return self._closed
 
 
+class EventStream:
+    """What happens to containers and images: an asynchronous iterator of events, and an asynchronous context manager. It is opened when it is first
+    used, or awaited."""
+
+    def __init__(self, open_it: Callable[[], _coble.EventStream]) -> None:
+        self._open_it = open_it
+        self._plain: _coble.EventStream | None = None
+        self._closed = False
+
+    async def _stream(self) -> _coble.EventStream:
+        if self._plain is None:
+            self._plain = await _call(self._open_it, undo=_coble.EventStream.close)
+        return self._plain
+
+    async def _opened(self) -> EventStream:
+        await self._stream()
+        return self
+
+    def __await__(self) -> Generator[Any, None, EventStream]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> EventStream:
+        return await self._opened()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> _coble.Event:
+        event = await self.next()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def next(self, timeout: float | None = None) -> _coble.Event | None:
+        """The next event; None at the end. Raises `TimeoutError`."""
+        if self._closed:
+            return None
+        stream = await self._stream()
+        event: _coble.Event | None = await _call(stream.next, timeout)
+        return event
+
+    async def close(self) -> None:
+        """Ends the stream, also for a task that waits in it."""
+        self._closed = True
+        if self._plain is not None:
+            await _call(self._plain.close)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+
 @_like(_coble.ProgressStream, facts="closed", methods="next result close")
 class ProgressStream(_Block):
     __slots__ = ()
@@ -441,6 +507,20 @@ class ProgressStream(_Block):
         return event
 
 
+@_like(_coble.StatsStream, facts="closed", methods="next close")
+class StatsStream(_Block):
+    __slots__ = ()
+
+    def __aiter__(self) -> StatsStream:
+        return self
+
+    async def __anext__(self) -> _coble.Stats:
+        stats: _coble.Stats | None = await _call(self._plain.next)
+        if stats is None:
+            raise StopAsyncIteration
+        return stats
+
+
 async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool | None = None) -> _coble.Report:
     """Looks at what the host has and lacks, as `coble.doctor`."""
     report: _coble.Report = await _call(_coble.doctor, data_root=data_root, run_root=run_root, rootless=rootless)
@@ -448,10 +528,12 @@ async def doctor(*, data_root: Any = None, run_root: Any = None, rootless: bool 
 
 
 _same(_coble.Engine.close, Engine.close, Engine, "close")
+_same(_coble.Engine.events, Engine.events, Engine, "events")
 
 _WRAPPERS: dict[type, Callable[[Any], Any]] = {
     _coble.Container: Container,
     _coble.Process: Process,
     _coble.Image: Image,
     _coble.ProgressStream: ProgressStream,
+    _coble.StatsStream: StatsStream,
 }

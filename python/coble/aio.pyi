@@ -8,7 +8,7 @@ Properties that are facts are properties here too; those that are looked up (`st
 """
 
 from builtins import list as _list
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from types import GenericAlias, TracebackType
@@ -31,18 +31,27 @@ from ._coble import (
     _PullPolicy,
     _SearchFilters,
     Exported,
+    FileEntry,
     ImageMount,
     PathChange,
+    ContainersPruned,
     Pruned,
     Scrub,
+    Event,
+    Health,
+    Stats,
+    Top,
     _Compression,
     _Filters,
+    _HealthCheck,
+    _RestartPolicy,
     _SaveFormat,
     ContainerDetails,
     HistoryEntry,
     ImageDetails,
     Info,
     LogRecord,
+    Mount,
     Removed,
     Report,
     RunResult,
@@ -51,18 +60,28 @@ from ._coble import (
     _Environment,
     _Hosts,
     _Labels,
+    _HostOrOwn,
     _Lifetime,
-    _Network,
     _Path,
+    _Parameters,
+    _Rates,
+    _Secrets,
+    _Weights,
     _Size,
     _State,
     _Stream,
+    _Tmpfs,
+    _Ulimits,
+    _Volumes,
+    _WaitCondition,
 )
+from ._coble import EventStream as _PlainEventStream
 from ._coble import LogStream as _PlainLogStream
 from ._coble import ProgressStream as _PlainProgressStream
+from ._coble import StatsStream as _PlainStatsStream
 from .wait import Strategy
 
-__all__ = ["Container", "Containers", "Engine", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
 
 _T = TypeVar("_T")
 _Image = str | Image
@@ -106,9 +125,11 @@ class Engine:
 
     async def run(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -117,22 +138,76 @@ class Engine:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         input: str | Buffer | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -159,6 +234,22 @@ class Engine:
 
     async def verify(self) -> list[str]:
         """Looks for damage in the store: one line for each thing that is wrong."""
+
+    def events(
+        self,
+        *,
+        since: datetime | float | None = None,
+        until: datetime | float | None = None,
+        after: int | None = None,
+        filters: _Filters | None = None,
+        follow: bool = True,
+    ) -> EventStream:
+        """What happens to containers and images, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
+        ids than `after`, to go on where another stream has ended.
+
+        With `follow` the stream, which is opened when it is first used or awaited, waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them.
+        """
 
     async def disk_usage(self) -> DiskUsage:
         """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
@@ -521,7 +612,7 @@ class Registry:
     """The registries, as an engine reaches them: `engine.registry`.
 
     Where they are, whether they may be insecure, and who asks, is said by docker's and podman's files unless a call says it: `credentials` is a tuple of user name and
-    password, or `Credentials`; the other options are those of `Images.pull`. All calls but `logout` can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
+    password, or `Credentials`; the other options are those of `Images.pull`. All calls can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
     `RateLimitedError` and `RegistryError`.
     """
 
@@ -674,9 +765,11 @@ class Containers:
 
     def create(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -685,48 +778,145 @@ class Containers:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         lifetime: _Lifetime = "detached",
+        restart_policy: _RestartPolicy | None = None,
         auto_remove: bool = False,
     ) -> Opening[Container]:
         """Makes a container. It does not run yet.
 
+        - `rootfs`: a directory of this host that is the root file system instead of an image. Nothing is written to it: what the container writes is its own.
+        - `bundle`: the directory of an OCI bundle instead of an image. Its `config.json` says what is not said here, with the caller's rights; what cannot be given is an
+          `UnsupportedError` that names it.
         - `command`, `entrypoint`: by default the image's, with docker's rules. An empty entrypoint removes the image's; any other one drops the
           image's command too.
         - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters; made up when None.
-        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's.
+        - `environment`: a mapping, or a sequence of `"NAME=value"`; merged over the image's. `use_config_proxy`: gives its programs the proxies of docker's `config.json` (`proxies.default`) as
+          `HTTP_PROXY`, `HTTPS_PROXY`, `FTP_PROXY`, `NO_PROXY` and `ALL_PROXY`, in both cases, over the image's and not over those of `environment`. They are read at each start and kept nowhere.
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
-        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network.
-        - `network`: `"none"` (the default), with nothing but loopback, or `"host"`.
-        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads.
+        - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
+          and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
+        - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
+        - `pid_mode`: whose processes it sees: `"private"`, `"host"` or `"container:NAME"`. Other than `"private"` it needs a cgroup of version 2, or fails with `UnsupportedError`.
+        - `ipc_mode`: whose System V objects, message queues and `/dev/shm` it has: `"private"`, `"shareable"`, `"none"`, `"host"` or `"container:NAME"` (which has to be shareable).
+        - `uts_mode`: `"private"` or `"host"`. `cgroupns`: `"private"` or `"host"`.
+        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids of the host that no other container of the store has. `uidmap`, `gidmap`: the
+          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. For root only, on file systems that can be
+          mounted with other ids.
+        - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads; 0 and -1 are no limit.
           What the host cannot limit is a warning of the container, not an error.
+        - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
+          `oom_kill_disable`: with cgroup version 1 only. `oom_score_adj`: -1000 to 1000.
+        - `cpu_shares`: a weight. `cpu_quota`, `cpu_period`: microseconds. `cpuset_cpus`, `cpuset_mems`: sets such as `"0-2,7"`.
+        - `blkio_weight`: 10 to 1000; `blkio_weight_device`: a mapping of devices to such weights. `device_read_bps`, `device_write_bps`, `device_read_iops`, `device_write_iops`: a mapping of devices to rates for each second.
+        - `ulimits`: a mapping of names such as `nofile` to a number or `(soft, hard)`; -1 is no limit. What the host does not allow is a warning.
+        - `sysctls`: kernel parameters that the container has for itself, such as `net.core.somaxconn`; others are refused.
+        - `unified`: files of its version 2 cgroup, such as `memory.high`, and what is written to them. `cgroup_parent`: the cgroup that its own is in, such as `"/jobs/night"`.
         - `cap_add`, `cap_drop`: capabilities, with or without `CAP_`, or `ALL`; relative to docker's default set.
         - `read_only`: mounts the root file system read-only.
-        - `security_opt`: `seccomp=unconfined`, `no-new-privileges`, `no-new-privileges=false`, `systempaths=unconfined`.
-        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`.
+        - `security_opt`: `seccomp=` and a file or the text of a profile in docker's JSON format, or `unconfined` or `builtin`; `no-new-privileges[=false]`; `systempaths=unconfined`;
+          `writable-cgroups`; `apparmor=` and a profile; `label=` and a label, which is a warning where the kernel has no SELinux; `mask=` and paths with colons between them; `unmask=` and such
+          paths, patterns, or `ALL`; `landlock=` and `read:PATH`, `write:PATH`, `exec:PATH`, `bind:PORT`, `connect:PORT` or `scope`.
+        - `masked_paths`, `readonly_paths`: what is made invisible or read-only instead of the usual paths of `/proc` and `/sys`; `[]` for nothing. A path that is not there is left out.
+        - `labels`: a mapping, or a sequence of `"name=value"` or `"name"`. `annotations`: the same, for other tools and for hooks: they mean nothing to the engine.
+        - `hooks`: programs that are run at moments of its life, as the OCI runtime specification has them: `{"poststop": [{"path": "/bin/x", "args": ["x", "y"], "env": ["A=b"], "timeout": 5}]}`,
+          or the same as JSON. One of `prestart`, `createRuntime`, `createContainer` or `startContainer` that fails is the end of the start; of `poststart` and `poststop` it is a warning.
         - `platform`: the one of the image, such as `linux/arm64`, if its name has several; by default the host's.
         - `pull`: when a registry is asked for the image, as the policy of `Images.pull`; by default if the store does not have it.
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
+        - `run_timeout`: seconds after which the program is killed (137, and a warning with the code `run-timeout`), counted from each start of it. Its monitor does that, whoever else is gone.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
+        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. The options
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
+        - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
+          `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
+          engine only, so another one cannot start the container.
+        - `devices`: devices of the host, as `"/dev/fuse"` or `"/dev/fuse:/dev/other:rw"`; a directory stands for the devices in it. `device_cgroup_rules`: more devices that the container may
+          use, such as `"c 10:* rwm"`. What an ordinary user cannot restrict is a warning. `privileged`: holds nothing back that the caller has.
         - `extra_hosts`: lines of `/etc/hosts`: a mapping of host to address, or a sequence of `"host:address"`. `dns`: name servers instead of
           the host's.
+        - `tty`: gives the program a terminal, whose size at first is `console_size`: height and width in characters. All of its output is then that of standard output.
+        - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
+        - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
+        - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
+        - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
+          `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
+        - `restart_policy`: when the program is started again after its end: `"no"`, `"on-failure"`, `"on-failure:3"`, `"always"` or `"unless-stopped"`, or docker-py's mapping.
+          After 100 ms, then twice as long each time, at most a minute. `stop`, `kill` and `remove` end it, and so does a reboot.
         - `auto_remove`: removes the container when its program ends.
 
         Raises `ImageNotFoundError`, `NameInUseError`, `InvalidArgumentError`, `InvalidReferenceError`, and what `Images.pull` raises.
@@ -734,9 +924,11 @@ class Containers:
 
     def run(
         self,
-        image: _Image,
+        image: _Image | None = None,
         command: _Command | None = None,
         *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
         platform: str | None = None,
         pull: _PullPolicy = "missing",
         entrypoint: _Command | None = None,
@@ -745,23 +937,78 @@ class Containers:
         working_dir: str | None = None,
         user: str | int | None = None,
         group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
         hostname: str | None = None,
-        network: _Network | None = None,
+        domainname: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
         mem_limit: _Size | None = None,
         cpus: float | None = None,
         nano_cpus: int | None = None,
         pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
         cap_add: Sequence[str] | None = None,
         cap_drop: Sequence[str] | None = None,
         read_only: bool = False,
         security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
         labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
         stop_signal: str | int | None = None,
         stop_timeout: int | None = None,
+        run_timeout: int | None = None,
         shm_size: _Size | None = None,
         extra_hosts: _Hosts | None = None,
         dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
         lifetime: _Lifetime = "session",
+        restart_policy: _RestartPolicy | None = None,
         auto_remove: bool = False,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -777,8 +1024,17 @@ class Containers:
         Raises what `create` and `start` raise, and what `coble.wait.until` raises; then the container was removed again.
         """
 
-    async def list(self, *, all: bool = False) -> _list[Container]:
-        """The running containers, or all, newest first."""
+    async def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
+        """The running containers, or all, newest first.
+
+        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
+        With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
+        """
+
+    async def prune(self, *, filters: _Filters | None = None) -> ContainersPruned:
+        """Removes the containers that do not run. `filters` maps `until`, `label` and `label!` to a value or several. Those that belong to a session that lives go
+        with it. Raises `InvalidArgumentError`."""
 
     async def get(self, name_or_id: str) -> Container:
         """The container with this name, id, or unambiguous prefix of an id of at least four digits. Raises `ContainerNotFoundError`."""
@@ -833,6 +1089,14 @@ class Container:
         """Its state now."""
 
     @property
+    def size_rw(self) -> Coroutine[Any, Any, int | None]:
+        """Bytes of the disk that it wrote, if the list that it is from was to measure them."""
+
+    @property
+    def health(self) -> Coroutine[Any, Any, Health | None]:
+        """The health of its program; None if that is not looked at, or it was not started yet."""
+
+    @property
     def exit_code(self) -> Coroutine[Any, Any, int | None]:
         """The exit code of the last run, or 128 plus the signal that ended it; None before that."""
 
@@ -853,11 +1117,67 @@ class Container:
     async def kill(self, signal: str | int = "SIGKILL") -> None:
         """Sends a signal, by name (`SIGTERM`, `TERM`) or number, to the program. Raises `InvalidStateError` if it does not run."""
 
-    async def wait(self, timeout: float | None = None) -> int:
+    async def wait(self, timeout: float | None = None, *, condition: _WaitCondition = "not-running", check: bool = False) -> int:
         """Waits for the program's end and returns its exit code, or 128 plus the signal that ended it; at once if it has ended. Can be cancelled.
 
-        Raises `TimeoutError`, and `InvalidStateError` if it was never started.
+        `"next-exit"` waits for the next end, also of a program that is not started yet; `"removed"` until the container is gone. Raises `TimeoutError`, and
+        `InvalidStateError` if it was never started and is waited for not to run.
+
+        With `check`, an exit code other than 0 raises `ContainerExitError`, whose `result` has the exit code and, as far as the log keeps them and the container is still there, the last 64 KiB that this run of
+        the program wrote to `stdout` and `stderr`.
         """
+
+    async def pause(self) -> None:
+        """Stops all of its processes, without their notice, until `unpause`. When it returns they do nothing any more; it can be killed, stopped and removed, and nothing
+        can be started in it. Raises `InvalidStateError` if it does not run or is paused, and `UnsupportedError` where the host has no freezer for it."""
+
+    async def unpause(self) -> None:
+        """Lets the processes of a paused container go on. Raises `InvalidStateError` if it is not paused."""
+
+    async def restart(self, timeout: float | None = None) -> None:
+        """Stops it as `stop` does, and starts it again, with its output kept for `logs`; one that does not run is started. It is not removed in between. Can be
+        cancelled. Raises what `start` raises, and `InvalidStateError` for one that belongs to the session of another engine."""
+
+    async def rename(self, name: str) -> None:
+        """Gives it another name, whatever its state. Raises `NameInUseError` and `InvalidArgumentError`."""
+
+    async def update(
+        self,
+        *,
+        mem_limit: _Size | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        pids_limit: int | None = None,
+        blkio_weight: int | None = None,
+    ) -> list[Warning]:
+        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+
+        While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
+        name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        """
+
+    async def top(self) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    async def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
+        """What it uses, in docker's numbers. The share of the CPUs is that of `interval` seconds, which are waited for; with 0 it is 0. With `stream` it is looked at
+        again and again: at once, and then after each interval, until it does not run any more. Can be cancelled. Raises `InvalidStateError` if it does not run."""
+
+    @overload
+    async def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
+        """As above, again and again."""
+
+    async def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
 
     async def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -867,6 +1187,67 @@ class Container:
 
         `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
         that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        """
+
+    async def get_archive(self, path: str, target: _Path | _Stream, *, follow_link: bool = False) -> Exported:
+        """Writes what is at a path of the container, and everything below it, as a tar, whether it runs or not. Can be cancelled.
+
+        `target` is as for `export`. The names begin with the last component of the path, or after it if the path ends in `/.`; a relative path begins at `/`. A link that
+        is the last component is written as a link, unless `follow_link` is set or the path ends in `/`. No link leads out of the container. What is mounted inside is part
+        of it while the container runs, but for `/proc`, `/sys` and `/dev`. Raises `PathNotFoundError` if nothing is there.
+        """
+
+    async def put_archive(self, path: str, archive: bytes | bytearray | _Path | _Stream) -> Exported:
+        """Unpacks a tar in a directory of the container, whether it runs or not. Can be cancelled.
+
+        The tar is given as bytes, a path, a file descriptor or an open file, plain or compressed with gzip, zstd, bzip2 or xz. Directories that are there are merged and get the
+        archive's attributes, files are replaced; a file does not replace a directory, nor a directory a file: `InvalidStateError`. Owners are the archive's. Links of the
+        container are followed inside it only. A read-only root raises `InvalidStateError`, a missing directory `PathNotFoundError`. When it fails, the entries before
+        the one that failed are there, each of them whole; what an entry was to replace is there until it is complete. When the container ends meanwhile, it fails with `InvalidStateError`.
+        """
+
+    async def copy_to(self, source: _Path, dest: str, *, follow_link: bool = False, archive: bool = False) -> Exported:
+        """Copies a file or directory of the host into the container, whether it runs or not, by docker's rules for `docker cp`. Can be cancelled.
+
+        `source` goes into a `dest` that is a directory, or only its content if it ends in `/.`; else it becomes `dest`, whose directory has to be there. A link at the
+        end of `source` is copied as a link, unless `follow_link` is set. Everything belongs to the container's user 0, unless `archive` is set, which keeps the numbers of
+        owners. What is replaced and what is seen is as of `put_archive`.
+        """
+
+    async def copy_from(self, source: str, dest: _Path, *, follow_link: bool = False, archive: bool = False) -> Exported:
+        """Copies a file or directory of the container to the host, by the same rules as `copy_to` with the sides exchanged. Can be cancelled.
+
+        What the container made is unpacked by a confined process that sees nothing but the directory it goes to. Everything belongs to the caller, and
+        has no set-id bits, unless `archive` is set. Directories that are there keep their mode and owner; a file is replaced when the new one is complete. Device nodes, file
+        capabilities and set-id bits that are left out are told as warnings.
+        """
+
+    async def read_file(self, path: str, *, max_size: int = 16777216) -> bytes:
+        """The content of a regular file of the container, whether it runs or not. Links are followed inside the container. Can be cancelled.
+
+        Raises `LimitExceededError` if the file has more than `max_size` bytes, `PathNotFoundError` if it is missing, and `InvalidArgumentError` if
+        it is no regular file. What is mounted inside is seen while the container runs.
+        """
+
+    async def write_file(self, path: str, data: bytes | bytearray, *, mode: int | None = None, user: str | None = None) -> None:
+        """Makes a file of the container, or replaces it, whether the container runs or not. Can be cancelled.
+
+        Its directory has to be there: `PathNotFoundError`. `mode` are permission bits (0o644), `user` whom it belongs to, as `name`, `uid`, `name:group` or `uid:gid`, looked up in the
+        container (user 0). Links are followed inside the container.
+        """
+
+    async def list_files(self, path: str) -> list[FileEntry]:
+        """The entries of a directory of the container, by name, whether it runs or not. Links are followed inside the container. Can be cancelled.
+
+        Raises `PathNotFoundError` if there is no such directory, and `LimitExceededError` if it has more than a million entries: `get_archive` streams.
+        """
+
+    def snapshot(self, name: str | None = None, *, pause: bool = True) -> Opening[Container]:
+        """Makes a new container with the options of this one, and with its files as they are now. Can be cancelled.
+
+        It does not run yet: as long as it is not started it is a snapshot, of which any number of others can be made; started, it is a clone. Of a container that does not
+        run nothing is copied, which takes milliseconds whatever the size. What a running one wrote is copied, while it is stopped by the freezer of its cgroup, unless `pause`
+        is off; where it has none, `UnsupportedError`. What is mounted inside is not part of it.
         """
 
     async def diff(self) -> list[PathChange]:
@@ -904,6 +1285,8 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
@@ -915,7 +1298,7 @@ class Container:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
-        A program that outlives its time is killed, the container is not.
+        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
 
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
         `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
@@ -928,6 +1311,8 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
         stderr: _Stream | None = None,
@@ -935,8 +1320,32 @@ class Container:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
         caller's own; `stderr` can be `STDOUT`.
 
+        With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
+        input is what the program takes for it, such as `b"\\x04"`.
+
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`.
         """
+
+    def attach(self, *, stdin: bool = False, stdout: bool = True, stderr: bool = True, logs: bool = False) -> Opening[Process]:
+        """Connects to the standard streams of its program, which go on without whoever is connected. What it wrote before comes first with `logs`.
+
+        Output is read from the log, so it has to be kept there; whoever reads slowly misses nothing and holds up nobody. `stdin` needs `stdin_open`; closing it
+        ends the program's with `stdin_once`. The result's exit code and signals are the container's; as a context manager it does not wait.
+        Raises `InvalidStateError`.
+        """
+
+    def start_attached(
+        self, *, stdin: bool | _Stream = False, stdout: bool = True, stderr: bool = True, logs: bool = False, paced: bool = False
+    ) -> Opening[Process]:
+        """Starts the program with its output kept, and connects to it as `attach` before it can have written anything.
+
+        `stdin` can be a file, which the program then reads itself, with nobody between. With `paced` the program keeps pace with whoever reads its output, which comes from it and not
+        from the log, though that gets it, too: it is held up by who reads slowly, and hears when nobody reads any more, as of any pipe. Neither is for a terminal, and `paced` not with
+        `logs`. Raises what `start` and `attach` raise.
+        """
+
+    async def resize(self, height: int, width: int) -> None:
+        """Sets the size of its terminal, in characters; the program is told with SIGWINCH. Raises `InvalidStateError` if it has none, or does not run."""
 
     def logs(
         self,
@@ -960,7 +1369,7 @@ class Container:
     ) -> None: ...
 
 class Process:
-    """A program that `Container.popen` started, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
+    """A program that `Container.popen` started, or a container's own by `Container.attach`, in the form of `subprocess.Popen`, with docker's exit codes. Collected as garbage it closes its
     streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
 
     @property
@@ -1005,6 +1414,13 @@ class Process:
 
     async def send_signal(self, sig: str | int) -> None:
         """Sends a signal by name or number. A program that has ended is left alone."""
+
+    async def resize(self, height: int, width: int) -> None:
+        """Sets the size of its terminal, in characters. Raises `InvalidStateError` if it has none."""
+
+    async def detach(self) -> None:
+        """Closes its streams and leaves it to itself, as docker's keys do, with an event `detach`, or `exec_detach` for a program of `popen`. It goes on, also one with a terminal, which
+        would be hung up otherwise: what that shows from here on is lost. The block of a `with` does not wait for it any more."""
 
     async def terminate(self) -> None:
         """Sends SIGTERM."""
@@ -1067,6 +1483,50 @@ class ProgressStream(Generic[_T]):
         """Whether it was closed."""
 
     def __class_getitem__(cls, key: Any, /) -> GenericAlias: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class StatsStream:
+    """What a container uses, look by look. An iterator and a context manager; any thread may close it."""
+
+    def __init__(self, plain: _PlainStatsStream) -> None: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Stats: ...
+    async def next(self, timeout: float | None = None) -> Stats | None:
+        """Waits for the next look; None when the container does not run any more, or the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+
+    async def close(self) -> None:
+        """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+class EventStream:
+    """What happens to containers and images: an asynchronous iterator of events, and an asynchronous context manager. It is opened when it is first
+    used, or awaited."""
+
+    def __init__(self, open_it: Callable[[], _PlainEventStream]) -> None: ...
+    def __await__(self) -> Generator[Any, None, Self]: ...
+    def __aiter__(self) -> Self: ...
+    async def __anext__(self) -> Event: ...
+    async def next(self, timeout: float | None = None) -> Event | None:
+        """The next event; None at the end. Raises `TimeoutError`."""
+
+    async def close(self) -> None:
+        """Ends the stream, also for a task that waits in it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None

@@ -12,12 +12,12 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ._coble import DEVNULL, CobleError, Container, ContainerExitError, InvalidStateError, MonitorLostError, Process, TimeoutError, _pause
 
-__all__ = ["Strategy", "Waiter", "all_of", "any_of", "exec", "file", "log", "until"]
+__all__ = ["Strategy", "Waiter", "all_of", "any_of", "exec", "file", "healthy", "http", "log", "port", "until"]
 
 #: How often, in seconds, a wait looks whether the container still runs.
 _SLICE = 0.1
@@ -25,6 +25,8 @@ _SLICE = 0.1
 _INTERVAL = 0.05
 #: How much of the end of a log an error shows.
 _SHOWN_LINES = 20
+#: The states of a container that may still become ready.
+_ALIVE = ("running", "paused", "restarting")
 #: How much output before the newest `log` searches again, for a match that began there.
 _WINDOW = 1 << 14
 
@@ -58,7 +60,7 @@ def until(container: Container, strategy: Strategy, timeout: float = 60.0) -> No
         while True:
             _pause(0)  # Nothing else in here need be a call that can be cancelled.
             # Looked at first: what was there when the container ended still counts.
-            ended = container.state != "running"
+            ended = container.state not in _ALIVE
             left = max(0.0, deadline - time.monotonic())
             if waiter.ready(left if ended else min(left, _SLICE)):
                 return
@@ -189,7 +191,7 @@ class _FileWaiter:
         deadline = time.monotonic() + seconds
         while not self.container._has_path(self.path):
             left = deadline - time.monotonic()
-            if left <= 0 or self.container.state != "running":
+            if left <= 0 or self.container.state not in _ALIVE:
                 return False
             _pause(min(left, _INTERVAL))
         return True
@@ -237,11 +239,11 @@ class _ExecWaiter:
             except TimeoutError:
                 return False
             except (InvalidStateError, MonitorLostError):
-                return False  # The container has ended, or is about to.
+                code = None  # The container has ended, or is about to, or is paused.
             self.process, self.next = None, time.monotonic() + self.strategy.interval
             if code == self.strategy.exit_code:
                 return True
-            if self.container.state != "running":
+            if self.container.state not in _ALIVE:
                 return False
 
     def run(self, seconds: float) -> int:
@@ -279,6 +281,143 @@ def exec(  # noqa: A001 - the name is the container's
     `CommandNotFoundError`.
     """
     return _Exec(command, exit_code, interval, environment, user)
+
+
+class _Looks:
+    """A wait that looks again and again."""
+
+    def __init__(self, container: Container) -> None:
+        self.container = container
+
+    def look(self, seconds: float) -> bool:
+        raise NotImplementedError
+
+    def ready(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self.look(max(_INTERVAL, deadline - time.monotonic())):
+            left = deadline - time.monotonic()
+            if left <= 0 or self.container.state in ("created", "exited"):
+                return False
+            _pause(min(left, _INTERVAL))
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+class _Port:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def begin(self, container: Container) -> Waiter:
+        return _PortWaiter(container, self.number)
+
+    def __repr__(self) -> str:
+        return f"port({self.number})"
+
+
+class _PortWaiter(_Looks):
+    def __init__(self, container: Container, number: int) -> None:
+        super().__init__(container)
+        self.number = number
+
+    def look(self, seconds: float) -> bool:
+        pid = self.container.inspect().pid
+        return pid is not None and any(_listens(f"/proc/{pid}/net/{table}", self.number) for table in ("tcp", "tcp6"))
+
+
+def _listens(path: str, number: int) -> bool:
+    """Whether a table of the kernel has a socket that listens on a port: `sl local_address rem_address st`, where 0A is LISTEN."""
+    try:
+        with open(path) as table:
+            next(table, None)
+            return any(fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == number for fields in map(str.split, table))
+    except OSError:
+        return False  # It has ended, or is about to.
+
+
+def port(number: int) -> Strategy:
+    """Until a program of the container listens on a TCP port, whatever its address. Nothing is run in the container, and nobody connects to it."""
+    if not 0 < number < 65536:
+        raise ValueError(f"not a port: {number}")
+    return _Port(number)
+
+
+class _Http:
+    def __init__(self, number: int, path: str, status: int | None, headers: Mapping[str, str] | None) -> None:
+        self.number, self.path, self.status, self.headers = number, path, status, dict(headers or {})
+
+    def begin(self, container: Container) -> Waiter:
+        if container.inspect().spec.network != "host":
+            raise InvalidStateError(f'container "{container.name}" has no network that can be reached from here')
+        return _HttpWaiter(container, self)
+
+    def __repr__(self) -> str:
+        return f"http({self.number}, {self.path!r})"
+
+
+class _HttpWaiter(_Looks):
+    def __init__(self, container: Container, strategy: _Http) -> None:
+        super().__init__(container)
+        self.strategy = strategy
+
+    def look(self, seconds: float) -> bool:
+        import http.client  # Nothing of it is needed otherwise.
+
+        strategy = self.strategy
+        connection = http.client.HTTPConnection("127.0.0.1", strategy.number, timeout=min(seconds, 5.0))
+        try:
+            connection.request("GET", strategy.path, headers=strategy.headers)
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+        return 200 <= status < 400 if strategy.status is None else status == strategy.status
+
+
+def http(number: int, path: str = "/", *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Strategy:
+    """Until a `GET` of a path, on a TCP port of the container, is answered with `status` (default: any of 200 to 399).
+
+    The container has to be on the network of the host: one that has no network cannot be reached.
+    """
+    if not 0 < number < 65536:
+        raise ValueError(f"not a port: {number}")
+    if not path.startswith("/"):
+        raise ValueError(f"not an absolute path: {path!r}")
+    return _Http(number, path, status, headers)
+
+
+class _Healthy:
+    def begin(self, container: Container) -> Waiter:
+        if container.health is None:
+            raise InvalidStateError(f'container "{container.name}" has no health checks')
+        return _HealthyWaiter(container)
+
+    def __repr__(self) -> str:
+        return "healthy()"
+
+
+class _HealthyWaiter:
+    def __init__(self, container: Container) -> None:
+        self.container = container
+
+    def ready(self, seconds: float) -> bool:
+        try:
+            self.container.wait(seconds, condition="healthy")
+        except TimeoutError:
+            return False
+        except InvalidStateError:
+            return False  # The container has ended, or is about to.
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def healthy() -> Strategy:
+    """Until the container's health checks, those of the image or of `healthcheck`, say that it is healthy. Raises `InvalidStateError` if it has none."""
+    return _Healthy()
 
 
 class _All:

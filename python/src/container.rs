@@ -2,27 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use coble::{Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, LogOptions, Signal};
+use coble::{
+    AttachOptions, Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, ListOptions,
+    LogOptions, Signal, WaitCondition,
+};
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::convert::{Command, Environment, ImageName, Natural, Seconds, Text, Time, file, seconds, signal};
+use crate::convert::{
+    Command, Environment, ImageName, Natural, Seconds, Stream, Tar, Text, Time, file, seconds, signal,
+    terminal,
+};
 use crate::engine::PyEngine;
-use crate::enter::{Own, blocking, lock, quick};
-use crate::errors::to_py;
+use crate::enter::{Own, attentive, blocking, lock, quick};
+use crate::errors::{invalid, to_py};
+use crate::files;
 use crate::image::{PyImage, short};
-use crate::image_store::{self, Commit, Target};
+use crate::image_store::{self, Commit, Filters, Target};
 use crate::logs::PyLogStream;
-use crate::options::{Collect, Create, Keywords, Stay, Streams, Wait, read};
+use crate::options::{Collect, Create, Keywords, Stay, Streams, Update, Wait, read};
 use crate::process::PyProcess;
-use crate::values::{ContainerDetails, Exported, PathChange, RunResult, word};
+use crate::stats::PyStatsStream;
+use crate::values::{
+    ContainerDetails, ContainersPruned, Exported, FileEntry, Health, PathChange, RunResult, Stats, Top,
+    Warning, plain, word,
+};
 
 /// How long leaving a `with` block lets the program end by itself.
 const GRACE: Duration = Duration::from_millis(500);
@@ -41,14 +54,14 @@ impl PyContainers {
     fn make(
         &self,
         py: Python<'_>,
-        image: ImageName,
+        image: Option<ImageName>,
         command: Option<Command>,
         create: Create,
         stay: &Stay,
         default: Lifetime,
     ) -> PyResult<PyContainer> {
         let engine = self.engine(py)?;
-        let mut spec = create.spec(py, image.0, command)?;
+        let mut spec = create.spec(py, image, command)?;
         stay.apply(py, &mut spec, default)?;
         let session = spec.lifetime == Lifetime::Session;
         let made = Mutex::new(None);
@@ -75,17 +88,17 @@ impl PyContainers {
 #[pymethods]
 impl PyContainers {
     /// Makes a container. It does not run yet.
-    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
-                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
-                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='detached', auto_remove=False)"
+        text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='detached', restart_policy=None, auto_remove=False)"
     )]
     fn create(
         &self,
         py: Python<'_>,
-        image: ImageName,
+        image: Option<ImageName>,
         command: Option<Command>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyContainer> {
@@ -95,18 +108,18 @@ impl PyContainers {
     }
 
     /// Makes a container, starts it and waits until it is ready.
-    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
-                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
-                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, lifetime='session', auto_remove=False, \
+        text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='session', restart_policy=None, auto_remove=False, \
                              stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
     )]
     fn run<'py>(
         &self,
         py: Python<'py>,
-        image: ImageName,
+        image: Option<ImageName>,
         command: Option<Command>,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyContainer>> {
@@ -134,12 +147,32 @@ impl PyContainers {
         Ok(made)
     }
 
-    /// The running containers, or all, newest first.
-    #[pyo3(signature = (*, all=false))]
-    fn list(&self, py: Python<'_>, all: bool) -> PyResult<Vec<PyContainer>> {
+    /// The running containers, or those that are asked for, newest first.
+    #[pyo3(signature = (*, all=false, filters=None, limit=None, size=false))]
+    fn list(
+        &self,
+        py: Python<'_>,
+        all: bool,
+        filters: Option<Filters>,
+        limit: Option<Natural>,
+        size: bool,
+    ) -> PyResult<Vec<PyContainer>> {
         let engine = self.engine(py)?;
-        let containers = quick(py, || engine.containers().list(all))?;
+        let mut options = ListOptions::default();
+        options.all = all;
+        options.filters = filters.unwrap_or_default().0;
+        options.limit = limit.map(|Natural(limit)| limit);
+        options.size = size;
+        let containers = quick(py, || engine.containers().list(&options))?;
         Ok(containers.into_iter().map(|summary| PyContainer::listed(engine, summary)).collect())
+    }
+
+    /// Removes the containers that do not run and meet conditions.
+    #[pyo3(signature = (*, filters=None))]
+    fn prune(&self, py: Python<'_>, filters: Option<Filters>) -> PyResult<ContainersPruned> {
+        let engine = self.engine(py)?;
+        let filters = filters.unwrap_or_default().0;
+        quick(py, || engine.containers().prune(&filters)).map(ContainersPruned)
     }
 
     /// The container with this name, id, or unambiguous prefix of an id.
@@ -165,7 +198,7 @@ fn wait_for(container: &Bound<'_, PyContainer>, strategy: &Bound<'_, PyAny>, tim
 pub(crate) struct PyContainer {
     handle: Own<Handle>,
     id: String,
-    name: String,
+    name: Mutex<String>,
     /// What never changes, once somebody has asked for it.
     facts: OnceLock<ContainerSummary>,
     /// Made here for this session, and not removed yet.
@@ -180,6 +213,7 @@ struct Handle {
 }
 
 impl Handle {
+    /// The engine's object. Its name is the one that it had when it was looked up.
     fn container(&self) -> coble::Result<&Container> {
         if let Some(container) = self.container.get() {
             return Ok(container);
@@ -196,7 +230,7 @@ impl PyContainer {
         PyContainer {
             handle: Own::new(handle),
             id,
-            name,
+            name: Mutex::new(name),
             facts: OnceLock::new(),
             owned: AtomicBool::new(owned),
         }
@@ -208,7 +242,7 @@ impl PyContainer {
         PyContainer {
             handle: Own::new(handle),
             id,
-            name,
+            name: Mutex::new(name),
             facts: OnceLock::from(summary),
             owned: AtomicBool::new(false),
         }
@@ -229,6 +263,13 @@ impl PyContainer {
         }
         let details = self.details(py)?;
         Ok(self.facts.get_or_init(|| details.summary))
+    }
+
+    fn attached(&self, py: Python<'_>, mut process: coble::Process) -> PyResult<PyProcess> {
+        let stdin = file(py, process.take_stdin(), "wb")?;
+        let stdout = file(py, process.take_stdout(), "rb")?;
+        let stderr = file(py, process.take_stderr(), "rb")?;
+        Ok(PyProcess::new(process, self.facts(py)?.command.clone(), [stdin, stdout, stderr], true))
     }
 
     /// Stops and removes it. One that is gone is fine.
@@ -283,7 +324,7 @@ impl Drop for PyContainer {
             if !matches!(removed, Ok(false)) {
                 let text = format!(
                     "container \"{}\" ({}) was not removed: use it in a with block",
-                    self.name,
+                    lock(&self.name),
                     short(&self.id)
                 );
                 let text = CString::new(text).unwrap_or_default();
@@ -304,6 +345,89 @@ impl PyContainer {
     fn export(&self, py: Python<'_>, target: Target) -> PyResult<Exported> {
         let handle = self.handle(py)?;
         image_store::export(py, || handle.container(), target)
+    }
+
+    /// Writes one path as a tar.
+    #[pyo3(signature = (path, target, *, follow_link=false))]
+    fn get_archive(
+        &self,
+        py: Python<'_>,
+        path: &str,
+        target: Target,
+        follow_link: bool,
+    ) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        files::get_archive(py, || handle.container(), path, target, follow_link)
+    }
+
+    /// Unpacks a tar.
+    fn put_archive(&self, py: Python<'_>, path: &str, archive: Tar) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        files::put_archive(py, || handle.container(), path, archive)
+    }
+
+    /// Copies from the host.
+    #[pyo3(signature = (source, dest, *, follow_link=false, archive=false))]
+    fn copy_to(
+        &self,
+        py: Python<'_>,
+        source: PathBuf,
+        dest: &str,
+        follow_link: bool,
+        archive: bool,
+    ) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        files::copy_to(py, || handle.container(), &source, dest, (follow_link, archive))
+    }
+
+    /// Copies to the host.
+    #[pyo3(signature = (source, dest, *, follow_link=false, archive=false))]
+    fn copy_from(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        dest: PathBuf,
+        follow_link: bool,
+        archive: bool,
+    ) -> PyResult<Exported> {
+        let handle = self.handle(py)?;
+        files::copy_from(py, || handle.container(), source, &dest, (follow_link, archive))
+    }
+
+    /// The content of a file.
+    #[pyo3(signature = (path, *, max_size=16777216))]
+    fn read_file<'py>(&self, py: Python<'py>, path: &str, max_size: u64) -> PyResult<Bound<'py, PyBytes>> {
+        let handle = self.handle(py)?;
+        let content = files::read_file(py, || handle.container(), path, max_size)?;
+        Ok(PyBytes::new(py, &content))
+    }
+
+    /// Makes or replaces a file.
+    #[pyo3(signature = (path, data, *, mode=None, user=None))]
+    fn write_file(
+        &self,
+        py: Python<'_>,
+        path: &str,
+        data: PyBackedBytes,
+        mode: Option<u32>,
+        user: Option<String>,
+    ) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        files::write_file(py, || handle.container(), path, &data, mode, user)
+    }
+
+    /// The entries of a directory.
+    fn list_files(&self, py: Python<'_>, path: &str) -> PyResult<Vec<FileEntry>> {
+        let handle = self.handle(py)?;
+        files::list_files(py, || handle.container(), path)
+    }
+
+    /// A container with the files that this one has now.
+    #[pyo3(signature = (name=None, *, pause=true))]
+    fn snapshot(&self, py: Python<'_>, name: Option<String>, pause: bool) -> PyResult<PyContainer> {
+        let handle = self.handle(py)?;
+        let made = files::snapshot(py, || handle.container(), name, pause)?;
+        Ok(PyContainer::made(&handle.engine, made, false))
     }
 
     /// What it changed of its image.
@@ -344,8 +468,8 @@ impl PyContainer {
 
     /// The name.
     #[getter]
-    fn name(&self) -> &str {
-        &self.name
+    fn name(&self) -> String {
+        lock(&self.name).clone()
     }
 
     /// The image as the caller named it.
@@ -384,11 +508,24 @@ impl PyContainer {
         Ok(word(&self.facts(py)?.lifetime))
     }
 
-    /// Its state now: "created", "running" or "exited".
+    /// Its state now: "created", "running", "paused" or "exited".
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
         let handle = self.handle(py)?;
         Ok(quick(py, || handle.container()?.state())?.name())
+    }
+
+    /// Bytes of the disk that it wrote, if the list that it is from was to measure them.
+    #[getter]
+    fn size_rw(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        Ok(self.facts(py)?.size_rw)
+    }
+
+    /// The health of its program; None if that is not looked at.
+    #[getter]
+    fn health(&self, py: Python<'_>) -> PyResult<Option<Health>> {
+        let handle = self.handle(py)?;
+        Ok(quick(py, || handle.container()?.health())?.map(Health))
     }
 
     /// The exit code of the last run; None before its end.
@@ -426,12 +563,93 @@ impl PyContainer {
         quick(py, || handle.container()?.kill(number))
     }
 
-    /// Waits for the program's end and returns its exit code.
-    #[pyo3(signature = (timeout=None))]
-    fn wait(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<i32> {
+    /// Waits for a condition and returns the exit code that it came with.
+    #[pyo3(signature = (timeout=None, *, condition="not-running", check=false))]
+    fn wait(&self, py: Python<'_>, timeout: Option<Seconds>, condition: &str, check: bool) -> PyResult<i32> {
+        let condition = WaitCondition::parse(condition).map_err(|error| to_py(py, error))?;
         let handle = self.handle(py)?;
         let timeout = seconds(timeout);
-        blocking(py, |cancel| handle.container()?.wait(timeout, cancel))
+        blocking(py, |cancel| match check {
+            true => handle.container()?.wait_checked(condition, timeout, cancel).map(|()| 0),
+            false => handle.container()?.wait_until(condition, timeout, cancel),
+        })
+    }
+
+    /// Stops all of its processes, without their notice.
+    fn pause(&self, py: Python<'_>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.pause())
+    }
+
+    /// Lets the processes of a paused container go on.
+    fn unpause(&self, py: Python<'_>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.unpause())
+    }
+
+    /// Stops it, and starts it again.
+    #[pyo3(signature = (timeout=None))]
+    fn restart(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        let timeout = seconds(timeout);
+        blocking(py, |cancel| handle.container()?.restart(timeout, cancel))
+    }
+
+    /// Gives it another name.
+    fn rename(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.rename(&name))?;
+        *lock(&self.name) = name;
+        Ok(())
+    }
+
+    /// Changes limits.
+    #[pyo3(signature = (**options))]
+    #[pyo3(
+        text_signature = "($self, *, mem_limit=None, mem_reservation=None, memswap_limit=None, cpus=None, nano_cpus=None, cpu_shares=None, cpu_quota=None, \
+                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None)"
+    )]
+    fn update(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Warning>> {
+        let mut update = Update::default();
+        read("Container.update", options, &mut [&mut update])?;
+        let options = update.options(py)?;
+        let handle = self.handle(py)?;
+        let warnings = quick(py, || handle.container()?.update(&options))?;
+        Ok(warnings.into_iter().map(Warning).collect())
+    }
+
+    /// Its processes as a table.
+    fn top(&self, py: Python<'_>) -> PyResult<Top> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.top()).map(Top)
+    }
+
+    /// What it uses, once or again and again.
+    #[pyo3(signature = (*, stream=false, interval=None), text_signature = "($self, *, stream=False, interval=1.0)")]
+    fn stats<'py>(
+        &self,
+        py: Python<'py>,
+        stream: bool,
+        interval: Option<Seconds>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let interval = match interval {
+            None => Duration::from_secs(1),
+            Some(Seconds(Some(interval))) => interval,
+            Some(Seconds(None)) => return Err(invalid(py, "interval is endless")),
+        };
+        let handle = self.handle(py)?;
+        if stream {
+            let stream = quick(py, || handle.container()?.stats_stream(interval))?;
+            return Ok(Bound::new(py, PyStatsStream::new(stream))?.into_any());
+        }
+        let found = blocking(py, |cancel| handle.container()?.stats(interval, cancel))?;
+        Ok(Bound::new(py, Stats(found))?.into_any())
+    }
+
+    /// Everything about it as docker inspect has it.
+    fn inspect_docker(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let handle = self.handle(py)?;
+        plain(py, &quick(py, || handle.container()?.inspect_docker())?)
     }
 
     /// Waits until a strategy of coble.wait is satisfied.
@@ -455,11 +673,12 @@ impl PyContainer {
     }
 
     /// Runs another program in the running container and collects its output.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, input=None, stdin=None, stdout=None, \
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
                              stderr=None, check=False, timeout=None, capture_limit=None)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn exec(
         &self,
         py: Python<'_>,
@@ -467,22 +686,25 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        tty: bool,
+        console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
         let (mut collect, mut streams) = (Collect::default(), Streams::default());
         read("Container.exec", options, &mut [&mut collect, &mut streams])?;
-        let spec = exec_spec(command, environment, working_dir, user);
+        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
         let options = collect.options(py, streams)?;
         let handle = self.handle(py)?;
-        let result = blocking(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
+        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
         Ok(RunResult::new(py, result))
     }
 
     /// Starts another program in the running container.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, stdin=None, stdout=None, stderr=None)"
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, stdin=None, stdout=None, stderr=None)"
     )]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn popen(
         &self,
         py: Python<'_>,
@@ -490,19 +712,71 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        tty: bool,
+        console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyProcess> {
         let mut streams = Streams::default();
         read("Container.popen", options, &mut [&mut streams])?;
-        let (stdio, merged) = streams.popen(py)?;
-        let spec = exec_spec(command, environment, working_dir, user);
+        let (stdio, merged) = if tty { (streams.terminal(py)?, None) } else { streams.popen(py)? };
+        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
         let args = spec.command.clone();
         let handle = self.handle(py)?;
         let mut process = quick(py, || handle.container()?.popen(spec, stdio))?;
         let stdin = file(py, process.take_stdin(), "wb")?;
-        let stdout = file(py, process.take_stdout().or(merged), "rb")?;
+        let stdout = match tty {
+            true => terminal(py, process.take_stdout())?,
+            false => file(py, process.take_stdout().or(merged), "rb")?,
+        };
         let stderr = file(py, process.take_stderr(), "rb")?;
-        Ok(PyProcess::new(process, args, [stdin, stdout, stderr]))
+        Ok(PyProcess::new(process, args, [stdin, stdout, stderr], false))
+    }
+
+    /// Connects to the standard streams of its program.
+    #[pyo3(signature = (*, stdin=false, stdout=true, stderr=true, logs=false))]
+    fn attach(
+        &self,
+        py: Python<'_>,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+        logs: bool,
+    ) -> PyResult<PyProcess> {
+        let options = attach_options(stdin, stdout, stderr, logs);
+        let handle = self.handle(py)?;
+        let process = quick(py, || handle.container()?.attach(&options))?;
+        self.attached(py, process)
+    }
+
+    /// Starts the program and connects to it.
+    #[pyo3(signature = (*, stdin=Feed::Monitor(false), stdout=true, stderr=true, logs=false, paced=false), text_signature = "($self, *, stdin=False, stdout=True, stderr=True, logs=False, paced=False)")]
+    fn start_attached(
+        &self,
+        py: Python<'_>,
+        stdin: Feed,
+        stdout: bool,
+        stderr: bool,
+        logs: bool,
+        paced: bool,
+    ) -> PyResult<PyProcess> {
+        let mut options = attach_options(false, stdout, stderr, logs);
+        options.paced = paced;
+        match stdin {
+            Feed::Monitor(stdin) => options.stdin = stdin,
+            Feed::Stream(Stream::Pipe) => options.stdin = true,
+            Feed::Stream(Stream::Null) => {}
+            Feed::Stream(Stream::Fd(fd)) => options.input = Some(fd),
+            Feed::Stream(Stream::Stdout) => return Err(invalid(py, "stdin cannot be STDOUT")),
+        }
+        let handle = self.handle(py)?;
+        let process = blocking(py, |cancel| handle.container()?.start_attached(&options, cancel))?;
+        self.attached(py, process)
+    }
+
+    /// Sets the size of its terminal.
+    fn resize(&self, py: Python<'_>, height: u16, width: u16) -> PyResult<()> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.resize(height, width))
     }
 
     /// What its program wrote.
@@ -566,8 +840,21 @@ impl PyContainer {
     }
 
     fn __repr__(&self) -> String {
-        format!("<coble.Container {} {:?}>", short(&self.id), self.name)
+        format!("<coble.Container {} {:?}>", short(&self.id), &*lock(&self.name))
     }
+}
+
+/// Where the standard input of a start comes from: from whoever is connected, or from a file.
+#[derive(FromPyObject)]
+pub(crate) enum Feed {
+    Monitor(bool),
+    Stream(Stream),
+}
+
+fn attach_options(stdin: bool, stdout: bool, stderr: bool, logs: bool) -> AttachOptions {
+    let mut options = AttachOptions::default();
+    (options.stdin, options.stdout, options.stderr, options.logs) = (stdin, stdout, stderr, logs);
+    options
 }
 
 fn exec_spec(
@@ -575,11 +862,14 @@ fn exec_spec(
     environment: Option<Environment>,
     working_dir: Option<String>,
     user: Option<Text>,
+    (tty, console_size): (bool, Option<(u16, u16)>),
 ) -> ExecSpec {
     let mut spec = ExecSpec::new(command);
     spec.environment = environment.map_or_else(Vec::new, |Environment(all)| all);
     spec.working_dir = working_dir;
     spec.user = user.map(|Text(text)| text);
+    spec.tty = tty;
+    spec.console_size = console_size;
     spec
 }
 

@@ -6,10 +6,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use coble::{Error, HostItem, Signal, Source, parse};
+use coble::{Error, HealthCheck, Hooks, HostItem, RestartPolicy, Signal, Source, parse};
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyMapping, PyMemoryView, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyInt, PyMapping, PyMemoryView, PyString, PyTuple};
 
 use crate::enter::quick;
 use crate::errors::{invalid, to_py};
@@ -213,6 +213,227 @@ impl<'py> FromPyObject<'_, 'py> for Hosts {
     }
 }
 
+/// Memory and swap together: a size, or -1.
+pub(crate) struct Swap(pub(crate) i64);
+
+impl<'py> FromPyObject<'_, 'py> for Swap {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Swap> {
+        if let Ok(text) = given.cast::<PyString>() {
+            let text = text.extract::<String>()?;
+            return parse::swap(&text).map(Swap).map_err(|error| to_py(given.py(), error));
+        }
+        given.extract().map(Swap).map_err(|_: PyErr| expected("an int or a str", given))
+    }
+}
+
+/// A limit on processes and threads: a whole number, of which 0 and -1 are no limit.
+pub(crate) struct Processes(pub(crate) u64);
+
+impl<'py> FromPyObject<'_, 'py> for Processes {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Processes> {
+        match given.extract::<i64>() {
+            Ok(number) => parse::processes(number).map(Processes).map_err(|error| to_py(given.py(), error)),
+            Err(_) => Natural::extract(given).map(|Natural(number)| Processes(number)),
+        }
+    }
+}
+
+/// What block devices are given: a mapping of paths to numbers, `path:number` texts, or docker-py's mappings with `Path` and another key.
+fn of_devices<'py, T>(
+    given: Given<'_, 'py>,
+    key: &str,
+    parse: impl Fn(&str) -> coble::Result<(String, T)>,
+    number: impl Fn(&Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<(String, T)>> {
+    let wrong = |_: PyErr| expected("a mapping of str to numbers, or a sequence", given);
+    if let Ok(mapping) = given.cast::<PyMapping>() {
+        let pairs: Vec<(String, Bound<'py, PyAny>)> = mapping.items()?.extract().map_err(wrong)?;
+        return pairs.into_iter().map(|(path, value)| Ok((path, number(&value)?))).collect();
+    }
+    if given.is_instance_of::<PyString>() {
+        return Err(expected("a mapping of str to numbers, or a sequence", given));
+    }
+    let items: Vec<Bound<'py, PyAny>> = given.extract().map_err(wrong)?;
+    let one = |item: &Bound<'py, PyAny>| match item.cast::<PyMapping>() {
+        Ok(mapping) if mapping.len()? == 2 => {
+            let part = |name: &str| mapping.get_item(name).map_err(wrong);
+            Ok((part("Path")?.extract().map_err(wrong)?, number(&part(key)?)?))
+        }
+        Ok(_) => Err(expected(&format!("a mapping of Path and {key}"), item.as_borrowed())),
+        Err(_) => {
+            let text: String = item.extract().map_err(wrong)?;
+            parse(&text).map_err(|error| to_py(given.py(), error))
+        }
+    };
+    items.iter().map(one).collect()
+}
+
+/// Rates of block devices.
+pub(crate) struct Rates(pub(crate) Vec<(String, u64)>);
+
+impl<'py> FromPyObject<'_, 'py> for Rates {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Rates> {
+        let size = |value: &Bound<'py, PyAny>| Ok(value.extract::<Size>()?.0);
+        of_devices(given, "Rate", parse::device_rate, size).map(Rates)
+    }
+}
+
+/// Weights of block devices.
+pub(crate) struct Weights(pub(crate) Vec<(String, u64)>);
+
+impl<'py> FromPyObject<'_, 'py> for Weights {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Weights> {
+        let weight = |value: &Bound<'py, PyAny>| Ok(value.extract::<Natural>()?.0);
+        of_devices(given, "Weight", parse::device_weight, weight).map(Weights)
+    }
+}
+
+/// Resource limits of processes: a mapping of names to a number or a pair, or `name=soft:hard` texts.
+pub(crate) struct Ulimits(pub(crate) Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Ulimits {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Ulimits> {
+        let wrong = |_: PyErr| expected("a mapping of str to an int or two, or a sequence of str", given);
+        let Ok(mapping) = given.cast::<PyMapping>() else {
+            return given.extract().map(Ulimits).map_err(wrong);
+        };
+        let mut limits = Vec::new();
+        for item in mapping.items()?.iter() {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract()?;
+            let (soft, hard) = match value.extract::<i64>() {
+                Ok(both) => (both, both),
+                Err(_) => value.extract::<(i64, i64)>().map_err(wrong)?,
+            };
+            limits.push(format!("{name}={soft}:{hard}"));
+        }
+        Ok(Ulimits(limits))
+    }
+}
+
+/// A health check: a mapping of `test`, `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`, as docker-py has it.
+pub(crate) struct Check(pub(crate) HealthCheck);
+
+impl<'py> FromPyObject<'_, 'py> for Check {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Check> {
+        let wrong = |_: PyErr| expected("a mapping with a test and times in nanoseconds", given);
+        let mapping = given.cast::<PyMapping>().map_err(|error| wrong(error.into()))?;
+        let mut check = HealthCheck::default();
+        for item in mapping.items()?.iter() {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(wrong)?;
+            if value.is_none() {
+                continue;
+            }
+            let number = || value.extract::<u64>().map(Some).map_err(wrong);
+            match name.as_str() {
+                "test" => {
+                    check.test = match value.extract::<String>() {
+                        Ok(line) => HealthCheck::shell(line).test,
+                        Err(_) => value.extract::<Vec<String>>().map_err(wrong)?,
+                    }
+                }
+                "interval" => check.interval = number()?,
+                "timeout" => check.timeout = number()?,
+                "start_period" => check.start_period = number()?,
+                "start_interval" => check.start_interval = number()?,
+                "retries" => check.retries = Some(value.extract::<u32>().map_err(wrong)?),
+                _ => {
+                    return Err(expected(
+                        "a mapping of test, interval, timeout, start_period, start_interval and retries",
+                        given,
+                    ));
+                }
+            }
+        }
+        Ok(Check(check))
+    }
+}
+
+/// Hooks, in the words of the runtime specification: a mapping of moments to lists of mappings, or the same as JSON.
+pub(crate) struct Hooked(pub(crate) Hooks);
+
+impl<'py> FromPyObject<'_, 'py> for Hooked {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Hooked> {
+        let py = given.py();
+        let text: String = match given.cast::<PyString>() {
+            Ok(text) => text.extract()?,
+            Err(_) => py.import("json")?.call_method1("dumps", (given,))?.extract()?,
+        };
+        Hooks::parse(&text).map(Hooked).map_err(|error| to_py(py, error))
+    }
+}
+
+/// A restart policy: a text such as `on-failure:3`, or docker-py's mapping of `Name` and `MaximumRetryCount`.
+pub(crate) struct Policy(pub(crate) RestartPolicy);
+
+impl<'py> FromPyObject<'_, 'py> for Policy {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Policy> {
+        let wrong = |_: PyErr| expected("a str, or a mapping of Name and MaximumRetryCount", given);
+        let mut text = String::new();
+        let mut most = 0u32;
+        if let Ok(mapping) = given.cast::<PyMapping>() {
+            for item in mapping.items()?.iter() {
+                let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(wrong)?;
+                match name.as_str() {
+                    "Name" => text = value.extract().map_err(wrong)?,
+                    "MaximumRetryCount" => most = value.extract().map_err(wrong)?,
+                    _ => return Err(expected("a mapping of Name and MaximumRetryCount", given)),
+                }
+            }
+        } else {
+            text = given.extract().map_err(wrong)?;
+        }
+        if most > 0 {
+            text = format!("{text}:{most}");
+        }
+        RestartPolicy::parse(&text).map(Policy).map_err(|error| to_py(given.py(), error))
+    }
+}
+
+/// Names and values that are written to files of the kernel: a mapping, or `name=value` texts.
+#[derive(Default)]
+pub(crate) struct Parameters(pub(crate) BTreeMap<String, String>);
+
+impl<'py> FromPyObject<'_, 'py> for Parameters {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Parameters> {
+        let wrong = |_: PyErr| expected("a mapping of str to str or int, or a sequence of str", given);
+        let mut all = BTreeMap::new();
+        if let Ok(mapping) = given.cast::<PyMapping>() {
+            for item in mapping.items()?.iter() {
+                let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(wrong)?;
+                let value = match value.extract::<i64>() {
+                    Ok(number) => number.to_string(),
+                    Err(_) => value.extract().map_err(wrong)?,
+                };
+                all.insert(name, value);
+            }
+            return Ok(Parameters(all));
+        }
+        for text in given.extract::<Vec<String>>().map_err(wrong)? {
+            let (name, value) = parse::assignment(&text).map_err(|error| to_py(given.py(), error))?;
+            all.insert(name, value.unwrap_or_default());
+        }
+        Ok(Parameters(all))
+    }
+}
+
 /// What a program reads: bytes, or a text, which is written as UTF-8.
 pub(crate) struct Input(pub(crate) Vec<u8>);
 
@@ -281,6 +502,20 @@ impl<'py> FromPyObject<'_, 'py> for Archive {
     }
 }
 
+/// An archive that may also be given as bytes.
+pub(crate) struct Tar(pub(crate) Source);
+
+impl<'py> FromPyObject<'_, 'py> for Tar {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Tar> {
+        if given.is_instance_of::<PyBytes>() || given.is_instance_of::<PyByteArray>() {
+            return Ok(Tar(Source::Bytes(given.extract()?)));
+        }
+        Archive::extract(given).map(|Archive(source)| Tar(source))
+    }
+}
+
 /// `subprocess.PIPE`.
 pub(crate) const PIPE: i32 = -1;
 /// `subprocess.STDOUT`.
@@ -345,6 +580,15 @@ pub(crate) fn null() -> coble::Result<OwnedFd> {
 pub(crate) fn file(py: Python<'_>, fd: Option<OwnedFd>, mode: &str) -> PyResult<Option<Py<PyAny>>> {
     let Some(fd) = fd else { return Ok(None) };
     let file = py.import("io")?.call_method1("open", (fd.as_raw_fd(), mode))?;
+    // The file owns it now.
+    std::mem::forget(fd);
+    Ok(Some(file.unbind()))
+}
+
+/// A Python file to read from over the master of a terminal.
+pub(crate) fn terminal(py: Python<'_>, fd: Option<OwnedFd>) -> PyResult<Option<Py<PyAny>>> {
+    let Some(fd) = fd else { return Ok(None) };
+    let file = py.import("coble._terminal")?.call_method1("reader", (fd.as_raw_fd(),))?;
     // The file owns it now.
     std::mem::forget(fd);
     Ok(Some(file.unbind()))

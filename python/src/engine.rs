@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use coble::{Engine, EngineOptions};
+use coble::{Engine, EngineOptions, EventOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::container::PyContainers;
-use crate::convert::{Command, ImageName};
+use crate::convert::{Command, ImageName, Natural, Time};
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
+use crate::events::PyEventStream;
 use crate::image::PyImages;
-use crate::image_store;
+use crate::image_store::{self, Filters};
 use crate::options::{Collect, Create, Streams, read};
 use crate::registry::PyRegistry;
 use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
@@ -89,25 +90,25 @@ impl PyEngine {
     }
 
     /// Runs a program in a new container, collects its output and removes the container.
-    #[pyo3(signature = (image, command=None, **options))]
+    #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
-        text_signature = "($self, image, command=None, *, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, hostname=None, network=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, \
-                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, labels=None, stop_signal=None, \
-                             stop_timeout=None, shm_size=None, extra_hosts=None, dns=None, input=None, stdin=None, stdout=None, \
+        text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
+                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
+                             cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, input=None, stdin=None, stdout=None, \
                              stderr=None, check=False, timeout=None, capture_limit=None)"
     )]
     fn run(
         &self,
         py: Python<'_>,
-        image: ImageName,
+        image: Option<ImageName>,
         command: Option<Command>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
         let (mut create, mut collect, mut streams) =
             (Create::default(), Collect::default(), Streams::default());
         read("Engine.run", options, &mut [&mut create, &mut collect, &mut streams])?;
-        let spec = create.spec(py, image.0, command)?;
+        let spec = create.spec(py, image, command)?;
         let options = collect.options(py, streams)?;
         let engine = self.engine(py)?;
         let result = blocking(py, |cancel| engine.run(spec, options, cancel))?;
@@ -130,6 +131,26 @@ impl PyEngine {
     fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let engine = self.engine(py)?;
         quick(py, || engine.verify())
+    }
+
+    /// What happens to containers and images, whichever process does it.
+    #[pyo3(signature = (*, since=None, until=None, after=None, filters=None, follow=true))]
+    fn events(
+        &self,
+        py: Python<'_>,
+        since: Option<Time>,
+        until: Option<Time>,
+        after: Option<Natural>,
+        filters: Option<Filters>,
+        follow: bool,
+    ) -> PyResult<PyEventStream> {
+        let mut options = EventOptions::default();
+        options.since = since.map(|Time(time)| time);
+        options.until = until.map(|Time(time)| time);
+        options.after = after.map(|Natural(id)| id);
+        options.filters = filters.unwrap_or_default().0;
+        options.follow = follow;
+        PyEventStream::open(py, self.engine(py)?, &options)
     }
 
     /// What the store takes of the disk.

@@ -1,14 +1,15 @@
 //! The one door out of Python: it releases the GIL, calls the engine, and comes back with a result or a Python exception.
 //!
 //! [`quick`] is for calls that cannot be cancelled, [`blocking`] and [`Call`] are for those that take a token. While such a call blocks the
-//! main thread, signals are still handled: it runs on a helper thread and the main thread looks for signals. A handler that raises
-//! (Ctrl-C) cancels the call, waits until the engine has cleaned up, and its exception is what the caller gets. No signal handler is installed, and no thread
-//! is left when the call is over.
+//! main thread, signals are still handled: it runs on a helper thread and the main thread looks for signals, or the engine asks about them while it waits
+//! ([`attentive`]). A handler that raises (Ctrl-C) cancels the call, waits until the engine has cleaned up, and its exception is what the caller gets. No
+//! signal handler is installed, and no thread is left when the call is over.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,20 @@ pub(crate) fn blocking<T: Send>(
     call: impl FnOnce(&CancelToken) -> coble::Result<T> + Send,
 ) -> PyResult<T> {
     Call::begin(py, false)?.run(py, None, call)
+}
+
+/// As [`blocking`], for a call that asks about signals itself while it waits ([`coble::attentive`]), and so needs no helper thread for them.
+pub(crate) fn attentive<T: Send>(
+    py: Python<'_>,
+    call: impl FnOnce(&CancelToken) -> coble::Result<T> + Send,
+) -> PyResult<T> {
+    let begun = Call::begin(py, false)?;
+    let token = &begun.token;
+    let (result, raised) = match begun.main {
+        true => detached(py, || attended(token, call)),
+        false => (detached(py, || guarded(|| call(token))), None),
+    };
+    finished(py, result, raised)
 }
 
 /// A call that is about to be made.
@@ -66,11 +81,37 @@ impl Call {
             return detached(py, || guarded(|| call(token))).map_err(|error| errors::to_py(py, error));
         }
         let (result, raised) = detached(py, || supervised(token, self.main, limit, call));
-        match raised {
-            Some(exception) => Err(exception),
-            None => result.map_err(|error| errors::to_py(py, error)),
-        }
+        finished(py, result, raised)
     }
+}
+
+/// What the caller gets.
+fn finished<T>(py: Python<'_>, result: coble::Result<T>, raised: Option<PyErr>) -> PyResult<T> {
+    match raised {
+        Some(exception) => Err(exception),
+        None => result.map_err(|error| errors::to_py(py, error)),
+    }
+}
+
+/// Makes the call on this thread, which handles signals when it is asked to. One that raises cancels it.
+fn attended<T>(
+    token: &CancelToken,
+    call: impl FnOnce(&CancelToken) -> coble::Result<T>,
+) -> (coble::Result<T>, Option<PyErr>) {
+    let raised = Rc::new(RefCell::new(None));
+    let ask = {
+        let (token, raised) = (token.clone(), raised.clone());
+        move || {
+            if raised.borrow().is_none()
+                && let Err(exception) = Python::attach(|py| py.check_signals())
+            {
+                raised.replace(Some(exception));
+                token.cancel();
+            }
+        }
+    };
+    let result = coble::attentive(Rc::new(ask), || guarded(|| call(token)));
+    (result, raised.take())
 }
 
 /// Waits, as a call that can be cancelled, for coble.wait.

@@ -77,7 +77,7 @@ impl Exchange {
             Ok(count) => self.sent += count,
             Err(Errno::AGAIN | Errno::INTR) => {}
             // The program does not want more.
-            Err(Errno::PIPE) => self.sent = self.input.len(),
+            Err(Errno::PIPE | Errno::IO) => self.sent = self.input.len(),
             Err(errno) => return Err(Error::syscall("write", "standard input", errno.raw_os_error())),
         }
         if self.sent >= self.input.len() {
@@ -102,7 +102,8 @@ impl Output {
         let result = rustix::io::read(fd, self.data.get_mut(before..).unwrap_or_default());
         self.data.truncate(before + *result.as_ref().unwrap_or(&0));
         match result {
-            Ok(0) => self.fd = None,
+            // The latter of a terminal that no program has open any more.
+            Ok(0) | Err(Errno::IO) => self.fd = None,
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
             Err(errno) => return Err(Error::syscall("read", "standard output", errno.raw_os_error())),
         }

@@ -213,7 +213,7 @@ impl PyImages {
     /// Takes a name away. The image stays.
     fn untag(&self, py: Python<'_>, reference: &str) -> PyResult<()> {
         let engine = self.engine(py)?;
-        quick(py, || engine.images().untag(reference))
+        quick(py, || engine.images().untag(reference).map(drop))
     }
 
     /// Removes an image, or one of its names.

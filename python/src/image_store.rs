@@ -17,7 +17,7 @@ use crate::image::PyImage;
 use crate::values::{DiskUsage, Exported, PathChange, Pruned, Scrub};
 
 /// Where an archive goes: a path, a descriptor, or an open file.
-pub(crate) struct Target(Sink);
+pub(crate) struct Target(pub(crate) Sink);
 
 impl<'py> FromPyObject<'_, 'py> for Target {
     type Error = PyErr;

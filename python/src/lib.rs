@@ -10,14 +10,19 @@ mod engine;
 #[allow(unsafe_code)]
 mod enter;
 mod errors;
+mod events;
 mod exchange;
+mod files;
 mod image;
 mod image_store;
 mod logs;
+mod mounts;
 mod options;
 mod process;
 mod progress;
 mod registry;
+mod secrets;
+mod stats;
 mod transfer;
 mod values;
 
@@ -63,7 +68,12 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::CapabilityInfo>()?;
     module.add_class::<values::UserInfo>()?;
     module.add_class::<values::LimitInfo>()?;
+    module.add_class::<values::MountInfo>()?;
+    module.add_class::<mounts::PyMount>()?;
+    module.add_class::<secrets::PySecret>()?;
     module.add_class::<values::ContainerSpec>()?;
+    module.add_class::<values::Health>()?;
+    module.add_class::<values::HealthProbe>()?;
     module.add_class::<values::ContainerDetails>()?;
     module.add_class::<values::LogRecord>()?;
     module.add_class::<values::ImageDetails>()?;
@@ -74,7 +84,14 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<image_store::PyImageMount>()?;
     module.add_class::<values::PathChange>()?;
     module.add_class::<values::Pruned>()?;
+    module.add_class::<values::ContainersPruned>()?;
+    module.add_class::<values::Top>()?;
+    module.add_class::<values::Stats>()?;
+    module.add_class::<stats::PyStatsStream>()?;
+    module.add_class::<events::Event>()?;
+    module.add_class::<events::PyEventStream>()?;
     module.add_class::<values::Exported>()?;
+    module.add_class::<values::FileEntry>()?;
     module.add_class::<values::ImageUsage>()?;
     module.add_class::<values::ContainerUsage>()?;
     module.add_class::<values::DiskUsage>()?;

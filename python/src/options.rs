@@ -6,26 +6,40 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use coble::{
-    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NetworkMode, PullPolicy, RunOptions, Stdio,
-    StdioMode, parse,
+    ContainerSpec, Error, ErrorKind, ImportOptions, Lifetime, NamespaceMode, NetworkMode, PullPolicy,
+    RunOptions, Stdio, StdioMode, UpdateOptions, UsernsMode, parse,
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Command, Environment, Hosts, Input, Labels, Natural, Seconds, Size, Stream, Text, duplicate, null,
-    seconds,
+    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, Parameters, Policy,
+    Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
 };
 use crate::credentials::Given;
 use crate::errors::{invalid, to_py};
 use crate::image_store::Filters;
+use crate::mounts::{Mounts, Tmpfs, Volumes};
+use crate::secrets::Secrets;
 
 /// A group of keyword arguments.
 pub(crate) trait Keywords {
     /// Takes the argument if it is one of the group.
     fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool>;
 }
+
+/// Words of docker-py that mean nothing here, and why.
+const NEVER: &[(&str, &str)] = &[
+    ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
+    ("lxc_conf", "it was for a driver that docker gave up in 2016"),
+    ("version", "it chose the protocol of a daemon, and there is none"),
+    ("isolation", "it is for containers of Windows"),
+    ("cpu_count", "it is for containers of Windows; use cpus"),
+    ("cpu_percent", "it is for containers of Windows; use cpus"),
+    ("io_maximum_bandwidth", "it is for containers of Windows; use device_read_bps and device_write_bps"),
+    ("io_maximum_iops", "it is for containers of Windows; use device_read_iops and device_write_iops"),
+];
 
 /// Gives every keyword to the first group that knows it.
 pub(crate) fn read(
@@ -40,8 +54,10 @@ pub(crate) fn read(
                 continue 'next;
             }
         }
+        let why = NEVER.iter().find(|(known, _)| *known == name).map(|(_, why)| format!(": {why}"));
         return Err(PyTypeError::new_err(format!(
-            "{function}() got an unexpected keyword argument '{name}'"
+            "{function}() got an unexpected keyword argument '{name}'{}",
+            why.unwrap_or_default()
         )));
     }
     Ok(())
@@ -82,6 +98,8 @@ macro_rules! keywords {
 keywords! {
     /// What every new container may be given.
     Create {
+        rootfs: Option<PathBuf>,
+        bundle: Option<PathBuf>,
         platform: Option<String>,
         pull: Option<String>,
         entrypoint: Option<Command>,
@@ -90,26 +108,96 @@ keywords! {
         working_dir: Option<String>,
         user: Option<Text>,
         group_add: Option<Vec<Text>>,
+        use_config_proxy: bool,
         hostname: Option<String>,
+        domainname: Option<String>,
         network: Option<String>,
+        network_mode: Option<String>,
+        network_disabled: bool,
+        exposed_ports: Option<Vec<Text>>,
+        pid_mode: Option<String>,
+        ipc_mode: Option<String>,
+        uts_mode: Option<String>,
+        cgroupns: Option<String>,
+        userns_mode: Option<String>,
+        uidmap: Option<Vec<String>>,
+        gidmap: Option<Vec<String>>,
         mem_limit: Option<Size>,
         cpus: Option<f64>,
         nano_cpus: Option<Natural>,
-        pids_limit: Option<Natural>,
+        pids_limit: Option<Processes>,
+        mem_reservation: Option<Size>,
+        memswap_limit: Option<Swap>,
+        mem_swappiness: Option<Natural>,
+        oom_kill_disable: bool,
+        oom_score_adj: Option<i32>,
+        cpu_shares: Option<Natural>,
+        cpu_quota: Option<Natural>,
+        cpu_period: Option<Natural>,
+        cpuset_cpus: Option<String>,
+        cpuset_mems: Option<String>,
+        blkio_weight: Option<Natural>,
+        blkio_weight_device: Option<Weights>,
+        device_read_bps: Option<Rates>,
+        device_write_bps: Option<Rates>,
+        device_read_iops: Option<Rates>,
+        device_write_iops: Option<Rates>,
+        ulimits: Option<Ulimits>,
+        sysctls: Option<Parameters>,
+        unified: Option<Parameters>,
+        cgroup_parent: Option<String>,
         cap_add: Option<Vec<String>>,
         cap_drop: Option<Vec<String>>,
         read_only: bool,
         security_opt: Option<Vec<String>>,
+        masked_paths: Option<Vec<String>>,
+        readonly_paths: Option<Vec<String>>,
         labels: Option<Labels>,
+        hooks: Option<Hooked>,
+        healthcheck: Option<Check>,
+        annotations: Option<Labels>,
         stop_signal: Option<Text>,
         stop_timeout: Option<Natural>,
+        run_timeout: Option<Natural>,
         shm_size: Option<Size>,
         extra_hosts: Option<Hosts>,
         dns: Option<Vec<String>>,
+        dns_search: Option<Vec<String>>,
+        dns_opt: Option<Vec<String>>,
+        log_driver: Option<String>,
+        log_opt: Option<Parameters>,
+        init: bool,
+        tty: bool,
+        stdin_open: bool,
+        stdin_once: bool,
+        console_size: Option<(u16, u16)>,
+        volumes: Option<Volumes>,
+        mounts: Option<Mounts>,
+        tmpfs: Option<Tmpfs>,
+        secrets: Option<Secrets>,
+        devices: Option<Vec<String>>,
+        device_cgroup_rules: Option<Vec<String>>,
+        privileged: bool,
+    }
+    /// The limits that an update changes.
+    Update {
+        mem_limit: Option<Size>,
+        mem_reservation: Option<Size>,
+        memswap_limit: Option<Swap>,
+        cpus: Option<f64>,
+        nano_cpus: Option<Natural>,
+        cpu_shares: Option<Natural>,
+        cpu_quota: Option<Natural>,
+        cpu_period: Option<Natural>,
+        cpuset_cpus: Option<String>,
+        cpuset_mems: Option<String>,
+        pids_limit: Option<Processes>,
+        blkio_weight: Option<Natural>,
     }
     /// How long a container stays.
     Stay {
         lifetime: Option<String>,
+        restart_policy: Option<Policy>,
         auto_remove: bool,
     }
     /// The standard streams of a program.
@@ -194,34 +282,81 @@ impl Create {
     pub(crate) fn spec(
         self,
         py: Python<'_>,
-        image: String,
+        image: Option<ImageName>,
         command: Option<Command>,
     ) -> PyResult<ContainerSpec> {
         let engine = |error: Error| to_py(py, error);
-        let mut spec = ContainerSpec::new(image);
+        let mut spec = ContainerSpec::new(image.map_or_else(String::new, |ImageName(image)| image));
+        spec.rootfs = self.rootfs.map(|path| utf8(py, "rootfs", path)).transpose()?;
+        spec.bundle = self.bundle.map(|path| utf8(py, "bundle", path)).transpose()?;
         spec.command = command.map(|Command(words)| words);
         spec.entrypoint = self.entrypoint.map(|Command(words)| words);
         spec.name = self.name;
         spec.environment = self.environment.map_or_else(Vec::new, |Environment(all)| all);
         spec.working_dir = self.working_dir;
         spec.user = self.user.map(|Text(text)| text);
+        spec.use_config_proxy = self.use_config_proxy;
         spec.group_add = self.group_add.into_iter().flatten().map(|Text(text)| text).collect();
         spec.hostname = self.hostname;
-        if let Some(network) = &self.network {
-            spec.network = NetworkMode::parse(network).map_err(engine)?;
+        spec.domainname = self.domainname;
+        if self.network.is_some() && self.network_mode.is_some() {
+            return Err(PyTypeError::new_err("network and network_mode are two names of one argument"));
         }
+        if let Some(network) = self.network.or(self.network_mode) {
+            spec.network = NetworkMode::parse(&network).map_err(engine)?;
+        }
+        spec.network_disabled = self.network_disabled;
+        spec.exposed_ports = self.exposed_ports.into_iter().flatten().map(|Text(text)| text).collect();
+        for (given, mode) in [
+            (self.pid_mode, &mut spec.pid_mode),
+            (self.ipc_mode, &mut spec.ipc_mode),
+            (self.uts_mode, &mut spec.uts_mode),
+            (self.cgroupns, &mut spec.cgroupns),
+        ] {
+            if let Some(text) = given {
+                *mode = NamespaceMode::parse(&text).map_err(engine)?;
+            }
+        }
+        if let Some(text) = self.userns_mode {
+            spec.userns_mode = UsernsMode::parse(&text).map_err(engine)?;
+        }
+        spec.uidmap = self.uidmap.unwrap_or_default();
+        spec.gidmap = self.gidmap.unwrap_or_default();
         spec.mem_limit = self.mem_limit.map(|Size(bytes)| bytes);
-        spec.nano_cpus = match (self.cpus, self.nano_cpus) {
-            (Some(_), Some(_)) => return Err(invalid(py, "cpus and nano_cpus are two words for one limit")),
-            (Some(cpus), None) => Some(parse::cpus(cpus).map_err(engine)?),
-            (None, nano) => nano.map(|Natural(nano)| nano),
-        };
-        spec.pids_limit = self.pids_limit.map(|Natural(limit)| limit);
+        spec.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
+        spec.pids_limit = self.pids_limit.map(|Processes(limit)| limit);
+        let number = |given: Option<Natural>| given.map(|Natural(number)| number);
+        let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
+        spec.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
+        spec.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
+        spec.mem_swappiness = number(self.mem_swappiness);
+        spec.oom_kill_disable = self.oom_kill_disable;
+        spec.oom_score_adj = self.oom_score_adj;
+        spec.cpu_shares = number(self.cpu_shares);
+        spec.cpu_quota = number(self.cpu_quota);
+        spec.cpu_period = number(self.cpu_period);
+        spec.cpuset_cpus = self.cpuset_cpus;
+        spec.cpuset_mems = self.cpuset_mems;
+        spec.blkio_weight = number(self.blkio_weight);
+        spec.blkio_weight_device = self.blkio_weight_device.map_or_else(Vec::new, |Weights(all)| all);
+        spec.device_read_bps = rates(self.device_read_bps);
+        spec.device_write_bps = rates(self.device_write_bps);
+        spec.device_read_iops = rates(self.device_read_iops);
+        spec.device_write_iops = rates(self.device_write_iops);
+        spec.ulimits = self.ulimits.map_or_else(Vec::new, |Ulimits(all)| all);
+        spec.sysctls = self.sysctls.unwrap_or_default().0;
+        spec.unified = self.unified.unwrap_or_default().0;
+        spec.cgroup_parent = self.cgroup_parent;
         spec.cap_add = self.cap_add.unwrap_or_default();
         spec.cap_drop = self.cap_drop.unwrap_or_default();
         spec.read_only = self.read_only;
         spec.security_opt = self.security_opt.unwrap_or_default();
+        spec.masked_paths = self.masked_paths;
+        spec.readonly_paths = self.readonly_paths;
         spec.labels = self.labels.unwrap_or_default().0;
+        spec.annotations = self.annotations.unwrap_or_default().0;
+        spec.hooks = self.hooks.map(|Hooked(hooks)| hooks).unwrap_or_default();
+        spec.healthcheck = self.healthcheck.map(|Check(check)| check);
         spec.stop_signal = self.stop_signal.map(|Text(text)| text);
         spec.platform = self.platform;
         if let Some(pull) = &self.pull {
@@ -232,10 +367,65 @@ impl Create {
                 .map_err(|_| invalid(py, format!("stop_timeout {seconds} is too long")))?;
             spec.stop_timeout = Some(seconds);
         }
+        if let Some(Natural(seconds)) = self.run_timeout {
+            let seconds = u32::try_from(seconds)
+                .map_err(|_| invalid(py, format!("run_timeout {seconds} is too long")))?;
+            spec.run_timeout = Some(seconds);
+        }
         spec.shm_size = self.shm_size.map(|Size(bytes)| bytes);
         spec.extra_hosts = self.extra_hosts.map_or_else(Vec::new, |Hosts(all)| all);
         spec.dns = self.dns.unwrap_or_default();
+        spec.dns_search = self.dns_search.unwrap_or_default();
+        spec.dns_opt = self.dns_opt.unwrap_or_default();
+        spec.log_driver = self.log_driver;
+        spec.log_opt = self.log_opt.unwrap_or_default().0;
+        spec.init = self.init;
+        spec.tty = self.tty;
+        spec.stdin_open = self.stdin_open;
+        spec.stdin_once = self.stdin_once;
+        spec.console_size = self.console_size;
+        spec.volumes = self.volumes.unwrap_or_default().0;
+        spec.mounts = self.mounts.unwrap_or_default().0;
+        spec.tmpfs = self.tmpfs.unwrap_or_default().0;
+        spec.secrets = self.secrets.unwrap_or_default().0;
+        spec.devices = self.devices.unwrap_or_default();
+        spec.device_cgroup_rules = self.device_cgroup_rules.unwrap_or_default();
+        spec.privileged = self.privileged;
         Ok(spec)
+    }
+}
+
+impl Update {
+    /// The options of the engine.
+    pub(crate) fn options(self, py: Python<'_>) -> PyResult<UpdateOptions> {
+        let number = |given: Option<Natural>| given.map(|Natural(number)| number);
+        let mut options = UpdateOptions::default();
+        options.mem_limit = self.mem_limit.map(|Size(bytes)| bytes);
+        options.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
+        options.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
+        options.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
+        options.cpu_shares = number(self.cpu_shares);
+        options.cpu_quota = number(self.cpu_quota);
+        options.cpu_period = number(self.cpu_period);
+        options.cpuset_cpus = self.cpuset_cpus;
+        options.cpuset_mems = self.cpuset_mems;
+        options.pids_limit = self.pids_limit.map(|Processes(limit)| limit);
+        options.blkio_weight = number(self.blkio_weight);
+        Ok(options)
+    }
+}
+
+/// A path that is kept as text.
+fn utf8(py: Python<'_>, name: &str, path: PathBuf) -> PyResult<String> {
+    path.into_os_string().into_string().map_err(|_| invalid(py, format!("{name} is not UTF-8")))
+}
+
+/// The CPU limit in either of its two words.
+fn nano_cpus(py: Python<'_>, cpus: Option<f64>, nano: Option<Natural>) -> PyResult<Option<u64>> {
+    match (cpus, nano) {
+        (Some(_), Some(_)) => Err(invalid(py, "cpus and nano_cpus are two words for one limit")),
+        (Some(cpus), None) => parse::cpus(cpus).map(Some).map_err(|error| to_py(py, error)),
+        (None, nano) => Ok(nano.map(|Natural(nano)| nano)),
     }
 }
 
@@ -243,6 +433,9 @@ impl Stay {
     /// Sets what was given.
     pub(crate) fn apply(&self, py: Python<'_>, spec: &mut ContainerSpec, default: Lifetime) -> PyResult<()> {
         spec.auto_remove = self.auto_remove;
+        if let Some(Policy(policy)) = &self.restart_policy {
+            spec.restart_policy = *policy;
+        }
         spec.lifetime = match &self.lifetime {
             Some(lifetime) => Lifetime::parse(lifetime).map_err(|error| to_py(py, error))?,
             None => default,
@@ -363,6 +556,23 @@ impl Streams {
             }
             stdout => Ok((Stdio { stdin, stdout, stderr: StdioMode::Null }, None)),
         }
+    }
+}
+
+impl Streams {
+    /// The streams of a program with a terminal: that, or nothing.
+    pub(crate) fn terminal(self, py: Python<'_>) -> PyResult<Stdio> {
+        let mode = |stream: Option<Stream>| match stream {
+            None | Some(Stream::Pipe) => Ok(StdioMode::Pipe),
+            Some(Stream::Null) => Ok(StdioMode::Null),
+            Some(Stream::Fd(fd)) => Ok(StdioMode::Fd(fd)),
+            Some(Stream::Stdout) => Err(stdout_is_for_stderr(py)),
+        };
+        let stderr = match self.stderr {
+            None | Some(Stream::Stdout) => StdioMode::Null,
+            stream => mode(stream)?,
+        };
+        Ok(Stdio { stdin: mode(self.stdin)?, stdout: mode(self.stdout)?, stderr })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A program that was started in a running container, in the form of `subprocess.Popen`.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct PyProcess {
     streams: [Option<Py<PyAny>>; 3],
     returncode: OnceLock<i32>,
     exchange: Mutex<Option<Exchange>>,
+    /// It is a container's own, or was left: it goes on without whoever is connected to it.
+    goes_on: AtomicBool,
 }
 
 /// What was collected of a stream, if it is a pipe.
@@ -33,6 +36,7 @@ impl PyProcess {
         process: coble::Process,
         args: Vec<String>,
         streams: [Option<Py<PyAny>>; 3],
+        attached: bool,
     ) -> PyProcess {
         PyProcess {
             process: Own::new(process),
@@ -40,6 +44,7 @@ impl PyProcess {
             streams,
             returncode: OnceLock::new(),
             exchange: Mutex::new(None),
+            goes_on: AtomicBool::new(attached),
         }
     }
 
@@ -212,6 +217,23 @@ impl PyProcess {
         self.send(py, signal)
     }
 
+    /// Sets the size of its terminal.
+    fn resize(&self, py: Python<'_>, height: u16, width: u16) -> PyResult<()> {
+        let process = self.process(py)?;
+        quick(py, || process.resize(height, width))
+    }
+
+    /// Leaves it to itself.
+    fn detach(&self, py: Python<'_>) -> PyResult<()> {
+        let process = self.process(py)?;
+        quick(py, || process.detach())?;
+        self.goes_on.store(true, Ordering::Relaxed);
+        for file in self.streams.iter().rev().flatten() {
+            ignore_broken_pipe(py, file.bind(py).call_method0("close"))?;
+        }
+        Ok(())
+    }
+
     /// Sends SIGTERM.
     fn terminate(&self, py: Python<'_>) -> PyResult<()> {
         self.send(py, Signal::TERM)
@@ -238,12 +260,17 @@ impl PyProcess {
         for file in self.streams.iter().rev().flatten() {
             ignore_broken_pipe(py, file.bind(py).call_method0("close"))?;
         }
+        let process = self.process(py)?;
+        quick(py, || {
+            process.hang_up();
+            Ok(())
+        })?;
         // As subprocess does it: somebody who pressed Ctrl-C does not want to wait.
         let interrupted = match exc_type {
             Some(exc_type) => exc_type.cast::<PyType>()?.is_subclass_of::<PyKeyboardInterrupt>()?,
             None => false,
         };
-        if !interrupted {
+        if !interrupted && !self.goes_on.load(Ordering::Relaxed) {
             self.wait(py, None)?;
         }
         Ok(())

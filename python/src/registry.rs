@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use crate::credentials::Given;
 use crate::engine::PyEngine;
-use crate::enter::{blocking, quick};
+use crate::enter::blocking;
 use crate::options::{Reach, read};
 use crate::values::{LoginResult, Referrer, RemoteImage};
 
@@ -61,7 +61,7 @@ impl PyRegistry {
     #[pyo3(signature = (server, *, auth_file=None))]
     fn logout(&self, py: Python<'_>, server: &str, auth_file: Option<PathBuf>) -> PyResult<bool> {
         let engine = self.engine(py)?;
-        quick(py, || engine.registry().logout(server, auth_file.as_deref()))
+        blocking(py, |cancel| engine.registry().logout(server, auth_file.as_deref(), cancel))
     }
 
     /// The tags of a repository, sorted.

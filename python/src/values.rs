@@ -11,6 +11,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use serde_json::Value;
 
+use crate::mounts::PyMount;
+use crate::secrets::PySecret;
+
 macro_rules! values {
     ($(
         $(#[doc = $doc:literal])*
@@ -59,10 +62,12 @@ values! {
     NamespaceInfo(coble::NamespaceInfo) {
         /// The name as in /proc/self/ns.
         name: String = |n| n.name.clone();
-        /// Whether it is the container's own, not the host's.
+        /// Whether it is the container's own, not the host's or another container's.
         own: bool = |n| n.own;
         /// Its inode.
         inode: u64 = |n| n.inode;
+        /// The id of the container that it was joined from.
+        container: Option<String> = |n| n.container.clone();
     }
 
     /// Capability sets, as names with CAP_.
@@ -101,6 +106,24 @@ values! {
         requested: u64 = |l| l.requested;
         /// What the kernel says is in force. None: not applied, and a warning says why.
         applied: Option<u64> = |l| l.applied;
+        /// What was asked for, in words.
+        requested_text: String = |l| l.requested_text.clone();
+        /// What is in force, in words.
+        applied_text: Option<String> = |l| l.applied_text.clone();
+    }
+
+    /// Something that the caller had mounted, as the kernel says it is mounted.
+    MountInfo(coble::MountInfo) {
+        /// The place in the container, with links resolved.
+        target: String = |m| m.target.clone();
+        /// The type of the file system.
+        file_system: String = |m| m.file_system.clone();
+        /// Whether nothing can be written.
+        read_only: bool = |m| m.read_only;
+        /// The flags of the mount, such as ro and nosuid.
+        options: Vec<String> = |m| m.options.clone();
+        /// "private", "slave" or "shared".
+        propagation: String = |m| m.propagation.clone();
     }
 
     /// The isolation that a program really got, read back from its process.
@@ -113,6 +136,8 @@ values! {
         no_new_privileges: bool = |i| i.no_new_privileges;
         /// "filter" or "none".
         seccomp: String = |i| i.seccomp.clone();
+        /// The rules of Landlock in force.
+        landlock: Vec<String> = |i| i.landlock.clone();
         /// The user.
         user: UserInfo = |i| UserInfo(i.user.clone());
         /// The lines of /proc/self/cgroup.
@@ -125,6 +150,8 @@ values! {
         readonly_paths: Vec<String> = |i| i.readonly_paths.clone();
         /// Whether the root is mounted read-only.
         root_readonly: bool = |i| i.root_readonly;
+        /// What the caller had mounted, as it is mounted.
+        mounts: Vec<MountInfo> = |i| i.mounts.iter().cloned().map(MountInfo).collect();
         /// Whether the container runs in a user namespace of the caller.
         rootless: bool = |i| i.rootless;
     }
@@ -133,6 +160,10 @@ values! {
     ContainerSpec(coble::ContainerSpec) {
         /// The image as the caller named it.
         image: String = |s| s.image.clone();
+        /// The directory that is the root file system instead of an image.
+        rootfs: Option<String> = |s| s.rootfs.clone();
+        /// The directory of the OCI bundle that says so.
+        bundle: Option<String> = |s| s.bundle.clone();
         /// The platform of the image.
         platform: Option<String> = |s| s.platform.clone();
         /// The command.
@@ -143,6 +174,8 @@ values! {
         name: Option<String> = |s| s.name.clone();
         /// Environment, merged over the image's.
         environment: BTreeMap<String, String> = |s| s.environment.iter().cloned().collect();
+        /// Whether its programs have the proxies of docker's client configuration.
+        use_config_proxy: bool = |s| s.use_config_proxy;
         /// Working directory.
         working_dir: Option<String> = |s| s.working_dir.clone();
         /// User.
@@ -151,14 +184,74 @@ values! {
         group_add: Vec<String> = |s| s.group_add.clone();
         /// Host name.
         hostname: Option<String> = |s| s.hostname.clone();
-        /// "none" or "host".
-        network: String = |s| word(&s.network);
+        /// Domain name.
+        domainname: Option<String> = |s| s.domainname.clone();
+        /// "none", "host", or "container:" and an id.
+        network: String = |s| s.network.to_string();
+        /// Whether it has no network whatever else says which one.
+        network_disabled: bool = |s| s.network_disabled;
+        /// Ports that its programs listen on.
+        exposed_ports: Vec<String> = |s| s.exposed_ports.clone();
+        /// Whose processes it sees: "private", "host", or "container:" and an id.
+        pid_mode: String = |s| s.pid_mode.to_string();
+        /// Whose System V objects, message queues and /dev/shm it has.
+        ipc_mode: String = |s| s.ipc_mode.to_string();
+        /// Whose host name it has.
+        uts_mode: String = |s| s.uts_mode.to_string();
+        /// How it sees cgroups.
+        cgroupns: String = |s| s.cgroupns.to_string();
+        /// Which user namespace it has.
+        userns_mode: String = |s| s.userns_mode.to_string();
+        /// The map of user ids of its own user namespace.
+        uidmap: Vec<String> = |s| s.uidmap.clone();
+        /// The map of group ids.
+        gidmap: Vec<String> = |s| s.gidmap.clone();
         /// Memory limit in bytes.
         mem_limit: Option<u64> = |s| s.mem_limit;
         /// CPU limit in billionths of a CPU.
         nano_cpus: Option<u64> = |s| s.nano_cpus;
         /// Limit on the number of processes and threads.
         pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Bytes of memory that are taken from it last.
+        mem_reservation: Option<u64> = |s| s.mem_reservation;
+        /// Bytes of memory and swap together; -1 is no limit.
+        memswap_limit: Option<i64> = |s| s.memswap_limit;
+        /// How willingly the kernel swaps.
+        mem_swappiness: Option<u64> = |s| s.mem_swappiness;
+        /// Whether programs wait for memory instead of being killed.
+        oom_kill_disable: bool = |s| s.oom_kill_disable;
+        /// How likely the kernel is to kill its programs.
+        oom_score_adj: Option<i32> = |s| s.oom_score_adj;
+        /// CPU weight.
+        cpu_shares: Option<u64> = |s| s.cpu_shares;
+        /// Microseconds of CPU time in each period.
+        cpu_quota: Option<u64> = |s| s.cpu_quota;
+        /// The period in microseconds.
+        cpu_period: Option<u64> = |s| s.cpu_period;
+        /// CPUs that may be used.
+        cpuset_cpus: Option<String> = |s| s.cpuset_cpus.clone();
+        /// NUMA nodes that memory may come from.
+        cpuset_mems: Option<String> = |s| s.cpuset_mems.clone();
+        /// Block I/O weight.
+        blkio_weight: Option<u64> = |s| s.blkio_weight;
+        /// The same for single block devices, by path.
+        blkio_weight_device: BTreeMap<String, u64> = |s| s.blkio_weight_device.iter().cloned().collect();
+        /// Bytes read each second, by device.
+        device_read_bps: BTreeMap<String, u64> = |s| s.device_read_bps.iter().cloned().collect();
+        /// Bytes written each second, by device.
+        device_write_bps: BTreeMap<String, u64> = |s| s.device_write_bps.iter().cloned().collect();
+        /// Reads each second, by device.
+        device_read_iops: BTreeMap<String, u64> = |s| s.device_read_iops.iter().cloned().collect();
+        /// Writes each second, by device.
+        device_write_iops: BTreeMap<String, u64> = |s| s.device_write_iops.iter().cloned().collect();
+        /// Resource limits of processes, as name=soft:hard.
+        ulimits: Vec<String> = |s| s.ulimits.clone();
+        /// Kernel parameters of its own.
+        sysctls: BTreeMap<String, String> = |s| s.sysctls.clone();
+        /// Files of its version 2 cgroup.
+        unified: BTreeMap<String, String> = |s| s.unified.clone();
+        /// The cgroup that the container's is in, if it was chosen.
+        cgroup_parent: Option<String> = |s| s.cgroup_parent.clone();
         /// Capabilities added to the default set.
         cap_add: Vec<String> = |s| s.cap_add.clone();
         /// Capabilities taken from the default set.
@@ -167,22 +260,90 @@ values! {
         read_only: bool = |s| s.read_only;
         /// Security options.
         security_opt: Vec<String> = |s| s.security_opt.clone();
+        /// Paths that are made invisible, if they were chosen.
+        masked_paths: Option<Vec<String>> = |s| s.masked_paths.clone();
+        /// Paths that are made read-only, if they were chosen.
+        readonly_paths: Option<Vec<String>> = |s| s.readonly_paths.clone();
+        /// Directories and files of the host that are mounted.
+        volumes: Vec<PyMount> = |s| s.volumes.iter().cloned().map(PyMount).collect();
+        /// What is mounted.
+        mounts: Vec<PyMount> = |s| s.mounts.iter().cloned().map(PyMount).collect();
+        /// File systems in memory.
+        tmpfs: Vec<PyMount> = |s| s.tmpfs.iter().cloned().map(PyMount).collect();
+        /// Files whose content is in memory alone.
+        secrets: Vec<PySecret> = |s| s.secrets.iter().cloned().map(PySecret).collect();
+        /// Devices of the host.
+        devices: Vec<String> = |s| s.devices.clone();
+        /// More devices that it may use.
+        device_cgroup_rules: Vec<String> = |s| s.device_cgroup_rules.clone();
+        /// Whether nothing is held back.
+        privileged: bool = |s| s.privileged;
         /// Labels.
         labels: BTreeMap<String, String> = |s| s.labels.clone();
+        /// Annotations.
+        annotations: BTreeMap<String, String> = |s| s.annotations.clone();
+        /// Hooks, in the words of the runtime specification.
+        hooks: Plain = |s| Plain(serde_json::to_value(&s.hooks).unwrap_or_default());
         /// The signal that stop sends.
         stop_signal: Option<String> = |s| s.stop_signal.clone();
         /// Seconds stop waits before it kills.
         stop_timeout: Option<u32> = |s| s.stop_timeout;
+        /// Seconds after which its program is killed.
+        run_timeout: Option<u32> = |s| s.run_timeout;
         /// Size of /dev/shm in bytes.
         shm_size: Option<u64> = |s| s.shm_size;
         /// Lines of /etc/hosts: host name to address.
         extra_hosts: BTreeMap<String, String> = |s| s.extra_hosts.iter().cloned().collect();
         /// Name servers.
         dns: Vec<String> = |s| s.dns.clone();
+        /// Domains in which names are looked for.
+        dns_search: Vec<String> = |s| s.dns_search.clone();
+        /// Options of /etc/resolv.conf.
+        dns_opt: Vec<String> = |s| s.dns_opt.clone();
+        /// Where output that is kept goes.
+        log_driver: Option<String> = |s| s.log_driver.clone();
+        /// Options of the log driver.
+        log_opt: BTreeMap<String, String> = |s| s.log_opt.clone();
+        /// Whether process 1 is a small init.
+        init: bool = |s| s.init;
+        /// Whether the program has a terminal.
+        tty: bool = |s| s.tty;
+        /// Whether standard input is kept open.
+        stdin_open: bool = |s| s.stdin_open;
+        /// Whether the end of the first input is the end of it all.
+        stdin_once: bool = |s| s.stdin_once;
+        /// Height and width of the terminal at first.
+        console_size: Option<(u16, u16)> = |s| s.console_size;
+        /// How the health of its program is looked at.
+        healthcheck: Option<Json> = |s| s.healthcheck.as_ref().map(|check| Json(serde_json::to_value(check).unwrap_or_default()));
+        /// When its program is started again.
+        restart_policy: String = |s| s.restart_policy.to_string();
         /// Whether the container is removed when it ends.
         auto_remove: bool = |s| s.auto_remove;
         /// "session" or "detached".
         lifetime: String = |s| word(&s.lifetime);
+    }
+
+    /// The health of a container's program.
+    Health(coble::Health) {
+        /// "starting", "healthy" or "unhealthy".
+        status: String = |h| h.status.clone();
+        /// Failures since the last check that succeeded.
+        failing_streak: u32 = |h| h.failing_streak;
+        /// The last checks, at most 5, the newest last.
+        log: Vec<HealthProbe> = |h| h.log.iter().cloned().map(HealthProbe).collect();
+    }
+
+    /// A health check that is over.
+    HealthProbe(coble::HealthProbe) {
+        /// When it began, RFC 3339.
+        start: String = |p| p.start.clone();
+        /// When it was over, RFC 3339.
+        end: String = |p| p.end.clone();
+        /// Its exit code; -1 if it took too long or could not be run.
+        exit_code: i32 = |p| p.exit_code;
+        /// What it wrote, or why it could not be run.
+        output: String = |p| p.output.clone();
     }
 
     /// Everything about a container.
@@ -199,7 +360,7 @@ values! {
         command: Vec<String> = |d| d.summary.command.clone();
         /// When it was made, RFC 3339.
         created: String = |d| d.summary.created.clone();
-        /// "created", "running" or "exited".
+        /// "created", "running", "paused" or "exited".
         state: &'static str = |d| d.summary.state.name();
         /// The exit code of the last run.
         exit_code: Option<i32> = |d| d.summary.exit_code;
@@ -211,16 +372,24 @@ values! {
         labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
         /// "session" or "detached".
         lifetime: String = |d| word(&d.summary.lifetime);
+        /// Bytes of the disk that it wrote, if they were to be measured.
+        size_rw: Option<u64> = |d| d.summary.size_rw;
         /// What was asked for.
         spec: ContainerSpec = |d| ContainerSpec(d.spec.clone());
         /// The process id of its program on the host, while it runs.
         pid: Option<i32> = |d| d.pid;
         /// Why the last start failed.
         error: Option<String> = |d| d.error.clone();
+        /// How often its program was started again since the last start.
+        restart_count: u32 = |d| d.restart_count;
+        /// The health of its program, if that is looked at.
+        health: Option<Health> = |d| d.health.clone().map(Health);
         /// The isolation of the current or last run.
         isolation: Option<Isolation> = |d| d.isolation.clone().map(Isolation);
         /// What the last run did not get.
         warnings: Vec<Warning> = |d| d.warnings.iter().cloned().map(Warning).collect();
+        /// Seconds that each phase of the last start took, in order.
+        timings: Json = |d| Json(d.timings.iter().map(|(name, length)| (name.clone(), Value::from(length.as_secs_f64()))).collect());
     }
 
     /// A layer of an image.
@@ -339,6 +508,80 @@ values! {
         path: String = |c| c.path.clone();
     }
 
+    /// What a pruning of containers did.
+    ContainersPruned(coble::ContainersPruned) {
+        /// Ids of the containers that are gone.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
+    /// The processes of a container as a table.
+    Top(coble::Top) {
+        /// The titles of the columns.
+        titles: Vec<String> = |t| t.titles.clone();
+        /// A row for each process.
+        processes: Vec<Vec<String>> = |t| t.processes.clone();
+    }
+
+    /// What a container uses. Sizes are bytes.
+    Stats(coble::Stats) {
+        /// The container.
+        id: String = |s| s.id.clone();
+        /// Its name.
+        name: String = |s| s.name.clone();
+        /// When it was measured, RFC 3339.
+        time: String = |s| s.time.clone();
+        /// Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look.
+        cpu_percent: f64 = |s| s.cpu_percent;
+        /// Nanoseconds of CPU time since its start.
+        cpu_total_ns: u64 = |s| s.cpu_total_ns;
+        /// Of these, in user mode.
+        cpu_user_ns: u64 = |s| s.cpu_user_ns;
+        /// Of these, in the kernel.
+        cpu_system_ns: u64 = |s| s.cpu_system_ns;
+        /// Nanoseconds of CPU time of the host, idle time included.
+        system_cpu_ns: u64 = |s| s.system_cpu_ns;
+        /// How many CPUs the host has.
+        online_cpus: u64 = |s| s.online_cpus;
+        /// In how many periods the CPU limit held it up. None: nobody counts.
+        throttled_periods: Option<u64> = |s| s.throttled_periods;
+        /// For how many nanoseconds.
+        throttled_ns: Option<u64> = |s| s.throttled_ns;
+        /// Memory without caches that were not used lately.
+        memory_usage: u64 = |s| s.memory_usage;
+        /// The most it may use: its limit, or the host's memory.
+        memory_limit: u64 = |s| s.memory_limit;
+        /// The share of that, in percent.
+        memory_percent: f64 = |s| s.memory_percent;
+        /// The most memory it used at once, with caches, if the kernel says so.
+        memory_peak: Option<u64> = |s| s.memory_peak;
+        /// The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once.
+        memory_counted: bool = |s| s.memory_counted;
+        /// How many of its programs were killed for want of memory, if the kernel says so.
+        oom_kills: Option<u64> = |s| s.oom_kills;
+        /// Processes and threads.
+        pids: u64 = |s| s.pids;
+        /// The most of them, if there is a limit.
+        pids_limit: Option<u64> = |s| s.pids_limit;
+        /// Read from block devices.
+        block_read: u64 = |s| s.block_read;
+        /// Written to block devices.
+        block_write: u64 = |s| s.block_write;
+        /// The kernel counts what it reads and writes. Otherwise it is what the processes did that live now.
+        blocks_counted: bool = |s| s.blocks_counted;
+        /// Received from the network, if that is its own.
+        network_rx: u64 = |s| s.network_rx;
+        /// Sent to it.
+        network_tx: u64 = |s| s.network_tx;
+        /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
+        cpu_pressure: Option<f64> = |s| s.cpu_pressure;
+        /// The same for memory.
+        memory_pressure: Option<f64> = |s| s.memory_pressure;
+        /// The same for input and output.
+        io_pressure: Option<f64> = |s| s.io_pressure;
+    }
+
     /// What a pruning of images did.
     Pruned(coble::Pruned) {
         /// References that are gone.
@@ -357,6 +600,26 @@ values! {
         entries: u64 = |e| e.entries;
         /// What could not be written as it was.
         warnings: Vec<Warning> = |e| e.warnings.iter().cloned().map(Warning).collect();
+    }
+
+    /// An entry of a directory of a container.
+    FileEntry(coble::FileEntry) {
+        /// Its name in the directory.
+        name: String = |f| f.name.clone();
+        /// "file", "directory", "symlink", "fifo", "socket", "character-device" or "block-device".
+        kind: String = |f| f.kind.name().to_owned();
+        /// Bytes of its content.
+        size: u64 = |f| f.size;
+        /// Permission bits with set-id and sticky.
+        mode: u32 = |f| f.mode;
+        /// Owner, as the container sees it.
+        uid: u32 = |f| f.uid;
+        /// Group, as the container sees it.
+        gid: u32 = |f| f.gid;
+        /// When its content changed last, RFC 3339.
+        modified: String = |f| f.modified.clone();
+        /// Where a link leads.
+        link_target: Option<String> = |f| f.link_target.clone();
     }
 
     /// What an image takes of the disk.
@@ -674,11 +937,7 @@ impl LogRecord {
     /// When it arrived, as a datetime in UTC, to the microsecond.
     #[getter]
     fn time<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let datetime = py.import("datetime")?;
-        let utc = datetime.getattr("timezone")?.getattr("utc")?;
-        let micros = self.time_ns() / 1000;
-        let zero = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
-        zero.add(datetime.getattr("timedelta")?.call1((0, micros / 1_000_000, micros % 1_000_000))?)
+        datetime(py, self.time_ns())
     }
 
     /// When it arrived, in nanoseconds since the epoch.
@@ -694,8 +953,23 @@ impl LogRecord {
     }
 }
 
+/// A time as a datetime in UTC, to the microsecond.
+pub(crate) fn datetime(py: Python<'_>, nanoseconds: u64) -> PyResult<Bound<'_, PyAny>> {
+    let datetime = py.import("datetime")?;
+    let utc = datetime.getattr("timezone")?.getattr("utc")?;
+    let micros = nanoseconds / 1000;
+    let zero = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
+    zero.add(datetime.getattr("timedelta")?.call1((0, micros / 1_000_000, micros % 1_000_000))?)
+}
+
 /// JSON as plain Python values.
 pub(crate) struct Json(Value);
+
+impl Json {
+    pub(crate) fn new(value: Value) -> Json {
+        Json(value)
+    }
+}
 
 impl<'py> IntoPyObject<'py> for Json {
     type Target = PyAny;
@@ -707,7 +981,7 @@ impl<'py> IntoPyObject<'py> for Json {
     }
 }
 
-fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
+pub(crate) fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
     let value = serde_json::to_value(value).map_err(|error| {
         crate::errors::to_py(
             py,
@@ -715,6 +989,19 @@ fn plain(py: Python<'_>, value: &impl serde::Serialize) -> PyResult<Py<PyAny>> {
         )
     })?;
     json(py, &value).map(Bound::unbind)
+}
+
+/// A value that Python has no type of ours for.
+pub(crate) struct Plain(Value);
+
+impl<'py> IntoPyObject<'py> for Plain {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        json(py, &self.0)
+    }
 }
 
 fn json<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
@@ -752,7 +1039,7 @@ pub(crate) fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-fn repr(value: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyResult<String> {
+pub(crate) fn repr(value: &Bound<'_, PyAny>, name: &str, fields: &[&str]) -> PyResult<String> {
     let mut parts = Vec::with_capacity(fields.len());
     for field in fields {
         parts.push(format!("{field}={}", value.getattr(*field)?.repr()?));

@@ -65,7 +65,7 @@ def runs(engine: coble.Engine) -> None:
     seconds: dict[str, float] = done.timings
     print(output, seconds, done.isolation.namespaces if done.isolation else None)
     engine.run("demo", memory_limit=1)  # type: ignore[call-arg]
-    engine.run("demo", network="bridge")  # type: ignore[arg-type]
+    engine.run("demo", pull="often")  # type: ignore[arg-type]
     engine.run("demo", read_only="yes")  # type: ignore[arg-type]
 
 

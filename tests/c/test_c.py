@@ -183,6 +183,13 @@ def defined(library: Path) -> list[str]:
     return sorted(names)
 
 
+def test_every_function_is_called_by_a_program() -> None:
+    """What no program here calls, no program here has found wrong."""
+    called = "".join(path.read_text() for path in Path(__file__).parent.glob("*.[ch]"))
+    declared = set(re.findall(r"\b(coble_\w+)\(", HEADER.read_text()))
+    assert sorted(name for name in declared if not re.search(rf"\b{name}\(", called)) == []
+
+
 def test_exported_symbols() -> None:
     assert defined(BUILT / "libcoble.so") == SYMBOLS
 

@@ -5,6 +5,22 @@
 
 #include "check.h"
 
+static void own_ids(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("true");
+  coble_container_t *container = NULL;
+
+  CHECK_FAILS(coble_container_spec_set_userns_mode(spec, "somebody", &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_set_userns_mode(spec, "keep-id", &error), COBLE_ERR_UNSUPPORTED);
+  CHECK_OK(coble_container_spec_set_userns_mode(spec, "private", &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_spec_add_uidmap(spec, "0:100000:65536", &error));
+  CHECK_OK(coble_container_spec_add_gidmap(spec, "1:100000:65536", &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK(container == NULL);
+  coble_container_spec_delete(spec);
+}
+
 static void a_life(coble_engine_t *engine) {
   coble_error_t *error = NULL;
   coble_container_spec_t *spec = shell("echo \"$A $B\"; echo to-err >&2; exit 4");
@@ -33,6 +49,18 @@ static void a_life(coble_engine_t *engine) {
   CHECK_OK(coble_container_spec_set_shm_size(spec, 1 << 20, &error));
   CHECK_OK(coble_container_spec_add_host(spec, "other", "10.0.0.1", &error));
   CHECK_OK(coble_container_spec_add_dns(spec, "10.0.0.2", &error));
+  CHECK_OK(coble_container_spec_add_dns_search(spec, "a.example", &error));
+  CHECK_OK(coble_container_spec_add_dns_opt(spec, "ndots:2", &error));
+  CHECK_OK(coble_container_spec_set_domainname(spec, "b.example", &error));
+  CHECK_OK(coble_container_spec_set_pid_mode(spec, "private", &error));
+  CHECK_OK(coble_container_spec_set_ipc_mode(spec, "shareable", &error));
+  CHECK_OK(coble_container_spec_set_uts_mode(spec, "private", &error));
+  CHECK_OK(coble_container_spec_set_cgroupns(spec, "private", &error));
+  CHECK_FAILS(coble_container_spec_set_pid_mode(spec, "somebody", &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_spec_set_network_of(spec, "nobody", &error));
+  CHECK_OK(coble_container_spec_set_cgroup_parent(spec, "../x", &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_spec_set_cgroup_parent(spec, NULL, &error));
   CHECK_OK(coble_container_spec_drop_capability(spec, "NET_RAW", &error));
   CHECK_OK(coble_container_spec_set_network(spec, COBLE_NETWORK_NONE, &error));
   CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_DETACHED, &error));
@@ -130,6 +158,13 @@ static void what_it_got(coble_engine_t *engine) {
   CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
   CHECK_OK(coble_container_spec_set_mem_limit(spec, 64 << 20, &error));
   CHECK_OK(coble_container_spec_set_read_only(spec, 1, &error));
+  CHECK_OK(coble_container_spec_add_tmpfs(spec, "/run", "size=1m", &error));
+  CHECK_OK(coble_container_spec_add_tmpfs(spec, "/var/tmp", NULL, &error));
+  CHECK_OK(coble_container_spec_add_volume(spec, "/etc/passwd:/etc/passwd:ro", &error));
+  CHECK_OK(coble_container_spec_add_mount(spec, "type=bind,src=/etc/group,dst=/etc/group,ro", &error));
+  CHECK_FAILS(coble_container_spec_add_volume(spec, "/a:/b:c", &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_add_mount(spec, "type=bind", &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_add_tmpfs(spec, "/x", "frob", &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_container_create(engine, spec, &container, &error));
   coble_container_spec_delete(spec);
   CHECK_OK(coble_container_inspect(container, &details, &error));
@@ -177,6 +212,109 @@ static void what_it_got(coble_engine_t *engine) {
   coble_container_details_delete(details);
   CHECK_OK(coble_container_remove(container, 1, &error));
   coble_container_delete(container);
+}
+
+/* What can be done with a container besides starting and ending it. */
+static void other_verbs(coble_engine_t *engine) {
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("echo ready; while :; do sleep 0.05; done");
+  coble_container_t *container = NULL;
+  coble_container_list_t *list = NULL;
+  coble_stats_stream_t *stream = NULL;
+  coble_string_t *json = NULL;
+  coble_list_options_t which;
+  coble_update_options_t limits;
+  const char *filters[2] = {"name=^renamed$", "status=paused"};
+  int32_t state = 0, code = 0;
+  coble_status_t status;
+
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_spec_add_ulimit(spec, "nofile=64:128", &error));
+  CHECK_OK(coble_container_spec_add_sysctl(spec, "kernel.panic", "1", &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  coble_container_spec_delete(spec);
+  spec = shell("echo ready; while :; do sleep 0.05; done");
+  CHECK_OK(coble_container_spec_set_lifetime(spec, COBLE_LIFETIME_SESSION, &error));
+  CHECK_OK(coble_container_spec_add_ulimit(spec, "nofile=64:128", &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_FAILS(coble_container_pause(container, &error), COBLE_ERR_INVALID_STATE);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_rename(container, "renamed", &error));
+  CHECK(strcmp(coble_container_name(container), "renamed") == 0);
+  CHECK_FAILS(coble_container_rename(container, "no name", &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  memset(&which, 0, sizeof which);
+  which.size = sizeof which;
+  which.filters = filters;
+  which.filter_count = 1;
+  which.with_size = 1;
+  CHECK_OK(coble_container_find(engine, &which, &list, &error));
+  CHECK(coble_container_list_count(list) == 1);
+  CHECK(coble_container_summary_size_rw(coble_container_list_get(list, 0)) >= 0);
+  coble_container_list_delete(list);
+
+  status = coble_container_pause(container, &error);
+  if (status == COBLE_OK) {
+    CHECK_OK(coble_container_state(container, &state, &error));
+    CHECK(state == COBLE_STATE_PAUSED);
+    which.filter_count = 2;
+    CHECK_OK(coble_container_find(engine, &which, &list, &error));
+    CHECK(coble_container_list_count(list) == 1);
+    coble_container_list_delete(list);
+    CHECK_OK(coble_container_unpause(container, &error));
+  } else {
+    /* A user without a freezer. */
+    CHECK(status == COBLE_ERR_UNSUPPORTED && geteuid() != 0);
+    coble_error_delete(error);
+    error = NULL;
+  }
+  CHECK_FAILS(coble_container_unpause(container, &error), COBLE_ERR_INVALID_STATE);
+
+  memset(&limits, 0, sizeof limits);
+  limits.size = sizeof limits;
+  limits.pids_limit = 60;
+  status = coble_container_update(container, &limits, &json, &error);
+  if (status == COBLE_OK) {
+    CHECK(strcmp(coble_string_data(json), "[]") == 0);
+    coble_string_delete(json);
+  } else {
+    CHECK(status == COBLE_ERR_UNSUPPORTED && geteuid() != 0);
+    coble_error_delete(error);
+    error = NULL;
+  }
+  limits.mem_limit = 1;
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+
+  CHECK_OK(coble_container_top(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_stats(container, 0, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"name\":\"renamed\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_stats_stream(container, 20, &stream, &error));
+  CHECK_OK(coble_stats_stream_next(stream, NULL, &json, &error));
+  coble_string_delete(json);
+  CHECK_OK(coble_container_inspect_docker(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"Ulimits\":[{\"Name\":\"nofile\",\"Soft\":64,\"Hard\":128}]") != NULL);
+  coble_string_delete(json);
+
+  CHECK_OK(coble_container_restart(container, 0, NULL, &error));
+  CHECK_FAILS(coble_container_wait_until(container, COBLE_WAIT_REMOVED, 10, NULL, &code, &error), COBLE_ERR_TIMEOUT);
+  CHECK_FAILS(coble_container_wait_until(container, 9, 10, NULL, &code, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_kill(container, SIGKILL, &error));
+  CHECK_OK(coble_container_wait_until(container, COBLE_WAIT_NOT_RUNNING, 10000, NULL, &code, &error));
+  CHECK(code == 137);
+  json = NULL;
+  CHECK_OK(coble_stats_stream_next(stream, NULL, &json, &error));
+  CHECK(json == NULL);
+  coble_stats_stream_delete(stream);
+  CHECK_OK(coble_container_remove(container, 0, &error));
+  coble_container_delete(container);
+  filters[0] = "until=1h";
+  CHECK_OK(coble_container_prune(engine, filters, 1, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"deleted\":[]") != NULL);
+  coble_string_delete(json);
 }
 
 static void programs_in_it(coble_engine_t *engine) {
@@ -247,11 +385,146 @@ static void programs_in_it(coble_engine_t *engine) {
   coble_container_delete(container);
 }
 
+static void what_happened(coble_engine_t *engine) {
+  static const char *const actions[] = {"create", "start", "die", "destroy"};
+  char name[32];
+  char filter[64];
+  const char *filters[] = {NULL, "type=container"};
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("exit 3");
+  coble_run_result_t *result = NULL;
+  coble_event_options_t options;
+  coble_event_stream_t *stream = NULL;
+  const coble_event_t *event = NULL;
+  coble_string_t *json = NULL;
+  uint64_t last = 0;
+  size_t index;
+
+  /* The store is that of other runs of this program, too. */
+  (void)snprintf(name, sizeof name, "told-c-%ld", (long)getpid());
+  (void)snprintf(filter, sizeof filter, "container=%s", name);
+  filters[0] = filter;
+  CHECK_OK(coble_container_spec_set_name(spec, name, &error));
+  CHECK_OK(coble_engine_run(engine, spec, NULL, NULL, &result, &error));
+  coble_run_result_delete(result);
+  coble_container_spec_delete(spec);
+  memset(&options, 0, sizeof options);
+  options.size = sizeof options;
+  options.filters = filters;
+  options.filter_count = 2;
+  CHECK_OK(coble_engine_events(engine, &options, &stream, &error));
+  for (index = 0; index < 4; index++) {
+    CHECK_OK(coble_event_stream_next(stream, NULL, &event, &error));
+    CHECK(strcmp(coble_event_type(event), "container") == 0 && strcmp(coble_event_action(event), actions[index]) == 0);
+    CHECK(coble_event_id(event) > last && coble_event_time_ns(event) > 0 && strlen(coble_event_actor(event)) == 64);
+    CHECK(strcmp(coble_event_attribute(event, "name"), name) == 0);
+    last = coble_event_id(event);
+    if (index == 2) {
+      CHECK(strcmp(coble_event_attribute(event, "exitCode"), "3") == 0);
+      CHECK_OK(coble_event_json(event, &json, &error));
+      CHECK(strstr(coble_string_data(json), "\"timeNano\"") != NULL);
+      coble_string_delete(json);
+    }
+  }
+  CHECK(coble_event_attribute(event, "exitCode") == NULL);
+  CHECK_OK(coble_event_stream_next(stream, NULL, &event, &error));
+  CHECK(event == NULL && coble_event_type(event) == NULL && coble_event_id(event) == 0);
+  coble_event_stream_delete(stream);
+  options.follow = 1;
+  options.after = last;
+  CHECK_OK(coble_engine_events(engine, &options, &stream, &error));
+  CHECK_OK(coble_event_stream_try_next(stream, &event, &error));
+  CHECK(event == NULL);
+  coble_event_stream_delete(stream);
+  options.reserved = 1;
+  CHECK_FAILS(coble_engine_events(engine, &options, &stream, &error), COBLE_ERR_INVALID_ARGUMENT);
+}
+
+static void what_its_monitor_does(coble_engine_t *engine) {
+  static const char *const test[] = {"CMD-SHELL", "test -e /ok"};
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell(": > /ok; sleep 60");
+  coble_container_t *container = NULL;
+  coble_healthcheck_t check;
+  coble_string_t *json = NULL;
+  int32_t number = -1;
+
+  memset(&check, 0, sizeof check);
+  check.size = sizeof check;
+  check.test = test;
+  check.test_count = 2;
+  check.interval_ns = 50000000;
+  CHECK_OK(coble_container_spec_set_healthcheck(spec, &check, &error));
+  check.reserved = 1;
+  CHECK_FAILS(coble_container_spec_set_healthcheck(spec, &check, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_set_restart_policy(spec, "sometimes", &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_spec_set_restart_policy(spec, "on-failure:2", &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_OK(coble_container_health(container, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "null") == 0);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_wait_until(container, COBLE_WAIT_HEALTHY, 60000, NULL, &number, &error));
+  CHECK(number == 0);
+  CHECK_OK(coble_container_health(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"healthy\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_remove(container, 1, &error));
+  coble_container_delete(container);
+}
+
+static void what_fails_in_the_background(coble_engine_t *engine) {
+  static const char *const nothing[] = {"/proc/version"};
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("cat /run/secrets/key /proc/version; echo why >&2; exit 3");
+  coble_container_t *container = NULL;
+  coble_string_t *json = NULL;
+  const coble_run_result_t *result = NULL;
+  const uint8_t *data = NULL;
+  size_t length = 0;
+
+  CHECK_FAILS(coble_container_spec_add_secret(spec, "id=key", NULL, 3, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_add_secret(spec, "id=../key", "abc", 3, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_spec_add_secret(spec, "id=key,mode=400", "canary\n", 7, &error));
+  CHECK_OK(coble_container_spec_set_masked_paths(spec, nothing, 1, &error));
+  CHECK_OK(coble_container_spec_set_readonly_paths(spec, NULL, 0, &error));
+  CHECK_OK(coble_container_spec_add_exposed_port(spec, "80", &error));
+  CHECK_OK(coble_container_spec_add_annotation(spec, "a", "b", &error));
+  CHECK_OK(coble_container_spec_set_run_timeout(spec, 60, &error));
+  CHECK_OK(coble_container_spec_set_use_config_proxy(spec, 0, &error));
+  CHECK_OK(coble_container_spec_set_network_disabled(spec, 1, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_OK(coble_container_inspect_docker(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "canary") == NULL);
+  CHECK(strstr(coble_string_data(json), "80/tcp") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK(coble_container_wait_checked(container, COBLE_WAIT_NOT_RUNNING, 60000, NULL, &error) == COBLE_ERR_CONTAINER_EXIT);
+  result = coble_error_run_result(error);
+  CHECK(result != NULL && coble_run_result_exit_code(result) == 3);
+  data = coble_run_result_stdout(result, &length);
+  CHECK(is_text(data, length, "canary\n"));
+  data = coble_run_result_stderr(result, &length);
+  CHECK(is_text(data, length, "why\n"));
+  coble_error_delete(error);
+  error = NULL;
+  CHECK_OK(coble_container_remove(container, 0, &error));
+  coble_container_delete(container);
+}
+
 int main(int argc, char **argv) {
   coble_engine_t *engine = open_engine(argc, argv);
+  what_happened(engine);
+  what_its_monitor_does(engine);
   a_life(engine);
+  own_ids(engine);
+  own_ids(engine);
   what_it_got(engine);
+  other_verbs(engine);
   programs_in_it(engine);
+  what_fails_in_the_background(engine);
   coble_engine_delete(engine);
   return 0;
 }

@@ -16,7 +16,11 @@ static void null_is_refused(coble_engine_t *engine) {
   CHECK_FAILS(coble_engine_info(engine, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_image_get(engine, NULL, &image, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_image_get(NULL, "x", &image, &error), COBLE_ERR_INVALID_ARGUMENT);
-  CHECK_FAILS(coble_container_spec_new(NULL, &spec, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_spec_new(IMAGE, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  /* No image is none yet: a directory or a bundle may follow, and has to. */
+  CHECK_OK(coble_container_spec_new(NULL, &spec, &error));
+  CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
+  coble_container_spec_delete(spec);
   CHECK_FAILS(coble_container_create(engine, NULL, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_container_wait(NULL, -1, NULL, &number, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK(coble_container_id(NULL) == NULL);

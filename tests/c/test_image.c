@@ -66,6 +66,7 @@ int main(int argc, char **argv) {
   coble_prune_options_t prune = {0};
   coble_container_spec_t *spec = NULL;
   coble_container_t *container = NULL;
+  coble_container_t *snapshot = NULL;
   coble_commit_options_t *commit = coble_commit_options_new();
   size_t index;
   int saved = -1;
@@ -192,6 +193,31 @@ int main(int argc, char **argv) {
   CHECK(lseek(saved, 0, SEEK_END) >= 1024);
   CHECK(close(saved) == 0);
   CHECK_OK(coble_container_export(container, other, NULL, NULL, &error));
+  CHECK_OK(coble_container_write_file(container, "/file", "content", 7, 0600, NULL, NULL, &error));
+  CHECK_OK(coble_container_list_files(container, "/", NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "{\"name\":\"file\",\"kind\":\"file\",\"size\":7,\"mode\":384,\"uid\":0") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_copy_from(container, "/file", other, 0, 0, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"entries\":1") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_copy_to(container, other, "/again", 0, 0, NULL, NULL, &error));
+  CHECK_OK(coble_container_snapshot(container, NULL, 1, NULL, &snapshot, &error));
+  CHECK_OK(coble_container_list_files(snapshot, "/", NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"name\":\"again\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_remove(snapshot, 0, &error));
+  coble_container_delete(snapshot);
+  CHECK_OK(coble_container_get_archive(container, "/again", other, 0, NULL, NULL, &error));
+  CHECK_OK(coble_container_put_archive(container, "/", other, NULL, NULL, &error));
+  saved = open(other, O_RDONLY);
+  CHECK(saved >= 0);
+  CHECK_OK(coble_container_put_archive_fd(container, "/", saved, NULL, NULL, &error));
+  CHECK(close(saved) == 0);
+  CHECK_FAILS(coble_container_copy_to(container, "/nowhere/at/all", "/", 0, 0, NULL, NULL, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK_FAILS(coble_container_copy_to(container, other, "/", 2, 0, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_write_file(container, "/", NULL, 0, 0600, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_write_file(container, "/x", NULL, 1, 0600, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_container_list_files(container, "/file", NULL, &json, &error), COBLE_ERR_PATH_NOT_FOUND);
   CHECK(unlink(other) == 0);
   CHECK_OK(coble_container_remove(container, 0, &error));
   coble_container_delete(container);
@@ -215,6 +241,8 @@ int main(int argc, char **argv) {
   CHECK_FAILS(coble_image_load(engine, "/nowhere/at/all", NULL, NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
   CHECK_FAILS(coble_image_load_fd(engine, fd, NULL, NULL, &list, &error), COBLE_ERR_INVALID_ARCHIVE);
   CHECK_FAILS(coble_image_load_fd(engine, 12345, NULL, NULL, &list, &error), COBLE_ERR_IO);
+  CHECK_FAILS(coble_image_import_rootfs(engine, "/no/such/archive", "small:2", NULL, NULL, &again, &error),
+              COBLE_ERR_PATH_NOT_FOUND);
   CHECK_FAILS(coble_image_import_rootfs_fd(engine, fd, "Not A Reference", NULL, NULL, &again, &error),
               COBLE_ERR_INVALID_REFERENCE);
   CHECK(close(fd) == 0);

@@ -83,7 +83,49 @@ int main(int argc, char **argv) {
   CHECK(container.logs() == "started\n");
   CHECK(container.inspect().find("of-cpp") != std::string::npos);
   CHECK(coble_container_details_pid(container.details().get()) == -1);
+  container.write_file("/written", "by C++", 0600);
+  CHECK(container.list_files("/").find("{\"name\":\"written\",\"kind\":\"file\",\"size\":6,\"mode\":384") != std::string::npos);
+  auto snapshot = container.snapshot("of-snapshot");
+  CHECK(snapshot.name() == "of-snapshot" && snapshot.list_files("/").find("written") != std::string::npos);
+  CHECK(failure([&] { snapshot.copy_to("/nowhere/at/all", "/"); }) == COBLE_ERR_PATH_NOT_FOUND);
+  CHECK(failure([&] { snapshot.copy_from("/none", "/tmp"); }) == COBLE_ERR_PATH_NOT_FOUND);
+  CHECK(failure([&] { snapshot.put_archive("/", "/nowhere/at/all"); }) == COBLE_ERR_PATH_NOT_FOUND);
+  snapshot.remove();
   container.remove();
+  coble_healthcheck_t check{};
+  const char *const test[] = {"CMD", "true"};
+  check.test = test;
+  check.test_count = 2;
+  check.interval_ns = 50000000;
+  const coble::Container checked =
+      engine.create(coble::ContainerSpec("tests").command({"sh", "-c", "sleep 60"}).healthcheck(check).restart_policy("always"));
+  CHECK(checked.health() == "null");
+  checked.start();
+  CHECK(checked.wait_until(COBLE_WAIT_HEALTHY, std::chrono::minutes(1)) == 0);
+  CHECK(checked.health().find("\"healthy\"") != std::string::npos);
+  checked.remove(true);
+  const coble::Container failing = engine.create(coble::ContainerSpec("tests")
+                                                    .command({"sh", "-c", "cat /run/secrets/key; exit 3"})
+                                                    .secret("id=key", "canary")
+                                                    .masked_paths({"/proc/version"})
+                                                    .readonly_paths({})
+                                                    .exposed_port("80")
+                                                    .annotation("a", "b")
+                                                    .run_timeout(60));
+  failing.start();
+  CHECK(failure([&] { failing.wait_checked(COBLE_WAIT_NOT_RUNNING, std::chrono::minutes(1)); }) == COBLE_ERR_CONTAINER_EXIT);
+  CHECK(failing.inspect_docker().find("canary") == std::string::npos);
+  failing.remove();
+  const char *const of_it[] = {"container=of-cpp"};
+  coble_event_options_t wanted{};
+  wanted.filters = of_it;
+  wanted.filter_count = 1;
+  const coble::EventStream events = engine.events(wanted);
+  std::string told;
+  while (const coble_event_t *event = events.next()) {
+    told += std::string(coble_event_action(event)).substr(0, 6) + " ";
+  }
+  CHECK(told.rfind("create start ", 0) == 0 && told.find("kill die ") != std::string::npos && told.find(" destro ") != std::string::npos);
   CHECK(failure([&] { engine.container("of-cpp"); }) == COBLE_ERR_CONTAINER_NOT_FOUND);
 
   // Images from and to a registry.

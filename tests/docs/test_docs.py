@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -159,19 +161,57 @@ def test_readme(shown: Shown) -> None:
         assert expected in out, out
 
 
+def trees(shown: Shown) -> None:
+    """The files that the examples copy."""
+    for name in ("site", "data"):
+        (shown.work / name).mkdir(exist_ok=True)
+        (shown.work / name / "index.html").write_text("hello")
+    shown.shell("tar c data | zstd -q > data.tar.zst")
+
+
+def roots(shown: Shown) -> None:
+    """A directory that can be a container's root, and a bundle that has it."""
+    place = shown.work / "rootfs" / "bin"
+    place.mkdir(parents=True)
+    for name in ("sh", "cat"):
+        shutil.copy("/bin/busybox", place / name)
+    process = {"args": ["sh", "-c", "echo of a bundle"], "env": ["PATH=/bin"], "cwd": "/"}
+    config = {"ociVersion": "1.2.0", "process": process, "root": {"path": "rootfs"}, "linux": {"namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "network")]}}
+    (shown.work / "bundle").mkdir()
+    (shown.work / "bundle" / "config.json").write_text(json.dumps(config))
+    shutil.copytree(shown.work / "rootfs", shown.work / "bundle" / "rootfs")
+
+
 def test_python(shown: Shown) -> None:
-    whole, kept, images, store = blocks("docs/python.md", "python")
+    whole, kept, verbs, mounts, secrets, root, hooks, terminal, health, events, images, store = blocks("docs/python.md", "python")
     assert shown.python(whole).startswith("filter ")
     save(shown)
     opened = "import coble\nengine = coble.Engine()\n"
     shown.python(opened + kept)
+    # As the page says: a user may have no freezer, and no limits either.
+    if os.geteuid() == 0:
+        shown.python(opened + verbs)
+    shown.python(opened + mounts)
+    shown.python(opened + secrets)
+    roots(shown)
+    shown.python(opened + root + 'assert engine.run(bundle="bundle").stdout == b"of a bundle\\n"\n')
+    shown.python(opened + hooks)
+    running = "container = running = engine.containers.create('demo', ['sleep', '600'])\nrunning.start()\n"
+    shown.python(opened + running + terminal + "running.remove(force=True)\n")
+    shown.python(opened + health)
+    # The part that waits for what is to come gets something to see, and ends with it.
+    later = "import threading, time\nthreading.Timer(1, lambda: engine.run('demo', ['sh', '-c', 'exit 3'])).start()\n"
+    told = 'event.attributes["exitCode"]\n'
+    assert events.count(told) == 1
+    shown.python(opened + later + events.replace(told, told + "        break\n"))
     shown.python(opened + images)
     # What the last part is about: two images with a shell, and an archive of one.
     shown.python(
         opened + "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'app:1')\n"
-        "engine.images.from_host(['sh', 'cat'], 'debian:12')\n"
+        "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'debian:12')\n"
         "engine.images.save(['app:1'], 'multi.tar')\n"
     )
+    trees(shown)
     shown.python(opened + store)
     shown.shell("coble rm $(coble ps -aq)")
 
@@ -185,9 +225,14 @@ def test_c(shown: Shown) -> None:
 
 def test_cli(shown: Shown) -> None:
     save(shown)
+    trees(shown)
+    roots(shown)
     (examples,) = blocks("docs/cli.md", "shell")
+    # Those for a terminal get one, and somebody who leaves at once.
+    examples = re.sub(r"^(coble \w+ -it [^#\n]*?)\s*(#.*)?$", r"script -qec '\1' /dev/null <<< exit", examples, flags=re.MULTILINE)
+    assert examples.count("script -qec") == 2
     out = shown.shell(examples)
-    assert "hi\nfrom the file\n" in out and '"name": "worker"' in out, out
+    assert "seen by nobody else\nof a bundle\nhi\nfrom the file\n" in out and '"name": "worker"' in out, out
     shown.shell("coble rm -f worker")
 
 

@@ -27,7 +27,7 @@ OPERATIONS: list[dict[str, Any]] = TABLE["operation"]
 OPTIONS: dict[str, dict[str, str]] = TABLE["options"]
 SURFACES = ("rust", "c", "python", "cli")
 #: The types of the crate whose functions are operations.
-RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "CancelToken")
+RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken")
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -143,6 +143,9 @@ def test_options_of_rust() -> None:
 def test_options_of_c() -> None:
     prefix = "coble_container_spec_"
     setters = {name.removeprefix(prefix) for name in c() if name.startswith(prefix)} - {"new", "delete"}
+    # A number says what kind of network, and a text whose it is.
+    assert "set_network_of" in setters
+    setters.discard("set_network_of")
     assert setters == {option["c"] for option in OPTIONS.values()}
 
 
@@ -151,13 +154,13 @@ def parameters(function: Callable[..., object]) -> set[str]:
 
 
 def test_options_of_python() -> None:
-    options = {option["python"] for option in OPTIONS.values()} | {"cpus"}
+    options = {option["python"] for option in OPTIONS.values()} | {"cpus", "network_mode"}
     streams = {"stdin", "stdout", "stderr"}
     assert parameters(coble.Containers.create) == options
     assert parameters(coble.Containers.run) == options | streams | {"wait", "wait_timeout"}
     # A run has a lifetime of its own, and is removed at its end.
     run = {"check", "timeout", "input", "capture_limit", *streams}
-    assert parameters(coble.Engine.run) == (options - {"lifetime", "auto_remove"}) | run
+    assert parameters(coble.Engine.run) == (options - {"lifetime", "auto_remove", "restart_policy"}) | run
     assert parameters(coble.Container.exec) == fields("ExecSpec") | run
     assert parameters(coble.Container.popen) == fields("ExecSpec") | streams
 
@@ -175,7 +178,7 @@ def test_results_of_python() -> None:
             theirs = (theirs - {"summary"}) | fields_anywhere(source, name.replace("Details", "Summary"))
         # Warnings are known to the call that unpacked an image, and not to a later look at it.
         # When a registry was asked is not kept with a container.
-        differences = {"ContainerSpec": {"pull"}, "LogRecord": {"source", "stream", "time_ns"}, "Report": {"ok"}, "ImageDetails": {"warnings"}}
+        differences = {"ContainerSpec": {"pull"}, "LogRecord": {"source", "stream", "time_ns"}, "Event": {"kind", "type", "time_ns"}, "Report": {"ok"}, "ImageDetails": {"warnings"}, "Mount": {"kind", "type"}}
         assert ours ^ theirs <= differences.get(name, set()), (name, ours ^ theirs)
 
 
@@ -192,7 +195,10 @@ def test_options_of_the_command(verb: str) -> None:
     if verb == "create":
         expected.discard("--detach")
     assert expected <= flags
-    rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--interactive", "--tty", "--init", "--env-file", "--quiet"}
+    rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--env-file", "--label-file", "--cidfile", "--quiet"}
+    rest |= {f"--health-{name}" for name in ("interval", "timeout", "retries", "start-period", "start-interval")} | {"--no-healthcheck"}
+    if verb == "run":
+        rest |= {"--detach-keys", "--sig-proxy", "--attach"}
     assert flags - expected == rest
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -54,6 +55,11 @@ def wait_for_exit(pid: int, seconds: float = 10.0) -> bool:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
+    except OSError as error:
+        # Its number is still that of a session or of a group.
+        if error.errno != errno.EINVAL:
+            raise
+        return True
     try:
         return bool(select.select([fd], [], [], seconds)[0])
     finally:
@@ -65,6 +71,12 @@ def monitor_of(container: coble.Container) -> int:
     pid = container.inspect().pid
     assert pid is not None
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def private(pid: int) -> int:
+    """Bytes of memory that a process shares with no other one."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
 
 
 def resident(pid: int) -> int:

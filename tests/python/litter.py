@@ -126,7 +126,7 @@ def interfaces() -> set[str]:
 
 
 def cgroups() -> set[str]:
-    """Cgroups of containers: below a directory named coble, in every hierarchy, wherever it is."""
+    """Cgroups of containers: below one whose name has coble in it, in every hierarchy, wherever it is."""
     found = set()
     for folder, names, _ in os.walk(CGROUP_ROOT):
         if len(Path(folder).relative_to(CGROUP_ROOT).parts) > 8:

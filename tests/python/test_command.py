@@ -85,8 +85,67 @@ def test_streams(command: Command) -> None:
 
 
 def test_options_of_run(command: Command) -> None:
-    out = command.good("run", "--rm", "-e", "A=b", "-w", "/tmp", "-h", "me", "--entrypoint", "sh", "box", "-c", "echo $A $(pwd) $(hostname)")
+    out = command.good("run", "--rm", "--pids-limit", "-1", "-e", "A=b", "-w", "/tmp", "-h", "me", "--entrypoint", "sh", "box", "-c", "echo $A $(pwd) $(hostname)")
     assert out == "b /tmp me\n"
+
+
+def test_namespaces_and_names_of_the_command(command: Command) -> None:
+    command.good("run", "-d", "--name", "spaces-first", "-h", "first", "--domainname", "b.example", "--ipc", "shareable", "box", "sleep", "1000")
+    try:
+        show = "hostname; cat /proc/sys/kernel/domainname; readlink /proc/self/ns/net; readlink /proc/self/ns/ipc"
+        theirs = command.good("exec", "spaces-first", "sh", "-c", show)
+        joined = ("--network", "container:spaces-first", "--ipc", "container:spaces-first")
+        assert command.good("run", "--rm", *joined, "box", "sh", "-c", show).splitlines() == theirs.splitlines()
+        found = command.good("run", "--rm", "--uts", "host", "--cgroupns", "host", "--dns-search", "x.example", "--dns-option", "rotate", "box", "cat", "/etc/resolv.conf")
+        assert "search x.example\noptions rotate\n" in found
+        for bad in (["--pid", "shareable"], ["--uts", "host", "-h", "x"], ["--network", "container:nobody"], ["--cgroup-parent", "../x"]):
+            assert command("run", "--rm", *bad, "box", "true").returncode == 125
+    finally:
+        command.good("rm", "-f", "spaces-first")
+
+
+def test_a_file_for_the_id_and_files_of_labels(command: Command, tmp_path: Path) -> None:
+    file, labels = tmp_path / "id", tmp_path / "labels"
+    labels.write_text("# note\na=1\nb\n")
+    printed = command.good("create", "--cidfile", str(file), "--label-file", str(labels), "-l", "a=2", "box", "true").strip()
+    assert file.read_text() == printed
+    assert json.loads(command.good("inspect", printed))[0]["Config"]["Labels"] == {"a": "2", "b": ""}
+    done = command("run", "--rm", "--cidfile", str(file), "box", "true")
+    assert done.returncode == 125 and b"already" in done.stderr and file.read_text() == printed
+    command.good("rm", printed)
+    file.unlink()
+    assert command("create", "--cidfile", str(file), "--pull", "never", "no-such-image").returncode == 125
+    assert not file.exists(), "there is no container whose id it could have"
+    assert command("run", "--rm", "--cidfile", str(file), "box", "sh", "-c", "exit 4").returncode == 4
+    assert len(file.read_text()) == 64
+    labels.write_text("a b=1\n")
+    assert command("create", "--label-file", str(labels), "box").returncode == 125
+
+
+def test_streams_to_be_connected_to(command: Command) -> None:
+    script = "cat; echo out; echo err >&2; exit 3"
+    for streams, expected in [
+        ("stdout", (b"out\n", b"")),
+        ("STDERR", (b"", b"err\n")),
+        ("stdout stderr", (b"out\n", b"err\n")),
+        ("stdin stdout", (b"in\nout\n", b"")),
+    ]:
+        flags = [flag for stream in streams.split() for flag in ("-a", stream)]
+        done = command("run", "--rm", *flags, "box", "sh", "-c", script, data=b"in\n")
+        err = b"".join(line for line in done.stderr.splitlines(keepends=True) if not line.startswith(b"warning"))
+        assert (done.returncode, done.stdout, err) == (3, *expected), streams
+    # All of it is kept for logs.
+    assert command("run", "--name", "attached", "-a", "stderr", "box", "sh", "-c", "echo out; echo err >&2").returncode == 0
+    logs = command("logs", "attached")
+    assert (logs.stdout, logs.stderr) == (b"out\n", b"err\n")
+    command.good("rm", "attached")
+    # Input alone: as docker has it the id is printed, and nobody waits for the end.
+    done = command("run", "--name", "fed", "-a", "stdin", "-i", "box", "sh", "-c", "cat; exit 3", data=b"given\n")
+    assert done.returncode == 0 and len(done.stdout.strip()) == 64
+    assert command.good("wait", "fed") == "3\n" and command.good("logs", "fed") == "given\n"
+    command.good("rm", "fed")
+    assert command("run", "-d", "-a", "stdout", "box", "true").returncode == 125
+    assert command("run", "-a", "else", "box", "true").returncode == 125
 
 
 @pytest.mark.vm
@@ -99,7 +158,8 @@ def test_a_life(command: Command) -> None:
     assert command("exec", "of-command", "no-such-program").returncode == 127
     eventually(lambda: command.good("logs", "of-command") == "hello\n", "the log")
     (details,) = json.loads(command.good("inspect", "of-command"))
-    assert details["id"] == identity and details["state"] == "running"
+    assert details["Id"] == identity and details["State"]["Status"] == "running"
+    assert details["Coble"]["id"] == identity
     assert command("rm", "of-command").returncode != 0
     command.good("stop", "-t", "0", "of-command")
     assert command.good("wait", "of-command") == "137\n"

@@ -193,7 +193,7 @@ class Terminal:
         return self.shown
 
     def until(self, text: bytes) -> None:
-        eventually(lambda: text in self.read(), f"{text!r} on the terminal")
+        eventually(lambda: text in self.read(), f"{text!r} on the terminal", 30)
 
     def type(self, text: bytes) -> None:
         os.write(self.master, text)

@@ -216,7 +216,9 @@ def test_pull(small: Store, assets: Assets, registry: Registry) -> None:
                 engine.images.pull(f"{registry.host}/team/big:1", insecure=True)
             assert engine.images.list() == [] and engine.verify() == []
         engine.images.prune(all=True)
-        assert small.litter() == [] and free(small.data_root) > before - (1 << 20), "the space is given back"
+        assert small.litter() == []
+        # The kernel frees a file when the last process that had it open has gone.
+        helpers.eventually(lambda: free(small.data_root) > before - (1 << 20), "the space that is given back")
         assert engine.images.pull(f"{registry.host}/team/small:1", insecure=True)
         assert engine.run(f"{registry.host}/team/small:1", ["echo", "x"], pull="never").stdout == b"x\n"
         engine.images.remove(f"{registry.host}/team/small:1")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import coble
 import pytest
 from conftest import MODE, Store
-from helpers import eventually, log_bytes, monitor_of, wait_for_exit, wait_for_output
+from helpers import eventually, log_bytes, monitor_of, private, wait_for_exit, wait_for_output
 
 FOREVER = ["sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"]
@@ -372,6 +372,18 @@ def end(process: subprocess.Popen[str], how: str) -> None:
     process.wait(30)
 
 
+def test_a_monitor_at_rest_is_small(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sleep", "60"], lifetime="detached")
+    container.start()
+    monitor = monitor_of(container)
+    try:
+        eventually(lambda: private(monitor) <= 512 << 10, "half a MiB or less", 5)
+    except PermissionError:
+        pytest.skip("nobody may look into the monitor here")
+    finally:
+        container.remove(force=True)
+
+
 @pytest.mark.vm
 @pytest.mark.parametrize("how", ["exit", "kill"])
 def test_a_detached_container_outlives_its_starter(shared: coble.Engine, shared_store: Store, how: str) -> None:
@@ -465,7 +477,7 @@ def test_opening_a_store_does_not_disturb_what_runs(shared: coble.Engine, shared
         {"cpus": 0},
         {"cpus": -1},
         {"cpus": float("nan")},
-        {"pids_limit": 0},
+        {"pids_limit": -2},
         {"cap_add": ["NO_SUCH_CAPABILITY"]},
         {"cap_drop": [""]},
         {"security_opt": ["nonsense"]},

@@ -63,7 +63,7 @@ def test_threads_that_load_run_and_remove(box: coble.Engine, assets: Assets, tmp
             number = (worker + turn) % 4
             try:
                 box.images.load(tmp_path / str(number))
-                done = box.run(f"race:{number}")
+                done = box.run(f"race:{number}", pull="never")
                 if done.stdout != str(number).encode():
                     wrong.append(f"{number}: {done.stdout!r}")
                 box.images.remove(f"race:{number}", force=True)

@@ -376,7 +376,26 @@ def puller() -> Iterator[Puller]:
 def partial(store: Store) -> list[Path]:
     """What there is of blobs that are not complete."""
     folder = store.data_root / "content/partial"
-    return [one for one in folder.iterdir() if one.stat().st_size > 100_000] if folder.is_dir() else []
+
+    def large(one: Path) -> bool:
+        try:
+            return one.stat().st_size > 100_000
+        except FileNotFoundError:
+            # A pull that goes on has just moved it.
+            return False
+
+    return [one for one in folder.iterdir() if large(one)] if folder.is_dir() else []
+
+
+def linked(store: Store) -> int:
+    """How many of them have a second name, since they are complete and wait for the others."""
+    count = 0
+    for one in partial(store):
+        try:
+            count += one.stat().st_nlink == 2
+        except FileNotFoundError:
+            pass
+    return count
 
 
 def go(process: subprocess.Popen[str]) -> None:
@@ -465,6 +484,40 @@ def test_a_killed_pull_is_gone_on_with(store: Store, registry: Registry, puller:
             (asked,) = registry.requests("GET", rf".*/blobs/{layer}")
             assert asked.status == 206 and 0 < asked.sent < size * 0.9, (asked.status, asked.sent, size)
         assert engine.verify() == [] and store.litter() == []
+
+
+@pytest.mark.parametrize("how", ["killed", "failed"])
+def test_layers_that_are_complete_survive_the_pull(store: Store, registry: Registry, puller: Puller, how: str) -> None:
+    """All but the last are there: only that one is fetched by the next pull, and a prune gives them back."""
+    made = content.small(layers=6, size=200_000)
+    registry.put("team/image", "1", made)
+    reference, last = f"{registry.host}/team/image:1", made.layers[-1]
+
+    def spoil() -> None:
+        if how == "failed":
+            registry.on("GET", rf".*/blobs/{last}", lambda exchange: exchange.reply(403), times=1)
+            with store.engine() as engine, pytest.raises(coble.UnauthorizedError):
+                engine.images.pull(reference, insecure=True, jobs=1)
+            return
+        registry.on("GET", rf".*/blobs/{last}", lambda exchange: exchange.pause(60), times=1)
+        process = puller(store, reference)
+        go(process)
+        eventually(lambda: linked(store) == 5, "the other layers")
+        process.kill()
+        process.communicate()
+
+    spoil()
+    registry.forget()
+    with store.engine() as engine:
+        assert engine.images.list() == [] and engine.verify() == [] and blobs(store) == set()
+        assert engine.images.pull(reference, insecure=True).digest == made.digest
+        assert {layer: registry.count("GET", rf".*/blobs/{layer}") for layer in made.layers} == {layer: int(layer == last) for layer in made.layers}
+        assert engine.verify() == [] and partial(store) == [] and store.litter() == []
+        engine.images.remove(reference)
+    spoil()
+    with store.engine() as engine:
+        engine.images.prune(all=True)
+        assert engine.images.list() == [] and engine.verify() == [] and store.litter() == [] and partial(store) == []
 
 
 def test_what_a_killed_pull_left_is_given_back(store: Store, registry: Registry, puller: Puller) -> None:

@@ -262,6 +262,11 @@ def test_tags_and_catalogue(engine: coble.Engine, registry: Registry) -> None:
     assert engine.registry.catalog(registry.host, insecure=True) == names
     with pytest.raises(coble.ImageNotFoundError):
         engine.registry.tags(f"{registry.host}/no/such", insecure=True)
+    # The tags of what is one of them.
+    for suffix in (":v1", f"@{made.digest}"):
+        with pytest.raises(coble.CobleError, match="not the repository") as caught:
+            engine.registry.tags(f"{registry.host}/team/image{suffix}", insecure=True)
+        assert caught.value.kind == "InvalidArgument"
 
 
 def test_tags_of_debians_registry(engine: coble.Engine, debian: DebianRegistry) -> None:
@@ -350,6 +355,7 @@ def test_search_in_the_first_protocol(engine: coble.Engine, registry: Registry) 
     assert len(found) == 25 and found[0].stars == 100 and found[0].official and not found[1].official
     assert found[0].name.endswith("team/image0") and "\x1b" not in found[0].description
     assert registry.requests("GET", r"/v1/search.*")[0].query["q"] == "image"
+    assert engine.images.search("image", registry=f"http://{registry.host}/", insecure=True) == found
     assert len(engine.images.search("image", registry=registry.host, limit=5, insecure=True)) == 5
     assert len(engine.images.search(f"{registry.host}/image", filters=["is-official=true"], insecure=True)) == 1
     assert {one.stars for one in engine.images.search("image", registry=registry.host, filters=["stars=99"], insecure=True)} == {100, 99}

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ import archives
 import coble
 import coble.aio
 import pytest
-from conftest import CGROUPS, MODE, Assets, Store
+from conftest import CGROUPS, MODE, Assets, Store, remove_tree
 from helpers import eventually, sh
 
 FORMATS = ["oci-archive", "oci-dir", "docker-archive"]
@@ -844,3 +845,25 @@ def test_a_prune_does_not_disturb_a_load(engine: coble.Engine, store: Store, bus
     finally:
         stop.set()
         pruning.join()
+
+
+def test_a_store_below_dev(tmp_path: Path) -> None:
+    """Nothing that a container's start prepares is in the way of its layers, wherever they are."""
+    shm = Path("/dev/shm")
+    if not os.access(shm, os.W_OK):
+        pytest.skip("needs a /dev/shm that may be written")
+    place = Path(tempfile.mkdtemp(prefix="coble-tests-", dir=shm))
+    hook = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", f"test -d {place}/data && echo ran > {tmp_path}/hook"]}]}
+    try:
+        with coble.Engine(data_root=place / "data", run_root=place / "run") as engine:
+            engine.images.from_host(["sh", "cat"], "box")
+            assert engine.run("box", ["sh", "-c", "echo kept > /file; cat /file"], hooks=hook).stdout == b"kept\n"
+            assert (tmp_path / "hook").read_text() == "ran\n"
+            container = engine.containers.create("box", ["sh", "-c", "echo written > /file"])
+            container.start()
+            container.wait(timeout=60)
+            container.copy_to(tmp_path / "hook", "/copied")
+            assert container.read_file("/file") == b"written\n" and container.read_file("/copied") == b"ran\n"
+            container.remove()
+    finally:
+        remove_tree(place)

@@ -43,7 +43,7 @@ struct Upper {
 }
 
 /// What the upper directory of a container's overlay changes of the layers below, uppermost first. A directory that was only copied up counts if
-/// something in it is different, and comes after that. What is mounted over in every container does not count.
+/// something in it is different, and comes after that; one that has another mode, owner or time of change counts by itself, as with docker. What is mounted over in every container does not count.
 pub fn changes(
     upper: BorrowedFd<'_>,
     lower: Vec<OwnedFd>,
@@ -96,7 +96,9 @@ pub fn changes(
         }
         let mut changed = both
             && below.is_some_and(|below| {
-                (below.st_mode, below.st_uid, below.st_gid) != (stat.st_mode, stat.st_uid, stat.st_gid)
+                let facts =
+                    |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
+                facts(&below) != facts(&stat)
             });
         let Some(fd) = walk::open(level.fd.as_fd(), &name, &stat, &path)? else { continue };
         let opaque = is_opaque(fd.as_fd(), userxattr).map_err(|errno| fail(errno, &path))?;
@@ -375,6 +377,12 @@ mod tests {
         // Only copied up, and only what it takes to mount.
         fs::create_dir_all(lower.join("same")).unwrap();
         fs::create_dir_all(upper.join("same")).unwrap();
+        let time = fs::metadata(lower.join("same")).unwrap().modified().unwrap();
+        fs::File::open(upper.join("same")).unwrap().set_modified(time).unwrap();
+        // With another time.
+        fs::create_dir_all(lower.join("touched")).unwrap();
+        fs::create_dir_all(upper.join("touched")).unwrap();
+        fs::File::open(upper.join("touched")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         fs::create_dir_all(upper.join("proc")).unwrap();
         rustix::fs::setxattr(
             upper.join("opaque"),
@@ -401,7 +409,8 @@ mod tests {
                 "D opaque/old",
                 "C opaque/sub",
                 "A opaque/sub/new",
-                "D opaque/sub/old"
+                "D opaque/sub/old",
+                "C touched"
             ]
         );
     }

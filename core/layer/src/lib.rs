@@ -28,11 +28,11 @@ mod tree;
 mod usage;
 mod walk;
 
-pub use apply::{Applied, Applier, Options, Warning, WarningKind, xattr};
+pub use apply::{Applied, Applier, Merge, Options, Warning, WarningKind, xattr};
 pub use changes::{Change, changes, compare};
 pub use decode::{Decoder, Format};
 pub use error::{Act, Error};
-pub use pack::{Form, PackOptions, Packed, pack, plain_header};
+pub use pack::{Form, One, PackOptions, Packed, file_header, pack, pack_one, plain_header};
 pub use stream::{Limits, Source, Stream, Summary};
 pub use tar::{Entry, Kind, Reader, Time, Xattr};
 pub use tree::Remover;

@@ -104,8 +104,13 @@ fn side_by_side_is_one_after_the_other() {
             let index = archives.len();
             let bytes = archive(&mut random);
             let target = layer(&one, index);
-            let options =
-                Options { target: open(&target), lower: below(&one, index), ready: None, userxattr: false };
+            let options = Options {
+                target: open(&target),
+                lower: below(&one, index),
+                ready: None,
+                userxattr: false,
+                merge: None,
+            };
             match coble_layer::apply(Cursor::new(&bytes), Limits::default(), options) {
                 Ok(_) => archives.push(bytes),
                 Err(Error::Invalid { .. }) => {
@@ -128,6 +133,7 @@ fn side_by_side_is_one_after_the_other() {
                         lower: below(other, index),
                         ready: (index > 0).then_some(ready),
                         userxattr: false,
+                        merge: None,
                     };
                     let input = Slow(Cursor::new(bytes.clone()));
                     coble_layer::apply(input, Limits::default(), options).unwrap();
@@ -163,8 +169,13 @@ fn a_layer_whose_lower_layers_never_come_is_an_error() {
     fs::create_dir(&lower).unwrap();
     let (ready, writer) = rustix::pipe::pipe().unwrap();
     drop(writer);
-    let options =
-        Options { target: open(&target), lower: vec![open(&lower)], ready: Some(ready), userxattr: true };
+    let options = Options {
+        target: open(&target),
+        lower: vec![open(&lower)],
+        ready: Some(ready),
+        userxattr: true,
+        merge: None,
+    };
     let bytes = Tar::new().file("a/b", b"x").end();
     let result = coble_layer::apply(Cursor::new(bytes), Limits::default(), options);
     assert!(matches!(result, Err(Error::Read(_))), "{result:?}");

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use coble_layer::{Limits, Options, Remover, apply};
+use coble_layer::{Limits, Merge, Options, Remover, apply};
 
 #[path = "../src/testing.rs"]
 mod testing;
@@ -103,6 +103,8 @@ fn nothing_reaches_the_target_of_a_link_that_was_swapped_in() {
             lower: Vec::new(),
             ready: None,
             userxattr: true,
+            // Every other time as a copy to a directory of the host.
+            merge: (round % 2 == 1).then(Merge::default),
         };
         // It may fail, and in any way: only where it writes counts.
         let _ = while_swapped(&root, &canary, &applying, || {

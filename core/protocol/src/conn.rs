@@ -54,6 +54,11 @@ impl Fds {
         self.take(FdIndex(n))
     }
 
+    /// Descriptors that came in another way.
+    pub fn of(fds: Vec<OwnedFd>) -> Fds {
+        Fds(fds.into_iter().map(Some).collect())
+    }
+
     /// How many came.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -11,16 +11,31 @@
 
 #![forbid(unsafe_code)]
 
+mod condition;
 mod conn;
+mod files;
+mod hooks;
+mod journal;
+mod landlock;
+mod mounts;
 mod steps;
 
+pub use condition::{
+    CONDITION_FILE, CONDITION_TEMPORARY, Condition, Health, HealthSpec, HealthStatus, Probe, RestartSpec,
+    oom_kills,
+};
 pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
+pub use files::{Live, Look, Node, NodeKind, Owner, Place, WRITERS_FILE};
+pub use hooks::{Hook, Hooks};
+pub use journal::{Happening, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, Record};
+pub use landlock::Landlock;
+pub use mounts::{Mount, MountSource, Propagation};
 pub use steps::{Failure, Step};
 
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 7;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -63,20 +78,45 @@ pub struct Ground {
     pub userns: Option<UserNamespace>,
     /// The network.
     pub network: Network,
+    /// The container has processes in common with others: then the monitor is in no pid namespace of its own, since that would have to be the one above theirs.
+    pub shared_pids: bool,
+    /// The container has a user namespace of its own, in which the monitor is not: [`MonitorSpec::maps`] says with which ids.
+    pub mapped: bool,
     /// What the engine has made of it, when it could.
     pub made: Option<Made>,
 }
 
+impl Ground {
+    /// Whether the container is in another user namespace than the engine.
+    pub fn has_userns(&self) -> bool {
+        self.userns.is_some() || self.mapped
+    }
+}
+
 /// What an engine with the rights to do so makes before, and beside, its monitor: a pid namespace, of which the monitor is the first process, and the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// The socket on which the container's network namespace comes, if it is to have one of its own: a [`Namespace`].
     pub network: Option<FdIndex>,
+    /// What `/dev` will be, so that the monitor can make it while it waits for the rest.
+    pub dev: Dev,
+}
+
+/// What the `/dev` of a container has. That of the [`MonitorSpec`] is the one that counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dev {
+    /// As [`MonitorSpec::devices`].
+    pub devices: Vec<Device>,
+    /// As [`MonitorSpec::shm_size`].
+    pub shm_size: u64,
 }
 
 /// What the maker of a container's network namespace says to the container's first process, with the namespace. If it does not come, the process makes one itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Namespace;
+pub struct Namespace {
+    /// Whether its loopback interface is up. Otherwise the first process sees to that, and says why it cannot be.
+    pub loopback: bool,
+}
 
 /// From the engine to a monitor that has said [`Report::Started`]: the container is on record and may outlive this connection. A monitor whose connection
 /// closes before ends its container, since nobody could know of it.
@@ -88,8 +128,10 @@ pub struct Commit;
 pub enum Report {
     /// The first word of every shim: its [`VERSION`].
     Hello(u32),
-    /// The program runs. The frame carries two pidfds: the monitor's and the program's.
+    /// The program runs. The frame carries two pidfds: the monitor's and the program's; and both ends of its terminal, if the engine is to have it.
     Started(Box<Started>),
+    /// What went wrong at the end of a container of which there is no [`EXIT_FILE`]. [`Report::Exited`] follows.
+    Complaints(Vec<Failure>),
     /// The program ended.
     Exited(Exit),
     /// An archive job is complete.
@@ -123,6 +165,22 @@ pub enum UserNamespace {
         /// Absolute path of `newgidmap`.
         newgidmap: String,
     },
+    /// That of a container whose other namespaces are joined, and belong to it.
+    Joined {
+        /// The namespace, in the frame of the launch.
+        namespace: FdIndex,
+        /// Whether supplementary groups can be given up in it.
+        groups: bool,
+    },
+}
+
+/// The ids of a container's own user namespace. Both maps have user and group 0 of the inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// User ids.
+    pub uids: Vec<IdRange>,
+    /// Group ids.
+    pub gids: Vec<IdRange>,
 }
 
 /// A line of an id map.
@@ -145,8 +203,14 @@ pub struct MonitorSpec {
     pub host_namespaces: Vec<(String, u64)>,
     /// The root file system.
     pub rootfs: Rootfs,
-    /// The host name in the container's uts namespace.
+    /// The namespaces that are not the container's alone.
+    pub spaces: Spaces,
+    /// The ids of the container's own user namespace, with [`Ground::mapped`]. The root file system is mounted with them, so that its files have on the disk the ids that the container sees.
+    pub maps: Option<IdMapping>,
+    /// The host name in the container's uts namespace, if that is its own.
     pub hostname: String,
+    /// The domain name there, if there is to be one.
+    pub domainname: Option<String>,
     /// The program.
     pub process: ProcessSpec,
     /// Small files that the engine provides, such as `/etc/hosts`: mounted from a tmpfs of the container, never written into its root.
@@ -161,11 +225,15 @@ pub struct MonitorSpec {
     pub shm_size: u64,
     /// Whether the root file system is read-only.
     pub readonly_root: bool,
+    /// Whether process 1 is a small init, of which the program is a child.
+    pub init: bool,
     /// `cgroup.procs` files, one for each version 1 hierarchy with a limit, open for writing: every process of the container
     /// joins them before anything else.
     pub cgroup_procs: Vec<FdIndex>,
     /// The directory of the version 2 cgroup that every process of the container is made in.
     pub cgroup_home: Option<FdIndex>,
+    /// A file of a cgroup in which the kernel counts [`oom_kills`], for a program that is started again.
+    pub oom: Option<FdIndex>,
     /// How cgroups are shown inside at `/sys/fs/cgroup`.
     pub cgroup_view: CgroupView,
     /// The standard streams of the program.
@@ -180,6 +248,24 @@ pub struct MonitorSpec {
     /// The container's lock file, with the lock held by this open file description. As long as the monitor has it, the
     /// container counts as alive.
     pub lock: FdIndex,
+    /// Parameters of the kernel that belong to the container's own namespaces: paths below `/proc/sys`, and what is written to them.
+    pub sysctls: Vec<(String, String)>,
+    /// The number of the last record of the container's journal.
+    pub journal: u64,
+    /// What the caller has mounted, in the order in which it is done.
+    pub mounts: Vec<Mount>,
+    /// Nothing is held back: `/sys` can be written, and so can cgroups, and device nodes of the root file system mean something.
+    pub privileged: bool,
+    /// The view of cgroups can be written.
+    pub writable_cgroups: bool,
+    /// How the program's health is looked at, if it is.
+    pub health: Option<Box<HealthSpec>>,
+    /// When the program is started again, if it is.
+    pub restart: Option<RestartSpec>,
+    /// Seconds after which the program is killed, counted from each start of it.
+    pub run_timeout: Option<u32>,
+    /// The programs that are run beside it, if there are any.
+    pub hooks: Option<Box<Hooks>>,
 }
 
 /// How the root file system is made.
@@ -191,6 +277,10 @@ pub enum Rootfs {
         layers: FdIndex,
         /// Lower directories, uppermost first, as short names relative to `layers`, without `:` `,` or `\`.
         lower: Vec<String>,
+        /// A directory of somebody else's, which is below them.
+        directory: Option<FdIndex>,
+        /// One more name as those of `lower`: the lowest of all.
+        base: String,
         /// The container's directory, which has `upper` and `work`.
         container: FdIndex,
         /// Use `user.overlay.*` attributes (needed in a user namespace).
@@ -205,6 +295,55 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// Another container's: [`Spaces::network`] says which.
+    Joined,
+}
+
+/// Where a container gets a namespace from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Space {
+    /// It is made for it.
+    #[default]
+    Own,
+    /// It is the host's.
+    Host,
+    /// It is this one, of another container.
+    Joined(FdIndex),
+}
+
+/// Where `/dev/shm` of a container comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Shm {
+    /// It is made for it.
+    #[default]
+    Own,
+    /// There is none.
+    None,
+    /// It is the host's.
+    Host,
+    /// It is what another container has there, in this mount namespace.
+    Joined(FdIndex),
+}
+
+/// The namespaces of a container that it may have in common with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spaces {
+    /// Processes. One that is not the container's own needs a [`MonitorSpec::cgroup_home`], by which all that is the container's is killed.
+    pub pid: Space,
+    /// The mount namespace of the container whose processes are joined, which has the procfs that shows them at `/proc`.
+    pub proc: Option<FdIndex>,
+    /// System V objects and message queues.
+    pub ipc: Space,
+    /// Host name and domain name.
+    pub uts: Space,
+    /// Another container's network.
+    pub network: Option<FdIndex>,
+    /// `/dev/shm`.
+    pub shm: Shm,
+    /// The container sees cgroups as the host does.
+    pub host_cgroups: bool,
+    /// Another container's user namespace, with [`Ground::mapped`].
+    pub user: Option<FdIndex>,
 }
 
 /// How `/sys/fs/cgroup` looks inside.
@@ -245,12 +384,38 @@ pub struct ProcessSpec {
     pub capabilities: Capabilities,
     /// Set `no_new_privs`.
     pub no_new_privileges: bool,
+    /// The AppArmor profile that confines the program from its execution on.
+    pub apparmor: Option<String>,
     /// A classic BPF program (`struct sock_filter` array, native byte order); empty is none.
     pub seccomp: Vec<u8>,
+    /// Rules of Landlock.
+    pub landlock: Landlock,
     /// Resource limits: (`RLIMIT_*` number, soft, hard). One that cannot be set is a warning.
     pub rlimits: Vec<(u32, u64, u64)>,
     /// The file mode creation mask.
     pub umask: u32,
+    /// `oom_score_adj`, if it is not the one that it is made with. One that cannot be set is a warning.
+    pub oom_score_adj: Option<i32>,
+    /// The standard streams are a terminal of the container's own, which is the program's controlling terminal.
+    pub terminal: Option<Terminal>,
+}
+
+/// A terminal to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Its size at first.
+    pub size: TerminalSize,
+    /// Whoever starts the program gets both ends. Otherwise the monitor has them.
+    pub given: bool,
+}
+
+/// The size of a terminal, in characters. 0 is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters of a line.
+    pub columns: u16,
 }
 
 /// Capability sets as bit masks, bit n for capability number n.
@@ -276,16 +441,22 @@ pub struct ProvidedFile {
 pub struct Device {
     /// Name relative to `/dev`.
     pub name: String,
-    /// Major number (all default devices are character devices).
+    /// Major number.
     pub major: u32,
     /// Minor number.
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
+    /// It is a block device; otherwise a character device.
+    pub block: bool,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// The standard streams of a container's program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stdio {
     /// The caller's own descriptors, used as they are.
     Pass {
@@ -296,12 +467,81 @@ pub enum Stdio {
         /// Standard error; `/dev/null` when None.
         stderr: Option<FdIndex>,
     },
-    /// The monitor reads both streams and appends them to the log file of this descriptor, as [`LogFrame`] headers with data.
+    /// The monitor reads both streams and keeps them.
     Log {
-        /// The log file, open for appending.
-        file: FdIndex,
-        /// Standard input; `/dev/null` when None.
-        stdin: Option<FdIndex>,
+        /// Where. None: nowhere.
+        log: Option<LogSink>,
+        /// Standard input.
+        stdin: Input,
+        /// Pipes that do not wait, which get standard output and error, too. The program is held up by whoever reads them, and hears when nobody does any more.
+        readers: [Option<FdIndex>; 2],
+    },
+    /// The terminal that [`ProcessSpec::terminal`] asks for.
+    Terminal {
+        /// Where the monitor keeps what the program writes, as with [`Stdio::Log`], if it has the master. None: nowhere.
+        log: Option<LogSink>,
+        /// Whether [`Request::Attach`] may bring input.
+        open: bool,
+    },
+}
+
+/// Where the monitor keeps what a program writes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSink {
+    /// The log file, open for appending.
+    pub file: FdIndex,
+    /// As what.
+    pub form: LogForm,
+    /// A JSON object that each record of [`LogForm::Json`] has as its `attrs`.
+    pub attributes: Option<String>,
+    /// What is done when it is full.
+    pub rotation: Option<Rotation>,
+    /// The journal of the host, which gets it too.
+    pub journald: Option<Journald>,
+}
+
+/// The form of a log file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogForm {
+    /// [`LogFrame`] headers, each with its data.
+    Frames,
+    /// A line of JSON for each line or part of one: `log`, with the end of the line, `stream` and `time`, as docker's driver `json-file` has it.
+    Json,
+}
+
+/// When a log file is full it becomes `name.1`, what that was becomes `name.2`, and so on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// The directory that the file is in.
+    pub directory: FdIndex,
+    /// The name of the file.
+    pub name: String,
+    /// When it is full, bytes.
+    pub max_size: u64,
+    /// How many files there are at most. 1: what was written is lost then.
+    pub max_files: u32,
+}
+
+/// The journal of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journald {
+    /// A socket that is connected to it.
+    pub socket: FdIndex,
+    /// Fields of every entry. Names as the journal wants them.
+    pub fields: Vec<(String, String)>,
+}
+
+/// The standard input of a container's program whose output the monitor reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// `/dev/null`.
+    Null,
+    /// The caller's own descriptor.
+    Pass(FdIndex),
+    /// A pipe that the monitor keeps open, and fills with what comes by [`Request::Attach`].
+    Open {
+        /// The end of the first input that comes is the end of it all.
+        once: bool,
     },
 }
 
@@ -375,6 +615,8 @@ pub struct Isolation {
     pub no_new_privileges: bool,
     /// Seccomp mode: 0 none, 2 filter.
     pub seccomp: u8,
+    /// The rules of Landlock that the process has put in force. The kernel does not show them.
+    pub landlock: Vec<String>,
     /// User id, as seen inside.
     pub uid: u32,
     /// Group id, as seen inside.
@@ -393,6 +635,23 @@ pub struct Isolation {
     pub masked_paths: Vec<String>,
     /// Read-only paths that were there and were made read-only.
     pub readonly_paths: Vec<String>,
+    /// The resource limits that were asked for.
+    pub rlimits: Vec<Rlimit>,
+    /// `oom_score_adj` as it was asked for and as it is, if it was.
+    pub oom_score_adj: Option<(i32, i32)>,
+    /// The kernel's line in `/proc/self/mountinfo` of each of [`MonitorSpec::mounts`].
+    pub mounts: Vec<String>,
+}
+
+/// A resource limit of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// The `RLIMIT_*` number.
+    pub number: u32,
+    /// Soft and hard limit as they were asked for.
+    pub asked: (u64, u64),
+    /// As they are.
+    pub found: (u64, u64),
 }
 
 /// How a program ended.
@@ -406,6 +665,8 @@ pub struct Exit {
     pub finished_at: u64,
     /// Whether a core was dumped.
     pub core_dumped: bool,
+    /// Whether it was killed because [`MonitorSpec::run_timeout`] was over.
+    pub timed_out: bool,
 }
 
 /// The content of [`EXIT_FILE`].
@@ -442,10 +703,28 @@ impl ExitRecord {
 pub enum Request {
     /// Sends a signal to the container's first process.
     Signal(i32),
-    /// Answered with [`Response::Exited`] when the container ends.
+    /// As [`Request::Signal`], and the program is not started again after its end.
+    Stop(i32),
+    /// Answered with [`Response::Exited`] when the container ends, or with [`Response::Restarts`].
     Wait,
-    /// Runs another program in the container. The frame carries three descriptors: standard input, output and error.
+    /// Runs another program in the container. The frame carries three descriptors: standard input, output and error. With a terminal it carries none.
     Exec(Box<ProcessSpec>),
+    /// Answered with [`Response::Ok`] and a pidfd of the container's first process.
+    Init,
+    /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
+    Cgroups(u8),
+    /// Connects to the container's program. Answered with [`Response::Attached`], and with [`Response::Exited`] when the container ends.
+    Attach {
+        /// The frame carries the end of a pipe to read input from, until its end.
+        input: bool,
+        /// The output is wanted, and so has to be in the log.
+        output: bool,
+    },
+    /// Sets the size of the terminal of the container's program.
+    Resize(TerminalSize),
+    /// Whoever started the program of an [`Request::Exec`] with this number leaves it to itself. The frame carries the master of its terminal, if it has one: from now
+    /// on what is written to that is taken and thrown away.
+    Leave(u32),
 }
 
 /// A monitor's answers.
@@ -453,13 +732,27 @@ pub enum Request {
 pub enum Response {
     /// Done.
     Ok,
-    /// The program of an [`Request::Exec`] runs. The frame carries its pidfd. [`Response::Exited`] follows on the same connection when it ends.
+    /// The program of an [`Request::Exec`] runs. The frame carries its pidfd, and both ends of its terminal if the client is to have it. [`Response::Exited`] follows on the
+    /// same connection when it ends.
     Running {
         /// What could not be given and was not essential.
         warnings: Vec<Failure>,
+        /// The number of the last record of the journal.
+        journal: u64,
+        /// The program's number among those of this monitor.
+        number: u32,
+    },
+    /// The answer to [`Request::Attach`].
+    Attached {
+        /// The number of the inode of the log's file.
+        inode: u64,
+        /// Its length, up to the last whole record.
+        length: u64,
     },
     /// The program ended.
     Exited(Exit),
+    /// The container's program ended, and will be started again.
+    Restarts(Exit),
     /// The request failed.
     Failed(Failure),
 }
@@ -547,6 +840,64 @@ pub enum ArchiveWork {
         /// The tree.
         tree: Tree,
     },
+    /// Reads one path of a tree.
+    Path {
+        /// The tree.
+        tree: Tree,
+        /// The path, absolute or not, without `..`. Links in it are followed inside the tree.
+        path: Vec<u8>,
+        /// Follow a link that is the last component, too.
+        follow: bool,
+        /// Anything but a directory fails with `ENOTDIR`.
+        directory: bool,
+        /// What is written.
+        form: PathForm,
+        /// The file or pipe that gets it.
+        output: FdIndex,
+    },
+    /// Looks at one path of a tree. The file gets [`Node`]s.
+    Look {
+        /// The tree.
+        tree: Tree,
+        /// The path, as of [`ArchiveWork::Path`].
+        path: Vec<u8>,
+        /// Follow a link that is the last component, too.
+        follow: bool,
+        /// What is looked at.
+        what: Look,
+        /// The file that gets the records.
+        output: FdIndex,
+    },
+    /// Unpacks an archive in a tree that is in use.
+    Put {
+        /// The tree.
+        place: Place,
+        /// The directory of it that gets the archive, as of [`ArchiveWork::Path`]. Links in it are followed inside the tree.
+        path: Vec<u8>,
+        /// The archive, read to its end: plain, gzip, zstd, bzip2 or xz, told by its first bytes.
+        input: FdIndex,
+        /// Whom everything belongs to.
+        owner: Owner,
+        /// Held open as long as the worker lives.
+        lock: Option<FdIndex>,
+    },
+}
+
+/// What is written of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathForm {
+    /// A tar of it and of everything below.
+    Tar {
+        /// What it is called in the tar. Empty: a directory has no entry of its own.
+        name: Vec<u8>,
+        /// The most bytes of the tar.
+        max_bytes: u64,
+    },
+    /// The content of a regular file. A longer one fails with `EFBIG`.
+    Content {
+        /// The most bytes.
+        max_bytes: u64,
+    },
 }
 
 /// A tree that is read.
@@ -560,11 +911,15 @@ pub enum Tree {
         layers: FdIndex,
         /// The layers, uppermost first, as in [`Rootfs::Overlay`].
         lower: Vec<String>,
+        /// A directory below them, as in [`Rootfs::Overlay`].
+        directory: Option<FdIndex>,
         /// A container's directory, whose `upper` is on top.
         container: Option<FdIndex>,
         /// Use `user.overlay.*` attributes.
         userxattr: bool,
     },
+    /// The root of a running container, with what is mounted in it.
+    Live(Live),
 }
 
 /// What a tree is written as.

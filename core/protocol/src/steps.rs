@@ -52,6 +52,8 @@ steps! {
     PivotRoot = "change the root";
     /// Mounting something inside.
     Mount = "mount";
+    /// Mounting something that the caller asked for.
+    UserMount = "mount";
     /// Making a device node.
     Device = "make the device";
     /// Making a symbolic link in `/dev`.
@@ -76,14 +78,22 @@ steps! {
     Capabilities = "set capabilities";
     /// no_new_privs.
     NoNewPrivileges = "set no_new_privs";
+    /// Confining by an AppArmor profile.
+    AppArmor = "confine by the AppArmor profile";
     /// Installing the seccomp filter.
     Seccomp = "install the seccomp filter";
+    /// Putting rules of Landlock in force.
+    Landlock = "confine by Landlock to";
     /// Setting a resource limit.
     Rlimit = "set the resource limit";
     /// Changing to the working directory.
     WorkingDirectory = "change to the working directory";
     /// Connecting the standard streams.
     Stdio = "connect the standard streams";
+    /// Making a terminal.
+    Terminal = "make the terminal";
+    /// Making the program a child of the container's init.
+    Init = "start the init of the container with";
     /// Finding the program.
     FindProgram = "find the program";
     /// execve of the program.
@@ -92,6 +102,12 @@ steps! {
     ReadBack = "read back the isolation";
     /// Joining the namespaces of a running container.
     Join = "join the container";
+    /// Joining a namespace of another container.
+    JoinSpace = "join the other container's namespace";
+    /// Watching over a container whose processes are in a namespace of others.
+    Keep = "watch over the processes of";
+    /// Running a hook.
+    Hook = "run the hook";
     /// Sending a signal.
     Signal = "send a signal to";
     /// Writing the record of the end, or making the socket.
@@ -118,6 +134,8 @@ steps! {
     ReadTree = "read";
     /// Writing a tar or a list.
     WriteOutput = "write the output";
+    /// A directory with too many entries for a list.
+    ListLimit = "list";
     /// A tree that no archive can hold.
     InvalidTree = "archive";
     /// Freezing the processes of a container.
@@ -126,6 +144,10 @@ steps! {
     Ready = "get ready";
     /// A defect of the shim.
     Internal = "continue";
+    /// Setting a parameter of the kernel.
+    Sysctl = "set the kernel parameter";
+    /// Setting `oom_score_adj`.
+    OomScore = "set the OOM score";
 }
 
 /// A failed step.

@@ -73,6 +73,7 @@ pub(crate) fn run(control: &Connection, program: &HostProgram, mut fds: Fds) -> 
         signal,
         finished_at: 0,
         core_dumped: false,
+        timed_out: false,
     };
     // Nobody is there to hear it if sending fails.
     let _ = control.send(&Report::Exited(exit), &[]);

@@ -13,6 +13,7 @@
 mod archive;
 mod container;
 mod failure;
+mod hooks;
 mod host_program;
 mod ids;
 mod monitor;
@@ -93,7 +94,7 @@ fn work(control: Connection, job: ArchiveJob, mut fds: Fds) -> i32 {
         archive::watch(rustix::fd::AsFd::as_fd(&control))?;
         let _ = rustix::thread::set_name(c"coble-archive");
         if let Some(namespace) = &job.userns {
-            userns::enter(namespace)?;
+            userns::enter(namespace, &mut fds)?;
         }
         archive::run(job.work, &mut fds)
     })();

@@ -12,11 +12,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_long, c_uint, c_ulong};
 use rustix::io::{Errno, Result};
-use rustix::mount::MountAttrFlags;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
 /// The resource of core files, the same number on every machine (libc gives it different types).
 pub(crate) const RLIMIT_CORE: u32 = 4;
+
+/// `CLONE_INTO_CGROUP`.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// The result of a raw system call.
 fn check(value: c_long) -> Result<c_long> {
@@ -39,7 +43,6 @@ pub(crate) enum Clone {
 /// Makes a process that goes on here, as fork does, with namespaces of its own as the `CLONE_NEW*` flags say, in the version 2 cgroup of
 /// this directory.
 pub(crate) fn clone(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
-    const INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is a struct of integers, for which zero is valid and means "not asked for".
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -60,13 +63,17 @@ pub(crate) fn clone(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result
 }
 
 /// As [`clone`], but the new process is a child of the caller's parent.
-pub(crate) fn clone_sibling() -> Result<Clone> {
+pub(crate) fn clone_sibling(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone> {
     let mut pidfd: RawFd = -1;
     // SAFETY: as in `clone`.
     let mut args: libc::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
     // The signal at its end is the one of the caller's own, and may not be given.
-    args.flags = (libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
+    args.flags = (namespaces | libc::CLONE_PARENT | libc::CLONE_PIDFD) as u64;
     args.pidfd = (&raw mut pidfd) as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
     // SAFETY: as in `clone`.
     match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of_val(&args)) })? {
         0 => Ok(Clone::Child),
@@ -98,6 +105,99 @@ pub(crate) fn execve(program: &CStr, argv: &[CString], env: &[CString]) -> Resul
     Err(last_errno())
 }
 
+/// Makes a process that goes on here, by the call that filters of system calls know. None in the new one.
+pub(crate) fn fork() -> Result<Option<Pid>> {
+    // SAFETY: as in `clone`: there is one thread, so no lock is held by one that the child lacks.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(None),
+        pid => Ok(Pid::from_raw(pid as libc::pid_t)),
+    }
+}
+
+/// Sends a signal of any number to a child.
+pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<()> {
+    // SAFETY: no memory is touched; the number is that of a child that is not reaped yet.
+    check(unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) }.into()).map(drop)
+}
+
+/// All signals, blocked and waited for.
+pub(crate) struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks them.
+    pub(crate) fn block_all() -> Signals {
+        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the set is a local that the first call writes; the second one reads it.
+        unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::sigprocmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut());
+            Signals(all.assume_init())
+        }
+    }
+
+    /// Blocks none any more.
+    pub(crate) fn unblock_all(&self) {
+        // SAFETY: reads the set.
+        unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const self.0, std::ptr::null_mut()) };
+    }
+
+    /// The next one.
+    pub(crate) fn wait(&self) -> c_int {
+        loop {
+            // SAFETY: reads the set; nobody wants to know more of the signal.
+            let signal = unsafe { libc::sigwaitinfo(&raw const self.0, std::ptr::null_mut()) };
+            if signal > 0 {
+                return signal;
+            }
+        }
+    }
+}
+
+/// The bytes of what is read from [`child_signals`].
+pub(crate) const SIGNAL_SIZE: usize = size_of::<libc::signalfd_siginfo>();
+
+/// Blocks SIGCHLD: a descriptor from which it is read. Nothing is read when there is none.
+pub(crate) fn child_signals() -> Result<OwnedFd> {
+    let only = child_signal(libc::SIG_BLOCK)?;
+    // SAFETY: the set is read only and outlives the call.
+    let fd = unsafe { libc::signalfd(-1, &raw const only, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    check(fd.into())?;
+    // SAFETY: the kernel has just made the descriptor, which nobody else knows.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Unblocks SIGCHLD, in a child of a process that has blocked it: a program inherits that.
+pub(crate) fn unblock_child_signals() -> Result<()> {
+    child_signal(libc::SIG_UNBLOCK).map(drop)
+}
+
+fn child_signal(how: c_int) -> Result<libc::sigset_t> {
+    let mut only = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is a local that the first call writes; the others add to it and read it.
+    unsafe {
+        libc::sigemptyset(only.as_mut_ptr());
+        libc::sigaddset(only.as_mut_ptr(), libc::SIGCHLD);
+        check(libc::sigprocmask(how, only.as_ptr(), std::ptr::null_mut()).into())?;
+        Ok(only.assume_init())
+    }
+}
+
+/// The number of a child that has ended and can be reaped: of any, or of this one. It stays there.
+pub(crate) fn ended_child(pidfd: Option<BorrowedFd<'_>>) -> Result<Option<Pid>> {
+    let (kind, id) = match pidfd {
+        Some(pidfd) => (libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t),
+        None => (libc::P_ALL, 0),
+    };
+    // SAFETY: siginfo is integers and unions of them, for which zero is valid.
+    let mut info: libc::siginfo_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the kernel writes to the structure, which outlives the call.
+    let done =
+        unsafe { libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) };
+    check(done.into())?;
+    // SAFETY: waitid has filled in the fields of SIGCHLD, or nothing, and then they are zero.
+    Ok(Pid::from_raw(unsafe { info.si_pid() }))
+}
+
 /// Sets every signal to its default action and blocks none. The shim's starter may have ignored or blocked any of them.
 pub(crate) fn reset_signals() {
     // The kernel's sigaction: handler, flags, restorer, mask. Zero is SIG_DFL without flags.
@@ -110,6 +210,16 @@ pub(crate) fn reset_signals() {
     }
     // SAFETY: the set is 8 bytes and is read only.
     unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, 0usize, 8usize) };
+}
+
+/// Ignores SIGPIPE, or gives it its default action, which a program inherits.
+pub(crate) fn set_sigpipe(ignored: bool) -> Result<()> {
+    let handler = if ignored { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: neither action runs code of ours.
+    match unsafe { libc::signal(libc::SIGPIPE, handler) } {
+        libc::SIG_ERR => Err(last_errno()),
+        _ => Ok(()),
+    }
 }
 
 /// Takes possession of the control socket, if there is one.
@@ -161,6 +271,39 @@ pub(crate) fn close_on_exec_from(first: c_uint) -> Result<()> {
 pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: MountAttrFlags, recursive: bool) -> Result<()> {
     let attr =
         libc::mount_attr { attr_set: u64::from(set.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(mount, &attr, recursive)
+}
+
+/// Mounts with the ids of a user namespace: a file has on such a mount the id that its own is mapped to there.
+pub(crate) fn mount_idmap(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: userns.as_raw_fd() as u64,
+    };
+    set_attributes(mount, &attr, recursive)
+}
+
+/// Makes files from now on as another user and group, and keeps every capability.
+pub(crate) fn set_file_ids(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: takes numbers only. That of the thread is that of the process, which has one thread.
+    unsafe {
+        libc::syscall(libc::SYS_setfsgid, gid);
+        libc::syscall(libc::SYS_setfsuid, uid);
+    }
+    // SAFETY: as above. No id is this one, so nothing is changed, and what is in force is returned.
+    let found =
+        unsafe { (libc::syscall(libc::SYS_setfsuid, u32::MAX), libc::syscall(libc::SYS_setfsgid, u32::MAX)) };
+    if found != (uid as c_long, gid as c_long) {
+        return Err(Errno::PERM);
+    }
+    // The kernel takes those for files out of the effective set.
+    let permitted = permitted()?;
+    capset(permitted, permitted, 0)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attr: &libc::mount_attr, recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string; the structure is read only and outlives the call.
     let done = unsafe {
@@ -169,11 +312,22 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: MountAttrFlags, recursiv
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
-            size_of_val(&attr),
+            std::ptr::from_ref(attr),
+            size_of_val(attr),
         )
     };
     check(done).map(drop)
+}
+
+/// Changes what a mount, and those below it if `recursive`, and their peers tell each other.
+pub(crate) fn mount_propagation(
+    mount: BorrowedFd<'_>,
+    kind: MountPropagationFlags,
+    recursive: bool,
+) -> Result<()> {
+    let attr =
+        libc::mount_attr { attr_set: 0, attr_clr: 0, propagation: u64::from(kind.bits()), userns_fd: 0 };
+    set_attributes(mount, &attr, recursive)
 }
 
 /// Sends a signal, of any number.
@@ -191,6 +345,61 @@ pub(crate) fn seccomp(program: &[libc::sock_filter]) -> Result<()> {
     let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: the kernel copies and checks the program; it does not write to it.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+        .map(drop)
+}
+
+/// The version of Landlock that the kernel has.
+pub(crate) fn landlock_version() -> Result<u32> {
+    const VERSION: c_uint = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: nothing is read or written.
+    let version = check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) })?;
+    u32::try_from(version).map_err(|_| Errno::NOSYS)
+}
+
+/// Makes rules of Landlock that handle these rights to files and ports, and these scopes.
+pub(crate) fn landlock_ruleset(files: u64, ports: u64, scopes: u64) -> Result<OwnedFd> {
+    // `struct landlock_ruleset_attr`; an older kernel takes a longer one if what it does not know is zero.
+    let handled = [files, ports, scopes];
+    let size = size_of_val(&handled);
+    // SAFETY: the structure has the size that is given and is read only.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const handled, size, 0 as c_uint)
+    })?;
+    let fd = RawFd::try_from(fd).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Allows rights to a file and what is below it.
+pub(crate) fn landlock_path(rules: BorrowedFd<'_>, file: BorrowedFd<'_>, allowed: u64) -> Result<()> {
+    #[repr(C, packed)]
+    struct Beneath {
+        allowed: u64,
+        file: i32,
+    }
+    let rule = Beneath { allowed, file: file.as_raw_fd() };
+    // SAFETY: `struct landlock_path_beneath_attr`, which is packed and read only; 1 is its kind.
+    check(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), 1, &raw const rule, 0 as c_uint)
+    })
+    .map(drop)
+}
+
+/// Allows rights to a TCP port.
+pub(crate) fn landlock_port(rules: BorrowedFd<'_>, port: u16, allowed: u64) -> Result<()> {
+    let rule = [allowed, u64::from(port)];
+    // SAFETY: `struct landlock_net_port_attr`, which is read only; 2 is its kind.
+    check(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), 2, &raw const rule, 0 as c_uint)
+    })
+    .map(drop)
+}
+
+/// Puts rules in force for this process and all that it makes.
+pub(crate) fn landlock_enforce(rules: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0 as c_uint) })
         .map(drop)
 }
 
@@ -244,6 +453,18 @@ pub(crate) fn trim_memory() {
     unsafe {
         libc::malloc_trim(0)
     };
+}
+
+/// Unmaps the pages of the program itself. What is used from now on is mapped again when it is, with the pages around it.
+pub(crate) fn forget_program() {
+    unsafe extern "C" {
+        /// Where the linker puts the program's first byte, and the end of its instructions.
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let (start, end) = (&raw const __executable_start as usize, &raw const etext as usize);
+    // SAFETY: the range is of private mappings of a file that nobody has written to and nobody can write to, so all of its pages come back as they were.
+    unsafe { libc::madvise(start as *mut libc::c_void, end.saturating_sub(start), libc::MADV_DONTNEED) };
 }
 
 /// The user id of the process at the other end of a connected socket, as seen in this user namespace.

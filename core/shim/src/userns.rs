@@ -3,12 +3,12 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-use coble_protocol::{Failure, IdRange, Step, UserNamespace};
+use coble_protocol::{Failure, Fds, IdRange, Step, UserNamespace};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{WaitId, WaitIdOptions};
-use rustix::thread::{Gid, Uid, UnshareFlags};
+use rustix::thread::{Gid, LinkNameSpaceType, Uid, UnshareFlags, move_into_link_name_space};
 
 use crate::failure::{During, explained};
 use crate::sys;
@@ -16,9 +16,14 @@ use crate::sys;
 /// The most bytes of a helper's error text that are kept.
 const MAX_TEXT: usize = 1024;
 
-/// Makes the namespace and its maps, and becomes user 0 in it.
-pub(crate) fn enter(namespace: &UserNamespace) -> Result<(), Failure> {
+/// Makes the namespace and its maps, or joins one that has them, and becomes user 0 in it.
+pub(crate) fn enter(namespace: &UserNamespace, fds: &mut Fds) -> Result<(), Failure> {
     match namespace {
+        UserNamespace::Joined { namespace, .. } => {
+            let namespace = fds.take(*namespace).during(Step::Protocol, "namespaces")?;
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::User))
+                .during(Step::JoinSpace, "user")?;
+        }
         UserNamespace::Single { uid, gid } => {
             unshare()?;
             // The kernel lets an ordinary user write a group map only after this.
@@ -35,13 +40,24 @@ pub(crate) fn enter(namespace: &UserNamespace) -> Result<(), Failure> {
             groups.go()?.finish()?;
         }
     }
+    set_ids(matches!(namespace, UserNamespace::Ranges { .. } | UserNamespace::Joined { groups: true, .. }))
+}
+
+/// Becomes user 0 of a namespace that this process has just come into, and gives up its supplementary groups where that is allowed.
+fn set_ids(groups: bool) -> Result<(), Failure> {
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).during(Step::SetIds, "0")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).during(Step::SetIds, "0")?;
-    if matches!(namespace, UserNamespace::Ranges { .. }) {
+    if groups {
         rustix::thread::set_thread_groups(&[]).during(Step::SetIds, "setgroups")?;
     }
     Ok(())
+}
+
+/// As the end of [`enter`], for a process that nobody may look into, which a change of ids may have changed.
+pub(crate) fn become_root(groups: bool) -> Result<(), Failure> {
+    set_ids(groups)?;
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::SetIds, "dumpable").map(drop)
 }
 
 fn unshare() -> Result<(), Failure> {

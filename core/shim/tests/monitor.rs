@@ -678,12 +678,12 @@ fn rootless_with_a_single_id() {
 #[test]
 fn rootless_with_ranges() {
     let engine = Engine::new();
-    // As the set-id helpers, for the part that matters here: writes the map of a process from outside.
+    // As the set-id helpers, for the part that matters here: writes the map of a process from outside, at once.
     let helper = |name: &str, file: &str| {
         engine.script(
             name,
             &format!(
-                "#!/bin/sh\nmap=/proc/$1/{file}; shift\nwhile [ $# -gt 0 ]; do echo $1 $2 $3; shift 3; done | cat > $map\n"
+                "#!/bin/sh\nmap=/proc/$1/{file}; shift; text=\nwhile [ $# -gt 0 ]; do text=\"$text$1 $2 $3\\n\"; shift 3; done\nprintf \"$text\" > $map\n"
             ),
         )
     };

@@ -8,6 +8,8 @@ use rustix::fs::Access;
 
 /// The controllers that containers need.
 pub(super) const CONTROLLERS: [&str; 4] = ["devices", "memory", "cpu", "pids"];
+/// Those that are used where somebody asks for what they do.
+const OTHERS: [&str; 3] = ["cpuset", "blkio", "freezer"];
 
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +25,7 @@ pub(super) struct Hierarchy {
 /// The hierarchies of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// Version 1, with at least one of [`CONTROLLERS`] each.
+    /// Version 1, with at least one controller that is of use each.
     pub(super) v1: Vec<Hierarchy>,
     /// Version 2.
     pub(super) v2: Option<Hierarchy>,
@@ -45,7 +47,7 @@ impl Layout {
             } else if mount.fstype == "cgroup" {
                 let options = mount.options.split(',');
                 let controllers: Vec<String> =
-                    options.filter(|option| CONTROLLERS.contains(option)).map(str::to_owned).collect();
+                    options.filter(|option| is_known(option)).map(str::to_owned).collect();
                 let Some(first) = controllers.first().cloned() else { continue };
                 let hierarchy = mount.hierarchy(controllers, own_path(membership, Some(&first)));
                 match layout.v1.iter_mut().find(|old| old.controllers.contains(&first)) {
@@ -57,6 +59,10 @@ impl Layout {
         }
         layout
     }
+}
+
+fn is_known(controller: &str) -> bool {
+    CONTROLLERS.contains(&controller) || OTHERS.contains(&controller)
 }
 
 /// The fields of a line of mountinfo that matter.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Problem, devices};
 use crate::error::{Error, Result};
-use crate::isolation::defaults::DEVICE_RULES;
+use crate::isolation::defaults::{DEVICE_RULES, DeviceRule};
 use crate::sys::bpf;
 
 /// The program for the default rules, loaded at its first use and then attached to every cgroup.
@@ -17,9 +17,21 @@ use crate::sys::bpf;
 pub(super) struct DeviceProgram(OnceLock<std::result::Result<OwnedFd, Errno>>);
 
 impl DeviceProgram {
-    /// Puts the rules in force for a cgroup. None if they are.
-    pub(super) fn attach(&self, cgroup: BorrowedFd<'_>, path: &Path) -> Result<Option<Problem>> {
-        let loaded = self.0.get_or_init(|| bpf::load_device_program(&devices::program(DEVICE_RULES)));
+    /// Puts rules in force for a cgroup. None if they are.
+    pub(super) fn attach(
+        &self,
+        rules: &[DeviceRule],
+        cgroup: BorrowedFd<'_>,
+        path: &Path,
+    ) -> Result<Option<Problem>> {
+        let load = || bpf::load_device_program(&devices::program(rules));
+        let own;
+        let loaded = if rules == DEVICE_RULES {
+            self.0.get_or_init(load)
+        } else {
+            own = load();
+            &own
+        };
         let result = match loaded {
             Ok(program) => bpf::attach_device_program(program.as_fd(), cgroup),
             Err(errno) => Err(*errno),

@@ -3,64 +3,100 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Read, Seek, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{PARENT, is_name};
+use super::{PREFIX, is_name};
 
 /// How long a removal may take. Killed processes are gone within milliseconds, unless the kernel or a device holds them up.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most that is read of a cgroup file.
 const MAX_FILE: u64 = 8 << 20;
+/// The mode of our cgroups: nobody else may make cgroups in them.
+const MODE: u32 = 0o755;
+/// The mark of a cgroup that was made for a container that runs, as long as not everything of that is in it. It is in the mode, so that it is there as soon as
+/// the cgroup is, and outlives whoever made it.
+const INCOMPLETE: u32 = 0o1000;
 
 /// The cgroups of a store in one hierarchy.
 #[derive(Debug, Clone)]
 pub(super) struct Tree {
-    /// The cgroup that [`PARENT`] is in.
+    /// The cgroup that those of containers are in: one level below it, since a cgroup costs the kernel more than all else that is made for a container.
     pub(super) base: PathBuf,
-    /// The store.
-    key: String,
+    /// What the names of this store's begin with.
+    prefix: String,
+    /// The cgroup that somebody wants his containers in, relative to the base. It is not ours, and stays.
+    chosen: Option<PathBuf>,
 }
 
 impl Tree {
     pub(super) fn new(base: PathBuf, key: &str) -> Tree {
-        Tree { base, key: key.to_owned() }
+        Tree { base, prefix: format!("{PREFIX}-{key}-"), chosen: None }
+    }
+
+    /// The same, for containers in another cgroup than that of the store.
+    pub(super) fn below(&self, parent: &Path) -> Tree {
+        Tree { chosen: Some(parent.to_owned()), ..self.clone() }
+    }
+
+    /// Whether somebody has chosen where containers are.
+    pub(super) fn is_chosen(&self) -> bool {
+        self.chosen.is_some()
     }
 
     /// The cgroup of a container.
     pub(super) fn leaf(&self, id: &str) -> PathBuf {
-        self.store().join(id)
+        match &self.chosen {
+            Some(chosen) => self.base.join(chosen).join(id),
+            None => self.base.join(format!("{}{id}", self.prefix)),
+        }
     }
 
-    /// The cgroups above those of containers that are ours, from the top.
-    pub(super) fn parents(&self) -> [PathBuf; 2] {
-        [self.base.join(PARENT), self.store()]
-    }
-
-    fn store(&self) -> PathBuf {
-        self.base.join(PARENT).join(&self.key)
+    /// The cgroups between the base and those of containers, from the top.
+    pub(super) fn parents(&self) -> Vec<PathBuf> {
+        let Some(chosen) = &self.chosen else { return Vec::new() };
+        let parent = self.base.join(chosen);
+        let mut all: Vec<PathBuf> =
+            parent.ancestors().take_while(|cgroup| *cgroup != self.base).map(Path::to_owned).collect();
+        all.reverse();
+        all
     }
 
     /// Makes the cgroup of a container, new and empty. Others may make and remove the parents at the same time.
     pub(super) fn make(&self, id: &str) -> io::Result<PathBuf> {
         let leaf = self.leaf(id);
         for _ in 0..1000 {
-            match mkdir(&leaf) {
-                Ok(()) => return Ok(leaf),
-                Err(error) if error.kind() == Io::AlreadyExists => {
-                    remove(&leaf)?;
-                }
-                Err(error) if error.kind() == Io::NotFound => {
-                    for parent in self.parents() {
-                        match mkdir(&parent) {
+            if self.make_once(&leaf, MODE)? {
+                return Ok(leaf);
+            }
+            remove(&leaf)?;
+        }
+        Err(io::Error::from(Io::ResourceBusy))
+    }
+
+    /// Makes one more cgroup of a container that runs. One that is there stays, with everything in it. True: it is incomplete, since it is new, or whoever made it
+    /// did not come further.
+    pub(super) fn make_beside(&self, id: &str) -> io::Result<bool> {
+        let leaf = self.leaf(id);
+        Ok(self.make_once(&leaf, MODE | INCOMPLETE)? || is_incomplete(&leaf))
+    }
+
+    /// Makes a cgroup, and those above it as far as they are missing. False if it was there.
+    fn make_once(&self, leaf: &Path, mode: u32) -> io::Result<bool> {
+        for _ in 0..1000 {
+            match mkdir(leaf, mode) {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == Io::AlreadyExists => return Ok(false),
+                Err(error) if error.kind() == Io::NotFound && self.chosen.is_some() => {
+                    for (above, parent) in self.parents().iter().enumerate() {
+                        match mkdir(parent, MODE) {
                             Err(error) if error.kind() == Io::AlreadyExists => {}
                             // Somebody removed the one above just now.
-                            Err(error)
-                                if error.kind() == Io::NotFound && parent != self.base.join(PARENT) => {}
+                            Err(error) if error.kind() == Io::NotFound && above > 0 => {}
                             result => result?,
                         }
                     }
@@ -71,37 +107,39 @@ impl Tree {
         Err(io::Error::from(Io::ResourceBusy))
     }
 
-    /// Removes the cgroup of a container with everything in it, and the parents if they are empty.
+    /// Removes the cgroup of a container with everything in it.
     pub(super) fn remove(&self, id: &str) -> io::Result<()> {
-        remove(&self.leaf(id))?;
-        self.prune();
-        Ok(())
-    }
-
-    /// Removes the parents if they are empty. That they are not is fine.
-    pub(super) fn prune(&self) {
-        for parent in self.parents().iter().rev() {
-            if fs::remove_dir(parent).is_err() {
-                break;
-            }
-        }
+        remove(&self.leaf(id))
     }
 
     /// The containers that have a cgroup here.
     pub(super) fn children(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.store()) else { return Vec::new() };
+        let (place, prefix) = match &self.chosen {
+            Some(chosen) => (self.base.join(chosen), ""),
+            None => (self.base.clone(), &self.prefix[..]),
+        };
+        let Ok(entries) = fs::read_dir(place) else { return Vec::new() };
         entries
             .flatten()
             .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter_map(|entry| Some(entry.file_name().to_str()?.strip_prefix(prefix)?.to_owned()))
             .filter(|name| is_name(name))
             .collect()
     }
 }
 
-/// Makes a cgroup that nobody else may make cgroups in, whatever the umask of the host program.
-fn mkdir(cgroup: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o755).create(cgroup)
+fn mkdir(cgroup: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(mode).create(cgroup)
+}
+
+/// Whether something of the container is perhaps not in this one of its cgroups.
+pub(super) fn is_incomplete(cgroup: &Path) -> bool {
+    fs::symlink_metadata(cgroup).is_ok_and(|found| found.mode() & INCOMPLETE != 0)
+}
+
+/// Takes the mark off.
+pub(super) fn complete(cgroup: &Path) -> io::Result<()> {
+    fs::set_permissions(cgroup, fs::Permissions::from_mode(MODE))
 }
 
 /// Reads a file of a cgroup.
@@ -193,6 +231,11 @@ fn kill(cgroup: &Path) {
             }
         }
     }
+    // A frozen process of version 1 does not even end.
+    let freezer = cgroup.join("freezer.state");
+    if !victims.is_empty() && freezer.exists() {
+        let _ = write(&freezer, "THAWED");
+    }
     let deadline = Instant::now() + Duration::from_secs(1);
     for victim in &victims {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -220,7 +263,14 @@ fn until_empty(cgroup: &Path) {
 }
 
 /// The processes in a `cgroup.procs` file. Those of another pid namespace are listed as 0 and left out.
-fn pids(procs: &Path) -> Vec<Pid> {
+pub(super) fn pids(procs: &Path) -> Vec<Pid> {
     let text = read(procs).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw)).collect()
+}
+
+/// The processes in a cgroup and below.
+pub(super) fn members(cgroup: &Path) -> Vec<i32> {
+    let below = below(cgroup);
+    let all = below.iter().map(PathBuf::as_path).chain([cgroup]);
+    all.flat_map(|cgroup| pids(&cgroup.join("cgroup.procs"))).map(|pid| pid.as_raw_nonzero().get()).collect()
 }

@@ -1,8 +1,8 @@
 //! The program of a container: how options and image configuration become arguments, environment and the rest of a process.
 
-use coble_protocol::{Capabilities, ProcessSpec};
+use coble_protocol::{Capabilities, ProcessSpec, Terminal, TerminalSize};
 
-use super::validate::SecurityOptions;
+use super::validate::{Seccomp, SecurityOptions};
 use super::{ContainerSpec, ExecSpec};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageConfig;
@@ -44,10 +44,17 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
     }
 }
 
-/// The environment: `PATH` and `HOSTNAME`, then the image's, then the caller's.
-fn environment(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) -> Vec<(String, String)> {
+/// The environment: `PATH` and `HOSTNAME`, with a terminal `TERM`, then the image's, then the caller's.
+pub(super) fn environment(
+    spec: &ContainerSpec,
+    image: &ImageConfig,
+    hostname: &str,
+) -> Vec<(String, String)> {
     let mut env =
         vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
+    if spec.tty {
+        set(&mut env, "TERM", "xterm");
+    }
     for (name, value) in &image.env {
         set(&mut env, name, value);
     }
@@ -61,6 +68,28 @@ fn joined(env: &[(String, String)]) -> Vec<Vec<u8>> {
     env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
 }
 
+fn split(env: &[Vec<u8>]) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for entry in env {
+        let text = String::from_utf8_lossy(entry);
+        if let Some((name, value)) = text.split_once('=') {
+            set(&mut all, name, value);
+        }
+    }
+    all
+}
+
+/// Adds proxies to the environment of a process: over the image's, not over those that the caller named.
+pub(super) fn add_proxies(env: &mut Vec<Vec<u8>>, spec: &ContainerSpec, proxies: &[(String, String)]) {
+    let mut all = split(env);
+    for (name, value) in proxies {
+        if !spec.environment.iter().any(|(own, _)| own == name) {
+            set(&mut all, name, value);
+        }
+    }
+    *env = joined(&all);
+}
+
 fn bytes(words: &[String]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.clone().into_bytes()).collect()
 }
@@ -69,13 +98,14 @@ fn bytes(words: &[String]) -> Vec<Vec<u8>> {
 pub(crate) fn process(
     spec: &ContainerSpec,
     image: &ImageConfig,
-    security: SecurityOptions,
+    security: &SecurityOptions,
     hostname: &str,
     bounding: u64,
 ) -> Result<ProcessSpec> {
     let working_dir = spec.working_dir.clone().or_else(|| image.working_dir.clone());
     let working_dir = working_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| "/".to_owned());
     super::validate::working_dir(&working_dir)?;
+    let beyond = spec.beyond.as_deref();
     Ok(ProcessSpec {
         argv: bytes(&argv(spec, image)?),
         env: joined(&environment(spec, image, hostname)),
@@ -83,22 +113,37 @@ pub(crate) fn process(
         create_cwd: true,
         user: spec.user.clone().or_else(|| image.user.clone()).unwrap_or_default(),
         additional_groups: spec.group_add.clone(),
-        capabilities: Capabilities { bounding, ambient: 0 },
+        capabilities: Capabilities {
+            bounding,
+            ambient: beyond.map_or(0, |beyond| beyond.ambient & bounding),
+        },
         no_new_privileges: security.no_new_privileges,
-        seccomp: if security.seccomp { seccomp::default_filter(bounding)? } else { Vec::new() },
-        rlimits: Vec::new(),
-        umask: 0o022,
+        seccomp: match &security.seccomp {
+            Seccomp::Default => seccomp::default_filter(bounding)?,
+            Seccomp::Unconfined => Vec::new(),
+            Seccomp::Profile(text) => seccomp::profile_filter(text, bounding)?,
+        },
+        landlock: security.landlock.clone(),
+        apparmor: security.apparmor.clone(),
+        rlimits: super::resources::ulimits(spec)?,
+        umask: beyond.and_then(|beyond| beyond.umask).unwrap_or(0o022),
+        oom_score_adj: spec.oom_score_adj,
+        terminal: spec.tty.then(|| terminal(spec.console_size, false)),
     })
 }
 
-/// The process of another program in the container: as the container's own, with what the caller changes.
-pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec) -> ProcessSpec {
-    let mut env: Vec<(String, String)> = Vec::new();
-    for entry in &own.env {
-        let text = String::from_utf8_lossy(entry);
-        if let Some((name, value)) = text.split_once('=') {
-            set(&mut env, name, value);
-        }
+/// A terminal to make. `given` if its master is for the caller.
+fn terminal(size: Option<(u16, u16)>, given: bool) -> Terminal {
+    let (rows, columns) = size.unwrap_or_default();
+    Terminal { size: TerminalSize { rows, columns }, given }
+}
+
+/// The process of another program in the container: as the container's own, which has no terminal, with what the caller changes. `given` if the
+/// caller wants the master of its terminal.
+pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec, given: bool) -> ProcessSpec {
+    let mut env = split(&own.env);
+    if exec.tty && !env.iter().any(|(name, _)| name == "TERM") {
+        set(&mut env, "TERM", "xterm");
     }
     for (name, value) in &exec.environment {
         set(&mut env, name, value);
@@ -109,12 +154,16 @@ pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec) -> ProcessSpec {
         cwd: exec.working_dir.clone().map_or_else(|| own.cwd.clone(), String::into_bytes),
         create_cwd: false,
         user: exec.user.clone().unwrap_or_else(|| own.user.clone()),
+        terminal: exec.tty.then(|| terminal(exec.console_size, given)),
         ..own.clone()
     }
 }
 
 /// The capabilities to ask for, as a bit mask.
 pub(crate) fn bounding(spec: &ContainerSpec) -> Result<u64> {
+    if spec.privileged {
+        return capabilities::from_lists(&["ALL".to_owned()], &spec.cap_drop);
+    }
     capabilities::from_lists(&spec.cap_add, &spec.cap_drop)
 }
 

@@ -1,6 +1,6 @@
 //! Making an image of a container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
 
 use coble_protocol::PackForm;
@@ -8,11 +8,12 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, so
 use serde_json::{Map, Value, json};
 
 use super::tree::Tree;
-use super::{CommitOptions, Container, ContainerSpec};
+use super::{CommitOptions, Container, ContainerSpec, frozen};
 use crate::cancel::CancelToken;
 use crate::content::{compress, writer};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::event::note;
 use crate::image::{ImageSummary, NewLayer, Upon, changes, record};
 use crate::oci::{Compression, Digest, Reference};
 use crate::process::reader::{self, FreezerFiles, View};
@@ -38,35 +39,53 @@ impl Container {
         changes::apply(&mut Map::new(), &options.changes)?;
         Session::run(&inner.store, inner, cancel, |session| {
             let tree = self.tree(inner, cancel)?;
-            let freezer = self.freezer(inner, &tree, options)?;
-            let layer = layer(inner, session, &tree, freezer.as_ref(), compression, cancel)?;
+            if tree.row.image_id.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("container \"{}\" has no image that one could be made upon", self.name()),
+                )
+                .with_object(self.name())
+                .with_hint("export its files, and import them as an image"));
+            }
+            let freezer = self.freezer(inner, &tree, options.pause)?;
+            let mut layers = Vec::new();
+            for below in frozen::open_all(inner, &tree.row)?.into_iter().rev() {
+                layers.extend(layer(inner, session, &below, None, compression, cancel)?);
+            }
+            layers.extend(layer(inner, session, &tree.upper()?, freezer.as_ref(), compression, cancel)?);
             self.still_there(inner)?;
             let spec = tree.row.spec()?;
             let created_by = tree.row.command()?.join(" ").chars().take(4096).collect();
+            let named = reference.as_ref().map_or_else(String::new, |reference| reference.familiar());
             let upon = Upon {
                 image: &tree.row.image_id,
-                layer,
+                layers,
                 created: rfc3339(SystemTime::now()),
                 created_by,
                 author: options.author.clone(),
                 message: options.message.clone(),
                 reference,
             };
-            record(
+            let made = record(
                 &inner.store,
                 session,
                 inner,
                 upon,
                 |config| configure(config, &spec, &options.changes),
                 cancel,
-            )
+            )?;
+            let comment = options.message.clone().unwrap_or_default();
+            let extra = [("comment", comment), ("imageID", made.id.clone()), ("imageRef", named)];
+            note(inner, self.id(), "commit", &extra);
+            Ok(made)
         })
         .context(doing)
     }
 
     /// What stops the container, if it has to be stopped.
-    fn freezer(&self, inner: &Inner, tree: &Tree, options: &CommitOptions) -> Result<Option<FreezerFiles>> {
-        if !tree.running || !options.pause {
+    pub(super) fn freezer(&self, inner: &Inner, tree: &Tree, pause: bool) -> Result<Option<FreezerFiles>> {
+        // One that is paused stays so.
+        if !tree.running || !pause || inner.cgroups.is_frozen(self.id()) {
             return Ok(None);
         }
         match inner.cgroups.freezer(self.id()) {
@@ -76,21 +95,20 @@ impl Container {
                 format!("container \"{}\" cannot be paused: it has no cgroup of version 2", self.name()),
             )
             .with_object(self.name())
-            .with_hint("stop it first, or commit it without a pause")),
+            .with_hint("stop it first, or do it without a pause")),
         }
     }
 }
 
-/// Writes the container's changes as a layer, compressed on the way.
+/// Writes what is in a directory of changes as a layer, compressed on the way.
 fn layer(
     inner: &Inner,
     session: &Session,
-    tree: &Tree,
+    upper: &OwnedFd,
     freezer: Option<&FreezerFiles>,
     compression: Compression,
     cancel: &CancelToken,
 ) -> Result<Option<NewLayer>> {
-    let upper = tree.upper()?;
     // A socket pair instead of a pipe, since its end can be told: that of a pipe does not come as long as a child that the host forked has a copy.
     let (read, write) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .call("socketpair", "layer")?;
@@ -150,6 +168,12 @@ fn configure(config: &mut Map<String, Value>, spec: &ContainerSpec, instructions
     }
     for (name, value) in &spec.labels {
         changes::set_in(config, "Labels", name.clone(), json!(value));
+    }
+    for port in &spec.exposed_ports {
+        // It was checked when the container was made.
+        if let Ok(port) = changes::exposed(port) {
+            changes::set_in(config, "ExposedPorts", port, json!({}));
+        }
     }
     changes::apply(config, instructions)
 }

@@ -1,19 +1,25 @@
 //! Making a container.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::live::RunDir;
-use super::{Container, ContainerSpec, Containers, Lifetime, State, command, names, validate};
+use super::{
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, security, source, spaces,
+    userns, validate,
+};
 use crate::cancel::CancelToken;
 use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
+use crate::isolation::mounts;
 use crate::oci::Reference;
 use crate::process::Deadline;
+use crate::state::ids::Wanted;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
@@ -39,7 +45,8 @@ impl Containers<'_> {
         cancel: &CancelToken,
     ) -> Result<Container> {
         let inner = &*self.engine.inner()?;
-        let planned = plan(inner, spec, Deadline::never(), progress, cancel)?;
+        let spec = source::load(inner, spec)?;
+        let planned = plan(inner, spec, Deadline::never(), progress, cancel, || ())?;
         cancel.check()?;
         let made = make(inner, planned, State::Created)?;
         Ok(Container::new(self.engine.clone(), &made.row))
@@ -61,27 +68,55 @@ pub(super) struct Planned {
     pub(super) spec: ContainerSpec,
     pub(super) image: ResolvedImage,
     argv: Vec<String>,
+    /// Names of frozen layers that it goes on from, uppermost first.
+    frozen: Vec<String>,
+    /// The writable directory of the container that it is like, for the attributes of `/`.
+    upper: Option<OwnedFd>,
 }
 
-/// Checks the options, and resolves the image, which may have to be pulled.
+impl Planned {
+    /// A container as another one, which was checked when it was made.
+    pub(super) fn like(
+        spec: ContainerSpec,
+        image: ResolvedImage,
+        argv: Vec<String>,
+        (frozen, upper): (Vec<String>, OwnedFd),
+    ) -> Planned {
+        Planned { spec, image, argv, frozen, upper: Some(upper) }
+    }
+}
+
+/// Checks the options, and resolves the image, which may have to be pulled; `pulling` is called before.
 pub(super) fn plan(
     inner: &Inner,
     mut spec: ContainerSpec,
     deadline: Deadline,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
+    pulling: impl FnOnce(),
 ) -> Result<Planned> {
-    let named = spec.image.clone();
+    let named = spec.origin().to_owned();
     let doing = || format!("creating a container of \"{named}\"");
+    security::load(&mut spec)?;
     validate::spec(&spec)?;
-    let image = resolve(inner, &spec, deadline, progress, cancel).context(doing)?;
+    mounts::resolve_sources(&mut spec)?;
+    super::secret::resolve(&mut spec)?;
+    // Where a link leads may be where nothing may come from.
+    super::mount::check(&spec)?;
+    spaces::resolve(inner, &mut spec).context(doing)?;
+    // Before an image is pulled for nothing.
+    userns::wanted(inner, &spec).context(doing)?;
+    let image = match spec.rootfs {
+        Some(_) => ResolvedImage::nothing(),
+        None => resolve(inner, &spec, deadline, progress, cancel, pulling).context(doing)?,
+    };
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
     spec.labels.extend(labels);
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
-    Ok(Planned { spec, image, argv })
+    Ok(Planned { spec, image, argv, frozen: Vec::new(), upper: None })
 }
 
 /// The image of a container, pulled as the options say.
@@ -91,6 +126,7 @@ fn resolve(
     deadline: Deadline,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
+    pulling: impl FnOnce(),
 ) -> Result<ResolvedImage> {
     let platform = spec.platform.as_deref();
     let here = image::resolve_for(&inner.store, &spec.image, platform);
@@ -112,6 +148,7 @@ fn resolve(
     if !ask {
         return here;
     }
+    pulling();
     let options =
         PullOptions { platform: spec.platform.clone(), policy: spec.pull, ..PullOptions::default() };
     let pulled = distribution::pull_until(inner, &spec.image, &options, progress, deadline, cancel);
@@ -131,8 +168,8 @@ fn resolve(
 /// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
 /// holder of the lock is litter.
 pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made> {
-    let Planned { spec, image, argv } = planned;
-    let named = spec.image.clone();
+    let Planned { spec, image, argv, frozen, upper } = planned;
+    let named = spec.origin().to_owned();
     let doing = || format!("creating a container of \"{named}\"");
     let id = names::id()?;
     let session = match spec.lifetime {
@@ -147,17 +184,20 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
     let mut row = ContainerRow {
         id: id.clone(),
         name: String::new(),
-        image: spec.image.clone(),
+        image: spec.origin().to_owned(),
         image_id: image.id.clone(),
         command: json(serde_json::to_string(&argv))?,
         spec: json(serde_json::to_string(&spec))?,
+        labels: json(serde_json::to_string(&spec.labels))?,
         state: state.name().to_owned(),
         created_at: now_nanos(),
         session,
         auto_remove: spec.auto_remove,
+        frozen: containers::json_list(&frozen),
         ..ContainerRow::default()
     };
     inner.store.keep_reserve();
+    let ids = userns::wanted(inner, &spec).context(doing)?;
     // From here on there is something to be removed if it fails.
     let (run_dir, lock) = {
         let _gate = inner.store.gate_shared()?;
@@ -167,9 +207,13 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         })?;
         (run_dir, lock)
     };
-    let made = make_directory(inner, &id).and_then(|()| insert(inner, &mut row, spec.name.as_deref()));
+    let made = make_directory(inner, &id, upper.as_ref())
+        .and_then(|()| insert(inner, &mut row, spec.name.as_deref(), ids.as_ref()));
     match made.context(doing) {
-        Ok(()) => Ok(Made { row, spec, image, run_dir, lock }),
+        Ok(()) => {
+            inner.secrets.keep(&inner.store.db, &id, &spec);
+            Ok(Made { row, spec, image, run_dir, lock })
+        }
         Err(error) => {
             // The error is what matters; what cannot be removed now is removed by the sweep.
             let _ = std::fs::remove_dir_all(directory(inner, &id));
@@ -179,14 +223,14 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
     }
 }
 
-fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>) -> Result<()> {
+fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>, ids: Option<&Wanted>) -> Result<()> {
     if let Some(name) = name {
         name.clone_into(&mut row.name);
-        return containers::insert(&inner.store.db, row);
+        return containers::insert(&inner.store.db, row, ids);
     }
     for attempt in 0.. {
         row.name = names::suggestion(attempt)?;
-        match containers::insert(&inner.store.db, row) {
+        match containers::insert(&inner.store.db, row, ids) {
             Err(error) if error.kind() == ErrorKind::NameInUse && attempt < 20 => {}
             result => return result,
         }
@@ -194,12 +238,20 @@ fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>) -> Result<(
     Ok(())
 }
 
-/// `upper` and `work` of the overlay. The root of a container has mode 0755 whatever the umask.
-fn make_directory(inner: &Inner, id: &str) -> Result<()> {
+/// `upper` and `work` of the overlay. The root of a container has mode 0755 whatever the umask, or is like that of another one.
+fn make_directory(inner: &Inner, id: &str, like: Option<&OwnedFd>) -> Result<()> {
     let directory = directory(inner, id);
     make_dir(&directory, Mode::RWXU)?;
     make_dir(&directory.join("work"), Mode::RWXU)?;
-    make_dir(&directory.join("upper"), Mode::from_raw_mode(0o755))
+    let upper = directory.join("upper");
+    make_dir(&upper, Mode::from_raw_mode(0o755))?;
+    match like {
+        Some(like) => {
+            let made = frozen::open(&upper)?;
+            frozen::give_root(inner, like.as_fd(), made.as_fd(), &CancelToken::never())
+        }
+        None => Ok(()),
+    }
 }
 
 fn make_dir(path: &std::path::Path, mode: Mode) -> Result<()> {

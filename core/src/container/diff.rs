@@ -1,4 +1,4 @@
-//! What a container changed of its image.
+//! What a container changed of its image, or of the directory that it has instead.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use super::Container;
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Result};
 use crate::image::PathChange;
-use crate::process::reader;
+use crate::process::reader::{self, View};
 
 impl Container {
     /// What is different from the image, sorted by path: files and directories that were added, changed or deleted. A directory in which
@@ -17,8 +17,21 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let doing = || format!("comparing container \"{}\" with its image", self.name());
         let tree = self.tree(inner, cancel).context(doing)?;
+        let stacked = tree.row.frozen().context(doing)?.len();
+        if stacked > 0 {
+            // What it went on from counts, too.
+            let image = View::Merged {
+                layers: inner.store.layers.as_fd(),
+                lower: tree.lower.get(stacked..).unwrap_or_default(),
+                directory: tree.rootfs.as_ref().map(AsFd::as_fd),
+                container: None,
+            };
+            let found = reader::compare(inner, image, tree.view(inner), cancel).context(doing)?;
+            self.still_there(inner).context(doing)?;
+            return Ok(found.iter().filter_map(PathChange::of).collect());
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let lower = tree
+        let mut lower = tree
             .lower
             .iter()
             .map(|name| {
@@ -26,6 +39,7 @@ impl Container {
             })
             .collect::<Result<Vec<OwnedFd>>>()
             .context(doing)?;
+        lower.extend(tree.rootfs_to_read().context(doing)?);
         let upper = tree.upper().context(doing)?;
         let found = reader::changes(inner, upper.as_fd(), &lower, cancel).context(doing)?;
         self.still_there(inner).context(doing)?;

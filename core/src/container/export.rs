@@ -5,6 +5,7 @@ use coble_protocol::PackForm;
 use super::{Container, Exported};
 use crate::cancel::CancelToken;
 use crate::error::{Context, Result};
+use crate::event::note;
 use crate::image::{Sink, sink};
 use crate::process::{reader, warning_of};
 
@@ -22,6 +23,7 @@ impl Container {
             .context(doing)?;
         self.still_there(inner).context(doing)?;
         output.finish().context(doing)?;
+        note(inner, self.id(), "export", &[]);
         Ok(Exported {
             bytes: done.uncompressed_bytes,
             entries: done.entries,

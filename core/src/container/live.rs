@@ -4,14 +4,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use coble_protocol::{CONTROL_SOCKET, Connection, EXIT_FILE, ExitRecord, TEMPORARY_FILE};
+use coble_protocol::{
+    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, Connection, EXIT_FILE, ExitRecord,
+    JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, Record, TEMPORARY_FILE,
+};
 
+use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
-use crate::process::names_in;
-use crate::state::Locked;
+use crate::process::{Deadline, names_in};
+use crate::state::{Locked, Pause};
 
 const LOCK: &str = "lock";
 /// A record is a few hundred bytes; the monitor's user could have made it anything.
@@ -30,10 +34,14 @@ impl RunDir {
         run_root.join("containers").join(id)
     }
 
-    /// Opens it; None if it is not there.
+    /// Opens it, for looking at it; None if it is not there. Those who watch do not notice.
     pub(crate) fn open(run_root: &Path, id: &str) -> Result<Option<RunDir>> {
+        RunDir::open_as(run_root, id, OFlags::PATH)
+    }
+
+    fn open_as(run_root: &Path, id: &str, how: OFlags) -> Result<Option<RunDir>> {
         let path = RunDir::path_of(run_root, id);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = how | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(&path, flags, Mode::empty()) {
             Ok(dir) => Ok(Some(RunDir { path, dir })),
             Err(Errno::NOENT) => Ok(None),
@@ -50,7 +58,8 @@ impl RunDir {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno).call("mkdir", &path),
             }
-            let Some(run_dir) = RunDir::open(run_root, id)? else { continue };
+            // As the monitor gets it: whoever watches is told when the last one closes it.
+            let Some(run_dir) = RunDir::open_as(run_root, id, OFlags::RDONLY)? else { continue };
             let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&run_dir.dir, LOCK, flags, Mode::RUSR | Mode::WUSR) {
                 Ok(_) => return Ok(run_dir),
@@ -78,17 +87,65 @@ impl RunDir {
         Ok((stat.st_nlink > 0).then_some(lock))
     }
 
+    /// Waits for the turn to change which cgroups a container that runs is in, and what of it is limited or stopped: only one may do so at a time. It is a lock of the
+    /// directory itself, so that there is nothing to make and nothing that stays. Fails with `Timeout` if somebody has it for too long.
+    pub(crate) fn turn(&self, name: &str, deadline: Deadline, cancel: &CancelToken) -> Result<Locked> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut pause = Pause::default();
+        loop {
+            // The monitor has a copy of ours, and a lock belongs to all copies.
+            let own = rustix::fs::openat(&self.dir, ".", flags, Mode::empty()).call("open", &self.path)?;
+            if let Some(lock) = Locked::try_exclusive(own, &self.path)? {
+                return Ok(lock);
+            }
+            if deadline.is_over() {
+                let why = format!("somebody else is at work on container \"{name}\" and does not finish");
+                return Err(Error::new(ErrorKind::Timeout, why).with_object(name));
+            }
+            pause.wait(cancel)?;
+        }
+    }
+
     /// How the program ended, in the monitor's words. None if it wrote nothing, or nothing that this version reads.
     pub(crate) fn exit(&self) -> Option<ExitRecord> {
+        ExitRecord::decode(&self.read(EXIT_FILE, MAX_RECORD)?).ok()
+    }
+
+    /// The records of the monitor's journal whose numbers are greater than `after`, in order.
+    pub(crate) fn journal(&self, after: u64) -> Vec<Record> {
+        // In this order: what becomes the old one meanwhile is read twice, not missed.
+        let Some(new) = self.read(JOURNAL, 2 * JOURNAL_BYTES) else {
+            return self.old_journal(after);
+        };
+        let new = Record::decode(&new, after);
+        match new.first() {
+            Some(first) if first.number == after + 1 => new,
+            first => {
+                let before = first.map_or(u64::MAX, |first| first.number);
+                let mut all = self.old_journal(after);
+                all.retain(|record| record.number < before);
+                all.extend(new);
+                all
+            }
+        }
+    }
+
+    /// What the monitor has on file of its container, beyond what the engine knows since the start. None if there is nothing.
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        Condition::decode(&self.read(CONDITION_FILE, MAX_RECORD)?).ok()
+    }
+
+    fn old_journal(&self, after: u64) -> Vec<Record> {
+        self.read(JOURNAL_OLD, 2 * JOURNAL_BYTES).map_or_else(Vec::new, |old| Record::decode(&old, after))
+    }
+
+    fn read(&self, name: &str, most: u64) -> Option<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let file = rustix::fs::openat(&self.dir, EXIT_FILE, flags, Mode::empty()).ok()?;
+        let file = rustix::fs::openat(&self.dir, name, flags, Mode::empty()).ok()?;
         let mut bytes = Vec::new();
-        std::io::Read::read_to_end(
-            &mut std::io::Read::take(std::fs::File::from(file), MAX_RECORD),
-            &mut bytes,
-        )
-        .ok()?;
-        ExitRecord::decode(&bytes).ok()
+        std::io::Read::read_to_end(&mut std::io::Read::take(std::fs::File::from(file), most), &mut bytes)
+            .ok()?;
+        Some(bytes)
     }
 
     /// Connects to the monitor. None if there is none.
@@ -99,7 +156,7 @@ impl RunDir {
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                 .call("socket", "control socket")?;
-        match rustix::net::connect(&socket, &address) {
+        match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
             Ok(()) => Ok(Some(Connection::new(socket))),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
             Err(errno) => Err(errno).call("connect", self.path.join(CONTROL_SOCKET)),
@@ -108,7 +165,15 @@ impl RunDir {
 
     /// Removes what a run left, but not the lock.
     pub(crate) fn clear(&self) -> Result<()> {
-        for name in [CONTROL_SOCKET, EXIT_FILE, TEMPORARY_FILE] {
+        for name in [
+            CONTROL_SOCKET,
+            EXIT_FILE,
+            TEMPORARY_FILE,
+            JOURNAL,
+            JOURNAL_OLD,
+            CONDITION_FILE,
+            CONDITION_TEMPORARY,
+        ] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).call("unlink", self.path.join(name)),
@@ -164,6 +229,26 @@ mod tests {
         assert!(dir.exit().is_none() && dir.connect().unwrap().is_none());
         dir.remove(&lock).unwrap();
         assert!(other.try_lock().unwrap().is_none(), "a removed container cannot be locked");
+    }
+
+    #[test]
+    fn only_one_has_the_turn() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("containers")).unwrap();
+        let dir = RunDir::make(root.path(), "a").unwrap();
+        let turn = |dir: &RunDir| {
+            let soon = Deadline::after(Some(std::time::Duration::from_millis(5)));
+            dir.turn("a", soon, &CancelToken::never()).map_err(|error| error.kind())
+        };
+        // As the monitor has it.
+        let copy = dir.as_fd().try_clone_to_owned().unwrap();
+        let first = turn(&dir).unwrap();
+        let other = RunDir::open(root.path(), "a").unwrap().unwrap();
+        assert_eq!([turn(&dir).err(), turn(&other).err()], [Some(ErrorKind::Timeout); 2]);
+        drop(first);
+        drop(turn(&other).unwrap());
+        drop(copy);
+        assert!(dir.try_lock().unwrap().is_some(), "the lock is another one");
     }
 
     #[test]

@@ -61,9 +61,12 @@ impl Monitor {
     }
 
     /// Sends a signal to the program. A monitor that does not answer is killed if the program was to be killed: the kernel then kills all of the container.
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    ///
+    /// With `ends` the program is not started again after its end.
+    pub(super) fn signal(&self, signal: Signal, ends: bool) -> Result<()> {
         let late = format!("the monitor of \"{}\" was asked to send {signal}", self.name);
-        let request = Request::Signal(signal.number());
+        let number = signal.number();
+        let request = if ends { Request::Stop(number) } else { Request::Signal(number) };
         match self.ask(&request, &[], Deadline::after(Some(ANSWER)), &CancelToken::never(), &late) {
             Ok(Some((Response::Ok, _))) => Ok(()),
             Ok(Some(_)) => Err(self.lost("an unexpected answer")),
@@ -108,6 +111,12 @@ impl Monitor {
     /// The connection, for what else the monitor says on it.
     pub(super) fn into_connection(self) -> Connection {
         self.connection
+    }
+}
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn provide(channel: Connection) -> Option<JoinHandle<()>> {
     process::spawn_worker("coble-network", move || {
         if let Ok(namespace) = sys::new_network_namespace() {
             // A container that has ended meanwhile needs none.
-            let _ = channel.try_send(&Namespace, &[namespace.as_fd()]);
+            let loopback = sys::loopback_up().is_ok();
+            let _ = channel.try_send(&Namespace { loopback }, &[namespace.as_fd()]);
         }
         // Not only closed: a child that the host program forked at the wrong moment may have a copy of it.
         let _ = rustix::net::shutdown(&channel, rustix::net::Shutdown::Write);

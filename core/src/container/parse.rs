@@ -1,6 +1,7 @@
 //! The words in which people write option values (`64m`, `NAME=value`, a command as one string), read the same way for every surface.
 //! Not for checking what a container may be given: that is [`ContainerSpec`](super::ContainerSpec)'s.
 
+use super::mount::{BindRecursive, Mount, MountKind, Propagation, octal};
 use crate::error::{Error, ErrorKind, Result};
 
 fn invalid(what: &str, text: &str, why: &str) -> Error {
@@ -51,6 +52,47 @@ pub fn cpus(value: f64) -> Result<u64> {
     }
 }
 
+/// A limit of memory and swap together: a [`size`], or -1 for swap without limit.
+pub fn swap(text: &str) -> Result<i64> {
+    if text.trim() == "-1" {
+        return Ok(-1);
+    }
+    size(text).map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+/// A duration in nanoseconds, as docker has it for health checks: numbers with a unit of `ns`, `us`, `ms`, `s`, `m` or `h`, such as `1m30s`.
+pub fn duration(text: &str) -> Result<u64> {
+    crate::image::changes::nanoseconds(text)
+        .map_err(|_| invalid("duration", text, "not of a form such as 1m30s"))
+}
+
+/// A limit on processes and threads, as [`ContainerSpec::pids_limit`](super::ContainerSpec::pids_limit) has it: 0 and -1 are no limit, as docker has it.
+pub fn processes(value: i64) -> Result<u64> {
+    match value {
+        -1 => Ok(0),
+        value => u64::try_from(value).map_err(|_| invalid("pids limit", &value.to_string(), "less than -1")),
+    }
+}
+
+/// `path:rate` of a block device; the rate is a [`size`].
+pub fn device_rate(text: &str) -> Result<(String, u64)> {
+    match text.rsplit_once(':') {
+        Some((path, rate)) if !path.is_empty() => Ok((path.to_owned(), size(rate)?)),
+        _ => Err(invalid("device rate", text, "not of the form path:rate")),
+    }
+}
+
+/// `path:weight` of a block device.
+pub fn device_weight(text: &str) -> Result<(String, u64)> {
+    let wrong = || invalid("device weight", text, "not of the form path:weight");
+    match text.rsplit_once(':') {
+        Some((path, weight)) if !path.is_empty() => {
+            Ok((path.to_owned(), weight.parse().map_err(|_| wrong())?))
+        }
+        _ => Err(wrong()),
+    }
+}
+
 /// `NAME=value`, or `NAME` alone, whose meaning the caller knows.
 pub fn assignment(text: &str) -> Result<(String, Option<String>)> {
     let (name, value) = match text.split_once('=') {
@@ -71,6 +113,176 @@ pub fn host(text: &str) -> Result<(String, String)> {
             Ok((name.to_owned(), bare.to_owned()))
         }
         _ => Err(invalid("host", text, "not of the form name:address")),
+    }
+}
+
+/// A bind mount: a path of the host, a place in the container, and a comma-separated list of `ro` or `rw`, a [`Propagation`], `z` or `Z`, `idmap`, `noexec`, `nosuid`, `nodev`.
+/// A missing source is made, as a directory.
+pub fn bind(source: &str, target: &str, options: &str) -> Result<Mount> {
+    let mut mount = Mount::bind(source, target);
+    mount.create_source = true;
+    mount.bind_words(options)?;
+    Ok(mount)
+}
+
+/// `source:target` or `source:target:options`, as docker's `--volume` has it: see [`bind`]. A source that begins with `.` is relative to the working directory of this
+/// process; one without any `/` is the name of a volume.
+pub fn volume(text: &str) -> Result<Mount> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts[..] {
+        [target] => return Ok(Mount::new(MountKind::Volume, None, target)),
+        [source, target] => (source, target, ""),
+        [source, target, options] => (source, target, options),
+        _ => return Err(invalid("volume", text, "not of the form source:target or source:target:options")),
+    };
+    if source.is_empty() || target.is_empty() {
+        return Err(invalid("volume", text, "not of the form source:target or source:target:options"));
+    }
+    if !target.starts_with('/') {
+        return Err(invalid("volume", text, "the target is not an absolute path in the container"));
+    }
+    if source.starts_with(['.', '/']) {
+        return bind(&absolute(source)?, target, options);
+    }
+    let mut named = Mount::new(MountKind::Volume, Some(source.to_owned()), target);
+    named.bind_words(options)?;
+    Ok(named)
+}
+
+/// `target` or `target:options`, as docker's `--tmpfs` has it: see [`tmpfs_options`].
+pub fn tmpfs(text: &str) -> Result<Mount> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    tmpfs_options(target, options)
+}
+
+/// A tmpfs and a comma-separated list of `size=BYTES` or `size=SHARE%`, `mode=OCTAL`, `uid`, `gid`, `nr_inodes`, `nr_blocks`, `ro`, `exec`, `suid`, `dev` and their opposites. Without any
+/// it is `noexec,nosuid,nodev`.
+pub fn tmpfs_options(target: &str, options: &str) -> Result<Mount> {
+    let mut mount = Mount::tmpfs(target);
+    mount.tmpfs_words(options)?;
+    Ok(mount)
+}
+
+/// A comma-separated list of `key=value`, as docker's `--mount` has it: `type` (`bind` or `tmpfs`), `source` or `src`, `target`, `dst` or `destination`, `readonly` or `ro`,
+/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `tmpfs-size`, `tmpfs-mode`, `consistency`. A field may stand in double quotes.
+pub fn mount(text: &str) -> Result<Mount> {
+    let invalid = |why: &str| invalid("mount", text, why);
+    let mut mount = Mount::new(MountKind::Volume, None, "");
+    let (mut of_bind, mut of_tmpfs, mut of_volume) = (false, false, false);
+    for field in fields(text)? {
+        let (key, value) = match field.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (field.as_str(), None),
+        };
+        let key = key.to_ascii_lowercase();
+        let needed = || value.ok_or_else(|| invalid(&format!("\"{}\" has no value", key.escape_default())));
+        let truth = || match value.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("true" | "1" | "t") => Ok(true),
+            Some("false" | "0" | "f") => Ok(false),
+            Some(_) => Err(invalid(&format!("\"{}\" is neither true nor false", key.escape_default()))),
+        };
+        of_bind |= key.starts_with("bind-");
+        of_tmpfs |= key.starts_with("tmpfs-");
+        of_volume |= key.starts_with("volume-");
+        match key.as_str() {
+            "type" => mount.kind = MountKind::parse(needed()?)?,
+            "source" | "src" => mount.source = Some(needed()?.to_owned()),
+            "target" | "dst" | "destination" => needed()?.clone_into(&mut mount.target),
+            "readonly" | "ro" => mount.read_only = truth()?,
+            "bind-propagation" => mount.propagation = Propagation::parse(needed()?)?,
+            "bind-recursive" => mount.recursive = BindRecursive::parse(needed()?)?,
+            "bind-nonrecursive" if truth()? => mount.recursive = BindRecursive::Disabled,
+            "bind-nonrecursive" => {}
+            "bind-create-src" => mount.create_source = truth()?,
+            "idmap" if truth()? => {
+                of_bind = true;
+                mount.options.push(key);
+            }
+            "idmap" => {}
+            "tmpfs-size" => mount.tmpfs_size = Some(size(needed()?)?),
+            "tmpfs-mode" => mount.tmpfs_mode = Some(octal(needed()?)?),
+            "consistency" => match needed()? {
+                "default" | "consistent" | "cached" | "delegated" => {}
+                _ => return Err(invalid("unknown consistency")),
+            },
+            key if key.starts_with("volume-") => {}
+            key => return Err(invalid(&format!("\"{}\" is not known", key.escape_default()))),
+        }
+    }
+    for (given, kind, prefix) in [
+        (of_bind, MountKind::Bind, "bind-"),
+        (of_tmpfs, MountKind::Tmpfs, "tmpfs-"),
+        (of_volume, MountKind::Volume, "volume-"),
+    ] {
+        if given && mount.kind != kind {
+            return Err(invalid(&format!(
+                "{prefix}... is not for a mount of the type {}",
+                mount.kind.name()
+            )));
+        }
+    }
+    if mount.target.is_empty() {
+        return Err(invalid("it has no target"));
+    }
+    if mount.kind == MountKind::Bind {
+        let source = mount.source.as_deref().filter(|source| !source.is_empty());
+        mount.source = Some(absolute(source.ok_or_else(|| invalid("it has no source"))?)?);
+    }
+    Ok(mount)
+}
+
+/// A path that begins with `.` becomes one of this process's working directory.
+fn absolute(path: &str) -> Result<String> {
+    if path != "." && path != ".." && !path.starts_with("./") && !path.starts_with("../") {
+        return Ok(path.to_owned());
+    }
+    let here = std::env::current_dir().map_err(|error| Error::io("getcwd", ".", &error))?;
+    let joined = here.join(path);
+    let text = joined.to_str().ok_or_else(|| invalid("path", path, "the working directory is not UTF-8"))?;
+    Ok(super::mount::clean(text))
+}
+
+/// The fields of one line of comma-separated values. A field in double quotes may have commas in it, and quotes that are doubled.
+pub(super) fn fields(text: &str) -> Result<Vec<String>> {
+    let wrong = || invalid("mount", text, "a quote is not closed, or in the middle of a field");
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let field;
+        if let Some(quoted) = rest.strip_prefix('"') {
+            let mut value = String::new();
+            let mut left = quoted;
+            loop {
+                let (before, after) = left.split_once('"').ok_or_else(wrong)?;
+                value.push_str(before);
+                match after.strip_prefix('"') {
+                    Some(more) => {
+                        value.push('"');
+                        left = more;
+                    }
+                    None => {
+                        left = after;
+                        break;
+                    }
+                }
+            }
+            field = value;
+            rest = left;
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            let (value, left) = rest.split_at(end);
+            if value.contains('"') {
+                return Err(wrong());
+            }
+            field = value.to_owned();
+            rest = left;
+        }
+        fields.push(field);
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if rest.is_empty() => return Ok(fields),
+            None => return Err(wrong()),
+        }
     }
 }
 
@@ -189,6 +401,12 @@ mod tests {
         for value in [0.0, -1.0, 1e-12, f64::NAN, f64::INFINITY, 1e300] {
             assert_eq!(cpus(value).unwrap_err().kind(), ErrorKind::InvalidArgument, "{value}");
         }
+    }
+
+    #[test]
+    fn no_limit_on_processes_has_two_words() {
+        assert_eq!([-1, 0, 7].map(|value| processes(value).unwrap()), [0, 0, 7]);
+        assert_eq!(processes(-2).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]

@@ -8,15 +8,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use coble_protocol::Exit;
 use rustix::fs::Mode;
 
 use super::live::RunDir;
-use super::take::{Taken, take};
-use super::{Container, Signal, create};
+use super::take::{Taken, WRITERS, take, writers_gone};
+use super::wait::KILLED;
+use super::{Container, Signal, create, frozen};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::{Deadline, names_in, remove_tree};
+use crate::state::containers::Last;
 use crate::state::{Locked, containers};
 
 /// How long the kernel may take to end a killed container before the removal gives up.
@@ -39,11 +42,15 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     loop {
         let run_dir = RunDir::make(&inner.run_root, id)?;
         match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
-            Taken::Lock(lock) => return locked(inner, id, run_dir, lock, || {}),
+            Taken::Lock(lock) => return locked(inner, id, run_dir, lock, None, || {}),
             Taken::Gone => return Ok(()),
-            Taken::Running(monitor) if force => match monitor.signal(Signal::KILL) {
+            Taken::Running(monitor) if force => match monitor.signal(Signal::KILL, true) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
-                _ => monitor.gone(deadline)?,
+                _ => {
+                    // Frozen by version 1 it would not end.
+                    inner.cgroups.thaw(id)?;
+                    monitor.gone(deadline)?;
+                }
             },
             Taken::Running(_) => {
                 return Err(Error::new(ErrorKind::InvalidState, format!("container \"{name}\" is running"))
@@ -54,19 +61,34 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     }
 }
 
-/// Removes a container whose lock the caller holds. `settle` waits for whoever may still use its directories.
+/// Removes a container whose lock the caller holds. `exit` is how its program ended, if the caller has seen it; `settle` waits for whoever may still use its directories.
 pub(crate) fn locked(
     inner: &Inner,
     id: &str,
     run_dir: RunDir,
     lock: Locked,
+    exit: Option<Exit>,
     settle: impl FnOnce(),
 ) -> Result<()> {
+    inner.secrets.forget(id);
+    let exit = exit.or_else(|| run_dir.exit().map(|record| record.exit));
+    let condition = run_dir.condition().unwrap_or_default();
+    let before = condition.oom_kills;
+    let oom = exit.is_some_and(|exit| super::run::out_of_memory(inner, id, exit, before).is_some());
+    let told = condition.waiting.is_some();
+    let last = Last { exit, journal: run_dir.journal(0), oom, told };
     // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
-    let removed = delete(inner, id).and_then(|()| {
+    let removed = delete(inner, id, &last).and_then(|()| {
         let cgroups = inner.cgroups.remove(id);
         settle();
-        files(inner, id).and(cgroups)
+        // What one who does not end still makes there is in the way then, and found by the sweep.
+        let _ = writers_gone(inner, id, id, Deadline::after(Some(WRITERS)), &CancelToken::never());
+        files(inner, id)
+            .map(|()| {
+                // A layer that cannot be removed may be anybody's. It is swept, and told, when an engine opens the store.
+                let _ = frozen::sweep(inner);
+            })
+            .and(cgroups)
     });
     removed.and_then(|()| run_dir.remove(&lock))
 }
@@ -78,15 +100,16 @@ pub(super) fn unused_layer(inner: &Inner, id: &str) {
 }
 
 /// Deletes the row.
-fn delete(inner: &Inner, id: &str) -> Result<()> {
-    match containers::delete(&inner.store.db, id) {
+fn delete(inner: &Inner, id: &str, last: &Last) -> Result<()> {
+    let delete = || containers::delete(&inner.store.db, id, last, KILLED);
+    match delete() {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let directory = create::directory(inner, id);
             rustix::fs::chmod(&directory, Mode::RWXU | DOOMED).call("chmod", &directory)?;
             for name in names_in(&directory)? {
                 remove_tree(inner, &directory, &name)?;
             }
-            inner.store.freeing(|| containers::delete(&inner.store.db, id)).map(drop)
+            inner.store.freeing(delete).map(drop)
         }
         result => result.map(drop),
     }

@@ -4,18 +4,36 @@ use std::time::Duration;
 
 use coble_protocol::Step;
 
+use super::resources::ulimit_name;
+use super::spaces::Joined;
 use super::{CapabilityInfo, Isolation, LimitInfo, NamespaceInfo, UserInfo};
 use crate::isolation::capabilities::names;
+use crate::isolation::mounts;
 
 /// The isolation that was read back.
-pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], rootless: bool) -> Isolation {
+pub(super) fn isolation(
+    read: &coble_protocol::Isolation,
+    limits: &[LimitInfo],
+    joined: &Joined,
+    rootless: bool,
+) -> Isolation {
+    let other =
+        |name: &str| joined.others.iter().find(|(joined, _)| *joined == name).map(|(_, id)| id.clone());
     let root_readonly =
         read.root_mount.split(' ').nth(5).is_some_and(|flags| flags.split(',').any(|flag| flag == "ro"));
     Isolation {
         namespaces: read
             .namespaces
             .iter()
-            .map(|(name, own, host)| NamespaceInfo { name: name.clone(), own: own != host, inode: *own })
+            .map(|(name, own, host)| {
+                let container = other(name);
+                NamespaceInfo {
+                    name: name.clone(),
+                    own: own != host && container.is_none(),
+                    inode: *own,
+                    container,
+                }
+            })
             .collect(),
         capabilities: CapabilityInfo {
             effective: names(read.effective),
@@ -26,6 +44,7 @@ pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], 
         },
         no_new_privileges: read.no_new_privileges,
         seccomp: if read.seccomp == 2 { "filter" } else { "none" }.to_owned(),
+        landlock: read.landlock.clone(),
         user: UserInfo {
             uid: read.uid,
             gid: read.gid,
@@ -34,12 +53,36 @@ pub(super) fn isolation(read: &coble_protocol::Isolation, limits: &[LimitInfo], 
             gid_map: read.gid_map.clone(),
         },
         cgroup: read.cgroup.clone(),
-        limits: limits.to_vec(),
+        limits: limits.iter().cloned().chain(of_processes(read)).collect(),
         masked_paths: read.masked_paths.clone(),
         readonly_paths: read.readonly_paths.clone(),
         root_readonly,
+        mounts: read.mounts.iter().map(|line| mounts::info(line)).collect(),
         rootless,
     }
+}
+
+/// The limits that are those of processes, as the first one had them.
+fn of_processes(read: &coble_protocol::Isolation) -> impl Iterator<Item = LimitInfo> + '_ {
+    let words = |(soft, hard): (u64, u64)| {
+        let word = |value: u64| if value == u64::MAX { "-1".to_owned() } else { value.to_string() };
+        format!("{}:{}", word(soft), word(hard))
+    };
+    let ulimits = read.rlimits.iter().map(move |limit| LimitInfo {
+        name: format!("ulimit:{}", ulimit_name(limit.number)),
+        requested: limit.asked.0,
+        applied: Some(limit.found.0),
+        requested_text: words(limit.asked),
+        applied_text: Some(words(limit.found)),
+    });
+    let score = read.oom_score_adj.map(|(asked, found)| LimitInfo {
+        name: "oom_score_adj".to_owned(),
+        requested: asked.unsigned_abs().into(),
+        applied: Some(found.unsigned_abs().into()),
+        requested_text: asked.to_string(),
+        applied_text: Some(found.to_string()),
+    });
+    ulimits.chain(score)
 }
 
 /// The monitor's steps as phases. Its times are points on a clock. What it did before it knew its container was not waited for, and is no phase; what is left of
@@ -57,6 +100,12 @@ pub(super) fn phases(steps: &[(Step, u64)], total: Duration) -> Vec<(String, Dur
     }
     phases.push(("report".to_owned(), total.saturating_sub(sum)));
     phases
+}
+
+/// Phases as they are put on record.
+pub(super) fn recorded(phases: &[(String, Duration)]) -> Vec<(String, u64)> {
+    let nanos = |length: &Duration| u64::try_from(length.as_nanos()).unwrap_or(u64::MAX);
+    phases.iter().map(|(name, length)| (name.clone(), nanos(length))).collect()
 }
 
 fn name(step: Step) -> &'static str {

@@ -7,9 +7,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use coble_protocol::{Exit, Report};
 
-use super::start::{Order, Running, launching, start};
+use super::start::{Foreseen, Launching, Order, Running, launching, start};
 use super::{
     ContainerSpec, Lifetime, RunOptions, RunResult, Signal, State, Stdio, StdioMode, Warning, create, remove,
+    source, spaces, validate,
 };
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
@@ -22,23 +23,54 @@ pub(super) const CAPTURE_LIMIT: u64 = 1 << 30;
 /// Creates, starts, waits, collects and removes.
 pub(crate) fn run(
     inner: &Inner,
-    mut spec: ContainerSpec,
+    spec: ContainerSpec,
     options: RunOptions,
     cancel: &CancelToken,
 ) -> Result<RunResult> {
     let begin = Instant::now();
     let RunOptions { input, timeout, check, capture_limit, stdin, stdout, stderr } = options;
     let deadline = Deadline::after(timeout);
+    let mut spec = source::load(inner, spec)?;
     spec.lifetime = Lifetime::Session;
-    let named = spec.image.clone();
+    let named = spec.origin().to_owned();
     let doing = || format!("running \"{named}\"");
-    let planned = create::plan(inner, spec, deadline, &|_| {}, cancel)?;
+    // Before anything is started for it.
+    validate::spec(&spec)?;
+    if spec.tty && (stdin.is_some() || stdout.is_some() || stderr.is_some()) {
+        let why = "the streams of a program with a terminal are that terminal, which is collected";
+        return Err(Error::new(ErrorKind::InvalidArgument, why)).context(doing);
+    }
+    let tty = spec.tty;
+    spaces::resolve(inner, &mut spec).context(doing)?;
+    let foreseen = Foreseen::of(inner, &spec, cancel).context(doing)?;
+    let joined = foreseen.joined();
     // The monitor gets ready while the container is made.
-    let (row, run_dir, created, started) = launching(inner, planned.spec.network, |launching| {
+    let (row, run_dir, created, started) = launching(inner, foreseen.clone(), |launching| {
+        let mut launching = Some(launching);
+        // It would have to wait for minutes.
+        let pulling = || drop(launching.take().map(Launching::over));
+        let planned = create::plan(inner, spec, deadline, &|_| {}, cancel, pulling)?;
+        let launching = launching.unwrap_or_else(|| Launching::now(inner, foreseen));
         let create::Made { mut row, spec, image, run_dir, lock } =
             create::make(inner, planned, State::Created)?;
         let created = begin.elapsed();
         let started = (|| {
+            if tty {
+                let order = Order {
+                    spec: &spec,
+                    image: &image,
+                    run_dir: &run_dir,
+                    joined: &joined,
+                    stdio: Stdio::null(),
+                    readers: [None, None],
+                    launching,
+                    once: true,
+                    deadline,
+                };
+                let mut running = start(inner, &mut row, lock, order, cancel)?;
+                let collector = of_terminal(running.terminal.take(), input, capture_limit)?;
+                return Ok((collector, running));
+            }
             let (input_end, stdin) = match (stdin, input) {
                 (Some(fd), _) => (None, StdioMode::Fd(fd)),
                 (None, Some(data)) => {
@@ -50,13 +82,16 @@ pub(crate) fn run(
             let (stdout_end, stdout) = output(stdout)?;
             let (stderr_end, stderr) = output(stderr)?;
             let limit = capture_limit.unwrap_or(CAPTURE_LIMIT);
-            let collector = Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit };
+            let collector =
+                Collector { input: input_end, stdout: stdout_end, stderr: stderr_end, limit, terminal: None };
             let stdio = Stdio { stdin, stdout, stderr };
             let order = Order {
                 spec: &spec,
                 image: &image,
                 run_dir: &run_dir,
+                joined: &joined,
                 stdio,
+                readers: [None, None],
                 launching,
                 once: true,
                 deadline,
@@ -70,6 +105,7 @@ pub(crate) fn run(
     let (ran, removed);
     let result = match started {
         Ok((collector, mut running)) => {
+            let mut ended = None;
             let result = collector.collect(&running.control, || news(&running), deadline, cancel);
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
@@ -79,8 +115,11 @@ pub(crate) fn run(
             }
             ran = begin.elapsed();
             let result = result.map(|(exit, collected)| {
+                ended = Some(exit);
                 let mut warnings = std::mem::take(&mut running.warnings);
-                warnings.extend(out_of_memory(inner, &row.id, exit));
+                warnings.append(running.complaints.get_mut());
+                warnings.extend(out_of_memory(inner, &row.id, exit, 0));
+                warnings.extend(over_time(exit));
                 RunResult {
                     exit_code: exit.code,
                     stdout: collected.stdout,
@@ -92,7 +131,7 @@ pub(crate) fn run(
                 }
             });
             removed = match running.lock.take() {
-                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, || {
+                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, ended, || {
                     remove::unused_layer(inner, &row.id);
                     wait_for_end(&running);
                 }),
@@ -117,12 +156,40 @@ pub(crate) fn run(
     outcome(result, check).context(doing)
 }
 
+/// Feeds and collects a terminal. What is written to it is as if it were typed, so its end is not told to the program.
+pub(super) fn of_terminal(
+    terminal: Option<(OwnedFd, OwnedFd)>,
+    input: Option<Vec<u8>>,
+    capture_limit: Option<u64>,
+) -> Result<Collector> {
+    let (master, slave) =
+        terminal.ok_or_else(|| Error::new(ErrorKind::MonitorLost, "the monitor sent no terminal"))?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(&master, 3).call("fcntl", "terminal")?;
+    Ok(Collector {
+        input: input.map(|data| (copy, data)),
+        stdout: Some(master),
+        stderr: None,
+        limit: capture_limit.unwrap_or(CAPTURE_LIMIT),
+        terminal: Some(slave),
+    })
+}
+
 /// The warning for a program that was killed, in a container that ran out of its memory.
-pub(super) fn out_of_memory(inner: &Inner, id: &str, exit: Exit) -> Option<Warning> {
-    let killed = exit.signal == Some(Signal::KILL.number()) && inner.cgroups.oom_killed(id) == Some(true);
+/// `before` is how often that had happened when this run of the program began.
+pub(super) fn out_of_memory(inner: &Inner, id: &str, exit: Exit, before: u64) -> Option<Warning> {
+    let killed = (exit.signal == Some(Signal::KILL.number()) || exit.code == 128 + Signal::KILL.number())
+        && inner.cgroups.oom_kills(id).is_some_and(|kills| kills > before);
     killed.then(|| Warning {
         code: "out-of-memory".into(),
         message: "the kernel killed a program of the container, which had used up its memory limit".into(),
+    })
+}
+
+/// The warning for a program that was killed since its time was over.
+pub(super) fn over_time(exit: Exit) -> Option<Warning> {
+    exit.timed_out.then(|| Warning {
+        code: "run-timeout".into(),
+        message: "the program was killed, since the time that it may run was over".into(),
     })
 }
 
@@ -146,6 +213,10 @@ pub(super) fn outcome(result: RunResult, check: bool) -> Result<RunResult> {
 fn news(running: &Running) -> Result<Ended<Exit>> {
     match running.control.recv::<Report>() {
         Ok(Some((Report::Exited(exit), _))) => Ok(Ended::Yes(exit)),
+        Ok(Some((Report::Complaints(failures), _))) => {
+            running.complaints.borrow_mut().extend(failures.iter().map(process::warning_of));
+            Ok(Ended::NotYet)
+        }
         Ok(Some(_)) => Ok(Ended::NotYet),
         // The monitor was killed, and the kernel killed the container with it.
         Ok(None) | Err(_) => {

@@ -1,6 +1,9 @@
 //! Starting a container: from its options, its image and the host to a running program.
 
+use std::cell::RefCell;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -8,26 +11,32 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Device, FdList, Ground, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, ProcessSpec,
     ProvidedFile, Report, Rootfs, Started,
 };
 
 use super::live::RunDir;
+use super::spaces::{Joined, Names};
 use super::take::Held;
+use super::validate::Seccomp;
 use super::{
-    Container, ContainerSpec, Isolation, Lifetime, NetworkMode, State, Stdio, StdioMode, Warning, command,
-    create, namespace, report, validate,
+    Container, ContainerSpec, Isolation, Lifetime, NamespaceMode, NetworkMode, State, Stdio, StdioMode,
+    Warning, command, create, frozen, namespace, proxies, report, resources, source, userns, validate,
 };
 use crate::cancel::CancelToken;
-use crate::cgroup::{Created, Limits};
+use crate::cgroup::Created;
+use crate::distribution::Places;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::image::{self, ResolvedImage};
-use crate::isolation::{capabilities, defaults, files};
-use crate::log;
+use crate::image::ResolvedImage;
+use crate::isolation::devices::Devices;
+use crate::isolation::mounts::Mounts;
+use crate::isolation::{capabilities, devices, files, labels, paths, seccomp};
+use crate::log::attributes::About;
+use crate::log::driver::{Log, Settings};
 use crate::process::{self, Deadline};
 use crate::snapshot;
-use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
+use crate::state::{BASE, ContainerRow, Locked, containers, ids, now_nanos};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -42,9 +51,15 @@ pub(super) struct Running {
     pub(super) init: OwnedFd,
     pub(super) isolation: Isolation,
     pub(super) warnings: Vec<Warning>,
+    /// What went wrong at the end.
+    pub(super) complaints: RefCell<Vec<Warning>>,
     pub(super) timings: Vec<(String, Duration)>,
     /// Of a container that runs once: its lock, which the monitor has too.
     pub(super) lock: Option<Locked>,
+    /// The master of the program's terminal, and its other end, if the starter wanted it.
+    pub(super) terminal: Option<(OwnedFd, OwnedFd)>,
+    /// The file of the log, if there is one, and its length before the program ran.
+    pub(super) log: Option<(File, u64)>,
 }
 
 /// A monitor that is on its way while the engine prepares what it is for. Dropped, it ends.
@@ -58,7 +73,15 @@ pub(super) struct Launched {
 pub(super) struct Launching(Receiver<Result<Launched>>);
 
 impl Launching {
-    fn over(self) -> Result<Launched> {
+    /// One that is over at once.
+    pub(super) fn now(inner: &Inner, foreseen: Foreseen) -> Launching {
+        let (sender, launched) = channel();
+        // The other end is here.
+        let _ = sender.send(launch(inner, foreseen));
+        Launching(launched)
+    }
+
+    pub(super) fn over(self) -> Result<Launched> {
         // Closed without a word only if the thread that launches has panicked, and then nobody hears this.
         self.0.recv().unwrap_or_else(|_| Err(Error::new(ErrorKind::Panic, "starting the monitor panicked")))
     }
@@ -68,36 +91,67 @@ impl Launching {
 /// one that does it until the monitor is executed: a helper gets its processor meanwhile, where the other way round the helper would wait for one.
 pub(super) fn launching<R: Send>(
     inner: &Inner,
-    network: NetworkMode,
+    foreseen: Foreseen,
     work: impl FnOnce(Launching) -> R + Send,
 ) -> R {
     let (sender, launched) = channel();
     // It owns the sender, so that a panic here lets the helper end.
     let launch = move || {
         // Nobody hears it if the preparation has failed by now. Then the monitor ends.
-        let _ = sender.send(launch(inner, network));
+        let _ = sender.send(launch(inner, foreseen));
     };
     process::beside("coble-prepare", move || work(Launching(launched)), launch).1
 }
 
+/// What a monitor gets to know of its container at once.
+#[derive(Debug, Clone)]
+pub(super) struct Foreseen {
+    network: Network,
+    joined: Arc<Joined>,
+    dev: Dev,
+    /// The container has a user namespace of its own, and the engine needs none.
+    mapped: bool,
+}
+
+impl Foreseen {
+    /// Opens what the container joins, which the monitor has to stand on.
+    pub(super) fn of(inner: &Inner, spec: &ContainerSpec, cancel: &CancelToken) -> Result<Foreseen> {
+        let joined = Joined::open(inner, spec, cancel)?;
+        Ok(Foreseen {
+            network: joined.network(spec),
+            mapped: is_mapped(inner, spec, &joined),
+            joined: Arc::new(joined),
+            dev: Dev { devices: devices::nodes(spec, inner.rootless()), shm_size: shm_size(spec) },
+        })
+    }
+
+    /// What the container joins.
+    pub(super) fn joined(&self) -> Arc<Joined> {
+        self.joined.clone()
+    }
+}
+
+/// Whether a container has a user namespace that is not the engine's.
+fn is_mapped(inner: &Inner, spec: &ContainerSpec, joined: &Joined) -> bool {
+    !inner.rootless() && userns::is_own(spec) || joined.maps.is_some()
+}
+
 /// Starts the monitor of a container.
-fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
-    let network = match network {
-        NetworkMode::None => Network::None,
-        NetworkMode::Host => Network::Host,
-    };
+fn launch(inner: &Inner, Foreseen { network, joined, dev, mapped }: Foreseen) -> Result<Launched> {
     let mut fds = FdList::default();
     let channel = match network {
-        Network::None if !inner.rootless() => Some(namespace::channel()?),
+        // What belongs to the container's user namespace is made in that.
+        Network::None if !inner.rootless() && !mapped => Some(namespace::channel()?),
         _ => None,
     };
     // In a user namespace everything belongs to that, so the shim makes it.
     let made = match inner.rootless() {
         true => None,
-        false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())) }),
+        false => Some(Made { network: channel.as_ref().map(|(_, theirs)| fds.push(theirs.as_fd())), dev }),
     };
     namespace::check_children()?;
-    let ground = Ground { userns: inner.userns.clone(), network, made };
+    let userns = joined.userns(inner.userns.as_ref(), &mut fds);
+    let ground = Ground { userns, network, shared_pids: joined.shares_pids(), mapped, made };
     let control = inner.shim()?.start(&Launch::Monitor(ground), fds.as_slice())?;
     Ok(Launched { control, network: channel.map(|(ours, _)| ours) })
 }
@@ -105,33 +159,63 @@ fn launch(inner: &Inner, network: NetworkMode) -> Result<Launched> {
 impl Container {
     /// Starts the program. Returns when it runs. A container that has run before is started again, on what it wrote.
     pub fn start(&self, stdio: Stdio, cancel: &CancelToken) -> Result<()> {
-        let inner = &*self.engine.inner()?;
+        self.start_with(&*self.engine.inner()?, stdio, [None, None], cancel).map(drop)
+    }
+
+    /// As [`Container::start`], for one who wants to hear more. `readers` are pipes that do not wait, which get what goes to the log, too.
+    pub(super) fn start_with(
+        &self,
+        inner: &Inner,
+        stdio: Stdio,
+        readers: [Option<OwnedFd>; 2],
+        cancel: &CancelToken,
+    ) -> Result<Running> {
         let doing = || format!("starting container \"{}\"", self.name());
         let Held::Stopped { mut row, run_dir, lock } = self.hold(inner, cancel).context(doing)? else {
             let why = format!("container \"{}\" is running", self.name());
             return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
         };
+        refuse_foreign(inner, &row).context(doing)?;
         if row.state()? == State::Running {
             // Its end was not noticed yet.
-            super::wait::finish(&mut row, run_dir.exit());
-            containers::update(&inner.store.db, &row)?;
+            if !super::wait::settle_end(inner, &mut row, Some(&run_dir), run_dir.exit())? {
+                row = self.row(inner)?;
+            }
+            row.journal = run_dir.journal(row.journal).last().map_or(row.journal, |last| last.number);
         }
-        let image = image::resolve(&inner.store, &row.image_id).context(doing)?;
-        let spec = row.spec()?;
-        launching(inner, spec.network, |launching| {
+        let image = super::image_of(inner, &row).context(doing)?;
+        let mut spec = row.spec()?;
+        inner.secrets.fill(&row.id, &mut spec);
+        let foreseen = Foreseen::of(inner, &spec, cancel).context(doing)?;
+        let joined = foreseen.joined();
+        launching(inner, foreseen, |launching| {
             let deadline = Deadline::never();
             let order = Order {
                 spec: &spec,
                 image: &image,
                 run_dir: &run_dir,
+                joined: &joined,
                 stdio,
+                readers,
                 launching,
                 once: false,
                 deadline,
             };
             start(inner, &mut row, lock, order, cancel).context(doing)
-        })?;
-        Ok(())
+        })
+    }
+}
+
+/// Fails for a container of another engine's session: it would end with the process that starts it, and that is not the one that it belongs to.
+pub(super) fn refuse_foreign(inner: &Inner, row: &ContainerRow) -> Result<()> {
+    match &row.session {
+        Some(session) if !inner.owns_session(session) => {
+            let why = format!("container \"{}\" belongs to the session of another engine", row.name);
+            Err(Error::new(ErrorKind::InvalidState, why)
+                .with_object(&row.name)
+                .with_hint("start it there, or create it detached"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -140,7 +224,10 @@ pub(super) struct Order<'a> {
     pub(super) spec: &'a ContainerSpec,
     pub(super) image: &'a ResolvedImage,
     pub(super) run_dir: &'a RunDir,
+    pub(super) joined: &'a Joined,
     pub(super) stdio: Stdio,
+    /// Pipes that do not wait, which get what is kept of the outputs, too.
+    pub(super) readers: [Option<OwnedFd>; 2],
     pub(super) launching: Launching,
     /// It is never started again, and nothing that it writes has to survive. The lock stays with the caller.
     pub(super) once: bool,
@@ -191,31 +278,87 @@ fn try_start(
     order: Order<'_>,
     cancel: &CancelToken,
 ) -> Result<Running> {
-    let Order { spec, image, run_dir, stdio, launching, once, deadline } = order;
+    let Order { spec, image, run_dir, joined, stdio, readers, launching, once, deadline } = order;
     let begin = Instant::now();
     let security = validate::spec(spec)?;
-    run_dir.clear()?;
-    let mut lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
-    lower.push(BASE.to_owned());
+    let directory = create::directory(inner, &row.id);
+    if row.started_at.is_some() && run_dir.exit().is_none() {
+        // Its last monitor was killed.
+        Settings::of(spec)?.mend(&directory)?;
+    }
+    // What is run once has a new one.
+    if !once {
+        run_dir.clear()?;
+    }
+    let mut lower = frozen::lower(row)?;
+    lower.extend(snapshot::ensure(&inner.store, inner, image, cancel)?);
+    let rootfs = source::open(spec)?;
     let resolved = begin.elapsed();
 
     let mut warnings: Vec<Warning> = inner.host_warnings.clone();
-    let limits = Limits { memory: spec.mem_limit, nano_cpus: spec.nano_cpus, pids: spec.pids_limit };
-    let cgroup = inner.cgroups.create(&row.id, &limits, !inner.rootless())?;
+    let beyond = spec.beyond.as_deref();
+    warnings.extend(beyond.iter().flat_map(|beyond| beyond.warnings.iter().cloned()));
+    let devices = Devices::open(spec, inner.rootless(), &mut warnings)?;
+    let cgroup = inner.cgroups.create(
+        &row.id,
+        spec.cgroup_parent.as_deref(),
+        joined.shares_pids(),
+        &resources::limits(spec)?,
+        devices.rules.as_deref(),
+    )?;
+    // What is run once is not run again.
+    let restart = if once { None } else { spec.restart_policy.plan() };
+    let oom = restart.as_ref().and_then(|_| inner.cgroups.oom_counter(&row.id));
     warnings.extend(cgroup.warnings.iter().cloned());
-    let bounding = allowed_capabilities(spec, &cgroup, inner.rootless(), &mut warnings)?;
-    let hostname = hostname_of(spec, &row.id);
-    let process = command::process(spec, &image.config, security, &hostname, bounding)?;
+    if joined.shares_pids() && cgroup.home.is_none() {
+        return Err(no_way_to_end());
+    }
+    let confined = inner.rootless() || is_mapped(inner, spec, joined);
+    let bounding = allowed_capabilities(spec, &cgroup, confined, &mut warnings)?;
+    labels::check(&security, inner.rootless(), &mut warnings)?;
+    if let Seccomp::Profile(text) = &security.seccomp {
+        seccomp::warn_of_unknown(text, bounding, &mut warnings)?;
+    }
+    let names = Names::of(spec, &row.id);
+    let mut process = command::process(spec, &image.config, &security, &names.hostname, bounding)?;
+    if let Some(terminal) = &mut process.terminal {
+        // A run collects what the program writes.
+        terminal.given = once;
+    }
 
     let open_dir = |path: &std::path::Path| {
         rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .call("open", path)
     };
     let layers = open_dir(&inner.store.paths.layers())?;
-    let directory = create::directory(inner, &row.id);
     let container = open_dir(&directory)?;
     let starter = process::of_this_process()?;
-    let streams = Streams::open(stdio, &directory)?;
+    let about = About {
+        id: &row.id,
+        name: &row.name,
+        image: &row.image,
+        image_id: &row.image_id,
+        labels: &spec.labels,
+        environment: &process.env,
+    };
+    let streams = Streams { readers, ..Streams::open(stdio, spec, once, &directory, &about)? };
+    let log = streams.log.as_ref().map(|log| log.reader(&directory)).transpose()?;
+    if spec.use_config_proxy {
+        match proxies::variables(&Places::of_process()) {
+            Ok(proxies) => command::add_proxies(&mut process.env, spec, &proxies),
+            Err(error) => {
+                warnings.push(Warning { code: "config-proxy-not-used".into(), message: error.to_string() })
+            }
+        }
+    }
+    let mounts = Mounts::open(spec, devices.binds, confined, &mut warnings)?;
+    let paths = paths::of(spec, &security);
+    let maps = match &joined.maps {
+        None if is_mapped(inner, spec, joined) => {
+            Some(ids::of(&inner.store.db, &row.id)?.ok_or_else(|| no_ids(row))?)
+        }
+        maps => maps.clone(),
+    };
 
     let mut fds = FdList::default();
     let monitor_spec = MonitorSpec {
@@ -224,18 +367,25 @@ fn try_start(
         rootfs: Rootfs::Overlay {
             layers: fds.push(layers.as_fd()),
             lower,
+            directory: rootfs.as_ref().map(|fd| fds.push(fd.as_fd())),
+            base: BASE.to_owned(),
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
         },
-        hostname: hostname.clone(),
-        files: provided_files(spec, &hostname)?,
-        masked_paths: if security.system_paths { defaults::masked_paths() } else { Vec::new() },
-        readonly_paths: if security.system_paths { owned(defaults::READONLY_PATHS) } else { Vec::new() },
-        devices: devices(),
-        shm_size: spec.shm_size.unwrap_or(64 << 20),
+        spaces: joined.describe(spec, &mut fds),
+        maps,
+        hostname: names.hostname.clone(),
+        domainname: names.domainname.clone(),
+        files: provided_files(&names)?,
+        masked_paths: paths.masked,
+        readonly_paths: paths.readonly,
+        devices: devices::nodes(spec, inner.rootless()),
+        shm_size: shm_size(spec),
         readonly_root: spec.read_only,
+        init: spec.init,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
+        oom: oom.as_ref().map(|fd| fds.push(fd.as_fd())),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
         lifetime: match spec.lifetime {
@@ -245,6 +395,15 @@ fn try_start(
         once,
         run_dir: fds.push(run_dir.as_fd()),
         lock: fds.push(lock.as_fd()),
+        sysctls: resources::sysctls(spec),
+        journal: row.journal,
+        mounts: mounts.describe(&mut fds),
+        privileged: spec.privileged,
+        writable_cgroups: security.writable_cgroups,
+        health: super::health::plan(spec, &image.config, &process),
+        restart,
+        run_timeout: spec.run_timeout,
+        hooks: super::Hooks::plan(spec, &row.id, &directory)?,
         process,
     };
     let prepared = begin.elapsed();
@@ -254,7 +413,7 @@ fn try_start(
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
     let maker = network.and_then(namespace::provide);
-    let (started, monitor, init) = hear_start(&control, deadline, cancel)?;
+    let (started, monitor, init, terminal) = hear_start(&control, deadline, cancel)?;
     // Over, since the container has it. Where it does not start nobody waits: the kernel may keep the maker for long.
     drop(maker.map(JoinHandle::join));
     sent.map_err(|error| {
@@ -263,7 +422,7 @@ fn try_start(
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
-    let isolation = report::isolation(&started.isolation, &cgroup.limits, inner.rootless());
+    let isolation = report::isolation(&started.isolation, &cgroup.limits, joined, inner.rootless());
     let mut timings = vec![
         ("resolve".to_owned(), resolved),
         ("prepare".to_owned(), prepared - resolved),
@@ -277,8 +436,13 @@ fn try_start(
     row.error = None;
     row.pid = process::host_pid(&init);
     let recorded = row
-        .set_run(&containers::RunInfo { isolation: Some(isolation.clone()), warnings: warnings.clone() })
-        .and_then(|()| containers::update(&inner.store.db, row));
+        .set_run(&containers::RunInfo {
+            isolation: Some(isolation.clone()),
+            warnings: warnings.clone(),
+            timings: if once { Vec::new() } else { report::recorded(&timings) },
+            ..containers::RunInfo::default()
+        })
+        .and_then(|()| containers::started(&inner.store.db, row));
     // What is not on record must not run. Without the word the monitor ends it, as it does when this process ends here.
     if let Err(error) = recorded {
         drop(control);
@@ -289,15 +453,26 @@ fn try_start(
         // A monitor that does not hear it has ended, and its program before it.
         let _ = control.send(&Commit, &[]);
     }
-    Ok(Running { control, monitor, init, isolation, warnings, timings, lock: None })
+    let complaints = RefCell::default();
+    Ok(Running {
+        control,
+        monitor,
+        init,
+        isolation,
+        warnings,
+        complaints,
+        timings,
+        lock: None,
+        terminal,
+        log,
+    })
 }
 
+/// The monitor's word, its pidfd and that of the program, and both ends of a terminal.
+type Heard = (Started, OwnedFd, OwnedFd, Option<(OwnedFd, OwnedFd)>);
+
 /// Waits for the monitor's word that the program runs. When this fails, there is no monitor any more.
-fn hear_start(
-    control: &Connection,
-    deadline: Deadline,
-    cancel: &CancelToken,
-) -> Result<(Started, OwnedFd, OwnedFd)> {
+fn hear_start(control: &Connection, deadline: Deadline, cancel: &CancelToken) -> Result<Heard> {
     let lost = |why: String| Error::new(ErrorKind::MonitorLost, why);
     let report = process::report(control, deadline, cancel, "the program was not started");
     if report.is_err() {
@@ -308,7 +483,8 @@ fn hear_start(
             let mut take =
                 |n| fds.take_nth(n).map_err(|error| lost(format!("the monitor's report: {error}")));
             let (monitor, init) = (take(0)?, take(1)?);
-            Ok((*started, monitor, init))
+            let terminal = take(2).ok().zip(take(3).ok());
+            Ok((*started, monitor, init, terminal))
         }
         _ => Err(lost("the monitor sent an unexpected report".into())),
     }
@@ -333,6 +509,21 @@ fn call_off(control: &Connection) {
     }
 }
 
+fn no_ids(row: &ContainerRow) -> Error {
+    Error::new(ErrorKind::Database, format!("container \"{}\" has no ids for its user namespace", row.name))
+        .with_object(&row.name)
+}
+
+/// Where nothing kills everything of a container at once, it cannot be among the processes of others: some of it could outlive its monitor.
+fn no_way_to_end() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "a container without a pid namespace of its own needs a cgroup of version 2, by which all of it is ended, and this host lets the caller make none",
+    )
+    .with_object("pid_mode")
+    .with_hint("run it as root, or with a delegated cgroup: systemd-run --user --scope -p Delegate=yes")
+}
+
 /// The capabilities that were asked for, less those that the host cannot give safely.
 fn allowed_capabilities(
     spec: &ContainerSpec,
@@ -340,10 +531,14 @@ fn allowed_capabilities(
     rootless: bool,
     warnings: &mut Vec<Warning>,
 ) -> Result<u64> {
-    let (mut bounding, missing) = capabilities::available(command::bounding(spec)?, &spec.cap_add, rootless)?;
+    let (mut bounding, missing) = {
+        let all = ["ALL".to_owned()];
+        let add = if spec.privileged { &all[..] } else { &spec.cap_add };
+        capabilities::available(command::bounding(spec)?, add, rootless)?
+    };
     warnings.extend(missing);
     let mknod = 1 << capabilities::MKNOD;
-    if !rootless && !cgroup.devices_enforced && bounding & mknod != 0 {
+    if !rootless && !spec.privileged && !cgroup.devices_enforced && bounding & mknod != 0 {
         bounding &= !mknod;
         warnings.push(Warning {
             code: "mknod-dropped".into(),
@@ -355,17 +550,18 @@ fn allowed_capabilities(
     Ok(bounding)
 }
 
-/// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it. The uts namespace is the
-/// container's own all the same.
-fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
-    if let Some(name) = &spec.hostname {
+/// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it, though the uts namespace is the
+/// container's own all the same; on that of another container its name.
+pub(super) fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
+    if let Some(name) = spec.names.as_deref().map(|names| &names.hostname).or(spec.hostname.as_ref()) {
         return name.clone();
     }
     let host = rustix::system::uname();
     match host.nodename().to_str() {
         // The host may have a name that we would not accept from anybody.
         Ok(name)
-            if spec.network == NetworkMode::Host && validate::host_name("hostname", name, 64).is_ok() =>
+            if (spec.network == NetworkMode::Host || spec.uts_mode == NamespaceMode::Host)
+                && validate::host_name("hostname", name, 64).is_ok() =>
         {
             name.to_owned()
         }
@@ -373,27 +569,16 @@ fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
     }
 }
 
-fn provided_files(spec: &ContainerSpec, hostname: &str) -> Result<Vec<ProvidedFile>> {
-    let host_network = spec.network == NetworkMode::Host;
+fn provided_files(names: &Names) -> Result<Vec<ProvidedFile>> {
     Ok(vec![
-        ProvidedFile {
-            path: "/etc/hosts".into(),
-            content: files::hosts(hostname, &spec.extra_hosts, host_network)?,
-        },
-        ProvidedFile {
-            path: "/etc/resolv.conf".into(),
-            content: files::resolv_conf(&spec.dns, host_network)?,
-        },
-        ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(hostname)? },
+        ProvidedFile { path: "/etc/hosts".into(), content: files::hosts(names)? },
+        ProvidedFile { path: "/etc/resolv.conf".into(), content: files::resolv_conf(names)? },
+        ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(&names.hostname)? },
     ])
 }
 
-fn devices() -> Vec<Device> {
-    defaults::default_devices()
-}
-
-fn owned(paths: &[&str]) -> Vec<String> {
-    paths.iter().map(|path| (*path).to_owned()).collect()
+fn shm_size(spec: &ContainerSpec) -> u64 {
+    spec.shm_size.unwrap_or(64 << 20)
 }
 
 /// The standard streams of a container's program, opened.
@@ -401,41 +586,68 @@ struct Streams {
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
-    log: Option<OwnedFd>,
+    log: Option<Log>,
+    /// Who gets it, too.
+    readers: [Option<OwnedFd>; 2],
+    /// What is kept is thrown away.
+    kept: bool,
+    /// They are a terminal.
+    tty: bool,
+    /// Standard input is kept open for others, and if so, whether for one only.
+    open: Option<bool>,
 }
 
 impl Streams {
-    fn open(stdio: Stdio, directory: &std::path::Path) -> Result<Streams> {
-        let logged = matches!(stdio.stdout, StdioMode::Log) || matches!(stdio.stderr, StdioMode::Log);
-        if logged && !(matches!(stdio.stdout, StdioMode::Log) && matches!(stdio.stderr, StdioMode::Log)) {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "standard output and error are kept in the log together or not at all",
-            ));
+    fn open(
+        stdio: Stdio,
+        spec: &ContainerSpec,
+        once: bool,
+        directory: &std::path::Path,
+        about: &About<'_>,
+    ) -> Result<Streams> {
+        let refused = |why: &str| Err(Error::new(ErrorKind::InvalidArgument, why));
+        let kept = [&stdio.stdout, &stdio.stderr].map(|mode| matches!(mode, StdioMode::Log));
+        if kept[0] != kept[1] {
+            return refused("standard output and error are kept in the log together or not at all");
         }
-        let log = if logged {
-            let path = directory.join(log::FILE);
-            let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            Some(rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).call("open", &path)?)
-        } else {
-            None
-        };
+        let plain = |mode: &StdioMode| matches!(mode, StdioMode::Null | StdioMode::Log);
+        if spec.tty && ![&stdio.stdin, &stdio.stdout, &stdio.stderr].into_iter().all(plain) {
+            return refused("the streams of a program with a terminal are that terminal: attach to it");
+        }
+        let log = if kept[0] { Settings::of(spec)?.open(directory, about)? } else { None };
+        let open = spec.stdin_open && !once && matches!(stdio.stdin, StdioMode::Null);
         Ok(Streams {
             stdin: stream(stdio.stdin, rustix::stdio::stdin())?,
             stdout: stream(stdio.stdout, rustix::stdio::stdout())?,
             stderr: stream(stdio.stderr, rustix::stdio::stderr())?,
             log,
+            readers: [None, None],
+            kept: kept[0],
+            tty: spec.tty,
+            open: open.then_some(spec.stdin_once),
         })
     }
 
     fn describe<'a>(&'a self, fds: &mut FdList<'a>) -> coble_protocol::Stdio {
+        let log = self.log.as_ref().map(|log| log.describe(fds));
         let mut push = |fd: &'a Option<OwnedFd>| fd.as_ref().map(|fd| fds.push(fd.as_fd()));
-        match &self.log {
-            Some(log) => {
-                let stdin = push(&self.stdin);
-                coble_protocol::Stdio::Log { file: fds.push(log.as_fd()), stdin }
+        if self.tty {
+            return coble_protocol::Stdio::Terminal { log, open: self.open.is_some() };
+        }
+        match log {
+            // What nobody keeps needs no reader, unless there is input to bring.
+            log if self.kept
+                && (log.is_some() || self.open.is_some() || self.readers.iter().any(Option::is_some)) =>
+            {
+                let stdin = match (push(&self.stdin), self.open) {
+                    (Some(stdin), _) => Input::Pass(stdin),
+                    (None, Some(once)) => Input::Open { once },
+                    (None, None) => Input::Null,
+                };
+                let readers = [push(&self.readers[0]), push(&self.readers[1])];
+                coble_protocol::Stdio::Log { log, stdin, readers }
             }
-            None => coble_protocol::Stdio::Pass {
+            _ => coble_protocol::Stdio::Pass {
                 stdin: push(&self.stdin),
                 stdout: push(&self.stdout),
                 stderr: push(&self.stderr),
@@ -461,11 +673,13 @@ pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Resul
     }
 }
 
-/// What exec needs to know of a running container.
+/// What exec needs to know of a running container. Whether its program has a terminal is no matter to others.
 pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpec> {
-    let spec: ContainerSpec = row.spec()?;
+    let mut spec: ContainerSpec = row.spec()?;
+    spec.tty = false;
+    spec.console_size = None;
     let security = validate::spec(&spec)?;
-    let image = image::resolve(&inner.store, &row.image_id)?;
+    let image = super::image_of(inner, row)?;
     let hostname = hostname_of(&spec, &row.id);
     // The same set as the container's program really has: what was not available then is not now.
     let asked = command::bounding(&spec)?;
@@ -473,5 +687,12 @@ pub(super) fn process_of(inner: &Inner, row: &ContainerRow) -> Result<ProcessSpe
         Some(isolation) => asked & capabilities::mask(&isolation.capabilities.bounding),
         None => asked,
     };
-    command::process(&spec, &image.config, security, &hostname, bounding)
+    let mut process = command::process(&spec, &image.config, &security, &hostname, bounding)?;
+    // What is wrong with them was said at the start.
+    if spec.use_config_proxy
+        && let Ok(proxies) = proxies::variables(&Places::of_process())
+    {
+        command::add_proxies(&mut process.env, &spec, &proxies);
+    }
+    Ok(process)
 }

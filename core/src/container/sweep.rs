@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::live::RunDir;
-use super::{State, names, remove, wait};
+use super::restart::is_restarting;
+use super::{State, frozen, names, remove, wait};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -44,6 +45,7 @@ pub(crate) fn sweep(inner: &Inner) -> Result<Vec<Error>> {
             Ok(()) => {}
         }
     }
+    problems.extend(frozen::sweep(inner).err());
     Ok(problems)
 }
 
@@ -61,12 +63,12 @@ fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
     let Some((run_dir, lock)) = lock(inner, id, deadline)? else { return Ok(()) };
     // Under the lock: whoever made, started or removed it is done or dead.
     let Some(row) = containers::get(&inner.store.db, id)? else {
-        return remove::locked(inner, id, run_dir, lock, || {});
+        return remove::locked(inner, id, run_dir, lock, None, || {});
     };
     let row = if row.state()? == State::Running { settled(inner, row, &run_dir)? } else { row };
-    let over = row.auto_remove && row.state()? == State::Exited;
+    let over = row.auto_remove && row.state()? == State::Exited && !is_restarting(inner, id)?;
     if over || is_abandoned(inner, &row) || remove::is_doomed(inner, id) {
-        return remove::locked(inner, id, run_dir, lock, || {});
+        return remove::locked(inner, id, run_dir, lock, None, || {});
     }
     inner.cgroups.remove(id)
 }
@@ -74,6 +76,7 @@ fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
 /// The lock of a container, if nobody is responsible for it.
 fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, Locked)>> {
     let mut pause = Pause::default();
+    let mut thawed = false;
     loop {
         {
             let _gate = inner.store.gate_exclusive()?;
@@ -87,6 +90,10 @@ fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, L
             Some(row) => is_abandoned(inner, &row) || remove::is_doomed(inner, id),
             None => true,
         };
+        if doomed && !std::mem::replace(&mut thawed, true) {
+            // What version 1 has frozen does not even follow SIGKILL, which it has got by now.
+            inner.cgroups.thaw(id)?;
+        }
         if !doomed || deadline.is_over() {
             return Ok(None);
         }
@@ -101,9 +108,9 @@ pub(super) fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
 
 /// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
-    wait::finish(&mut row, run_dir.exit());
-    match containers::update(&inner.store.db, &row) {
+    match wait::settle_end(inner, &mut row, Some(run_dir), run_dir.exit()) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
-        result => result.map(|()| row),
+        // Nobody else can have it: the caller has the lock. But somebody who noticed the end may have been quicker.
+        result => result.map(|_| row),
     }
 }

@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
+use coble_protocol::WRITERS_FILE;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
 use super::list::not_found;
 use super::live::RunDir;
 use super::monitor::Monitor;
 use super::sweep::is_abandoned;
-use super::{Container, remove};
+use super::{Container, create, remove};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Call, Error, ErrorKind, Result};
 use crate::process::Deadline;
 use crate::state::{ContainerRow, Locked, Pause, containers};
 
 /// How long others may have a container for what takes a moment: sweeping, noticing its end, getting it started.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long those may take who had a container's root mounted while it ran. They notice its end at once.
+pub(super) const WRITERS: Duration = Duration::from_secs(10);
 
 /// Who is responsible for a container.
 pub(super) enum Taken {
@@ -45,15 +52,44 @@ impl Container {
             // Read under the lock: nobody else changes it now.
             Taken::Lock(lock) => match self.row(inner) {
                 Ok(row) if !is_abandoned(inner, &row) && !remove::is_doomed(inner, self.id()) => {
+                    writers_gone(inner, self.id(), self.name(), Deadline::after(Some(WRITERS)), cancel)?;
                     Ok(Held::Stopped { row, run_dir, lock })
                 }
                 // It was removed meanwhile, or as good as that, or belongs to a session that is over: what is left of it is ours to remove.
                 result => {
-                    remove::locked(inner, self.id(), run_dir, lock, || {})?;
+                    remove::locked(inner, self.id(), run_dir, lock, None, || {})?;
                     result.and(Err(not_found(self.name())))
                 }
             },
         }
+    }
+}
+
+/// Waits until no worker is left that wrote into the container while it ran: it has the overlay mounted over the directories that the next one, or a snapshot, is made of. The caller holds the container's
+/// lock, so none comes: a worker takes its lock before it looks whether the container runs.
+pub(super) fn writers_gone(
+    inner: &Inner,
+    id: &str,
+    name: &str,
+    deadline: Deadline,
+    cancel: &CancelToken,
+) -> Result<()> {
+    let path = create::directory(inner, id).join(WRITERS_FILE);
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut pause = Pause::default();
+    loop {
+        let own = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            own => own.call("open", &path)?,
+        };
+        if Locked::try_exclusive(own, &path)?.is_some() {
+            return Ok(());
+        }
+        if deadline.is_over() {
+            let why = format!("somebody still writes into container \"{name}\", which has ended");
+            return Err(Error::new(ErrorKind::Timeout, why).with_object(name));
+        }
+        pause.wait(cancel)?;
     }
 }
 

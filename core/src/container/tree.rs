@@ -5,11 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 
 use super::take::Held;
-use super::{Container, create};
+use super::{Container, create, frozen, source};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
-use crate::image;
 use crate::process::reader::View;
 use crate::snapshot;
 use crate::state::{ContainerRow, Locked};
@@ -17,27 +16,33 @@ use crate::state::{ContainerRow, Locked};
 /// The open files of a container.
 pub(super) struct Tree {
     pub(super) row: ContainerRow,
-    /// Names of its image's layers, uppermost first.
+    /// Names of its frozen layers and its image's, uppermost first.
     pub(super) lower: Vec<String>,
+    /// What is below those, if it is not an image's.
+    pub(super) rootfs: Option<OwnedFd>,
     /// The directory that has `upper`.
     pub(super) directory: OwnedFd,
     pub(super) running: bool,
     /// Keeps a container that does not run from being started or removed.
-    _lock: Option<Locked>,
+    lock: Option<Locked>,
 }
 
 impl Container {
     /// Opens the container's files.
     pub(super) fn tree(&self, inner: &Inner, cancel: &CancelToken) -> Result<Tree> {
+        // An end that nobody has noticed is noticed before the lock is taken, since whoever notices it takes that.
+        let _ = super::look_at(inner, self.id());
         let (row, lock) = match self.hold(inner, cancel)? {
             Held::Running(row) => (row, None),
             Held::Stopped { row, lock, .. } => (row, Some(lock)),
         };
         let running = lock.is_none();
-        let image = image::resolve(&inner.store, &row.image_id)?;
-        let lower = snapshot::ensure(&inner.store, inner, &image, cancel)?;
+        let image = super::image_of(inner, &row)?;
+        let rootfs = source::open(&row.spec()?)?;
+        let mut lower = frozen::lower(&row)?;
+        lower.extend(snapshot::ensure(&inner.store, inner, &image, cancel)?);
         let directory = open(&create::directory(inner, self.id()))?;
-        Ok(Tree { row, lower, directory, running, _lock: lock })
+        Ok(Tree { row, lower, rootfs, directory, running, lock })
     }
 
     /// Fails if the container was removed while its files were read.
@@ -58,8 +63,21 @@ impl Tree {
         View::Merged {
             layers: inner.store.layers.as_fd(),
             lower: &self.lower,
+            directory: self.rootfs.as_ref().map(AsFd::as_fd),
             container: Some(self.directory.as_fd()),
         }
+    }
+
+    /// What keeps others away from a container that does not run.
+    pub(super) fn lock(&self) -> Option<&OwnedFd> {
+        self.lock.as_ref().map(Locked::fd)
+    }
+
+    /// What is below the layers, if it is not an image's, for one who reads it layer by layer.
+    pub(super) fn rootfs_to_read(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |fd| rustix::fs::openat(fd, ".", flags, Mode::empty()).call("open", "rootfs");
+        self.rootfs.as_ref().map(open).transpose()
     }
 
     /// The writable directory.

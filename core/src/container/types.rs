@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::Health;
 use super::spec::{ContainerSpec, Lifetime};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +19,10 @@ pub enum State {
     Created,
     /// Its program runs.
     Running,
+    /// Its program is there, and stopped until somebody lets it go on.
+    Paused,
+    /// Its program ended, and will be started again.
+    Restarting,
     /// Its program ended.
     Exited,
 }
@@ -27,9 +33,157 @@ impl State {
         match self {
             State::Created => "created",
             State::Running => "running",
+            State::Paused => "paused",
+            State::Restarting => "restarting",
             State::Exited => "exited",
         }
     }
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WaitCondition {
+    /// It does not run. One that has ended is no wait at all; one that was never started is an error.
+    #[default]
+    NotRunning,
+    /// The next end of its program, which may still have to be started.
+    NextExit,
+    /// It is gone.
+    Removed,
+    /// Its program is healthy, by its health checks. The exit code is 0. One that has none, or ends before, is an error.
+    Healthy,
+}
+
+impl WaitCondition {
+    /// `not-running`, `next-exit`, `removed` or `healthy`.
+    pub fn parse(text: &str) -> Result<WaitCondition> {
+        match text {
+            "not-running" => Ok(WaitCondition::NotRunning),
+            "next-exit" => Ok(WaitCondition::NextExit),
+            "removed" => Ok(WaitCondition::Removed),
+            "healthy" => Ok(WaitCondition::Healthy),
+            _ => Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("unknown condition \"{}\"", text.escape_default()),
+            )
+            .with_object(text)
+            .with_hint("use not-running, next-exit, removed or healthy")),
+        }
+    }
+}
+
+/// Which containers are listed, and what is shown of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// All containers, not only those that run.
+    pub all: bool,
+    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `health`, `id`, `label`, `label!`, `name`, `since`, `status`,
+    /// `until`. All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
+    pub filters: Vec<String>,
+    /// Only that many, the newest, whatever their state.
+    pub limit: Option<u64>,
+    /// Measure what each wrote.
+    pub size: bool,
+}
+
+/// Limits to change; None stays as it is. The fields mean what those of [`ContainerSpec`] do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub struct UpdateOptions {
+    pub mem_limit: Option<u64>,
+    pub mem_reservation: Option<u64>,
+    pub memswap_limit: Option<i64>,
+    pub nano_cpus: Option<u64>,
+    pub cpu_shares: Option<u64>,
+    pub cpu_quota: Option<u64>,
+    pub cpu_period: Option<u64>,
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    pub pids_limit: Option<u64>,
+    pub blkio_weight: Option<u64>,
+}
+
+/// The processes of a container as a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Top {
+    /// The titles of the columns.
+    pub titles: Vec<String>,
+    /// A row for each process.
+    pub processes: Vec<Vec<String>>,
+}
+
+/// What a container uses. Sizes are bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The container.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// When it was measured, RFC 3339.
+    pub time: String,
+    /// Share of one CPU since the look before, in percent: 200 is two whole CPUs. 0 at the first look.
+    pub cpu_percent: f64,
+    /// Nanoseconds of CPU time since its start.
+    pub cpu_total_ns: u64,
+    /// Of these, in user mode.
+    pub cpu_user_ns: u64,
+    /// Of these, in the kernel.
+    pub cpu_system_ns: u64,
+    /// Nanoseconds of CPU time of the host, idle time included.
+    pub system_cpu_ns: u64,
+    /// How many CPUs the host has.
+    pub online_cpus: u64,
+    /// In how many periods the CPU limit held it up. None: nobody counts.
+    pub throttled_periods: Option<u64>,
+    /// For how many nanoseconds.
+    pub throttled_ns: Option<u64>,
+    /// Memory without caches that were not used lately.
+    pub memory_usage: u64,
+    /// The most it may use: its limit, or the host's memory.
+    pub memory_limit: u64,
+    /// The share of that, in percent.
+    pub memory_percent: f64,
+    /// The most memory it used at once, with caches, if the kernel says so.
+    pub memory_peak: Option<u64>,
+    /// The kernel counts its memory. Otherwise it is the sum over its processes, which counts what they share more than once.
+    pub memory_counted: bool,
+    /// How many of its programs were killed for want of memory, if the kernel says so.
+    pub oom_kills: Option<u64>,
+    /// Processes and threads.
+    pub pids: u64,
+    /// The most of them, if there is a limit.
+    pub pids_limit: Option<u64>,
+    /// Read from block devices.
+    pub block_read: u64,
+    /// Written to block devices.
+    pub block_write: u64,
+    /// The kernel counts what it reads and writes. Otherwise it is what the processes did that live now.
+    pub blocks_counted: bool,
+    /// Received from the network, if that is its own.
+    pub network_rx: u64,
+    /// Sent to it.
+    pub network_tx: u64,
+    /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
+    pub cpu_pressure: Option<f64>,
+    /// The same for memory.
+    pub memory_pressure: Option<f64>,
+    /// The same for input and output.
+    pub io_pressure: Option<f64>,
+}
+
+/// What a pruning of containers did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ContainersPruned {
+    /// Ids of the containers that are gone.
+    pub deleted: Vec<String>,
+    /// Bytes of the disk that are given back.
+    pub reclaimed: u64,
 }
 
 /// Where a standard stream goes.
@@ -79,6 +233,32 @@ impl Stdio {
     /// Three pipes.
     pub fn pipes() -> Stdio {
         Stdio { stdin: StdioMode::Pipe, stdout: StdioMode::Pipe, stderr: StdioMode::Pipe }
+    }
+}
+
+/// Which streams of a container's program to connect to, and how.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AttachOptions {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output; all output of a terminal.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+    /// First what it has written already.
+    pub logs: bool,
+    /// Of a start: the program keeps pace with whoever reads its output, which comes from it and not from the log, though that gets it, too. It is held up by who reads slowly, and hears when
+    /// nobody reads any more, as of any pipe. Not for a terminal, and not with `logs`.
+    pub paced: bool,
+    /// Of a start: what the program reads, itself, with nobody between. Not for a terminal, and not with `stdin`.
+    pub input: Option<OwnedFd>,
+}
+
+impl Default for AttachOptions {
+    /// Both outputs, from now on.
+    fn default() -> AttachOptions {
+        AttachOptions { stdin: false, stdout: true, stderr: true, logs: false, paced: false, input: None }
     }
 }
 
@@ -141,6 +321,9 @@ pub struct Isolation {
     pub no_new_privileges: bool,
     /// `filter` or `none`.
     pub seccomp: String,
+    /// The rules of Landlock in force, in the words of `security_opt`. They are as the process has put them in force; the kernel has no way to read them back.
+    #[serde(default)]
+    pub landlock: Vec<String>,
     /// The user.
     pub user: UserInfo,
     /// The lines of `/proc/self/cgroup`.
@@ -153,6 +336,9 @@ pub struct Isolation {
     pub readonly_paths: Vec<String>,
     /// Whether the root is mounted read-only.
     pub root_readonly: bool,
+    /// What the caller had mounted, as it is mounted.
+    #[serde(default)]
+    pub mounts: Vec<MountInfo>,
     /// Whether the container runs in a user namespace of the caller.
     pub rootless: bool,
 }
@@ -162,10 +348,13 @@ pub struct Isolation {
 pub struct NamespaceInfo {
     /// The name as in `/proc/self/ns`.
     pub name: String,
-    /// Whether it is the container's own, not the host's.
+    /// Whether it is the container's own, not the host's or another container's.
     pub own: bool,
     /// Its inode.
     pub inode: u64,
+    /// The id of the container that it was joined from, if it was. A user namespace is joined with those that belong to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// Capability sets, as names with `CAP_`.
@@ -194,6 +383,21 @@ pub struct UserInfo {
     pub gid_map: String,
 }
 
+/// Something that the caller had mounted, as the kernel says it is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MountInfo {
+    /// The place in the container, with links resolved.
+    pub target: String,
+    /// The type of the file system.
+    pub file_system: String,
+    /// Whether nothing can be written.
+    pub read_only: bool,
+    /// The flags of the mount, such as `ro` and `nosuid`.
+    pub options: Vec<String>,
+    /// `private`, `slave` or `shared`.
+    pub propagation: String,
+}
+
 /// A limit that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitInfo {
@@ -203,6 +407,12 @@ pub struct LimitInfo {
     pub requested: u64,
     /// What the kernel says is in force. None: not applied, and a warning says why.
     pub applied: Option<u64>,
+    /// What was asked for, in words: a set such as `0-3` is counted in `requested`, and what is no number is 0 there.
+    #[serde(default)]
+    pub requested_text: String,
+    /// What is in force, in words.
+    #[serde(default)]
+    pub applied_text: Option<String>,
 }
 
 /// One container of the store.
@@ -233,6 +443,12 @@ pub struct ContainerSummary {
     pub labels: BTreeMap<String, String>,
     /// Its lifetime.
     pub lifetime: Lifetime,
+    /// `starting`, `healthy` or `unhealthy`, while it runs and its health is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
+    /// Bytes of the disk that it wrote, if they were to be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_rw: Option<u64>,
 }
 
 /// Everything about a container.
@@ -248,10 +464,24 @@ pub struct ContainerDetails {
     pub pid: Option<i32>,
     /// Why the last start failed.
     pub error: Option<String>,
+    /// How often the program was started again since the last start.
+    pub restart_count: u32,
+    /// The health of the program, if that is looked at.
+    pub health: Option<Health>,
     /// The isolation of the current or last run.
     pub isolation: Option<Isolation>,
     /// What the last run did not get.
     pub warnings: Vec<Warning>,
+    /// How long each phase of the last start took, in order. In JSON an object of seconds.
+    #[serde(serialize_with = "seconds")]
+    pub timings: Vec<(String, Duration)>,
+}
+
+fn seconds<S: serde::Serializer>(
+    timings: &[(String, Duration)],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(timings.iter().map(|(name, length)| (name, length.as_secs_f64())))
 }
 
 /// How an image is made of a container.
@@ -275,6 +505,141 @@ impl Default for CommitOptions {
     fn default() -> CommitOptions {
         CommitOptions { changes: Vec::new(), author: None, message: None, pause: true, compression: None }
     }
+}
+
+/// How a snapshot of a container is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotOptions {
+    /// The name of the new container, as of [`ContainerSpec::name`]. None: made up.
+    pub name: Option<String>,
+    /// Stop a running container while its files are copied: set.
+    pub pause: bool,
+}
+
+impl Default for SnapshotOptions {
+    fn default() -> SnapshotOptions {
+        SnapshotOptions { name: None, pause: true }
+    }
+}
+
+/// How files are copied between the host and a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileCopyOptions {
+    /// Follow a link that is the last component of the source.
+    pub follow_link: bool,
+    /// Keep the numbers of owners and groups. Otherwise everything belongs to the container's user 0, or to the caller; on the host, set-id bits are kept only with the owner.
+    pub archive: bool,
+}
+
+/// How a file of a container is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriteOptions {
+    /// Permission bits with set-id and sticky: 0644 unless set.
+    pub mode: u32,
+    /// Whom it belongs to: `name`, `uid`, `name:group` or `uid:gid`, looked up in the container. None: user 0.
+    pub user: Option<String>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> WriteOptions {
+        WriteOptions { mode: 0o644, user: None }
+    }
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+impl FileKind {
+    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `character-device` or `block-device`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FileKind::File => "file",
+            FileKind::Directory => "directory",
+            FileKind::Symlink => "symlink",
+            FileKind::Fifo => "fifo",
+            FileKind::Socket => "socket",
+            FileKind::CharacterDevice => "character-device",
+            FileKind::BlockDevice => "block-device",
+        }
+    }
+}
+
+/// An entry of a directory of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileEntry {
+    /// Its name in the directory. Bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// What it is.
+    pub kind: FileKind,
+    /// Bytes of its content; of a link, of its target's name.
+    pub size: u64,
+    /// Permission bits with set-id and sticky.
+    pub mode: u32,
+    /// Owner, as the container sees it.
+    pub uid: u32,
+    /// Group, as the container sees it.
+    pub gid: u32,
+    /// When its content changed last, RFC 3339.
+    pub modified: String,
+    /// Where a link leads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_target: Option<String>,
+}
+
+impl FileEntry {
+    pub(crate) fn of(node: coble_protocol::Node) -> FileEntry {
+        use coble_protocol::NodeKind;
+        let kind = match node.kind {
+            NodeKind::File => FileKind::File,
+            NodeKind::Directory => FileKind::Directory,
+            NodeKind::Symlink => FileKind::Symlink,
+            NodeKind::Fifo => FileKind::Fifo,
+            NodeKind::Socket => FileKind::Socket,
+            NodeKind::CharacterDevice => FileKind::CharacterDevice,
+            NodeKind::BlockDevice => FileKind::BlockDevice,
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        FileEntry {
+            name: text(&node.name),
+            kind,
+            size: node.size,
+            mode: node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            modified: crate::state::rfc3339(moment(node.mtime, node.mtime_nanos)),
+            link_target: (kind == FileKind::Symlink).then(|| text(&node.link)),
+        }
+    }
+}
+
+/// A time that a container chose; one that no clock can have is the epoch.
+fn moment(seconds: i64, nanos: u32) -> SystemTime {
+    let whole = Duration::new(seconds.unsigned_abs(), 0);
+    let epoch = SystemTime::UNIX_EPOCH;
+    let moment = if seconds < 0 { epoch.checked_sub(whole) } else { epoch.checked_add(whole) };
+    moment.and_then(|moment| moment.checked_add(Duration::from_nanos(nanos.into()))).unwrap_or(epoch)
 }
 
 /// What an export wrote.

@@ -23,8 +23,9 @@ const ZSTD_PIECE: usize = 4 << 20;
 const STEP: usize = 256 << 10;
 /// The most threads.
 const MAX_THREADS: usize = 8;
-/// libdeflate's level that makes layers as small as the default of zlib, 6, does, in less than half of the time.
-const GZIP_LEVEL: i32 = 2;
+/// libdeflate's level for a layer on its way out: two thirds of the time of level 2, for layers that are 4 % larger, and 2 % larger than podman's. Compressing is
+/// nearly all that a push does.
+const GZIP_LEVEL: i32 = 1;
 /// The default of the library, which other engines use.
 const ZSTD_LEVEL: i32 = 3;
 

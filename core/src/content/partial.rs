@@ -2,6 +2,9 @@
 //!
 //! So a blob is fetched once, whoever wants it, and what was fetched survives the process that did it. Files without a holder of their lock are kept for
 //! the next one who wants the blob, within bounds of age and size; beyond these the sweep removes them, and pruning removes all of them.
+//!
+//! A file that is complete becomes a blob by a second name. It keeps the first until an image refers to it: should none ever do, because the pull failed or
+//! was killed, the sweep takes the blob away, and what is left is a file that nobody holds, with all of the blob in it.
 
 use std::fs::File;
 use std::io::Read;
@@ -68,6 +71,10 @@ impl Partial {
         let Some(lock) = Locked::try_exclusive(file, &path)? else { return Ok(None) };
         // Still the file of this name? The one who had it may have put it in its place, or removed it.
         let ours = rustix::fs::fstat(lock.fd()).call("fstat", &path)?;
+        // A blob as well by now, which nobody writes to any more, whatever is announced of it elsewhere.
+        if is_shared(&ours) {
+            return Ok(None);
+        }
         match rustix::fs::statat(&content.partial, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if (stat.st_dev, stat.st_ino) == (ours.st_dev, ours.st_ino) => {}
             Ok(_) | Err(Errno::NOENT) => return Ok(None),
@@ -124,7 +131,8 @@ impl Partial {
         rustix::fs::ftruncate(self.lock.fd(), 0).call("ftruncate", &self.path)
     }
 
-    /// Puts the file, which is complete and verified, in its place as a blob, and records it.
+    /// Puts the file, which is complete and verified, in its place as a blob, and records it. It is still found under its own name until that is
+    /// [settled](Content::settle_partial), so that it outlives a pull that fails later.
     pub(crate) fn publish(&self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
         let content = &store.content;
         let path = content.path_of(digest);
@@ -133,11 +141,20 @@ impl Partial {
         if algorithm != Algorithm::Sha256 {
             make_dir(&content.blobs, algorithm.name(), &content.path)?;
         }
-        rustix::fs::renameat(&content.partial, &self.name, &content.blobs, Content::name(digest))
-            .call("rename", &path)?;
+        let target = Content::name(digest);
+        // One that is beside another's is nobody's to go on with.
+        let linked = self.name == name_of(digest)
+            && rustix::fs::linkat(&content.partial, &self.name, &content.blobs, &target, AtFlags::empty())
+                .is_ok();
+        // Something else may be there, such as a damaged blob, and not every file system has links.
+        if !linked {
+            rustix::fs::renameat(&content.partial, &self.name, &content.blobs, &target)
+                .call("rename", &path)?;
+        }
         let dir = open_dir(&content.blobs, algorithm.name(), &content.path)?;
         rustix::fs::fsync(&dir).call("fsync", path)?;
-        store.has_blob(digest, size).map(drop)
+        // A file without a row would be nobody's to take away before the next crash, so its row has the space that is kept for that.
+        store.freeing(|| store.has_blob(digest, size)).map(drop)
     }
 
     /// Removes the file.
@@ -149,7 +166,39 @@ impl Partial {
     }
 }
 
+/// Whether a file is a blob, too.
+fn is_shared(stat: &rustix::fs::Stat) -> bool {
+    stat.st_nlink > 1
+}
+
 impl Content {
+    /// Takes away the first name of a blob that an image refers to now.
+    pub(crate) fn settle_partial(&self, digest: &Digest) -> Result<()> {
+        self.settle(&name_of(digest))
+    }
+
+    /// Takes away the first names of all blobs, for when those that no image refers to are gone and nobody is about to refer to any.
+    pub(crate) fn settle_partials(&self) -> Result<()> {
+        let path = self.path.join(DIR);
+        for name in list_names(&open_dir(&self.partial, ".", &path)?, &path)? {
+            self.settle(&name)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&self, name: &str) -> Result<()> {
+        // Nothing but the removal of a blob makes a shared file one of fetches again, and that is the caller's to exclude.
+        match rustix::fs::statat(&self.partial, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if is_shared(&stat) => {}
+            Ok(_) | Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno).call("stat", self.path.join(DIR).join(name)),
+        }
+        match rustix::fs::unlinkat(&self.partial, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).call("unlink", self.path.join(DIR).join(name)),
+        }
+    }
+
     /// Removes files of fetches that nobody goes on with. The newest ones are kept, as far as the bounds allow.
     pub(crate) fn remove_partial(&self, which: Leftover) -> Result<()> {
         let path = self.path.join(DIR);
@@ -196,7 +245,10 @@ impl Content {
         let listing = open_dir(&self.partial, ".", &path)?;
         let mut bytes = 0u64;
         for name in list_names(&listing, &path)? {
-            if let Ok(stat) = rustix::fs::statat(&self.partial, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            // What is a blob, too, is counted there.
+            if let Ok(stat) = rustix::fs::statat(&self.partial, &name, AtFlags::SYMLINK_NOFOLLOW)
+                && !is_shared(&stat)
+            {
                 bytes += u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
             }
         }
@@ -246,7 +298,19 @@ mod tests {
         assert_eq!(hasher.finish(), digest);
         partial.publish(&store, &digest, 5).unwrap();
         assert!(store.has_blob(&digest, 5).unwrap());
+        drop(partial);
+        // It is a blob, so nobody gets it to write to, and it is not counted twice.
+        assert!(Partial::lock(&store, &digest, &never).unwrap().is_none());
+        assert_eq!(store.content.partial_bytes().unwrap(), 0);
+        // Without the blob it is what was fetched of it.
+        store.content.delete(&digest).unwrap();
+        store.content.settle_partials().unwrap();
+        let partial = Partial::lock(&store, &digest, &never).unwrap().unwrap();
+        assert_eq!(partial.size().unwrap(), 5);
+        partial.publish(&store, &digest, 5).unwrap();
+        store.content.settle_partial(&digest).unwrap();
         assert_eq!(Partial::progress(&store, &digest), None);
+        assert!(store.has_blob(&digest, 5).unwrap());
     }
 
     #[test]

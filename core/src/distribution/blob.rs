@@ -1,6 +1,7 @@
 //! Blobs: fetch from an offset on, look, mount.
 
 use std::io::{self, Read};
+use std::sync::PoisonError;
 
 use ureq::http::header::RANGE;
 use ureq::http::{Method, StatusCode};
@@ -22,13 +23,13 @@ pub(crate) struct BlobBody {
     /// Whether the length was announced, so that an end before its time is a cut connection.
     announced: bool,
     digest: Digest,
-    mirrored: bool,
+    mirror: Option<String>,
 }
 
 impl BlobBody {
-    /// Whether it is not the registry itself that sends it.
-    pub(crate) fn is_mirrored(&self) -> bool {
-        self.mirrored
+    /// Who sends it, if that is not the registry itself.
+    pub(crate) fn mirror(&self) -> Option<&str> {
+        self.mirror.as_deref()
     }
 
     /// Where in the blob the first byte is: 0 if the registry does not know ranges.
@@ -82,7 +83,7 @@ impl Client<'_> {
                 left: 0,
                 announced: true,
                 digest: digest.clone(),
-                mirrored: false,
+                mirror: None,
             });
         }
         self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, offset, size))
@@ -132,24 +133,26 @@ impl Client<'_> {
             left,
             announced,
             digest: digest.clone(),
-            mirrored: !server.host.is_origin,
+            mirror: self.is_mirror(server).then(|| server.host.authority()),
         })
     }
 
     /// Whether the repository has a blob.
     pub(crate) fn blob_exists(&self, digest: &Digest) -> Result<bool> {
-        self.first_of(digest.as_str(), true, |server| {
-            let answer =
-                self.ask(server, &self.request(server, Method::HEAD, &format!("blobs/{digest}"))?)?;
-            let exists = match answer.status {
-                StatusCode::OK => true,
-                // A registry that is not to be asked is sent everything.
-                StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => false,
-                _ => return Err(refused(answer, digest.as_str())),
-            };
-            answer.discard();
-            Ok(exists)
-        })
+        self.first_of(digest.as_str(), true, |server| self.has_blob(server, digest))
+    }
+
+    /// As [`Client::blob_exists`], asked once.
+    pub(super) fn has_blob(&self, server: &Server, digest: &Digest) -> Result<bool> {
+        let answer = self.ask(server, &self.request(server, Method::HEAD, &format!("blobs/{digest}"))?)?;
+        let exists = match answer.status {
+            StatusCode::OK => true,
+            // A registry that is not to be asked is sent everything.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => false,
+            _ => return Err(refused(answer, digest.as_str())),
+        };
+        answer.discard();
+        Ok(exists)
     }
 
     /// Makes a blob of another repository of the registry one of this one; without a name the registry may look for one. False if it has to be sent.
@@ -171,6 +174,10 @@ impl Client<'_> {
             match answer.status {
                 StatusCode::CREATED => {
                     answer.discard();
+                    let opened = self.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+                    if let Some(opened) = opened {
+                        self.abandon(server, &opened);
+                    }
                     Ok(true)
                 }
                 StatusCode::ACCEPTED => {
@@ -178,8 +185,7 @@ impl Client<'_> {
                     let location = Location::of(&answer)?;
                     answer.discard();
                     if digest.algorithm() == Algorithm::Sha256 {
-                        let mut sessions =
-                            self.sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
                         let another = sessions.insert(digest.clone(), location);
                         drop(sessions);
                         // One is enough.

@@ -120,7 +120,7 @@ impl<'a> Client<'a> {
             Access::Delete => &["pull", "delete"],
         };
         // Mirrors may know the repository by another name, which their challenges say.
-        let name = client.servers.last().map(|server| server.host.repository.clone()).unwrap_or_default();
+        let name = client.origin()?.host.repository.clone();
         client.scopes = Scopes::repository(&name, actions);
         Ok(client)
     }
@@ -152,7 +152,13 @@ impl<'a> Client<'a> {
                 tls.set(&host.host, port, host.trust.clone());
             }
         }
-        let proxies = Proxies::of_environment(&|name| places.variable(name))?;
+        // A file that the caller names is one that the caller wants to be read, also where no question for it ever comes.
+        if let (Some(path), None) = (&options.auth_file, &options.credentials)
+            && !path.exists()
+        {
+            return Err(Error::syscall("open", path, libc::ENOENT));
+        }
+        let proxies = Proxies::of_environment(&|name| places.variable(name));
         let mut servers = Vec::new();
         for host in hosts {
             // The caller's credentials are for the registry that the caller names, not for who stands in for it.
@@ -177,9 +183,26 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// The registry itself.
+    /// The registry itself, or who has its place.
     pub(super) fn origin(&self) -> Result<&Server> {
-        self.servers.last().ok_or_else(|| Error::new(ErrorKind::Internal, "a client without a server"))
+        let own = self.servers.iter().rfind(|server| server.host.is_origin);
+        own.or(self.servers.last())
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a client without a server"))
+    }
+
+    /// The servers that may be asked, in their order. The last is the one of last resort.
+    fn asked(&self, by_digest: bool) -> Vec<&Server> {
+        let may = |answers: Answers| match answers {
+            Answers::Everything => true,
+            Answers::Tags => !by_digest,
+            Answers::Digests => by_digest,
+        };
+        self.servers.iter().filter(|server| may(server.host.answers)).collect()
+    }
+
+    /// Whether another server is asked when this one does not have a blob.
+    pub(super) fn is_mirror(&self, server: &Server) -> bool {
+        self.asked(true).last().is_some_and(|last| !std::ptr::eq(*last, server))
     }
 
     /// Tries again what fails in passing.
@@ -198,21 +221,20 @@ impl<'a> Client<'a> {
         by_digest: bool,
         call: impl Fn(&Server) -> Result<T>,
     ) -> Result<T> {
-        let may = |answers: Answers| match answers {
-            Answers::Everything => true,
-            Answers::Tags => !by_digest,
-            Answers::Digests => by_digest,
-        };
-        let servers: Vec<&Server> = self.servers.iter().filter(|server| may(server.host.answers)).collect();
+        let servers = self.asked(by_digest);
         let Some((last, mirrors)) = servers.split_last() else {
             let text = format!("the configuration names no server that may be asked for \"{what}\"");
             return Err(Error::new(ErrorKind::InvalidArgument, text).with_object(what));
         };
         let damaged = self.mirrors_damaged.load(Ordering::Relaxed);
-        for mirror in mirrors.iter().filter(|_| !damaged) {
+        for mirror in mirrors.iter().filter(|mirror| !damaged && !mirror.is_given_up()) {
             // The next one may answer at once, so a mirror is not waited for long.
-            match self.persistence(self.retries.min(1)).until_done(what, || call(mirror)) {
+            match self.persistence(self.mirror_retries()).until_done(what, || call(mirror)) {
                 Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                // One that cannot be reached would be waited for again at every request.
+                Err(error) if error.kind() == ErrorKind::Network => {
+                    self.give_up_mirror(&mirror.host.authority(), error.message());
+                }
                 Err(error) => {
                     let text = format!(
                         "the mirror \"{}\" is passed over: {}",
@@ -225,6 +247,17 @@ impl<'a> Client<'a> {
             }
         }
         self.persist(what, || call(last))
+    }
+
+    /// How often a mirror is tried again.
+    pub(super) fn mirror_retries(&self) -> u32 {
+        self.retries.min(1)
+    }
+
+    /// Does not ask a mirror any more, since the way to it fails.
+    pub(super) fn give_up_mirror(&self, authority: &str, why: &str) {
+        self.servers.iter().filter(|server| server.host.authority() == authority).for_each(Server::give_up);
+        self.warn(format!("the mirror \"{authority}\" is not asked any more: {why}"));
     }
 
     /// Asks no mirror from now on, since the content of one is not what it should be.

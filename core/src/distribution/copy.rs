@@ -4,6 +4,7 @@ use std::io::Read;
 
 use serde_json::Value;
 
+use super::blob::BlobBody;
 use super::progress::Reporter;
 use super::pull::{self, Remote};
 use super::send::{Outgoing, Sender};
@@ -203,7 +204,12 @@ fn pointers(document: &Document) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
 }
 
 /// A blob of the source from an offset on.
-fn open<'a>(from: &'a Client<'_>, digest: &Digest, offset: u64, size: u64) -> Result<Box<dyn Read + 'a>> {
+pub(super) fn open<'a>(
+    from: &'a Client<'a>,
+    digest: &Digest,
+    offset: u64,
+    size: u64,
+) -> Result<Box<dyn Read + 'a>> {
     let mut body = from.blob(digest, offset, size)?;
     // A registry that does not know ranges begins at the beginning.
     let skip = offset.saturating_sub(body.offset());
@@ -214,7 +220,25 @@ fn open<'a>(from: &'a Client<'_>, digest: &Digest, offset: u64, size: u64) -> Re
             return Err(local::cut(digest, copied, size));
         }
     }
-    Ok(Box::new(body))
+    Ok(Box::new(Source { from, body }))
+}
+
+/// A blob of the source. A mirror that stops in the middle is not asked again for the rest.
+struct Source<'a> {
+    from: &'a Client<'a>,
+    body: BlobBody,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let result = self.body.read(buffer);
+        if let (Err(error), Some(mirror)) = (&result, self.body.mirror())
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            self.from.give_up_mirror(mirror, &error.to_string());
+        }
+        result
+    }
 }
 
 #[cfg(test)]

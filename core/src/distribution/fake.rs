@@ -99,8 +99,21 @@ impl Fake {
         Fake::with(Some(config), Box::new(handler))
     }
 
+    /// With TLS, on a port that was free a moment ago.
+    pub(super) fn start_tls_at(
+        port: u16,
+        config: Arc<ServerConfig>,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Fake {
+        Fake::at(port, Some(config), Box::new(handler))
+    }
+
     fn with(tls: Option<Arc<ServerConfig>>, handler: Handler) -> Fake {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Fake::at(0, tls, handler)
+    }
+
+    fn at(port: u16, tls: Option<Arc<ServerConfig>>, handler: Handler) -> Fake {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let (seen, over) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicBool>::default());
         let (their_seen, their_over) = (Arc::clone(&seen), Arc::clone(&over));

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
+use super::blob::BlobBody;
 use super::progress::{Meter, Reporter};
 use super::{Client, ProgressKind, local};
 use crate::content::{Partial, mismatch};
@@ -382,7 +383,10 @@ impl<'a> Fetcher<'a> {
             self.halt.check().map_err(|error| origin.failed(error))?;
             origin.answers += 1;
             let before = at;
-            let cut = match self.body(blob, &mut at, &mut origin, &mut buffer, |bytes, at| {
+            // That it cannot be had at all was tried often enough; what is tried again here is what ends in the middle.
+            let mut body = self.client.blob(digest, at, *size).map_err(|error| origin.failed(error))?;
+            origin.mirrored |= body.mirror().is_some();
+            let cut = match Self::body(blob, &mut body, &mut at, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
                 hasher.update(bytes);
                 let available = at + bytes.len() as u64;
@@ -393,11 +397,24 @@ impl<'a> Fetcher<'a> {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
+                // What a mirror cannot give, the registry may.
+                Err(error)
+                    if body.mirror().is_some()
+                        && matches!(error.kind(), ErrorKind::Network | ErrorKind::Registry) =>
+                {
+                    error
+                }
                 Err(error) => return Err(origin.failed(error)),
             };
             failures = if at - before >= PROGRESS { 1 } else { failures + 1 };
-            if failures > self.retries.unwrap_or(RETRIES) {
-                return Err(origin.failed(cut));
+            match body.mirror() {
+                Some(mirror) if failures > self.client.mirror_retries() => {
+                    self.client.give_up_mirror(mirror, cut.message());
+                    failures = 0;
+                    continue;
+                }
+                None if failures > self.retries.unwrap_or(RETRIES) => return Err(origin.failed(cut)),
+                _ => {}
             }
             let pause = PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(PAUSE_MAX);
             let message = format!("{digest}: {}; going on at byte {at}", cut.message());
@@ -410,23 +427,20 @@ impl<'a> Fetcher<'a> {
 
     /// Reads one answer of the registry.
     fn body(
-        &self,
         blob: &Blob,
+        body: &mut BlobBody,
         at: &mut u64,
-        origin: &mut Origin,
         buffer: &mut [u8],
         mut take: impl FnMut(&[u8], u64) -> Result<()>,
     ) -> Result<()> {
         let Blob { digest, size, .. } = blob;
-        let mut body = self.client.blob(digest, *at, *size)?;
-        origin.mirrored |= body.is_mirrored();
         // A registry that does not know ranges begins at the beginning.
         let Some(mut skip) = at.checked_sub(body.offset()) else {
             return Err(Error::new(ErrorKind::Registry, "the registry left a part of the blob out")
                 .with_object(digest.as_str()));
         };
         loop {
-            let count = match std::io::Read::read(&mut body, buffer) {
+            let count = match std::io::Read::read(body, buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,

@@ -1,6 +1,7 @@
 //! Lists that come in pages: tags, repositories. A registry can go on for ever, and is not followed for ever.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
 
 use serde::Deserialize;
 use ureq::http::header::{HeaderName, LINK};
@@ -16,6 +17,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most pages of a list, and the most entries of all of them together.
 const MAX_PAGES: usize = 1000;
 const MAX_ENTRIES: usize = 100_000;
+/// The most bytes of all pages.
+const MAX_BYTES: u64 = 64 << 20;
 /// The longest tag or name that a registry can have.
 const MAX_NAME: usize = 512;
 const PAGE: &str = "1000";
@@ -35,7 +38,7 @@ struct Catalog {
 impl Client<'_> {
     /// The tags of the repository, sorted.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
-        let object = self.servers.last().map(|server| server.host.repository.clone()).unwrap_or_default();
+        let object = self.origin()?.host.repository.clone();
         self.first_of("tags", false, |server| {
             let first = server.url(&self.http, &format!("tags/list?n={PAGE}"))?;
             self.names(server, first, &self.scopes, &object, |bytes| {
@@ -48,7 +51,7 @@ impl Client<'_> {
     pub(crate) fn catalog(&self) -> Result<Vec<String>> {
         let server = self.origin()?;
         let scopes = Scopes::catalog();
-        let first = server.url(&self.http, &format!("_catalog?n={PAGE}"))?;
+        let first = self.persist("_catalog", || server.url(&self.http, &format!("_catalog?n={PAGE}")))?;
         let listed = self.names(server, first, &scopes, "_catalog", |bytes| {
             Ok(serde_json::from_slice::<Catalog>(bytes)?.repositories.unwrap_or_default())
         });
@@ -105,9 +108,19 @@ impl Client<'_> {
             Error::new(ErrorKind::LimitExceeded, text).with_object(object)
         };
         let mut next = Some(first);
-        let mut before = 0;
+        // As numbers, since addresses can be long.
+        let (hasher, mut seen) = (RandomState::new(), HashSet::new());
+        let mut bytes = 0;
         for _ in 0..MAX_PAGES {
             let Some(url) = next.take() else { return Ok(()) };
+            // A page may be empty and not the last, as when what it has is filtered; but one that leads back leads nowhere.
+            if !seen.insert(hasher.hash_one(&url)) {
+                let text = format!(
+                    "\"{}\": the list for \"{object}\" goes on with what it began with",
+                    server.host.authority()
+                );
+                return Err(Error::new(ErrorKind::Registry, text).with_object(object));
+            }
             let answer = self.persist(object, || {
                 let mut ask = Ask::new(Method::GET, url.clone(), scopes);
                 for (name, value) in headers {
@@ -119,7 +132,7 @@ impl Client<'_> {
                     _ => Err(refused_as(answer, object, missing)),
                 }
             })?;
-            next = next_page(&answer)?.filter(|next| *next != url);
+            next = next_page(&answer)?;
             if let Some(next) = &next
                 && Origin::of(next) != origin
             {
@@ -128,24 +141,30 @@ impl Client<'_> {
                 return Err(Error::new(ErrorKind::Registry, text).with_object(object));
             }
             let headers = answer.headers.clone();
-            let count = take(&answer.bytes(MAX_SMALL_BODY)?, &headers)?;
-            if count > MAX_ENTRIES {
+            let page = answer.bytes(MAX_SMALL_BODY)?;
+            bytes += page.len() as u64;
+            let count = take(&page, &headers)?;
+            if count > MAX_ENTRIES || bytes > MAX_BYTES {
                 return Err(too_many());
             }
-            // A page that adds nothing leads nowhere.
-            if count == before && next.is_some() {
-                return Ok(());
-            }
-            before = count;
         }
         if next.is_none() { Ok(()) } else { Err(too_many()) }
     }
 }
 
+/// The links of a header. An address may have commas, too.
+fn links(value: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    value.split(move |c| {
+        inside = (inside || c == '<') && c != '>';
+        c == ',' && !inside
+    })
+}
+
 /// The address of the next page: `Link: </v2/x/tags/list?last=a>; rel="next"`.
 fn next_page(answer: &Answer) -> Result<Option<Uri>> {
     for value in answer.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok()) {
-        for link in value.split(',') {
+        for link in links(value) {
             let Some((target, parameters)) =
                 link.trim().strip_prefix('<').and_then(|link| link.split_once('>'))
             else {

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::lockfile::LockFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::ImageSummary;
-use crate::oci::{Descriptor, Digest, Document, PlatformChoice, Reference, parse_document};
+use crate::oci::{Descriptor, Digest, Document, MediaType, PlatformChoice, Reference, parse_document};
 use crate::state::origins::{self, Origin};
 use crate::state::{Store, images};
 
@@ -124,7 +124,11 @@ fn is_complete(connection: &Connection, origin: &Origin, ids: &[String]) -> Resu
     match parse_document(&bytes, None, origin.digest.as_str())? {
         Document::Manifest(_) => Ok(ids.len() == 1),
         Document::Index(index) => {
-            let is_image = |entry: &&Descriptor| !entry.is_attestation();
+            // Indexes in it are left out.
+            let is_image = |entry: &&Descriptor| {
+                !entry.is_attestation()
+                    && matches!(MediaType::parse(&entry.media_type), Ok(MediaType::Manifest))
+            };
             Ok(index.manifests.iter().filter(is_image).count() == ids.len())
         }
     }

@@ -81,12 +81,16 @@ fn verify(client: &Client<'_>, name: &str) -> Result<()> {
 }
 
 /// Forgets a registry. False if nothing was known of it.
-pub(super) fn logout(places: &Places, server: &str, auth_file: Option<&Path>) -> Result<bool> {
+pub(super) fn logout(
+    places: &Places,
+    server: &str,
+    auth_file: Option<&Path>,
+    cancel: &CancelToken,
+) -> Result<bool> {
     let server = if server.is_empty() { DEFAULT_SERVER } else { server };
     let host = settings::host_of_server(places, server, &RegistryOptions::default().insecure(true))?;
     let name = host.keys.last().cloned().unwrap_or_default();
-    forget(places, &writable(auth_file), &name, &CancelToken::never())
-        .context(|| format!("logging out of \"{name}\""))
+    forget(places, &writable(auth_file), &name, cancel).context(|| format!("logging out of \"{name}\""))
 }
 
 fn writable(auth_file: Option<&Path>) -> FileSet {

@@ -46,7 +46,7 @@ pub(crate) use pull::{plan, pull, pull_until};
 pub(crate) use push::push;
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
-pub(crate) use settings::{Places, short_names};
+pub(crate) use settings::{Places, read_file, short_names};
 pub use types::*;
 
 /// Every parser of what a registry says. Whether any of them took it.

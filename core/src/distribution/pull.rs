@@ -29,7 +29,7 @@ use crate::process::{Deadline, spawn_helper};
 use crate::snapshot::{Input, Stack, Supply, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::origins::{self, Origin};
-use crate::state::{Session, Store};
+use crate::state::{Session, Store, events};
 
 /// Blobs at once, if the caller does not say.
 const JOBS: u32 = 4;
@@ -194,7 +194,8 @@ pub(super) fn plan_for(
                 }
                 seen.push(&descriptor.digest);
                 let present = ground.store.content.has(&descriptor.digest, descriptor.size)?;
-                *(if present { &mut plan.present_bytes } else { &mut plan.missing_bytes }) += descriptor.size;
+                let bytes = if present { &mut plan.present_bytes } else { &mut plan.missing_bytes };
+                *bytes = bytes.saturating_add(descriptor.size);
                 let digest = descriptor.digest.to_string();
                 plan.blobs.push(PlannedBlob { digest, size: descriptor.size, present });
             }
@@ -343,8 +344,13 @@ impl<'a> Pull<'a> {
         let several = match &self.choice {
             PlatformChoice::All => choose::all(&remote, &entry)?,
             PlatformChoice::Best(platform) => choose::find(&remote, &entry, platform, &mut foreign)?
-                .map(|found| Several { images: vec![found], index: None }),
+                .map(|found| Several { images: vec![found], index: None, nested: 0 }),
         };
+        if let Some(nested) = several.as_ref().map(|several| several.nested).filter(|nested| *nested > 0) {
+            let message =
+                format!("{nested} of its entries are indexes themselves, and their images are left out");
+            self.reporter.tell(ProgressKind::Warning, Some(message));
+        }
         match (several, &self.choice) {
             (Some(several), _) => Ok((several, digest)),
             (None, PlatformChoice::Best(platform)) => Err(choose::foreign(platform, foreign)),
@@ -358,12 +364,20 @@ impl<'a> Pull<'a> {
     /// Everything is here already. The name may have to be given.
     fn unchanged(&self, digest: &Digest, current: &Current, halt: &Halt) -> Result<ImageSummary> {
         if current.named {
+            // Told like any other pull, and no reason to fail.
+            if let Some(id) = current.ids.first() {
+                let told =
+                    |tx: &Transaction<'_>| events::of_image(tx, "pull", id, &self.reference.to_string());
+                let _ = self.store().db.write(told);
+            }
             return self.store().db.read(|connection| self.result(connection, &current.ids));
         }
         Session::run(self.store(), self.ground.worker, halt.token(), |session| {
             crate::image::change(self.store(), session, |tx| {
                 self.name_it(tx, digest, &current.ids, None)?;
-                self.result(tx, &current.ids)
+                let summary = self.result(tx, &current.ids)?;
+                events::of_image(tx, "pull", &summary.id, &self.reference.to_string())?;
+                Ok(summary)
             })
         })
     }
@@ -423,22 +437,22 @@ impl<'a> Pull<'a> {
         halt: &Halt,
     ) -> Result<ImageSummary> {
         let store = self.store();
-        let Several { images: found, index } = several;
+        let Several { images: found, index, .. } = several;
         let expected = self.missing(found.iter().map(|found| &found.manifest))?;
         self.reporter.expect(expected);
         let mut coming = Vec::new();
-        let mut configs = 0;
+        let mut configs = 0u64;
         for found in found {
             let Descriptor { digest, size, .. } = &found.manifest.config;
             let fetched = if store.content.has(digest, *size)? { 0 } else { *size };
             let image = self.prepare(client, found, halt)?;
             // An image that is here in another form needs nothing.
-            configs += if image.new.is_some() { fetched } else { 0 };
+            configs = configs.saturating_add(if image.new.is_some() { fetched } else { 0 });
             coming.push(image);
         }
         let blobs = self.blobs(&coming)?;
-        let layers: u64 = blobs.iter().filter(|blob| blob.missing).map(|blob| blob.size).sum();
-        self.reporter.expect(configs + layers);
+        let missing = blobs.iter().filter(|blob| blob.missing);
+        self.reporter.expect(missing.fold(configs, |sum, blob| sum.saturating_add(blob.size)));
         let warnings = self.fetch(client, &blobs, &coming, halt)?;
         halt.check()?;
         for image in &coming {
@@ -453,7 +467,7 @@ impl<'a> Pull<'a> {
         halt.check()?;
         let ids: Vec<String> = coming.iter().map(|image| image.id.to_string()).collect();
         let repository = self.reference.repository();
-        crate::image::change(store, session, |tx| {
+        let summary = crate::image::change(store, session, |tx| {
             for image in &coming {
                 if let Some(new) = &image.new {
                     images::add(tx, new)?;
@@ -465,9 +479,15 @@ impl<'a> Pull<'a> {
             }
             self.name_it(tx, digest, &ids, index.as_ref())?;
             let mut summary = self.result(tx, &ids)?;
+            events::of_image(tx, "pull", &summary.id, &self.reference.to_string())?;
             summary.warnings = warnings;
             Ok(summary)
-        })
+        })?;
+        for blob in &blobs {
+            // What is left is found by the sweep.
+            let _ = store.content.settle_partial(&blob.digest);
+        }
+        Ok(summary)
     }
 
     /// Reads the configuration of an image, and sees whether the image is here.
@@ -551,6 +571,8 @@ impl<'a> Pull<'a> {
         let blobs = std::slice::from_ref(&blob);
         let fetcher = Fetcher::new(self.store(), client, &self.reporter, halt, blobs, retries);
         fetcher.one(&blob)?;
+        // It is not worth keeping for another pull.
+        let _ = self.store().content.settle_partial(digest);
         let mut file =
             blob.whole_file()?.ok_or_else(|| Error::new(ErrorKind::Internal, "a blob without a file"))?;
         match read_small(&mut file, *size, digest.as_str()).and_then(|bytes| verified(bytes, digest, *size)) {
@@ -619,9 +641,11 @@ impl<'a> Pull<'a> {
         if result.is_err() && halt.failed_with(ErrorKind::StorageFull) {
             // The space is wanted back, more than what is there of the blobs.
             for blob in blobs {
-                if let Ok(Some(partial)) = Partial::lock(self.store(), &blob.digest, &CancelToken::never()) {
-                    let _ = partial.discard(self.store());
-                }
+                let _ = match Partial::lock(self.store(), &blob.digest, &CancelToken::never()) {
+                    Ok(Some(partial)) => partial.discard(self.store()),
+                    // It is a blob already, which the end of the session takes away.
+                    _ => self.store().content.settle_partial(&blob.digest),
+                };
             }
         }
         result.map(|()| warnings)

@@ -20,7 +20,7 @@ use crate::oci::{
 use crate::process::Deadline;
 use crate::state::images::{self, LayerRow};
 use crate::state::origins::{self, Origin};
-use crate::state::{Session, Store};
+use crate::state::{Session, Store, events};
 
 /// The most repositories that are asked for a blob.
 const MOUNTS: usize = 3;
@@ -182,9 +182,12 @@ impl Push<'_> {
             Ok((layers, images::platform(connection, id)?, own))
         })?;
         let config_digest = Digest::parse(id)?;
+        // The largest first: the last one is sent when there is nothing left to compress.
+        let mut order: Vec<_> = layers.iter().zip(own).enumerate().collect();
+        order.sort_by_key(|(_, (layer, _))| std::cmp::Reverse(layer.size));
         let mut descriptors = Vec::new();
         let mut changed = false;
-        for (layer, own) in layers.iter().zip(own) {
+        for (place, (layer, own)) in order {
             self.halt.check()?;
             let made = match compression {
                 Some(compression) if own => self.recompress(session, layer, compression)?,
@@ -202,8 +205,10 @@ impl Push<'_> {
                 }
             };
             queue.add(self.outgoing(session, descriptor.digest.clone(), descriptor.size, content)?);
-            descriptors.push(descriptor);
+            descriptors.push((place, descriptor));
         }
+        descriptors.sort_by_key(|(place, _)| *place);
+        let descriptors: Vec<Descriptor> = descriptors.into_iter().map(|(_, layer)| layer).collect();
         let mut blobs: Vec<Digest> = descriptors.iter().map(|layer| layer.digest.clone()).collect();
         let size = config.len() as u64;
         let staged = stage_bytes(session, &config)?;
@@ -333,6 +338,9 @@ impl Push<'_> {
                     };
                     origins::add(tx, &origin, &image.id)?;
                 }
+            }
+            if let Some(image) = leaving.first() {
+                events::of_image(tx, "push", &image.id, &self.reference.to_string())?;
             }
             Ok(())
         });

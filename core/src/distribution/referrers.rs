@@ -46,7 +46,7 @@ impl Client<'_> {
         if let Some(wanted) = artifact_type {
             rest.push_str(&format!("?artifactType={}", encode(wanted)));
         }
-        let first = server.url(&self.http, &rest)?;
+        let first = self.persist(digest.as_str(), || server.url(&self.http, &rest))?;
         let mut found = Vec::new();
         let headers = [(ACCEPT, media_type::INDEX)];
         let listed = self.pages(
@@ -65,7 +65,8 @@ impl Client<'_> {
             Ok(()) => {}
             // The registry has no such list, so there may be the other one.
             Err(error) if matches!(error.kind(), ErrorKind::ImageNotFound | ErrorKind::Unsupported) => {
-                found = match self.manifest_from(server, &tag_of(digest), None)? {
+                let tag = tag_of(digest);
+                found = match self.persist(&tag, || self.manifest_from(server, &tag, None))? {
                     Ok(fetched) => self.entries(&fetched.bytes, digest)?,
                     Err(answer) if answer.status == StatusCode::NOT_FOUND => {
                         answer.discard();

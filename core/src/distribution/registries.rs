@@ -13,7 +13,7 @@ use super::settings::Places;
 use super::{inspect, login};
 use crate::cancel::CancelToken;
 use crate::engine::Engine;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
 
 /// The registries that an engine can talk to.
@@ -94,9 +94,9 @@ impl Registries<'_> {
     }
 
     /// Forgets the credentials of a registry. False if there were none.
-    pub fn logout(&self, server: &str, auth_file: Option<&Path>) -> Result<bool> {
+    pub fn logout(&self, server: &str, auth_file: Option<&Path>, cancel: &CancelToken) -> Result<bool> {
         self.engine.inner()?;
-        login::logout(&Places::of_process(), server, auth_file)
+        login::logout(&Places::of_process(), server, auth_file, cancel)
     }
 
     /// The tags of a repository, sorted.
@@ -106,6 +106,15 @@ impl Registries<'_> {
         options: &RegistryOptions,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
+        let parsed = Reference::parse(repository)?;
+        if Reference::names_tag(repository) || parsed.digest().is_some() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("\"{repository}\" names one image of a repository, not the repository"),
+            )
+            .with_object(repository)
+            .with_hint(format!("ask for the tags of \"{}\"", parsed.repository())));
+        }
         self.call(repository, options, Access::Pull, cancel, |client, _| client.tags())
             .context(|| format!("the tags of \"{repository}\""))
     }

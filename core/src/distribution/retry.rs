@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::Event;
 use crate::cancel::CancelToken;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::process::{Deadline, poll};
 
 /// How often a request is tried again, if the caller does not say.
@@ -30,11 +30,12 @@ impl Persistence<'_> {
             self.cancel.check()?;
             let error = match call() {
                 Err(error) if error.is_transient() && attempt < self.retries => error,
-                result => return result,
+                // What is given up here is not begun again by who made the call in an attempt of his own.
+                result => return result.map_err(Error::lasting),
             };
             self.cancel.check()?;
             let Some(delay) = self.delay(attempt, error.retry_after()) else {
-                return Err(error);
+                return Err(error.lasting());
             };
             attempt += 1;
             let cause = error.message().to_owned();
@@ -65,7 +66,7 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
     use std::sync::Mutex;
     use std::time::Instant;
 
@@ -110,6 +111,15 @@ mod tests {
         assert_eq!(count(&|| busy(Some(100_000))), (1, ErrorKind::RateLimited));
         assert_eq!(count(&|| Error::new(ErrorKind::Registry, "no")), (1, ErrorKind::Registry));
         assert_eq!(seen.lock().unwrap().len(), 2);
+        // One attempt inside another is tried again once, not as often as both say.
+        let mut calls = 0;
+        let result: Result<()> = persistence.until_done("outer", || {
+            persistence.until_done("inner", || {
+                calls += 1;
+                Err(busy(None))
+            })
+        });
+        assert_eq!((calls, result.unwrap_err().kind()), (3, ErrorKind::RateLimited));
     }
 
     #[test]

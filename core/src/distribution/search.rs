@@ -131,8 +131,10 @@ pub(super) fn search(
     found.retain(|result| filters.iter().all(|filter| filter.fits(result)));
     found.truncate(limit as usize);
     if !is_hub {
+        // The registry as references have it, without a scheme.
+        let domain = client.origin()?.host.keys.last().cloned().unwrap_or_default();
         for result in &mut found {
-            result.name = format!("{}/{}", server.trim_end_matches('/'), result.name);
+            result.name = format!("{domain}/{}", result.name);
         }
     }
     Ok(found)

@@ -1,6 +1,7 @@
 //! One server: its scheme, its credentials, its connections. A request goes out as often as it takes to be let in.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use ureq::http::header::AUTHORIZATION;
@@ -22,6 +23,8 @@ pub(super) struct Server {
     auth: Auth,
     /// Of one that is marked insecure: whether it can do TLS. None until it was tried.
     tls: Mutex<Option<bool>>,
+    /// A mirror that could not be reached.
+    given_up: AtomicBool,
 }
 
 /// A request to a server.
@@ -64,7 +67,16 @@ impl<'b> Ask<'b> {
 
 impl Server {
     pub(super) fn new(host: Host, auth: Auth) -> Server {
-        Server { host, auth, tls: Mutex::new(None) }
+        Server { host, auth, tls: Mutex::new(None), given_up: AtomicBool::new(false) }
+    }
+
+    /// Remembers that it is not worth another request.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// Scheme, host and port. Of a server that is marked insecure, TLS is tried first, and plain HTTP used only if there is none.
@@ -82,9 +94,17 @@ impl Server {
                 match *known {
                     Some(known) => known,
                     None => {
-                        let can = match http.reach(&of(true)) {
-                            Ok(()) => true,
-                            Err(error) if error.kind() == ErrorKind::Network => false,
+                        let can = match http.speaks_tls(&of(true)) {
+                            Ok(can) => can,
+                            // Where no port is named, each of the two has its own.
+                            Err(error)
+                                if self.host.port.is_none()
+                                    && error.errno() == Some(libc::ECONNREFUSED)
+                                    && http.reach(&of(false)).is_ok() =>
+                            {
+                                false
+                            }
+                            // Who cannot be reached now has not said that he has no TLS.
                             Err(error) => return Err(error),
                         };
                         *known.insert(can)

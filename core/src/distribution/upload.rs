@@ -92,13 +92,13 @@ impl Client<'_> {
         let result = self.persist(digest.as_str(), || {
             if std::mem::replace(&mut failed_before, true) {
                 // The answer to the last request may be all that was lost.
-                if self.blob_exists(digest)? {
+                if self.has_blob(server, digest)? {
                     return Ok(());
                 }
-                session = match session.take() {
-                    Some((location, _)) => self.status(server, &upload, location)?,
-                    None => None,
-                };
+                // A question without an answer leaves the session as it was.
+                if let Some((location, _)) = session.clone() {
+                    session = self.status(server, &upload, location)?;
+                }
             }
             self.send(server, &upload, &mut session)
         });

@@ -47,6 +47,14 @@ impl Caller {
 
     pub(super) fn capabilities(&self, rootless: bool) -> Check {
         const NAME: &str = "capabilities";
+        if rootless && self.uid == 0 && self.effective & (1 << caps::SETFCAP) == 0 {
+            // The kernel's rule since Linux 5.12: files could get capabilities of user 0 otherwise.
+            return Check::fail(
+                NAME,
+                "user 0 without CAP_SETFCAP cannot be mapped into a user namespace",
+                "start the caller, or the container around it, as another user (--user), or with --cap-add SETFCAP",
+            );
+        }
         if rootless {
             return Check::ok(NAME, "not needed: containers run in a user namespace");
         }
@@ -152,6 +160,10 @@ mod tests {
         assert!(check.summary.contains("CAP_SYS_ADMIN") && !check.summary.contains("CAP_SETUID"));
         assert_eq!(caller(1000, 0, false).capabilities(false).status, CheckStatus::Fail);
         assert_eq!(caller(1000, 0, false).capabilities(true).status, CheckStatus::Ok);
+        assert_eq!(caller(0, caps::DEFAULT, false).capabilities(true).status, CheckStatus::Ok);
+        let check = caller(0, caps::DEFAULT & !(1 << caps::SETFCAP), false).capabilities(true);
+        assert_eq!(check.status, CheckStatus::Fail);
+        assert!(check.summary.contains("CAP_SETFCAP"));
     }
 
     #[test]

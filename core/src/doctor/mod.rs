@@ -146,6 +146,9 @@ mod tests {
                 "capabilities",
             ]);
             expected.extend(["no-new-privileges", "resource-limits", "nesting", "data-root", "run-root"]);
+            if !rootless {
+                expected.push("id-mapped-mounts");
+            }
             assert_eq!(names, expected);
             for check in &report.checks {
                 assert_eq!(check.fix.is_none(), check.status == CheckStatus::Ok, "{check:?}");

@@ -15,12 +15,15 @@ const SPACE: u64 = 1 << 30;
 /// Free inodes below which layers are likely to fail.
 const INODES: u64 = 20_000;
 
-pub(super) fn checks(options: &EngineOptions, rootless: bool) -> [Check; 2] {
+pub(super) fn checks(options: &EngineOptions, rootless: bool) -> Vec<Check> {
     // None where the environment gives no place.
     let roots = Roots::of(options).ok();
     let (data, run) =
         (roots.as_ref().map(|roots| roots.data.as_path()), roots.as_ref().map(|roots| roots.run.as_path()));
-    [data_root(data, rootless), run_root(run)]
+    let mut checks = vec![data_root(data, rootless), run_root(run)];
+    // Nobody else may mount with other ids.
+    checks.extend(data.filter(|_| !rootless).map(mapped));
+    checks
 }
 
 fn data_root(path: Option<&Path>, rootless: bool) -> Check {
@@ -70,6 +73,43 @@ fn data_root(path: Option<&Path>, rootless: bool) -> Check {
         ),
         None => Check::ok(NAME, format!("\"{shown}\" can be used")),
     }
+}
+
+/// Whether containers can have user namespaces of their own, of which the root is mounted with their ids. Without such a namespace there is no way to try it.
+fn mapped(path: &Path) -> Check {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let kind = path.ancestors().find_map(|path| rustix::fs::statfs(path).ok()).map_or(0, |stat| stat.f_type);
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    mapped_of(kind as u64 & 0xffff_ffff, host::version(&release).unwrap_or_default())
+}
+
+fn mapped_of(kind: u64, kernel: (u32, u32)) -> Check {
+    const NAME: &str = "id-mapped-mounts";
+    // Since when overlay takes directories that are mounted so, and since when file systems can be.
+    const OVERLAY: (u32, u32) = (5, 19);
+    let since = match kind {
+        // ext4, xfs, btrfs, f2fs.
+        0xef53 | 0x5846_5342 | 0x9123_683e | 0xf2f5_2010 => OVERLAY,
+        // tmpfs.
+        0x0102_1994 => (6, 3),
+        // zfs, which has a version of its own.
+        0x2fc1_2fc1 => OVERLAY,
+        _ => {
+            return Check::warning(
+                NAME,
+                "the file system of the data root is none that is known to: userns_mode=auto may fail",
+                "name a data root on ext4, xfs or btrfs, if containers are to have user namespaces of their own",
+            );
+        }
+    };
+    if kernel < since {
+        return Check::warning(
+            NAME,
+            format!("need Linux {}.{} on this file system: userns_mode=auto will fail", since.0, since.1),
+            "boot a newer kernel, if containers are to have user namespaces of their own",
+        );
+    }
+    Check::ok(NAME, "containers can have user namespaces of their own")
 }
 
 fn run_root(path: Option<&Path>) -> Check {
@@ -159,6 +199,19 @@ mod tests {
         assert_eq!(judge(0x0102_1994, true, (6, 1)), Verdict::NoAttributes("tmpfs"));
         assert_eq!(judge(0x0102_1994, false, (6, 1)), Verdict::Good);
         assert_eq!(judge(0x0102_1994, true, now), Verdict::Good);
+    }
+
+    #[test]
+    fn mounts_with_other_ids_are_judged() {
+        for (kind, kernel, status) in [
+            (0xef53, (5, 19), CheckStatus::Ok),
+            (0xef53, (5, 18), CheckStatus::Warning),
+            (0x0102_1994, (6, 1), CheckStatus::Warning),
+            (0x0102_1994, (6, 3), CheckStatus::Ok),
+            (0x6969, (7, 0), CheckStatus::Warning),
+        ] {
+            assert_eq!(mapped_of(kind, kernel).status, status, "{kind:x} {kernel:?}");
+        }
     }
 
     #[test]

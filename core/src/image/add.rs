@@ -13,7 +13,7 @@ use crate::oci::{
 };
 use crate::snapshot::{Blob, Stack, Wanted, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
-use crate::state::{Session, Store};
+use crate::state::{Session, Store, events};
 
 /// An image with everything in place but its rows.
 pub(super) struct Ready {
@@ -101,9 +101,14 @@ pub(crate) fn put(store: &Store, session: &Session, bytes: &[u8], digest: &Diges
     store.publish(session, &staged, digest)
 }
 
-/// Records images and their names, all or none.
-pub(super) fn commit(store: &Store, session: &Session, ready: &[Ready]) -> Result<Vec<ImageSummary>> {
-    commit_groups(store, session, ready, &[])
+/// Records images and their names, all or none. `action` is what events say of it.
+pub(super) fn commit(
+    store: &Store,
+    session: &Session,
+    ready: &[Ready],
+    action: &str,
+) -> Result<Vec<ImageSummary>> {
+    commit_groups(store, session, ready, &[], action)
 }
 
 /// As [`commit`], with names that several of the images have together.
@@ -112,6 +117,7 @@ pub(super) fn commit_groups(
     session: &Session,
     ready: &[Ready],
     groups: &[Group],
+    action: &str,
 ) -> Result<Vec<ImageSummary>> {
     change(store, session, |tx| {
         for Ready { image, names, .. } in ready {
@@ -126,9 +132,13 @@ pub(super) fn commit_groups(
             }
         }
         let mut summaries: Vec<ImageSummary> = Vec::new();
-        for Ready { image, warnings, .. } in ready {
+        for Ready { image, warnings, names } in ready {
             let id = image.id.as_str();
             if !summaries.iter().any(|summary| summary.id == id) {
+                let of_group = || groups.iter().find(|group| group.ids.iter().any(|other| other == id));
+                let name = names.first().or_else(|| of_group().and_then(|group| group.names.first()));
+                let name = name.map_or_else(|| id.to_owned(), ToString::to_string);
+                events::of_image(tx, action, id, &name)?;
                 summaries.extend(images::summaries(tx, Some(id))?);
             }
             if let Some(summary) = summaries.iter_mut().find(|summary| summary.id == id) {
@@ -197,7 +207,7 @@ pub(super) fn make(
     };
     let mut ready = prepare(store, session, worker, pieces, cancel)?;
     ready.warnings.splice(..0, warnings);
-    commit(store, session, &[ready])?
+    commit(store, session, &[ready], "import")?
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
 }
@@ -232,6 +242,8 @@ pub(super) fn config(options: &ImportOptions) -> Result<ImageConfig> {
         working_dir,
         labels: options.labels.clone(),
         stop_signal: String::new(),
+        healthcheck: None,
+        exposed_ports: None,
     };
     config.check().map_err(invalid)?;
     Ok(config)

@@ -175,7 +175,8 @@ fn check_name(name: &str) -> Outcome<String> {
     Ok(name.to_owned())
 }
 
-fn exposed(text: &str) -> Outcome<String> {
+/// A port, or a range of them, with its protocol: docker's key for what is exposed. The error is the reason.
+pub(crate) fn exposed(text: &str) -> Outcome<String> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
@@ -243,7 +244,7 @@ fn healthcheck(text: &str) -> Outcome<Value> {
 }
 
 /// A duration as Go writes it: `1h2m3.5s`, `100ms`.
-fn nanoseconds(text: &str) -> Outcome<u64> {
+pub(crate) fn nanoseconds(text: &str) -> Outcome<u64> {
     let bad = || format!("\"{}\" is not a duration", text.escape_debug());
     let mut total = 0f64;
     let mut rest = text;

@@ -6,6 +6,8 @@ use crate::state::images;
 
 /// The most images that one name or layout brings.
 pub(crate) const MAX_IMAGES: usize = 1000;
+/// The most bytes that the manifests and configurations of all of them have, since all are held at once.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Where manifests and indexes are.
 pub(crate) trait Documents {
@@ -33,6 +35,8 @@ pub(crate) struct Found {
 pub(crate) struct Several {
     pub(crate) images: Vec<Found>,
     pub(crate) index: Option<images::Document>,
+    /// Indexes in that index, whose images are not among these.
+    pub(crate) nested: usize,
 }
 
 /// Every image of an entry. An index may list more than there is.
@@ -42,20 +46,38 @@ pub(crate) fn all(documents: &dyn Documents, entry: &Descriptor) -> Result<Optio
     let index = match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
         Document::Manifest(manifest) => {
             let images = vec![Found { descriptor: entry.clone(), bytes, manifest }];
-            return Ok(Some(Several { images, index: None }));
+            return Ok(Some(Several { images, index: None, nested: 0 }));
         }
         Document::Index(index) => index,
     };
     let mut images = Vec::new();
+    let mut nested = 0;
+    let mut total = 0u64;
     for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
         // An index of indexes has no meaning that tools agree on; what it lists beyond images is left out.
-        if !matches!(MediaType::parse(&entry.media_type), Ok(MediaType::Manifest)) {
-            continue;
+        match MediaType::parse(&entry.media_type) {
+            Ok(MediaType::Manifest) => {}
+            Ok(MediaType::Index) => {
+                nested += 1;
+                continue;
+            }
+            _ => continue,
         }
         let Some(bytes) = documents.get(entry)? else { continue };
         match parse_document(&bytes, Some(&entry.media_type), entry.digest.as_str())? {
-            Document::Manifest(manifest) => images.push(Found { descriptor: entry.clone(), bytes, manifest }),
+            Document::Manifest(manifest) => {
+                total = total.saturating_add(bytes.len() as u64).saturating_add(manifest.config.size);
+                images.push(Found { descriptor: entry.clone(), bytes, manifest });
+            }
             Document::Index(_) => {}
+        }
+        if total > MAX_BYTES {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("the manifests and configurations of its images have more than {MAX_BYTES} bytes"),
+            )
+            .with_object(entry.digest.as_str())
+            .with_hint("choose one of its platforms"));
         }
         if images.len() > MAX_IMAGES {
             break;
@@ -63,7 +85,7 @@ pub(crate) fn all(documents: &dyn Documents, entry: &Descriptor) -> Result<Optio
     }
     let index =
         images::Document { digest: entry.digest.clone(), media_type: entry.media_type.clone(), bytes };
-    Ok(Some(Several { images, index: Some(index) }).filter(|several| !several.images.is_empty()))
+    Ok(Some(Several { images, index: Some(index), nested }).filter(|several| !several.images.is_empty()))
 }
 
 fn check_type(entry: &Descriptor) -> Result<()> {

@@ -23,9 +23,12 @@ mod upon;
 mod tests;
 
 pub(crate) use add::{pair, put, to_json, wanted};
+pub(crate) use changes::exposed;
+pub(crate) use filter::moment;
 pub use mount::ImageMount;
 pub(crate) use remove::change;
-pub(crate) use resolve::{ImageConfig, ResolvedImage, resolve, resolve_for};
+pub(crate) use resolve::{ImageConfig, ResolvedImage, descendants, resolve, resolve_for};
+pub(crate) use source::archive_input;
 pub use types::*;
 pub(crate) use upon::{NewLayer, Upon, record};
 
@@ -198,8 +201,8 @@ impl Images<'_> {
         remove::tag(&inner.store, inner, image, reference)
     }
 
-    /// Takes a name away. The image stays, also without a name.
-    pub fn untag(&self, reference: &str) -> Result<()> {
+    /// Takes a name away. The image stays, also without a name. Returns the name in full.
+    pub fn untag(&self, reference: &str) -> Result<String> {
         let inner = &*self.engine.inner()?;
         remove::untag(&inner.store, inner, reference)
     }
@@ -221,7 +224,8 @@ fn diff(inner: &Inner, old: &str, new: &str, cancel: &CancelToken) -> Result<Vec
         });
         let [old, new] = trees;
         let (old, new) = (old?, new?);
-        let view = |lower| View::Merged { layers: inner.store.layers.as_fd(), lower, container: None };
+        let layers = inner.store.layers.as_fd();
+        let view = |lower| View::Merged { layers, lower, directory: None, container: None };
         reader::compare(inner, view(&old), view(&new), cancel)
     })();
     lease.end(&inner.store, inner);

@@ -52,7 +52,12 @@ pub(super) fn mount(inner: &Arc<Inner>, image: &str, cancel: &CancelToken) -> Re
     let mounted = (|| {
         let image = resolve(&inner.store, image)?;
         let lower = snapshot::ensure(&inner.store, &**inner, &image, cancel)?;
-        let view = View::Merged { layers: inner.store.layers.as_fd(), lower: &lower, container: None };
+        let view = View::Merged {
+            layers: inner.store.layers.as_fd(),
+            lower: &lower,
+            directory: None,
+            container: None,
+        };
         reader::mount(inner, view, cancel)
     })();
     match mounted.context(|| format!("mounting image \"{image}\"")) {

@@ -10,7 +10,7 @@ use crate::content::Leftover;
 use crate::engine::Inner;
 use crate::error::{Context, Error, Result};
 use crate::oci::Digest;
-use crate::state::{Session, images};
+use crate::state::{Session, events, images, now_nanos};
 
 /// What blobs and unpacked layers take of the disk.
 struct Sizes {
@@ -76,6 +76,7 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
                     break;
                 }
                 pruned.untagged.extend(images::tags_of(tx, &summary.id)?);
+                events::of_image(tx, "delete", &summary.id, &summary.id)?;
                 images::delete(tx, &summary.id)?;
                 pruned.deleted.push(summary.id);
             }
@@ -88,6 +89,8 @@ pub(super) fn prune(inner: &Inner, options: &PruneOptions, cancel: &CancelToken)
                 }
             }
             pruned.untagged = gone;
+            let reclaimed = BTreeMap::from([("reclaimed".to_owned(), pruned.reclaimed.to_string())]);
+            events::add(tx, ("image", "prune", ""), now_nanos(), &reclaimed)?;
             Ok(pruned)
         })
     });

@@ -7,7 +7,7 @@ use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::Reference;
 use crate::snapshot::Worker;
-use crate::state::{Session, Store, images};
+use crate::state::{Session, Store, events, images};
 
 /// Does a change of names in a session, with `index.json` as the last step of the transaction.
 pub(crate) fn change<T>(
@@ -35,19 +35,24 @@ pub(super) fn tag(store: &Store, worker: &dyn Worker, image: &str, reference: &s
     Session::run(store, worker, &CancelToken::never(), |session| {
         change(store, session, |tx| {
             let group = images::group(tx, image, None)?;
-            images::set_group(tx, &reference, &group.ids, group.index.as_ref())
+            images::set_group(tx, &reference, &group.ids, group.index.as_ref())?;
+            group.ids.iter().try_for_each(|id| events::of_image(tx, "tag", id, &reference.to_string()))
         })
     })
 }
 
-pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Result<()> {
+pub(super) fn untag(store: &Store, worker: &dyn Worker, reference: &str) -> Result<String> {
     let name = Reference::parse_tag(reference)?.to_string();
     Session::run_freeing(store, worker, |session| {
-        change(store, session, |tx| match images::delete_tag(tx, &name)? {
-            true => Ok(()),
-            false => Err(images::not_found(reference)),
+        change(store, session, |tx| {
+            let id = images::find(tx, &name).ok().map(|found| found.id);
+            match images::delete_tag(tx, &name)? {
+                true => events::of_image(tx, "untag", id.as_deref().unwrap_or(&name), &name),
+                false => Err(images::not_found(reference)),
+            }
         })
-    })
+    })?;
+    Ok(name)
 }
 
 pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: bool) -> Result<Removed> {
@@ -57,6 +62,9 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
             let mut removed = Removed::default();
             if let Some(name) = group.name {
                 images::delete_tag(tx, &name)?;
+                if let Some(id) = group.ids.first() {
+                    events::of_image(tx, "untag", id, &name)?;
+                }
                 removed.untagged.push(name);
                 for id in group.ids {
                     // An image that has another name keeps it.
@@ -76,6 +84,9 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
                     .with_object(image)
                     .with_hint("remove it by force, or one name at a time"));
                 }
+                for name in &tags {
+                    events::of_image(tx, "untag", &id, name)?;
+                }
                 removed.untagged.extend(tags);
                 delete(tx, image, id, &mut removed)?;
             }
@@ -93,6 +104,7 @@ fn delete(tx: &Transaction<'_>, image: &str, id: String, removed: &mut Removed) 
         .with_object(image)
         .with_hint("remove its containers first"));
     }
+    events::of_image(tx, "delete", &id, &id)?;
     images::delete(tx, &id)?;
     removed.deleted.push(id);
     Ok(())

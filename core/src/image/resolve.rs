@@ -1,8 +1,10 @@
 //! From what a caller calls an image to what a container needs of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::error::Result;
+use super::changes::exposed;
+use crate::container::HealthCheck;
+use crate::error::{ErrorKind, Result};
 use crate::oci::{Digest, ImageDocument, Platform, chain_ids};
 use crate::state::{Store, images};
 
@@ -22,6 +24,20 @@ pub(crate) struct ResolvedImage {
     pub(crate) chain_ids: Vec<Digest>,
 }
 
+impl ResolvedImage {
+    /// What a container has that is made of no image: no files, and no word about anything.
+    pub(crate) fn nothing() -> ResolvedImage {
+        ResolvedImage {
+            id: String::new(),
+            reference: None,
+            config: ImageConfig::default(),
+            platform: Platform::host(),
+            diff_ids: Vec::new(),
+            chain_ids: Vec::new(),
+        }
+    }
+}
+
 /// What an image says about its containers. What it leaves empty is None.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ImageConfig {
@@ -33,11 +49,28 @@ pub(crate) struct ImageConfig {
     pub(crate) working_dir: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) stop_signal: Option<String>,
+    pub(crate) healthcheck: Option<HealthCheck>,
+    /// Well-formed ones only, with their protocol.
+    pub(crate) exposed_ports: Vec<String>,
 }
 
 /// The image with this reference, id, or unambiguous id prefix of at least four digits.
 pub(crate) fn resolve(store: &Store, text: &str) -> Result<ResolvedImage> {
     resolve_for(store, text, None)
+}
+
+/// The ids of an image and of those that were made upon it, whose lowest layers are all of its. Empty if there is no such image.
+pub(crate) fn descendants(store: &Store, text: &str) -> Result<BTreeSet<String>> {
+    let image = match resolve(store, text) {
+        Err(error) if error.kind() == ErrorKind::ImageNotFound => return Ok(BTreeSet::new()),
+        image => image?,
+    };
+    let mut ids = match image.chain_ids.last() {
+        Some(top) => store.db.read(|connection| images::with_chain(connection, top))?,
+        None => BTreeSet::new(),
+    };
+    ids.insert(image.id);
+    Ok(ids)
 }
 
 /// As [`resolve`], for a platform; None is what the name means on this host.
@@ -77,6 +110,13 @@ pub(crate) fn resolve_for(store: &Store, text: &str, platform: Option<&str>) -> 
             working_dir: text(config.working_dir),
             labels: config.labels,
             stop_signal: text(config.stop_signal),
+            healthcheck: config.healthcheck.as_ref().and_then(HealthCheck::of_image),
+            exposed_ports: config
+                .exposed_ports
+                .as_ref()
+                .and_then(serde_json::Value::as_object)
+                .map(|ports| ports.keys().filter_map(|port| exposed(port).ok()).collect())
+                .unwrap_or_default(),
         },
         platform,
         diff_ids: document.rootfs.diff_ids,

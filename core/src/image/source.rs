@@ -1,7 +1,7 @@
 //! Reading from a file or pipe of the caller's, with cancelling.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,7 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
             (rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?, path)
         }
         Source::Fd(fd) => (fd, PathBuf::from("standard input or descriptor")),
+        Source::Bytes(bytes) => (memory(&bytes)?, PathBuf::from("bytes in memory")),
     };
     let stat = rustix::fs::fstat(&fd).call("fstat", &path)?;
     let what = path.to_string_lossy().into_owned();
@@ -59,6 +60,24 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
 pub(super) fn open_stream(source: Source, cancel: &CancelToken) -> Result<(Cancellable, String)> {
     match open(source, cancel)? {
         Opened::Stream { reader, what } => Ok((reader, what)),
+        Opened::Directory { path, .. } => Err(not_archive(&path)),
+    }
+}
+
+/// Bytes in memory as a file.
+fn memory(bytes: &[u8]) -> Result<OwnedFd> {
+    let fd = rustix::fs::memfd_create(c"coble-archive", rustix::fs::MemfdFlags::CLOEXEC)
+        .call("memfd_create", "archive")?;
+    let mut file = File::from(fd);
+    file.write_all(bytes).map_err(|error| Error::io("write", "archive", &error))?;
+    file.rewind().map_err(|error| Error::io("lseek", "archive", &error))?;
+    Ok(file.into())
+}
+
+/// Opens an archive for a worker, which waits for what comes by itself. What is neither a file nor a pipe is refused.
+pub(crate) fn archive_input(source: Source) -> Result<OwnedFd> {
+    match open(source, &CancelToken::never())? {
+        Opened::Stream { reader, .. } => Ok(reader.file.into()),
         Opened::Directory { path, .. } => Err(not_archive(&path)),
     }
 }

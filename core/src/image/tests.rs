@@ -221,10 +221,10 @@ fn a_docker_archive_is_loaded_named_inspected_and_removed() {
         image_id: details.summary.id.clone(),
         ..Default::default()
     };
-    containers::insert(&fixture.store.db, &row).unwrap();
+    containers::insert(&fixture.store.db, &row, None).unwrap();
     let error = fixture.remove("localhost:5000/x/y:z", true).unwrap_err();
     assert!(error.kind() == ErrorKind::InUse && error.to_string().contains("web"), "{error}");
-    containers::delete(&fixture.store.db, &row.id).unwrap();
+    containers::delete(&fixture.store.db, &row.id, &Default::default(), 137).unwrap();
     let removed = fixture.remove("localhost:5000/x/y:z", false).unwrap();
     assert_eq!(removed.deleted, [details.summary.id]);
     fixture.assert_clean(0);

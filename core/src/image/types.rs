@@ -17,6 +17,8 @@ pub enum Source {
     Path(PathBuf),
     /// An open file or pipe, read to its end.
     Fd(OwnedFd),
+    /// The archive itself.
+    Bytes(Vec<u8>),
 }
 
 /// Where an archive is written to.

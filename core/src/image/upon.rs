@@ -23,8 +23,8 @@ pub(crate) struct NewLayer {
 pub(crate) struct Upon<'a> {
     /// The id of the image below.
     pub(crate) image: &'a str,
-    /// None: nothing changed.
-    pub(crate) layer: Option<NewLayer>,
+    /// Lowest first. None: nothing changed.
+    pub(crate) layers: Vec<NewLayer>,
     pub(crate) created: String,
     pub(crate) created_by: String,
     pub(crate) author: Option<String>,
@@ -62,19 +62,21 @@ pub(crate) fn record(
     configure(&mut config)?;
     document.insert("config".into(), Value::Object(config));
     let mut diff_ids: Vec<Value> = layers.iter().map(|layer| json!(layer.diff_id.as_str())).collect();
-    diff_ids.extend(upon.layer.as_ref().map(|layer| json!(layer.diff_id.as_str())));
+    diff_ids.extend(upon.layers.iter().map(|layer| json!(layer.diff_id.as_str())));
     document.insert("rootfs".into(), json!({ "type": "layers", "diff_ids": diff_ids }));
     let mut step = Map::new();
     step.insert("created".into(), json!(upon.created));
     step.insert("created_by".into(), json!(upon.created_by));
     step.extend(upon.author.map(|author| ("author".to_owned(), json!(author))));
     step.extend(upon.message.map(|message| ("comment".to_owned(), json!(message))));
-    if upon.layer.is_none() {
+    if upon.layers.is_empty() {
         step.insert("empty_layer".into(), json!(true));
     }
+    // A step for each layer, as readers of the history expect it.
+    let steps = vec![Value::Object(step); upon.layers.len().max(1)];
     match document.entry("history").or_insert_with(|| json!([])) {
-        Value::Array(history) => history.push(Value::Object(step)),
-        other => *other = json!([step]),
+        Value::Array(history) => history.extend(steps),
+        other => *other = json!(steps),
     }
     let config_bytes = to_json(&document)?;
     let mut descriptors: Vec<Descriptor> = layers
@@ -83,7 +85,9 @@ pub(crate) fn record(
             Descriptor::new(media_type::oci_layer(&layer.media_type), layer.digest.clone(), layer.size)
         })
         .collect();
-    descriptors.extend(upon.layer.map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)));
+    descriptors.extend(
+        upon.layers.into_iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size)),
+    );
     let manifest = Manifest {
         schema_version: 2,
         media_type: media_type::MANIFEST.into(),
@@ -99,7 +103,7 @@ pub(crate) fn record(
         names: upon.reference.into_iter().collect(),
     };
     let ready = prepare(store, session, worker, pieces, cancel)?;
-    commit(store, session, &[ready])?
+    commit(store, session, &[ready], "create")?
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
 }

@@ -1,6 +1,9 @@
 //! Capabilities: names, masks, the default set, and docker's rules for adding and dropping.
 
 use std::fs;
+use std::sync::OnceLock;
+
+use rustix::thread::CapabilitySet;
 
 use crate::container::Warning;
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -90,12 +93,8 @@ pub(crate) fn from_lists(add: &[String], drop: &[String]) -> Result<u64> {
 /// `capability-not-available`.
 pub(crate) fn available(asked: u64, add: &[String], rootless: bool) -> Result<(u64, Vec<Warning>)> {
     let kernel = kernel_mask();
-    if rootless {
-        return within(asked, add, kernel, kernel);
-    }
-    // Threads may differ, and the shim descends from this one.
-    let status = fs::read_to_string("/proc/thread-self/status").call("read", "/proc/thread-self/status")?;
-    within(asked, add, kernel & own(&status), kernel)
+    let available = if rootless { kernel } else { own(asked & kernel)? };
+    within(asked, add, available, kernel)
 }
 
 fn within(asked: u64, add: &[String], available: u64, kernel: u64) -> Result<(u64, Vec<Warning>)> {
@@ -125,17 +124,28 @@ fn within(asked: u64, add: &[String], available: u64, kernel: u64) -> Result<(u6
     Ok((asked & available, warnings))
 }
 
-/// The permitted set within the bounding set, from a `status` file of procfs.
-fn own(status: &str) -> u64 {
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        u64::from_str_radix(line.trim(), 16).ok()
-    };
-    set("CapPrm:").unwrap_or(0) & set("CapBnd:").unwrap_or(0)
+/// What of these is in the permitted set and in the bounding set of the calling thread. Threads may differ, and the shim descends from this one.
+fn own(asked: u64) -> Result<u64> {
+    let permitted = crate::sys::permitted_capabilities().call("capget", "capabilities")?;
+    let mut found = 0;
+    for bit in (0..64).map(|number| 1 << number).filter(|bit| asked & permitted & bit != 0) {
+        let one = CapabilitySet::from_bits_retain(bit);
+        if rustix::thread::capability_is_in_bounding_set(one)
+            .call("prctl", format!("capabilities {bit:#x}"))?
+        {
+            found |= bit;
+        }
+    }
+    Ok(found)
 }
 
 /// The capabilities that the running kernel knows.
 fn kernel_mask() -> u64 {
+    static MASK: OnceLock<u64> = OnceLock::new();
+    *MASK.get_or_init(read_kernel_mask)
+}
+
+fn read_kernel_mask() -> u64 {
     let last = fs::read_to_string("/proc/sys/kernel/cap_last_cap")
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok());
@@ -229,11 +239,16 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_sets_are_read_from_its_status() {
-        let status =
-            "CapInh:\t0000000000000000\nCapPrm:\t000001fffeffffff\nCapEff:\t0\nCapBnd:\t00000000ffffffff\n";
-        assert_eq!(own(status), 0xfeff_ffff);
-        assert_eq!(own(""), 0);
+    fn the_callers_sets_are_those_of_its_status() {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        let both = set("CapPrm:") & set("CapBnd:");
+        assert_eq!(own(kernel_mask()).unwrap(), both & kernel_mask());
+        assert_eq!(own(DEFAULT).unwrap(), both & DEFAULT);
+        assert_eq!(own(0).unwrap(), 0);
         assert_eq!(available(DEFAULT, &[], true).unwrap(), (DEFAULT, Vec::new()));
         assert_eq!(available(ALL, &[], false).unwrap().0 & !kernel_mask(), 0);
         assert_eq!(mask(&names(DEFAULT)), DEFAULT);

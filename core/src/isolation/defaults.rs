@@ -43,6 +43,11 @@ pub(crate) fn masked_paths() -> Vec<String> {
     MASKED_PATHS.iter().map(|path| (*path).to_owned()).chain(thermal.iter().cloned()).collect()
 }
 
+/// Paths that are made read-only, as owned texts.
+pub(crate) fn readonly_paths() -> Vec<String> {
+    READONLY_PATHS.iter().map(|path| (*path).to_owned()).collect()
+}
+
 /// The numbers in a list as the kernel writes it: `0-3,8`.
 fn processors(list: &str) -> Vec<u32> {
     let mut numbers = Vec::new();
@@ -58,7 +63,15 @@ fn processors(list: &str) -> Vec<u32> {
 /// The device nodes of a container's `/dev`, beside those of its terminals.
 pub(crate) fn default_devices() -> Vec<Device> {
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
-        .map(|(name, major, minor)| Device { name: name.to_owned(), major, minor, mode: 0o666 })
+        .map(|(name, major, minor)| Device {
+            name: name.to_owned(),
+            major,
+            minor,
+            mode: 0o666,
+            block: false,
+            uid: 0,
+            gid: 0,
+        })
         .into()
 }
 

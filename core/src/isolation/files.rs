@@ -8,6 +8,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::container::Names;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most that is read of a file of the host.
@@ -28,12 +29,17 @@ const LOCALHOST: &str = "127.0.0.1\tlocalhost\n\
 
 /// `/etc/hosts`: the loopback names, the container's own name, the caller's entries. On the host's network it begins with the host's file, as
 /// docker has it.
-pub(crate) fn hosts(hostname: &str, extra: &[(String, String)], host_network: bool) -> Result<Vec<u8>> {
-    let host = host_network.then(|| read(Path::new("/etc/hosts")));
-    hosts_from(host.as_deref(), hostname, extra)
+pub(crate) fn hosts(names: &Names) -> Result<Vec<u8>> {
+    let host = names.host_network.then(|| read(Path::new("/etc/hosts")));
+    hosts_from(host.as_deref(), &names.hostname, names.domainname.as_deref(), &names.extra_hosts)
 }
 
-fn hosts_from(host: Option<&str>, hostname: &str, extra: &[(String, String)]) -> Result<Vec<u8>> {
+fn hosts_from(
+    host: Option<&str>,
+    hostname: &str,
+    domainname: Option<&str>,
+    extra: &[(String, String)],
+) -> Result<Vec<u8>> {
     check_name("hostname", hostname, 64)?;
     let mut text = String::new();
     for line in host.unwrap_or(LOCALHOST).lines().filter(|line| printable(line)) {
@@ -45,7 +51,12 @@ fn hosts_from(host: Option<&str>, hostname: &str, extra: &[(String, String)]) ->
     };
     if !text.lines().any(named) {
         // There is no address of its own without a network. This one is loopback everywhere, and is not what "localhost" resolves to.
-        text.push_str(&format!("127.0.1.1\t{hostname}\n"));
+        text.push_str("127.0.1.1\t");
+        if let Some(domainname) = domainname {
+            check_name("domainname", domainname, 64)?;
+            text.push_str(&format!("{hostname}.{domainname} "));
+        }
+        text.push_str(&format!("{hostname}\n"));
     }
     for (name, address) in extra {
         check_name("extra_hosts", name, 253)?;
@@ -55,10 +66,11 @@ fn hosts_from(host: Option<&str>, hostname: &str, extra: &[(String, String)]) ->
     Ok(text.into_bytes())
 }
 
-/// `/etc/resolv.conf`: the caller's name servers or the host's, with the host's search domains and options. Servers on the host's
+/// `/etc/resolv.conf`: the caller's name servers, search domains and options, or the host's. Servers on the host's
 /// loopback are left out unless the container is on the host's network, because nothing answers at its own; where the host uses
 /// systemd-resolved, the servers behind that are taken. None at all is fine: the C library then asks the container's own loopback.
-pub(crate) fn resolv_conf(dns: &[String], host_network: bool) -> Result<Vec<u8>> {
+pub(crate) fn resolv_conf(names: &Names) -> Result<Vec<u8>> {
+    let host_network = names.host_network;
     let host = read(Path::new(RESOLV_CONF));
     let stub_only = {
         let servers = Resolver::parse(&host).servers;
@@ -69,11 +81,31 @@ pub(crate) fn resolv_conf(dns: &[String], host_network: bool) -> Result<Vec<u8>>
     } else {
         host
     };
-    resolv_conf_from(&host, dns, host_network)
+    resolv_conf_from(&host, &names.dns, &names.dns_search, &names.dns_opt, host_network)
 }
 
-fn resolv_conf_from(host: &str, dns: &[String], host_network: bool) -> Result<Vec<u8>> {
+fn resolv_conf_from(
+    host: &str,
+    dns: &[String],
+    search: &[String],
+    options: &[String],
+    host_network: bool,
+) -> Result<Vec<u8>> {
     let mut resolver = Resolver::parse(host);
+    if !search.is_empty() {
+        // Docker's word for none.
+        let domains = search.iter().filter(|domain| *domain != ".").take(MAX_ENTRIES);
+        resolver.search = domains
+            .map(|domain| check_name("dns_search", domain, 253).map(|()| domain.clone()))
+            .collect::<Result<_>>()?;
+    }
+    if !options.is_empty() {
+        resolver.options = options
+            .iter()
+            .take(MAX_ENTRIES)
+            .map(|option| check_option(option).map(|()| option.clone()))
+            .collect::<Result<_>>()?;
+    }
     if !dns.is_empty() {
         resolver.servers =
             dns.iter().take(MAX_ENTRIES).map(|server| check_address("dns", server)).collect::<Result<_>>()?;
@@ -166,6 +198,14 @@ fn check_name(field: &str, name: &str, most: usize) -> Result<()> {
     .with_object(field))
 }
 
+fn check_option(option: &str) -> Result<()> {
+    if !option.is_empty() && option.len() <= 255 && option.chars().all(|c| c.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let why = format!("dns_opt: \"{}\" is not an option", option.escape_debug());
+    Err(Error::new(ErrorKind::InvalidArgument, why).with_object("dns_opt"))
+}
+
 fn check_address(field: &str, address: &str) -> Result<IpAddr> {
     address.parse().map_err(|_| {
         Error::new(
@@ -190,27 +230,29 @@ mod tests {
 
     #[test]
     fn hosts_has_loopback_the_own_name_and_the_callers_entries() {
-        let hosts = text(hosts_from(None, "web", &pairs(&[("db", "10.0.0.2"), ("v6", "FE80::0:1")])));
+        let hosts = text(hosts_from(None, "web", None, &pairs(&[("db", "10.0.0.2"), ("v6", "FE80::0:1")])));
         assert!(hosts.starts_with("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost"));
         assert!(hosts.ends_with("127.0.1.1\tweb\n10.0.0.2\tdb\nfe80::1\tv6\n"));
         let host = "127.0.0.1 localhost\n10.1.1.1 box web # mine\nevil\u{1b}[0m\n";
         assert_eq!(
-            text(hosts_from(Some(host), "web", &[])),
+            text(hosts_from(Some(host), "web", None, &[])),
             "127.0.0.1 localhost\n10.1.1.1 box web # mine\n"
         );
-        assert!(text(hosts_from(Some("10.0.0.1 a # web\n"), "web", &[])).ends_with("127.0.1.1\tweb\n"));
+        let complete = text(hosts_from(None, "web", Some("b.example"), &[]));
+        assert!(complete.ends_with("127.0.1.1\tweb.b.example web\n"));
+        assert!(text(hosts_from(Some("10.0.0.1 a # web\n"), "web", None, &[])).ends_with("127.0.1.1\tweb\n"));
     }
 
     #[test]
     fn no_field_can_make_a_line() {
         for bad in ["", "a\nb", "a b", "a\tb", "a:b", "a\0", "-a", "a#", "ä", &"x".repeat(254)] {
             assert_eq!(hostname(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad:?}");
-            assert!(hosts_from(None, bad, &[]).is_err(), "{bad:?}");
-            assert!(hosts_from(None, "web", &pairs(&[(bad, "10.0.0.2")])).is_err(), "{bad:?}");
+            assert!(hosts_from(None, bad, None, &[]).is_err(), "{bad:?}");
+            assert!(hosts_from(None, "web", None, &pairs(&[(bad, "10.0.0.2")])).is_err(), "{bad:?}");
         }
         for bad in ["", "10.0.0.1\nnameserver 6.6.6.6", "10.0.0", "host", "10.0.0.1 x", "::1%lo"] {
-            assert!(hosts_from(None, "web", &pairs(&[("db", bad)])).is_err(), "{bad:?}");
-            assert!(resolv_conf_from("", &[bad.to_owned()], false).is_err(), "{bad:?}");
+            assert!(hosts_from(None, "web", None, &pairs(&[("db", bad)])).is_err(), "{bad:?}");
+            assert!(resolv_conf_from("", &[bad.to_owned()], &[], &[], false).is_err(), "{bad:?}");
         }
         assert_eq!(text(hostname("a.b-c_d")), "a.b-c_d\n");
     }
@@ -220,19 +262,25 @@ mod tests {
         let host = "# comment\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver ::1\nnameserver fe80::1%eth0\n\
                     domain old\nsearch a.example b.example\noptions edns0 trust-ad\nsortlist x\nnameserver\x07 6.6.6.6\n";
         assert_eq!(
-            text(resolv_conf_from(host, &[], false)),
+            text(resolv_conf_from(host, &[], &[], &[], false)),
             "nameserver 10.0.0.1\nsearch a.example b.example\noptions edns0 trust-ad\n"
         );
         assert!(
-            text(resolv_conf_from(host, &[], true))
+            text(resolv_conf_from(host, &[], &[], &[], true))
                 .starts_with("nameserver 127.0.0.53\nnameserver 10.0.0.1\nnameserver ::1\n")
         );
         assert_eq!(
-            text(resolv_conf_from(host, &["127.0.0.1".into(), "9.9.9.9".into()], false)),
+            text(resolv_conf_from(host, &["127.0.0.1".into(), "9.9.9.9".into()], &[], &[], false)),
             "nameserver 127.0.0.1\nnameserver 9.9.9.9\nsearch a.example b.example\noptions edns0 trust-ad\n"
         );
-        assert_eq!(text(resolv_conf_from("", &[], false)), "");
+        assert_eq!(text(resolv_conf_from("", &[], &[], &[], false)), "");
+        let search = ["c.example".to_owned()];
+        assert_eq!(
+            text(resolv_conf_from(host, &[], &search, &["ndots:3".into()], false)),
+            "nameserver 10.0.0.1\nsearch c.example\noptions ndots:3\n"
+        );
+        assert!(!text(resolv_conf_from(host, &[], &[".".into()], &[], false)).contains("search"));
         let many = "nameserver 10.0.0.1\n".repeat(1000);
-        assert_eq!(text(resolv_conf_from(&many, &[], false)).lines().count(), MAX_ENTRIES);
+        assert_eq!(text(resolv_conf_from(&many, &[], &[], &[], false)).lines().count(), MAX_ENTRIES);
     }
 }

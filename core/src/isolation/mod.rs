@@ -2,6 +2,10 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod defaults;
+pub(crate) mod devices;
 pub(crate) mod files;
+pub(crate) mod labels;
+pub(crate) mod mounts;
+pub(crate) mod paths;
 pub(crate) mod seccomp;
 pub(crate) mod userns;

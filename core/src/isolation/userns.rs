@@ -10,7 +10,8 @@ use rustix::fs::StatVfsMountFlags;
 use sha2::{Digest, Sha256};
 
 use crate::container::Warning;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::state::ids::Pool;
 
 /// The most that is read of a file of accounts.
 const MAX_FILE: u64 = 16 << 20;
@@ -152,6 +153,38 @@ impl Facts {
     }
 }
 
+/// The user in `/etc/subuid` and `/etc/subgid` whose ranges are for the containers of root, as podman has it.
+pub(crate) const CONTAINERS: &str = "containers";
+/// What there is where that user has none: the upper half of all ids, less the last 65536, which some programs use for what is no id. Distributions give nothing of it to anybody.
+const UPPER: (u32, u32) = (1 << 31, (1 << 31) - 65_536);
+
+/// The user and the group ids that containers of root can have.
+pub(crate) fn pools() -> Result<[Pool; 2]> {
+    let pool = |file: &str, map: &str| pool(&read(file), &read(map));
+    let found = [pool("/etc/subuid", "/proc/self/uid_map"), pool("/etc/subgid", "/proc/self/gid_map")];
+    if found.iter().any(Vec::is_empty) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "there are no ids for user namespaces of containers in the user namespace of the caller",
+        )
+        .with_object("userns_mode")
+        .with_hint(format!(
+            "give the user \"{CONTAINERS}\" ranges in /etc/subuid and /etc/subgid that exist there"
+        )));
+    }
+    Ok(found)
+}
+
+fn pool(listed: &str, map: &str) -> Pool {
+    // No user has this number, so only the name counts.
+    let mut listed = subordinate(listed, CONTAINERS, u32::MAX);
+    if listed.is_empty() {
+        listed.push(UPPER);
+    }
+    // User 0 is the host's own.
+    usable(&listed, &existing(map), 0)
+}
+
 /// The ranges of a user, by name or by number, in the order of the file.
 fn subordinate(text: &str, name: &str, uid: u32) -> Vec<(u32, u32)> {
     let number = uid.to_string();
@@ -176,6 +209,16 @@ fn existing(map: &str) -> Vec<(u32, u32)> {
             Some((first.parse().ok()?, count.parse().ok()?))
         })
         .collect()
+}
+
+/// The lines of an id map.
+pub(crate) fn ranges(map: &str) -> Vec<IdRange> {
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace().map(|field| field.parse().ok());
+        let mut next = || fields.next().flatten();
+        Some(IdRange { inside: next()?, outside: next()?, count: next()? })
+    };
+    map.lines().filter_map(line).collect()
 }
 
 /// The ranges that can be mapped: not empty, in order, existing, not overlapping each other and the caller's own id.
@@ -224,6 +267,8 @@ fn kind(namespace: &UserNamespace) -> String {
             let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             format!("ranges:{hex}")
         }
+        // Only a container's, never an engine's.
+        UserNamespace::Joined { .. } => "joined".to_owned(),
     }
 }
 

@@ -1,57 +1,115 @@
-//! Reading the log that a container's monitor writes: records of [`LogFrame`] headers and data, in order of arrival.
+//! Reading the log that a container's monitor writes, record by record in the order of arrival.
+
+pub(crate) mod attributes;
+pub(crate) mod driver;
+mod files;
+mod mend;
 
 use std::fs::File;
-use std::io::{ErrorKind as IoKind, Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::fs::inotify;
+use rustix::io::Errno;
 
-use coble_protocol::LogFrame;
+use coble_protocol::LogForm;
 
 use crate::cancel::CancelToken;
 use crate::container::{Container, LogOptions, LogRecord, LogSource, State};
 use crate::error::{Call, Error, ErrorKind, Result};
-use crate::process::{Deadline, readable};
-
-/// The name of the log in a container's directory.
-pub(crate) const FILE: &str = "log";
+use crate::process::{Deadline, poll};
+use driver::Settings;
+use files::Files;
+pub(crate) use files::find;
 
 /// A container's output, read piece by piece. Pieces are as the program wrote them, at most 64 KiB each; they are not lines.
 #[derive(Debug)]
 pub struct LogStream {
     path: PathBuf,
-    file: Option<File>,
+    form: LogForm,
+    files: Files,
     options: LogOptions,
     container: Container,
     /// The rest of the record that the tail begins in.
     backlog: Option<LogRecord>,
-    watch: Option<OwnedFd>,
+    /// And the number of the watch for the log.
+    watch: Option<(OwnedFd, i32)>,
+    /// Something may have happened to the container.
+    look: bool,
     /// Nothing will be written any more.
     complete: bool,
 }
 
 impl LogStream {
-    pub(crate) fn open(container: Container, directory: &Path, options: LogOptions) -> Result<LogStream> {
-        let path = directory.join(FILE);
-        let file = match File::open(&path) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == IoKind::NotFound => None,
-            Err(error) => return Err(Error::io("open", &path, &error)),
+    pub(crate) fn open(
+        container: Container,
+        directory: &Path,
+        settings: &Settings,
+        options: LogOptions,
+    ) -> Result<LogStream> {
+        let mut stream = LogStream::begin(container, directory, settings, options, None)?;
+        if let Some(lines) = stream.options.tail {
+            stream.keep_tail(lines)?;
+        }
+        Ok(stream)
+    }
+
+    /// What comes after a position in one of its files, which is that of a record; without one, all.
+    pub(crate) fn from_position(
+        container: Container,
+        directory: &Path,
+        settings: &Settings,
+        options: LogOptions,
+        position: Option<(File, u64)>,
+    ) -> Result<LogStream> {
+        LogStream::begin(container, directory, settings, options, position)
+    }
+
+    fn begin(
+        container: Container,
+        directory: &Path,
+        settings: &Settings,
+        options: LogOptions,
+        position: Option<(File, u64)>,
+    ) -> Result<LogStream> {
+        let (Some(name), Some(form)) = (settings.file(), settings.form()) else {
+            let why = "what the container writes is not kept";
+            return Err(Error::new(ErrorKind::Unsupported, why)
+                .with_object(container.name())
+                .with_hint("its log driver is none"));
         };
-        let mut stream =
-            LogStream { path, file, options, container, backlog: None, watch: None, complete: false };
+        let path = directory.join(name);
+        let files = match position {
+            Some((file, position)) => Files::open_at(path.clone(), form, file, position)?,
+            None => Files::open(path.clone(), form)?,
+        };
+        let mut stream = LogStream {
+            path,
+            form,
+            files,
+            options,
+            container,
+            backlog: None,
+            watch: None,
+            look: true,
+            complete: false,
+        };
         if stream.options.follow {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
                 .call("inotify_init1", directory)?;
             let events =
                 inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::DELETE_SELF;
-            inotify::add_watch(&watch, directory, events).call("inotify_add_watch", directory)?;
-            stream.watch = Some(watch);
-        }
-        if let Some(lines) = stream.options.tail {
-            stream.keep_tail(lines)?;
+            let log = inotify::add_watch(&watch, directory, events).call("inotify_add_watch", directory)?;
+            // The monitor leaves its last word there, and closes its lock however it ends.
+            let run_dir = stream.container.run_path()?;
+            let events = inotify::WatchFlags::MOVED_TO | inotify::WatchFlags::CLOSE_WRITE;
+            match inotify::add_watch(&watch, &run_dir, events | inotify::WatchFlags::DELETE_SELF) {
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).call("inotify_add_watch", run_dir),
+            }
+            stream.watch = Some((watch, log));
         }
         Ok(stream)
     }
@@ -63,7 +121,7 @@ impl LogStream {
                 return Ok(Some(record));
             }
             cancel.check()?;
-            match self.read_record()? {
+            match self.files.next()? {
                 Some(record) if self.is_late(&record) => return Ok(None),
                 Some(record) if self.wanted(&record) => return Ok(Some(record)),
                 Some(_) => {}
@@ -81,7 +139,7 @@ impl LogStream {
             if let Some(record) = self.backlog.take() {
                 return Ok(Some(record));
             }
-            match self.read_record()? {
+            match self.files.next()? {
                 // All that follows is later still, so `next` need not wait for it.
                 Some(record) if self.is_late(&record) => {
                     self.complete = true;
@@ -94,30 +152,32 @@ impl LogStream {
         }
     }
 
-    fn is_running(&self) -> Result<bool> {
+    fn is_running(&mut self) -> Result<bool> {
+        if !std::mem::take(&mut self.look) {
+            return Ok(true);
+        }
         match self.container.state() {
-            Ok(state) => Ok(state == State::Running),
+            Ok(state) => Ok(matches!(state, State::Running | State::Paused | State::Restarting)),
             Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Waits for a change in the directory, and looks again now and then, since the end of a container changes nothing there.
+    /// Waits for a change of the log, or for one that may be the end of the container. Looks now and then all the same.
     fn wait(&mut self, cancel: &CancelToken) -> Result<()> {
-        if self.file.is_none() {
-            self.file = File::open(&self.path).ok();
+        let Some((watch, log)) = &self.watch else { return Ok(()) };
+        let mut ready = Vec::new();
+        let limit = Deadline::after(Some(Duration::from_secs(1)));
+        if poll(&[(watch.as_fd(), PollFlags::IN)], &mut ready, limit, cancel)? == 0 {
+            self.look = true;
+            return Ok(());
         }
-        let Some(watch) = &self.watch else { return Ok(()) };
-        match readable(watch, Deadline::after(Some(Duration::from_millis(200))), cancel, "the log") {
-            Ok(()) => {
-                let mut events = [std::mem::MaybeUninit::uninit(); 4096];
-                let mut reader = inotify::Reader::new(watch, &mut events);
-                while reader.next().is_ok() {}
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::Timeout => Ok(()),
-            Err(error) => Err(error),
+        let mut events = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(watch, &mut events);
+        while let Ok(event) = reader.next() {
+            self.look |= event.wd() != *log;
         }
+        Ok(())
     }
 
     fn wanted(&self, record: &LogRecord) -> bool {
@@ -132,41 +192,10 @@ impl LogStream {
         self.options.until.is_some_and(|until| record.time >= until)
     }
 
-    /// Reads one whole record; None if the file ends before it does, and then the position stays.
-    fn read_record(&mut self) -> Result<Option<LogRecord>> {
-        let Some(file) = &mut self.file else { return Ok(None) };
-        let start = file.stream_position().call("lseek", &self.path)?;
-        let mut header = [0; LogFrame::SIZE];
-        let mut complete = fill(file, &mut header).call("read", &self.path)?;
-        let mut data = Vec::new();
-        let frame = if complete {
-            let frame = LogFrame::decode(&header).ok_or_else(|| {
-                Error::new(ErrorKind::Io, format!("\"{}\" is damaged at byte {start}", self.path.display()))
-                    .with_object(self.path.to_string_lossy())
-            })?;
-            data.resize(frame.length as usize, 0);
-            complete = fill(file, &mut data).call("read", &self.path)?;
-            Some(frame)
-        } else {
-            None
-        };
-        match frame {
-            Some(frame) if complete => Ok(Some(LogRecord {
-                time: UNIX_EPOCH + Duration::from_nanos(frame.time),
-                source: if frame.stream == 1 { LogSource::Stdout } else { LogSource::Stderr },
-                data,
-            })),
-            _ => {
-                file.seek(SeekFrom::Start(start)).call("lseek", &self.path)?;
-                Ok(None)
-            }
-        }
-    }
-
     /// Skips all but the last lines of the wanted records. Reads what is there twice, and keeps no more than one record of it.
     fn keep_tail(&mut self, lines: u64) -> Result<()> {
         let (mut total, mut finished, mut ends) = (0, true, 0);
-        while let Some(record) = self.read_record()? {
+        while let Some(record) = self.files.next()? {
             if self.is_late(&record) {
                 break;
             }
@@ -178,14 +207,12 @@ impl LogStream {
         }
         // The last line counts though it has no end yet.
         let mut surplus = (total + u64::from(!finished)).saturating_sub(lines);
-        if let Some(file) = &mut self.file {
-            file.rewind().call("lseek", &self.path)?;
-        }
+        self.files = Files::open(self.path.clone(), self.form)?;
         for _ in 0..ends {
             if surplus == 0 && lines > 0 {
                 break;
             }
-            let Some(mut record) = self.read_record()? else { break };
+            let Some(mut record) = self.files.next()? else { break };
             if !self.wanted(&record) {
                 continue;
             }
@@ -208,13 +235,4 @@ impl LogStream {
 
 fn newlines(data: &[u8]) -> u64 {
     data.iter().filter(|byte| **byte == b'\n').count() as u64
-}
-
-/// Fills the buffer; false if the file ends before that.
-fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<bool> {
-    match file.read_exact(buffer) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == IoKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
 }

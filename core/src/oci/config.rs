@@ -64,6 +64,12 @@ pub(crate) struct ImageConfig {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub(crate) stop_signal: String,
+    /// Docker's extension, in whatever form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) healthcheck: Option<serde_json::Value>,
+    /// Names of ports with nothing, in whatever form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exposed_ports: Option<serde_json::Value>,
 }
 
 /// How a layer was made.

@@ -22,6 +22,8 @@ pub(crate) struct Collector {
     pub(crate) stderr: Option<OwnedFd>,
     /// The most bytes of each stream.
     pub(crate) limit: u64,
+    /// The other end of the terminal that standard output is. While it is open, the program may close its terminal and open it again.
+    pub(crate) terminal: Option<OwnedFd>,
 }
 
 /// What was collected.
@@ -93,6 +95,10 @@ impl Collector {
                 match source {
                     0 => {
                         if let Ended::Yes(value) = ended()? {
+                            if self.terminal.is_some() {
+                                drain_terminal(&mut self.stdout, &mut out.stdout, self.limit)?;
+                                return Ok((value, out));
+                            }
                             drain(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?;
                             drain(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?;
                             return Ok((value, out));
@@ -105,7 +111,7 @@ impl Collector {
                                 Ok(n) => sent += n,
                                 Err(Errno::AGAIN | Errno::INTR) => {}
                                 // The program does not want more.
-                                Err(Errno::PIPE) => sent = data.len(),
+                                Err(Errno::PIPE | Errno::IO) => sent = data.len(),
                                 Err(errno) => return Err(errno).call("write", "standard input"),
                             }
                             if sent >= data.len() {
@@ -132,6 +138,19 @@ fn drain(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &st
     Ok(())
 }
 
+/// As [`drain`] for a terminal, which does not tell how much there is. It holds less than is read here.
+fn drain_terminal(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64) -> Result<()> {
+    const MOST: usize = 1 << 20;
+    let start = into.len();
+    loop {
+        let before = into.len();
+        take(stream, into, limit, "terminal")?;
+        if into.len() == before || into.len() - start > MOST {
+            return Ok(());
+        }
+    }
+}
+
 /// Reads what is there; closes the stream at its end.
 fn take(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str) -> Result<()> {
     let Some(fd) = stream else { return Ok(()) };
@@ -148,6 +167,8 @@ fn take(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str
                 .with_hint("give the run a file or pipe for its output, or a larger limit"));
         }
         Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+        // A terminal that nobody has open any more.
+        Err(Errno::IO) => *stream = None,
         Err(errno) => return Err(errno).call("read", name),
     }
     Ok(())
@@ -179,6 +200,7 @@ mod tests {
             stdout: Some(stdout_read),
             stderr: None,
             limit: 1 << 20,
+            terminal: None,
         };
         let (_, collected) = collector
             .collect(&control_read, || Ok(Ended::Yes(())), Deadline::never(), &CancelToken::never())

@@ -23,7 +23,34 @@ pub(crate) fn warning_of(failure: &Failure) -> Warning {
     Warning { code: code(failure.step), message: sentence(failure, &printable(&failure.object)) }
 }
 
+/// The error of an archive that this process itself writes.
+pub(crate) fn error_of_layer(error: &coble_layer::Error) -> Error {
+    use coble_layer::{Act, Error as Layer};
+    error_of(&match error {
+        Layer::Read(errno) => Failure::new(Step::ReadArchive, *errno, ""),
+        Layer::Output(errno) => Failure::new(Step::WriteOutput, *errno, ""),
+        Layer::Decode { format, rule } => Failure::rule(Step::ReadArchive, format.name(), *rule),
+        Layer::Invalid { entry, rule } => Failure::rule(Step::InvalidTree, entry, *rule),
+        Layer::Limit { entry, rule } => Failure::rule(Step::ArchiveLimit, entry, *rule),
+        Layer::System { act, errno, object } => {
+            let step = if *act == Act::Read { Step::ReadTree } else { Step::WriteEntry };
+            Failure::new(step, *errno, object)
+        }
+    })
+}
+
+/// The warning of an archive that this process itself writes.
+pub(crate) fn warning_of_layer(warning: &coble_layer::Warning) -> Warning {
+    let failure = Failure::new(Step::ReadTree, warning.errno, &warning.object);
+    warning_of(&Failure { detail: warning.kind.text().into(), ..failure })
+}
+
 fn sentence(failure: &Failure, object: &str) -> String {
+    let object = match (failure.step, object.parse()) {
+        // The helper knows resource limits by their numbers.
+        (Step::Rlimit, Ok(number)) => crate::container::ulimit_name(number),
+        _ => object,
+    };
     let mut text = format!("cannot {}", failure.step.text());
     if !object.is_empty() {
         text.push_str(&format!(" \"{object}\""));
@@ -57,16 +84,29 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         // The program was found, so what is missing is its interpreter.
         Step::Exec if errno == libc::ENOENT => Kind::CommandNotFound,
         Step::Exec => Kind::CommandNotExecutable,
+        Step::Landlock if matches!(errno, libc::ENOSYS | libc::EOPNOTSUPP) => Kind::Unsupported,
+        Step::Landlock if errno == libc::ENOENT => Kind::InvalidArgument,
+        Step::Hook if errno == 0 => Kind::InvalidState,
         Step::WorkingDirectory => Kind::InvalidArgument,
         Step::InvalidArchive => Kind::InvalidArchive,
         Step::Freeze => Kind::Unsupported,
+        // Which of them a container in a user namespace has for itself differs between kernels.
+        Step::Sysctl if errno == libc::ENOENT => Kind::Unsupported,
+        Step::Sysctl if matches!(errno, libc::EINVAL | libc::ERANGE) => Kind::InvalidArgument,
         Step::ReadArchive if errno == 0 => Kind::InvalidArchive,
-        Step::ArchiveLimit => Kind::LimitExceeded,
+        Step::ArchiveLimit | Step::ListLimit => Kind::LimitExceeded,
+        Step::UserMount if matches!(errno, 0 | libc::EINVAL | libc::ENOTDIR | libc::EISDIR | libc::ELOOP) => {
+            Kind::InvalidArgument
+        }
+        Step::Mount if is_covered(failure) => Kind::Unsupported,
         Step::Mount | Step::ProvideFile if errno == 0 => Kind::InvalidImage,
         Step::Protocol => Kind::MonitorLost,
         Step::Internal => Kind::Internal,
+        Step::Stdio | Step::Log | Step::Terminal if errno == 0 => Kind::InvalidState,
         Step::Signal if errno == libc::ESRCH => Kind::InvalidState,
         Step::Join if errno == libc::ESRCH || errno == 0 => Kind::InvalidState,
+        Step::JoinSpace if errno == 0 => Kind::InvalidState,
+        Step::JoinSpace | Step::Keep if matches!(errno, libc::EPERM | libc::ENOENT) => Kind::Unsupported,
         Step::RootMount if matches!(errno, libc::EPERM | libc::ENOSYS | libc::EINVAL | libc::ENODEV) => {
             Kind::Unsupported
         }
@@ -89,6 +129,12 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         | Step::IdMap
         | Step::Seccomp
         | Step::Sandbox => Some("run `coble doctor` to see what this host does not allow"),
+        Step::Mount if is_covered(failure) => Some(
+            "inside another container, start that one with --security-opt systempaths=unconfined; `coble doctor` names what covers it",
+        ),
+        Step::Sysctl if failure.errno == libc::ENOENT => Some(
+            "leave it out: this kernel has no such parameter for containers in a user namespace, or none at all",
+        ),
         Step::Exec if failure.errno == libc::ENOENT => Some(
             "the program is there, but the interpreter or dynamic loader that it names is not in the image",
         ),
@@ -97,6 +143,13 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Whether the kernel refuses a file system of its own in a user namespace, since parts of it are covered here, as in a container.
+fn is_covered(failure: &Failure) -> bool {
+    failure.errno == libc::EPERM
+        && !failure.detail.is_empty()
+        && matches!(&failure.object[..], b"/proc" | b"/sys")
 }
 
 /// `WorkingDirectory` becomes `working-directory`.
@@ -138,6 +191,16 @@ mod tests {
             error_of(&Failure::new(Step::WriteEntry, libc::ENOSPC, "a")).kind(),
             ErrorKind::StorageFull
         );
+    }
+
+    #[test]
+    fn what_a_container_around_this_one_covers_is_named() {
+        let mut failure = Failure::new(Step::Mount, libc::EPERM, "/proc");
+        assert_eq!(error_of(&failure).kind(), ErrorKind::PermissionDenied);
+        failure.detail = "not visible".into();
+        let error = error_of(&failure);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.hint().unwrap().contains("systempaths=unconfined"));
     }
 
     #[test]

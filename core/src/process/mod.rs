@@ -8,9 +8,10 @@ pub(crate) mod reader;
 mod shim;
 mod thread;
 mod worker;
+pub(crate) mod writer;
 
 pub(crate) use collect::{Collector, Ended};
-pub(crate) use failure::{error_of, warning_of};
+pub(crate) use failure::{error_of, error_of_layer, warning_of, warning_of_layer};
 pub(crate) use host_program::{Answered, ask_program};
 pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
 pub(crate) use shim::{Shim, report};
@@ -26,6 +27,7 @@ use rustix::io::Errno;
 
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::interrupt;
 
 /// When a call has to be over.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +67,17 @@ pub(crate) fn poll(
         if let Some(fd) = cancel.as_fd() {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        let left = deadline.left().map(|left| Timespec {
+        let slice = interrupt::asks().then_some(interrupt::SLICE);
+        let left = deadline.left().into_iter().chain(slice).min().map(|left| Timespec {
             tv_sec: left.as_secs().min(i32::MAX as u64) as i64,
             tv_nsec: i64::from(left.subsec_nanos()),
         });
-        match rustix::event::poll(&mut fds, left.as_ref()) {
-            Err(Errno::INTR) => continue,
-            result => {
-                result.call("poll", "standard streams and control socket")?;
-            }
-        }
+        let happened = match rustix::event::poll(&mut fds, left.as_ref()) {
+            Err(Errno::INTR) => 0,
+            result => result.call("poll", "standard streams and control socket")?,
+        };
+        // Also when there always is something.
+        interrupt::ask(happened == 0);
         cancel.check()?;
         ready.clear();
         ready.extend(fds.iter().take(wanted.len()).map(PollFd::revents));

@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
@@ -28,7 +29,11 @@ fn peer_of_a_socket() -> std::result::Result<OwnedFd, Errno> {
 /// The process id of a pidfd, in this process's own pid namespace. None when the process is gone or not visible.
 pub(crate) fn host_pid(pidfd: impl AsFd) -> Option<i32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(path).ok()?;
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    // The kernel makes all of it at once, and it has a hundred bytes or two.
+    let mut bytes = [0; 1024];
+    let length = retry_on_intr(|| rustix::io::read(&file, &mut bytes)).ok()?;
+    let info = std::str::from_utf8(bytes.get(..length)?).ok()?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
     (pid > 0).then_some(pid)
 }
@@ -36,7 +41,8 @@ pub(crate) fn host_pid(pidfd: impl AsFd) -> Option<i32> {
 /// Whether the process has ended.
 pub(crate) fn is_over(pidfd: impl AsFd) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
-    matches!(rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1))
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))), Ok(1))
 }
 
 /// Sends a signal. A process that is gone is an error of the kind InvalidState.

@@ -6,9 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::MemfdFlags;
 
-use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, PackForm, Report, Tree};
+use coble_protocol::{
+    ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, Live, Look, Node, PackForm, PathForm, Report, Tree,
+};
 
-use super::worker::{exchange, lost, sent};
+use super::worker::{exchange, exchange_in, lost, sent};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -21,22 +23,46 @@ const MAX_BYTES: u64 = 1 << 42;
 pub(crate) enum View<'a> {
     /// A directory.
     Directory(BorrowedFd<'a>),
-    /// What layers show together: names relative to the directory of layers, uppermost first, and the directory of the container on top.
-    Merged { layers: BorrowedFd<'a>, lower: &'a [String], container: Option<BorrowedFd<'a>> },
+    /// What layers show together: names relative to the directory of layers, uppermost first, a directory below them, and the directory of the container on top.
+    Merged {
+        layers: BorrowedFd<'a>,
+        lower: &'a [String],
+        directory: Option<BorrowedFd<'a>>,
+        container: Option<BorrowedFd<'a>>,
+    },
+    /// The root of a running container, by a pidfd of its first process, and whether it is in another user namespace than the engine.
+    Live(BorrowedFd<'a>, bool),
 }
 
 impl<'a> View<'a> {
     fn describe(self, fds: &mut FdList<'a>, userxattr: bool) -> Tree {
         match self {
             View::Directory(fd) => Tree::Directory(fds.push(fd)),
-            View::Merged { layers, lower, container } => Tree::Merged {
+            View::Merged { layers, lower, directory, container } => Tree::Merged {
                 layers: fds.push(layers),
                 lower: lower.to_vec(),
+                directory: directory.map(|fd| fds.push(fd)),
                 container: container.map(|fd| fds.push(fd)),
                 userxattr,
             },
+            View::Live(init, userns) => Tree::Live(Live { init: fds.push(init), userns }),
         }
     }
+}
+
+/// Starts a worker that looks at a view.
+fn job(
+    inner: &Inner,
+    view: View<'_>,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    sent(match view {
+        // It has a user namespace already.
+        View::Live(..) => exchange_in(inner, None, work, fds, cancel),
+        _ => exchange(inner, work, fds, cancel),
+    }?)
 }
 
 /// `cgroup.freeze`, for writing, and `cgroup.events` of a container.
@@ -136,6 +162,77 @@ pub(crate) fn usage(
             Ok((path.to_owned(), bytes.parse().map_err(|_| bad())?))
         })
         .collect()
+}
+
+/// Writes one path of a tree as a tar, in which it has this name. `how`: follow a link at its end; it has to be a directory.
+pub(crate) fn path(
+    inner: &Inner,
+    view: View<'_>,
+    path: &[u8],
+    how: (bool, bool),
+    name: &[u8],
+    output: BorrowedFd<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let form = PathForm::Tar { name: name.to_vec(), max_bytes: 1 << 62 };
+    one(inner, view, (path, how), form, output, cancel)
+}
+
+/// Looks at one path of a tree.
+pub(crate) fn look(
+    inner: &Inner,
+    view: View<'_>,
+    path: &[u8],
+    follow: bool,
+    what: Look,
+    cancel: &CancelToken,
+) -> Result<Vec<Node>> {
+    let mut list = list_file()?;
+    let mut fds = FdList::default();
+    let tree = view.describe(&mut fds, inner.rootless());
+    let work = ArchiveWork::Look { tree, path: path.to_vec(), follow, what, output: fds.push(list.as_fd()) };
+    job(inner, view, work, &fds, cancel)?;
+    let mut bytes = Vec::new();
+    list.rewind().call("lseek", "list")?;
+    list.read_to_end(&mut bytes).call("read", "list")?;
+    Node::decode_all(&bytes)
+        .map_err(|_| Error::new(ErrorKind::Internal, "the list of the archive worker is malformed"))
+}
+
+/// The content of a regular file of a tree, if it has at most so many bytes.
+pub(crate) fn content(
+    inner: &Inner,
+    view: View<'_>,
+    path: &[u8],
+    max_bytes: u64,
+    cancel: &CancelToken,
+) -> Result<Vec<u8>> {
+    let mut file = list_file()?;
+    one(inner, view, (path, (true, false)), PathForm::Content { max_bytes }, file.as_fd(), cancel)?;
+    let mut bytes = Vec::new();
+    file.rewind().call("lseek", "content")?;
+    file.read_to_end(&mut bytes).call("read", "content")?;
+    Ok(bytes)
+}
+
+fn one(
+    inner: &Inner,
+    view: View<'_>,
+    (path, (follow, directory)): (&[u8], (bool, bool)),
+    form: PathForm,
+    output: BorrowedFd<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let mut fds = FdList::default();
+    let work = ArchiveWork::Path {
+        tree: view.describe(&mut fds, inner.rootless()),
+        path: path.to_vec(),
+        follow,
+        directory,
+        form,
+        output: fds.push(output),
+    };
+    job(inner, view, work, &fds, cancel)
 }
 
 /// Mounts a tree read-only, where only the holder of the descriptor sees it.

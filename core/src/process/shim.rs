@@ -52,7 +52,7 @@ impl Shim {
         connection.try_send(launch, fds).map_err(|error| {
             Error::new(ErrorKind::Internal, format!("sending the helper its role: {error}"))
         })?;
-        let inside = matches!(launch, Launch::Monitor(Ground { made: Some(_), .. }));
+        let inside = matches!(launch, Launch::Monitor(Ground { made: Some(_), shared_pids: false, .. }));
         sys::spawn_shim(self.program.as_fd(), theirs.as_fd(), inside).map_err(|failed| {
             let call = |name, errno: Errno| {
                 Error::syscall(name, "coble-shim", errno.raw_os_error())

@@ -6,7 +6,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawDir, ResolveFlags};
 use rustix::io::Errno;
 
-use coble_protocol::{ArchiveDone, ArchiveJob, ArchiveWork, FdList, Fds, Launch, Limits, Report};
+use coble_protocol::{
+    ArchiveDone, ArchiveJob, ArchiveWork, FdList, Fds, Launch, Limits, Report, UserNamespace,
+};
 
 use super::{Deadline, report};
 use crate::cancel::CancelToken;
@@ -53,7 +55,18 @@ pub(super) fn exchange(
     fds: &FdList<'_>,
     cancel: &CancelToken,
 ) -> Result<(Report, Fds)> {
-    let job = ArchiveJob { userns: inner.userns.clone(), work };
+    exchange_in(inner, inner.userns.clone(), work, fds, cancel)
+}
+
+/// As [`exchange`], with another user namespace, or none.
+pub(super) fn exchange_in(
+    inner: &Inner,
+    userns: Option<UserNamespace>,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<(Report, Fds)> {
+    let job = ArchiveJob { userns, work };
     let control = inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
     // When this returns early the connection is dropped, which ends the worker.
     report(&control, Deadline::never(), cancel, "the archive worker")

@@ -1,11 +1,15 @@
 //! Rows of containers.
 
-use rusqlite::{Connection, Params, Row, Transaction, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
-use super::Db;
+use coble_protocol::{Exit, Record};
+
+use super::ids::{self, Wanted};
 use super::images::signed;
-use crate::container::{ContainerSpec, Isolation, State, Warning};
+use super::{Db, events, now_nanos};
+use crate::container::{ContainerSpec, Health, Isolation, State, Warning};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A container, as the database has it. Times are nanoseconds since the epoch.
@@ -34,6 +38,33 @@ pub(crate) struct ContainerRow {
     pub(crate) auto_remove: bool,
     /// What the last run got, as JSON.
     pub(crate) run: Option<String>,
+    /// Labels, as JSON.
+    pub(crate) labels: String,
+    /// Names of frozen layers, uppermost first, as JSON. Empty: none.
+    pub(crate) frozen: String,
+    /// The number of the last record of its monitor's journal that was taken over.
+    pub(crate) journal: u64,
+}
+
+/// What a list shows of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) image: String,
+    pub(crate) image_id: String,
+    /// Program and arguments, as JSON.
+    pub(crate) command: String,
+    /// None: one that is not known.
+    pub(crate) state: Option<State>,
+    pub(crate) created_at: u64,
+    pub(crate) started_at: Option<u64>,
+    pub(crate) finished_at: Option<u64>,
+    pub(crate) exit_code: Option<i32>,
+    /// Whether it belongs to a session.
+    pub(crate) session: bool,
+    /// Labels, as JSON.
+    pub(crate) labels: String,
 }
 
 /// What the current or last run of a container got.
@@ -41,15 +72,39 @@ pub(crate) struct ContainerRow {
 pub(crate) struct RunInfo {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) warnings: Vec<Warning>,
+    /// How long each phase of the start took, in nanoseconds.
+    #[serde(default)]
+    pub(crate) timings: Vec<(String, u64)>,
+    /// How often the program was started again, once that is over.
+    #[serde(default)]
+    pub(crate) restarts: u32,
+    /// Its health at the end.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
 }
 
 impl ContainerRow {
     /// The state as this row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        [State::Created, State::Running, State::Exited]
-            .into_iter()
-            .find(|state| state.name() == self.state)
-            .ok_or_else(|| self.damaged(&format!("unknown state \"{}\"", self.state)))
+        state_named(&self.state).ok_or_else(|| self.damaged(&format!("unknown state \"{}\"", self.state)))
+    }
+
+    /// What a list shows of it.
+    pub(crate) fn listed(&self) -> Listed {
+        Listed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            image: self.image.clone(),
+            image_id: self.image_id.clone(),
+            command: self.command.clone(),
+            state: state_named(&self.state),
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            exit_code: self.exit_code,
+            session: self.session.is_some(),
+            labels: self.labels.clone(),
+        }
     }
 
     /// What was asked for.
@@ -67,6 +122,11 @@ impl ContainerRow {
         self.run.as_deref().map_or_else(|| Ok(RunInfo::default()), |run| self.json(run))
     }
 
+    /// Names of frozen layers, uppermost first.
+    pub(crate) fn frozen(&self) -> Result<Vec<String>> {
+        if self.frozen.is_empty() { Ok(Vec::new()) } else { self.json(&self.frozen) }
+    }
+
     /// Sets what the run got.
     pub(crate) fn set_run(&mut self, run: &RunInfo) -> Result<()> {
         let text = serde_json::to_string(run).map_err(|error| {
@@ -76,18 +136,46 @@ impl ContainerRow {
         Ok(())
     }
 
+    /// Sets what is asked for.
+    pub(crate) fn set_spec(&mut self, spec: &ContainerSpec) -> Result<()> {
+        self.spec = serde_json::to_string(spec).map_err(|error| {
+            Error::new(ErrorKind::Internal, format!("writing a container's options: {error}"))
+        })?;
+        Ok(())
+    }
+
     fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
         serde_json::from_str(text).map_err(|error| self.damaged(&error.to_string()))
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Database, format!("the row of container \"{}\": {why}", self.id))
-            .with_object(&self.id)
+        damaged(&self.id, why)
     }
 }
 
+impl Listed {
+    /// The state as the row has it.
+    pub(crate) fn state(&self) -> Result<State> {
+        self.state.ok_or_else(|| damaged(&self.id, "unknown state"))
+    }
+
+    /// Reads a column of JSON.
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| damaged(&self.id, &error.to_string()))
+    }
+}
+
+/// A state that a row can have.
+fn state_named(name: &str) -> Option<State> {
+    [State::Created, State::Running, State::Exited].into_iter().find(|state| state.name() == name)
+}
+
+fn damaged(id: &str, why: &str) -> Error {
+    Error::new(ErrorKind::Database, format!("the row of container \"{id}\": {why}")).with_object(id)
+}
+
 const COLUMNS: &str = "id, name, image, image_id, spec, command, state, created_at, started_at, finished_at, exit_code, pid, error, \
-                       session, auto_remove, run";
+                       session, auto_remove, run, labels, journal, frozen";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
     let time = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -95,7 +183,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
         id: row.get(0)?,
         name: row.get(1)?,
         image: row.get(2)?,
-        image_id: row.get(3)?,
+        image_id: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
         spec: row.get(4)?,
         command: row.get(5)?,
         state: row.get(6)?,
@@ -108,6 +196,9 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<ContainerRow> {
         session: row.get(13)?,
         auto_remove: row.get(14)?,
         run: row.get(15)?,
+        labels: row.get(16)?,
+        journal: time(row.get(17)?),
+        frozen: row.get(18)?,
     })
 }
 
@@ -117,20 +208,23 @@ fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Ve
     Ok(rows)
 }
 
-/// Adds a container. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
-pub(crate) fn insert(db: &Db, row: &ContainerRow) -> Result<()> {
-    db.write(|tx| insert_in(tx, row))
+/// Adds a container, with ids of the host if it is to have any. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
+pub(crate) fn insert(db: &Db, row: &ContainerRow, ids: Option<&Wanted>) -> Result<()> {
+    db.write(|tx| {
+        insert_in(tx, row)?;
+        ids.map_or(Ok(()), |wanted| ids::give(tx, &row.id, wanted))
+    })
 }
 
 fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
     let sql = format!(
-        "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        "INSERT INTO containers ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
     );
     let result = tx.prepare_cached(&sql)?.execute(params![
         row.id,
         row.name,
         row.image,
-        row.image_id,
+        Some(&row.image_id).filter(|id| !id.is_empty()),
         row.spec,
         row.command,
         row.state,
@@ -143,21 +237,171 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
         row.session,
         row.auto_remove,
         row.run,
+        row.labels,
+        signed(row.journal),
+        row.frozen,
     ]);
-    let Err(error) = result else { return super::images::touch(tx, &row.image_id) };
+    let Err(error) = result else {
+        events::of_container(tx, &row.subject(), "create", row.created_at, &[])?;
+        return super::images::touch(tx, &row.image_id);
+    };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
-        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => Error::new(
-            ErrorKind::NameInUse,
-            format!("the name \"{}\" is taken by another container", row.name),
-        )
-        .with_object(&row.name)
-        .with_hint("remove that container, or choose another name"),
+        Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) => name_in_use(&row.name),
         Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Error::new(
             ErrorKind::ImageNotFound,
             format!("image \"{}\" was removed in the meantime", row.image),
         )
         .with_object(&row.image),
         _ => error.into(),
+    })
+}
+
+fn name_in_use(name: &str) -> Error {
+    Error::new(ErrorKind::NameInUse, format!("the name \"{name}\" is taken by another container"))
+        .with_object(name)
+        .with_hint("remove that container, or choose another name")
+}
+
+/// Gives a container another name. Fails with `NameInUse` if that is taken, and with `ContainerNotFound` if the container has gone.
+pub(crate) fn rename(db: &Db, id: &str, old: &str, name: &str) -> Result<()> {
+    db.write(|tx| match tx.execute("UPDATE containers SET name = ?2 WHERE id = ?1", params![id, name]) {
+        Ok(0) => Err(gone(id)),
+        Ok(_) => events::of_container_id(tx, id, "rename", now_nanos(), &[("oldName", old.to_owned())]),
+        Err(error)
+            if error.sqlite_error().map(|error| error.extended_code)
+                == Some(rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE) =>
+        {
+            Err(name_in_use(name))
+        }
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// Sets the frozen layers of a container.
+pub(crate) fn set_frozen(db: &Db, id: &str, names: &[String]) -> Result<()> {
+    let sql = "UPDATE containers SET frozen = ?2 WHERE id = ?1";
+    match db.write_durably(|tx| Ok(tx.execute(sql, params![id, json_list(names)])?))? {
+        0 => Err(gone(id)),
+        _ => Ok(()),
+    }
+}
+
+/// Names as a JSON array. They need no escapes.
+pub(crate) fn json_list(names: &[String]) -> String {
+    serde_json::Value::from(names).to_string()
+}
+
+/// The frozen layers that some container has.
+pub(crate) fn frozen(db: &Db) -> Result<std::collections::BTreeSet<String>> {
+    let lists = db.read(|connection| {
+        let mut statement =
+            connection.prepare_cached("SELECT frozen FROM containers WHERE frozen NOT IN ('', '[]')")?;
+        let lists = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        Ok(lists)
+    })?;
+    let mut names = std::collections::BTreeSet::new();
+    for list in lists {
+        let read: Vec<String> =
+            serde_json::from_str(&list).map_err(|error| damaged(&list, &error.to_string()))?;
+        names.extend(read);
+    }
+    Ok(names)
+}
+
+/// Changes what a container is asked for, and what its run got, as the row has it now. Nothing is written if `change` says false, which is returned then.
+pub(crate) fn change(
+    db: &Db,
+    id: &str,
+    change: impl FnOnce(&mut ContainerRow) -> Result<bool>,
+) -> Result<bool> {
+    db.write(|tx| {
+        let mut row = select(tx, "WHERE id = ?1", [id])?.pop().ok_or_else(|| gone(id))?;
+        let changed = change(&mut row)?;
+        if changed {
+            let sql = "UPDATE containers SET spec = ?2, run = ?3 WHERE id = ?1";
+            tx.execute(sql, params![id, row.spec, row.run])?;
+            events::of_container(tx, &row.subject(), "update", now_nanos(), &[])?;
+        }
+        Ok(changed)
+    })
+}
+
+fn gone(name: &str) -> Error {
+    Error::new(ErrorKind::ContainerNotFound, format!("no container \"{name}\"")).with_object(name)
+}
+
+/// How many containers are read by one thread before a second one is worth its while.
+const MANY: usize = 2000;
+
+/// What a list shows of the containers that run, or of all, newest first, as far as `make` makes something of it. Where there are many, two threads share the work, each with
+/// a part of the time that the containers were made in: a container belongs to the one or the other for all its life.
+pub(crate) fn listed<T: Send>(
+    db: &Db,
+    all: bool,
+    make: impl Fn(Listed) -> Result<Option<T>> + Sync,
+) -> Result<Vec<T>> {
+    let edge = |connection: &Connection, order: &str, offset: usize| -> Result<Option<i64>> {
+        let sql = format!(
+            "SELECT created_at FROM containers INDEXED BY containers_listed ORDER BY created_at {order} LIMIT 1 OFFSET {offset}"
+        );
+        Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?)
+    };
+    let middle = db.read(|connection| {
+        if !all || edge(connection, "DESC", MANY)?.is_none() {
+            return Ok(None);
+        }
+        // Where most were made at about the same time, one thread has most of the work.
+        let (last, first) = (edge(connection, "DESC", 0)?, edge(connection, "ASC", 0)?);
+        Ok(first.zip(last).map(|(first, last)| first + (last - first) / 2))
+    })?;
+    let Some(middle) = middle else { return listed_between(db, all, (i64::MIN, i64::MAX), &make) };
+    let older = || listed_between(db, all, (i64::MIN, middle), &make);
+    let newer = || listed_between(db, all, (middle.saturating_add(1), i64::MAX), &make);
+    let (newer, older) = crate::process::beside("coble-list", older, newer);
+    let mut list = newer?;
+    list.extend(older?);
+    Ok(list)
+}
+
+/// The query of [`listed_between`].
+fn listing(all: bool) -> String {
+    let rest = if all { "" } else { "AND state = 'running'" };
+    format!(
+        "SELECT id, name, image, image_id, command, state, created_at, started_at, finished_at, exit_code, session, labels \
+         FROM containers INDEXED BY containers_listed WHERE created_at BETWEEN ?1 AND ?2 {rest} ORDER BY created_at DESC, id"
+    )
+}
+
+/// Those that were made from a time to another one.
+fn listed_between<T>(
+    db: &Db,
+    all: bool,
+    (from, to): (i64, i64),
+    make: impl Fn(Listed) -> Result<Option<T>>,
+) -> Result<Vec<T>> {
+    let time = |value: i64| u64::try_from(value).unwrap_or(0);
+    db.read(|connection| {
+        let mut statement = connection.prepare_cached(&listing(all))?;
+        let mut rows = statement.query([from, to])?;
+        let mut list = Vec::with_capacity(if from > i64::MIN || to < i64::MAX { MANY } else { 16 });
+        while let Some(row) = rows.next()? {
+            let made = make(Listed {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                image: row.get(2)?,
+                image_id: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+                command: row.get(4)?,
+                state: state_named(row.get_ref(5)?.as_str().unwrap_or_default()),
+                created_at: time(row.get(6)?),
+                started_at: row.get::<_, Option<i64>>(7)?.map(time),
+                finished_at: row.get::<_, Option<i64>>(8)?.map(time),
+                exit_code: row.get(9)?,
+                session: row.get_ref(10)? != ValueRef::Null,
+                labels: row.get(11)?,
+            })?;
+            list.extend(made);
+        }
+        Ok(list)
     })
 }
 
@@ -222,33 +466,52 @@ pub(crate) fn ids(db: &Db) -> Result<Vec<String>> {
 
 /// Writes everything that can change of a container: state, times, exit code, pid, error, run. Fails with `ContainerNotFound` if it has gone.
 pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
-    let changed = db.write(|tx| {
-        let mut statement = tx.prepare_cached(
-            "UPDATE containers SET state = ?2, started_at = ?3, finished_at = ?4, exit_code = ?5, pid = ?6, error = ?7, run = ?8 WHERE id = ?1",
-        )?;
-        Ok(statement.execute(params![
-            row.id,
-            row.state,
-            row.started_at.map(signed),
-            row.finished_at.map(signed),
-            row.exit_code,
-            row.pid,
-            row.error,
-            row.run
-        ])?)
-    })?;
-    if changed == 0 {
-        return Err(Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", row.name))
-            .with_object(&row.name));
-    }
-    Ok(())
+    db.write(|tx| update_in(tx, row))
+}
+
+/// As [`update`], with the event that its program was started.
+pub(crate) fn started(db: &Db, row: &ContainerRow) -> Result<()> {
+    db.write(|tx| {
+        update_in(tx, row)?;
+        events::of_container(tx, &row.subject(), "start", row.started_at.unwrap_or_else(now_nanos), &[])
+    })
+}
+
+fn update_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
+    let mut statement = tx.prepare_cached(
+        "UPDATE containers SET state = ?2, started_at = ?3, finished_at = ?4, exit_code = ?5, pid = ?6, error = ?7, run = ?8 WHERE id = ?1",
+    )?;
+    let changed = statement.execute(params![
+        row.id,
+        row.state,
+        row.started_at.map(signed),
+        row.finished_at.map(signed),
+        row.exit_code,
+        row.pid,
+        row.error,
+        row.run
+    ])?;
+    if changed == 0 { Err(gone(&row.name)) } else { Ok(()) }
+}
+
+/// What there is to know of a run that is over.
+#[derive(Debug, Default)]
+pub(crate) struct Last {
+    /// The end of the program, if somebody has seen it.
+    pub(crate) exit: Option<Exit>,
+    /// The monitor's journal.
+    pub(crate) journal: Vec<Record>,
+    /// Whether the kernel killed a program for want of memory.
+    pub(crate) oom: bool,
+    /// The program had ended before, and was to be started again: that end is in the journal.
+    pub(crate) told: bool,
 }
 
 /// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not.
-pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>) -> Result<bool> {
+pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last: &Last) -> Result<bool> {
     db.write(|tx| {
         let mut statement = tx.prepare_cached(
-            "UPDATE containers SET state = ?2, finished_at = ?3, exit_code = ?4, pid = NULL, error = ?5, run = ?6
+            "UPDATE containers SET state = ?2, finished_at = ?3, exit_code = ?4, pid = NULL, error = ?5, run = ?6, started_at = ?8
              WHERE id = ?1 AND state = 'running' AND started_at IS ?7",
         )?;
         let changed = statement.execute(params![
@@ -258,15 +521,53 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>) -> Re
             row.exit_code,
             row.error,
             row.run,
-            started_at.map(signed)
+            started_at.map(signed),
+            row.started_at.map(signed)
         ])?;
-        Ok(changed > 0)
+        if changed == 0 {
+            return Ok(false);
+        }
+        events::take_over(tx, row, &last.journal)?;
+        let finished_at = row.finished_at.unwrap_or_else(now_nanos);
+        if last.oom {
+            events::of_container(tx, &row.subject(), "oom", finished_at, &[])?;
+        }
+        if !last.told {
+            let code = row.exit_code.unwrap_or_default();
+            events::died(tx, &row.subject(), code, (row.started_at, finished_at))?;
+        }
+        Ok(true)
     })
 }
 
-/// Deletes a container's row; false if it was not there.
-pub(crate) fn delete(db: &Db, id: &str) -> Result<bool> {
-    db.write(|tx| Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0))
+/// Takes over what the journal of a container's monitor says.
+pub(crate) fn take_over(db: &Db, row: &ContainerRow, records: &[Record]) -> Result<()> {
+    db.write(|tx| events::take_over(tx, row, records))
+}
+
+/// Adds an event of a container.
+pub(crate) fn note(db: &Db, id: &str, action: &str, extra: events::Extra<'_>) -> Result<()> {
+    db.write(|tx| events::of_container_id(tx, id, action, now_nanos(), extra))
+}
+
+/// Deletes a container's row; false if it was not there. `killed` is the exit code of one that runs as far as the row says, and whose end nobody has seen.
+pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool> {
+    db.write(|tx| {
+        let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
+        events::take_over(tx, &row, &last.journal)?;
+        let now = now_nanos();
+        if row.state == State::Running.name() {
+            let exit = last.exit.map_or((killed, now), |exit| (exit.code, exit.finished_at));
+            if last.oom {
+                events::of_container(tx, &row.subject(), "oom", exit.1, &[])?;
+            }
+            if !last.told {
+                events::died(tx, &row.subject(), exit.0, (row.started_at, exit.1))?;
+            }
+        }
+        events::of_container(tx, &row.subject(), "destroy", now, &[])?;
+        Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0)
+    })
 }
 
 #[cfg(test)]
@@ -284,6 +585,7 @@ mod tests {
             command: "[\"true\"]".into(),
             state: "created".into(),
             created_at: 5,
+            labels: "{}".into(),
             ..ContainerRow::default()
         }
     }
@@ -299,14 +601,14 @@ mod tests {
         })
         .unwrap();
         let first = row(&"abcd".repeat(16), "web", "img");
-        insert(db, &first).unwrap();
-        let taken = insert(db, &row(&"abce".repeat(16), "web", "img")).unwrap_err();
+        insert(db, &first, None).unwrap();
+        let taken = insert(db, &row(&"abce".repeat(16), "web", "img"), None).unwrap_err();
         assert_eq!((taken.kind(), taken.object()), (ErrorKind::NameInUse, Some("web")));
         assert_eq!(
-            insert(db, &row(&"abce".repeat(16), "db", "gone")).unwrap_err().kind(),
+            insert(db, &row(&"abce".repeat(16), "db", "gone"), None).unwrap_err().kind(),
             ErrorKind::ImageNotFound
         );
-        insert(db, &row(&"abce".repeat(16), "abcd", "img")).unwrap();
+        insert(db, &row(&"abce".repeat(16), "abcd", "img"), None).unwrap();
         let get =
             |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
         let found = |name: &str| Ok(Some(name.to_owned()));
@@ -315,8 +617,8 @@ mod tests {
         assert_eq!(get("abcda"), found("web"));
         assert_eq!(get("abc"), Ok(None));
         assert_eq!(get("%"), Ok(None));
-        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img")).unwrap();
-        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img")).unwrap();
+        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img"), None).unwrap();
+        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img"), None).unwrap();
         assert_eq!(get("abcf"), Err(ErrorKind::InvalidArgument));
         let mut running =
             ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
@@ -333,7 +635,24 @@ mod tests {
             (running.spec().unwrap().image, running.run().unwrap()),
             ("demo".to_owned(), RunInfo::default())
         );
-        assert!(delete(db, &first.id).unwrap() && !delete(db, &first.id).unwrap());
+        assert_eq!(listed(db, false, |row| Ok(Some(row))).unwrap(), [running.listed()]);
+        rename(db, &first.id, "web", "other").unwrap();
+        assert_eq!(get("other"), found("other"));
+        assert_eq!(rename(db, &first.id, "other", "abcd").unwrap_err().kind(), ErrorKind::NameInUse);
+        assert_eq!(rename(db, "none", "none", "free").unwrap_err().kind(), ErrorKind::ContainerNotFound);
+        let changed = |said| {
+            change(db, &first.id, |row| {
+                row.spec = "{}".into();
+                Ok(said)
+            })
+        };
+        assert!(!changed(false).unwrap());
+        assert_ne!(super::get(db, &first.id).unwrap().unwrap().spec, "{}");
+        assert!(changed(true).unwrap());
+        let changed = super::get(db, &first.id).unwrap().unwrap();
+        assert_eq!((changed.spec.as_str(), changed.run), ("{}", running.run.clone()));
+        let gone = || delete(db, &first.id, &Last::default(), 137).unwrap();
+        assert!(gone() && !gone());
         assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
         assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
         let bound = ContainerRow {
@@ -341,7 +660,49 @@ mod tests {
             auto_remove: true,
             ..row(&"ef".repeat(32), "bound", "img")
         };
-        insert(db, &bound).unwrap();
+        insert(db, &bound, None).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
+    }
+
+    /// The list of a large store reads nothing but its index.
+    #[test]
+    fn a_list_needs_no_rows() {
+        let (_dir, store) = temporary();
+        let plan: Vec<String> = store
+            .db
+            .read(|connection| {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(true)))?;
+                let rows = statement.query_map([0, 1], |row| row.get(3))?.collect::<rusqlite::Result<_>>()?;
+                Ok(rows)
+            })
+            .unwrap();
+        let wanted =
+            "SEARCH containers USING COVERING INDEX containers_listed (created_at>? AND created_at<?)";
+        assert_eq!(plan, [wanted]);
+    }
+
+    #[test]
+    fn a_long_list_is_whole_and_in_order() {
+        let (_dir, store) = temporary();
+        store
+            .db
+            .write(|tx| {
+                let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+                tx.execute(sql, [])?;
+                for n in 0..2 * MANY {
+                    // Several of one time, also in the middle.
+                    let made = ContainerRow {
+                        created_at: n as u64 / 3,
+                        ..row(&format!("{n:064}"), &format!("n{n}"), "img")
+                    };
+                    insert_in(tx, &made)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        let list =
+            listed(&store.db, true, |row| Ok(Some((std::cmp::Reverse(row.created_at), row.id)))).unwrap();
+        assert!(list.len() == 2 * MANY && list.is_sorted());
+        assert!(listed(&store.db, true, |_| Ok(None::<()>)).unwrap().is_empty());
     }
 }

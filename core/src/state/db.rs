@@ -92,6 +92,7 @@ impl Db {
         let mut connection = self.take()?;
         let result = transact(&mut connection, work);
         self.give_back(connection);
+        self.nudge();
         result
     }
 
@@ -103,7 +104,16 @@ impl Db {
         let result = transact(&mut connection, work);
         connection.execute_batch("PRAGMA synchronous = NORMAL")?;
         self.give_back(connection);
+        self.nudge();
         result
+    }
+
+    /// Wakes whoever watches the store for something new: opening its directory and closing it is something that such a watch tells, and costs a microsecond.
+    pub(crate) fn nudge(&self) {
+        if let Some(directory) = self.path.parent() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            drop(rustix::fs::open(directory, flags, Mode::empty()));
+        }
     }
 
     /// Gives back the space of the log, unless somebody is using it now.

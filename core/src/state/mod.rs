@@ -5,6 +5,8 @@
 mod base;
 pub(crate) mod containers;
 mod db;
+pub(crate) mod events;
+pub(crate) mod ids;
 pub(crate) mod images;
 mod lock;
 pub(crate) mod origins;
@@ -106,7 +108,8 @@ impl Store {
     /// Puts a staged file in its place as a blob, and records it. What no image refers to in the end goes with the last session.
     pub(crate) fn publish(&self, session: &Session, staged: &Staged, digest: &Digest) -> Result<()> {
         self.content.publish(session, staged, digest)?;
-        self.db.write(|tx| images::add_blob(tx, digest, staged.size))
+        // A file without a row would be nobody's to take away before the next crash.
+        self.freeing(|| self.db.write(|tx| images::add_blob(tx, digest, staged.size)))
     }
 
     /// Whether there is a blob of this size. Within a session it stays.

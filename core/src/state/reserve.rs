@@ -2,6 +2,7 @@
 //! of space, and made again afterwards.
 
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Store;
 use crate::error::{ErrorKind, Result};
@@ -15,8 +16,10 @@ impl Store {
     pub(crate) fn freeing<T>(&self, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
             Err(error) if error.kind() == ErrorKind::StorageFull => {
-                if rustix::fs::unlinkat(&self.data, NAME, AtFlags::empty()).is_err() {
-                    return Err(error);
+                match rustix::fs::unlinkat(&self.data, NAME, AtFlags::empty()) {
+                    // Somebody else has just given it up.
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(_) => return Err(error),
                 }
                 let result = work();
                 self.keep_reserve();

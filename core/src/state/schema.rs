@@ -132,6 +132,75 @@ CREATE TABLE blob_origins (
     PRIMARY KEY (digest, repository)
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+ALTER TABLE containers ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';  -- those of the specification, for lists
+UPDATE containers SET labels = coalesce(json_extract(spec, '$.labels'), '{}');
+
+-- All that a list shows, without the rows themselves, which are some kilobytes each.
+DROP INDEX containers_by_age;
+CREATE INDEX containers_listed ON containers (
+    created_at DESC, id, name, image, image_id, command, state, started_at, finished_at, exit_code, session, labels
+);
+",
+    r"
+-- What happened. Ids grow: the newest event is never deleted.
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY NOT NULL,
+    time INTEGER NOT NULL,                  -- nanoseconds since the epoch
+    kind TEXT NOT NULL,                     -- of the object: container, image
+    action TEXT NOT NULL,
+    actor TEXT NOT NULL,                    -- the object
+    attributes TEXT NOT NULL                -- JSON object of strings
+) STRICT;
+ALTER TABLE containers ADD COLUMN journal INTEGER NOT NULL DEFAULT 0;  -- the last record of the monitor's journal that was taken over
+",
+    r"
+ALTER TABLE containers ADD COLUMN frozen TEXT NOT NULL DEFAULT '[]';  -- JSON array of names in frozen/, uppermost first
+",
+    r"
+-- A container need not have an image.
+CREATE TABLE containers_new (
+    id TEXT PRIMARY KEY NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    image TEXT NOT NULL,                    -- as the caller named it, or the directory that it has instead
+    image_id TEXT REFERENCES images (id) ON DELETE RESTRICT,
+    spec TEXT NOT NULL,                     -- JSON, as are command, run, labels and frozen
+    command TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    exit_code INTEGER,
+    pid INTEGER,
+    error TEXT,
+    session TEXT,
+    auto_remove INTEGER NOT NULL,
+    run TEXT,
+    labels TEXT NOT NULL DEFAULT '{}',
+    journal INTEGER NOT NULL DEFAULT 0,
+    frozen TEXT NOT NULL DEFAULT '[]'
+) STRICT, WITHOUT ROWID;
+INSERT INTO containers_new SELECT id, name, image, image_id, spec, command, state, created_at, started_at, finished_at, exit_code, pid, error,
+    session, auto_remove, run, labels, journal, frozen FROM containers;
+DROP TABLE containers;
+ALTER TABLE containers_new RENAME TO containers;
+CREATE INDEX containers_by_image ON containers (image_id);
+CREATE INDEX containers_by_session ON containers (session) WHERE session IS NOT NULL;
+CREATE INDEX containers_listed ON containers (
+    created_at DESC, id, name, image, image_id, command, state, started_at, finished_at, exit_code, session, labels
+);
+",
+    r"
+-- Ids of the host that containers have for user namespaces of their own.
+CREATE TABLE ids (
+    container_id TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,                     -- user, group
+    inside INTEGER NOT NULL,                -- the first id in the container
+    outside INTEGER NOT NULL,               -- the first id of the host
+    count INTEGER NOT NULL,
+    PRIMARY KEY (container_id, kind, inside)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The version that this library reads and writes.

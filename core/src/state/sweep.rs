@@ -70,6 +70,7 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
                 store.content.write_index_if_changed(dir, &ingest_path.join(name), &index)?;
             }
         }
+        store.content.settle_partials()?;
     }
     // Whoever could not remove a tree of its own has left it under such a name, too.
     if !others || !crashed.is_empty() {

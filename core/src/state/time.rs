@@ -9,7 +9,22 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     let (year, month, day) = civil(i64::try_from(seconds / 86_400).unwrap_or_default());
     let clock = seconds % 86_400;
     let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", since.subsec_nanos())
+    // Written digit by digit, since lists have thousands of them.
+    let mut text = String::with_capacity(30);
+    let mut put = |value: u64, digits: u32, after: char| {
+        for place in (0..digits).rev() {
+            text.push(char::from(b'0' + (value / 10u64.pow(place) % 10) as u8));
+        }
+        text.push(after);
+    };
+    put(year.unsigned_abs(), 4, '-');
+    put(month.unsigned_abs(), 2, '-');
+    put(day.unsigned_abs(), 2, 'T');
+    put(hour, 2, ':');
+    put(minute, 2, ':');
+    put(second, 2, '.');
+    put(since.subsec_nanos().into(), 9, 'Z');
+    text
 }
 
 /// A time of a database row or message: nanoseconds since the epoch.

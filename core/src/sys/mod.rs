@@ -33,12 +33,61 @@ pub(crate) fn pidfd_send_realtime(pidfd: BorrowedFd<'_>, signal: i32) -> Result<
     }
 }
 
+/// The permitted capabilities of the calling thread. Not by rustix, which hands memory that nobody has written to a call of which valgrind knows half of what it writes.
+pub(crate) fn permitted_capabilities() -> Result<u64, Errno> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = [VERSION_3, 0];
+    // Twice effective, permitted, inheritable: the lower half of each, then the upper one.
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: header and sets have the layout and the size of version 3, and outlive the call.
+    match unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) } {
+        0 => Ok(u64::from(sets[0][1]) | u64::from(sets[1][1]) << 32),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
+}
+
+/// In how many parts of a second the kernel counts the time of a process. Asked of libc, since the kernel's own answer to the program may be hidden from it (as valgrind does).
+pub(crate) fn clock_ticks() -> u64 {
+    configured(libc::_SC_CLK_TCK)
+}
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> u64 {
+    configured(libc::_SC_PAGESIZE)
+}
+
+/// A setting that every Linux has.
+fn configured(name: libc::c_int) -> u64 {
+    // SAFETY: sysconf takes any number and touches no memory of ours.
+    u64::try_from(unsafe { libc::sysconf(name) }).unwrap_or(0).max(1)
+}
+
 /// Gives the calling thread a network namespace of its own, and returns that. For a thread that does nothing else.
 pub(crate) fn new_network_namespace() -> Result<OwnedFd, Errno> {
     // SAFETY: the flag concerns the namespaces of this thread; the descriptor table stays that of the process.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::open("/proc/thread-self/ns/net", flags, rustix::fs::Mode::empty())
+}
+
+/// Brings up the loopback interface of this thread's network namespace.
+pub(crate) fn loopback_up() -> Result<(), Errno> {
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // SAFETY: ifreq is integers and a union of them, for which zero is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request is a valid ifreq with a terminated name, and outlives the call.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) } {
+        0 => Ok(()),
+        _ => Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+    }
 }
 
 /// The pidfd of the process at the other end of a socket (`SO_PEERPIDFD`, Linux 6.5).

@@ -28,15 +28,22 @@ const SECTIONS: &[&str] = &[
     "lock",
     "registry",
     "spec",
+    "mounts",
+    "policy",
     "stdio",
     "isolation",
     "run",
     "exec",
     "container",
     "commit",
+    "files",
     "details",
+    "lifecycle",
+    "stats",
     "process",
+    "attach",
     "log",
+    "events",
 ];
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 
-use coble_layer::{Error, Limits, Options, Reader, Stream, apply};
+use coble_layer::{Error, Limits, Merge, Options, Reader, Stream, apply};
 
 /// The parser alone: nothing outside of the bounds. Whether the archive was read to its end.
 pub(crate) fn tar(archive: &[u8]) -> bool {
@@ -44,14 +44,19 @@ pub(crate) fn onto_a_directory(archive: &[u8]) -> bool {
     let (target, canary) = (place.path().join("target"), place.path().join("canary"));
     fs::create_dir(&target).expect("mkdir");
     fs::write(&canary, "alive").expect("write");
-    let options = Options {
-        target: OwnedFd::from(fs::File::open(&target).expect("open")),
-        lower: Vec::new(),
-        ready: None,
-        userxattr: true,
-    };
-    let limits = Limits { max_bytes: 16 << 20, max_entries: 1000, ..Limits::default() };
-    let applied = apply(archive, limits, options).is_ok();
+    // As a layer, and then as a copy to where the layer is already.
+    let ways = [None, Some(Merge { follow: false, owner: None, host: true })];
+    let [applied, _] = ways.map(|merge| {
+        let options = Options {
+            target: OwnedFd::from(fs::File::open(&target).expect("open")),
+            lower: Vec::new(),
+            ready: None,
+            userxattr: true,
+            merge,
+        };
+        let limits = Limits { max_bytes: 16 << 20, max_entries: 1000, ..Limits::default() };
+        apply(archive, limits, options).is_ok()
+    });
     assert_eq!(fs::read(&canary).expect("read"), b"alive");
     assert_eq!(fs::read_dir(place.path()).expect("list").count(), 2);
     applied

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::Applier;
 use super::lower::{self, is_whiteout};
+use super::merge::Spot;
 use super::meta::{Attributes, Place};
 use crate::error::{Act, Error};
 use crate::path;
@@ -19,13 +20,15 @@ const OPEN_MAX: usize = 64;
 /// A directory from the root to where the last entry went.
 pub(super) struct Level {
     /// Where its name ends in the walk's path.
-    end: usize,
+    pub(super) end: usize,
     /// None if it is not open any more.
-    fd: Option<OwnedFd>,
+    pub(super) fd: Option<OwnedFd>,
     /// The time that it gets when the walk leaves it.
     pub(super) mtime: Time,
     /// Something was made or removed in it since its time was set.
     pub(super) dirty: bool,
+    /// It has such a time, and not the one that it gets by itself.
+    pub(super) timed: bool,
     /// Files made in it inherit its group.
     pub(super) setgid: bool,
     /// The lower layers do not show through, here or further down.
@@ -34,7 +37,15 @@ pub(super) struct Level {
 
 impl Level {
     pub(super) fn root(fd: OwnedFd, setgid: bool) -> Level {
-        Level { end: 0, fd: Some(fd), mtime: Time::default(), dirty: true, setgid, hidden: false }
+        Level {
+            end: 0,
+            fd: Some(fd),
+            mtime: Time::default(),
+            dirty: true,
+            timed: true,
+            setgid,
+            hidden: false,
+        }
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -85,21 +96,25 @@ impl Applier {
         self.levels.last().is_some_and(|level| level.hidden)
     }
 
-    /// Makes something in the current directory, and removes what stands in its way.
-    pub(super) fn make<T>(
+    /// Makes something in the current directory, and removes what stands in its way. When it is complete it has to be placed.
+    pub(super) fn make<'n, T>(
         &mut self,
-        name: &[u8],
+        name: &'n [u8],
         canonical: &[u8],
-        attempt: impl Fn(BorrowedFd<'_>) -> Result<T, Errno>,
-    ) -> Result<T, Error> {
+        attempt: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
+    ) -> Result<(T, Spot<'n>), Error> {
         self.touch();
+        if self.merge.is_some() {
+            return self.make_aside(name, canonical, attempt);
+        }
         // Nobody else writes here, so the second attempt finds the place free.
         for _ in 0..2 {
-            match attempt(self.here()?) {
+            match attempt(self.here()?, name) {
                 Err(Errno::EXIST) => {
                     self.displace(name, canonical)?;
                 }
-                other => return other.map_err(|errno| Error::system(Act::Write, errno, canonical)),
+                Err(errno) => return Err(Error::system(Act::Write, errno, canonical)),
+                Ok(made) => return Ok((made, Spot::direct(name))),
             }
         }
         Err(Error::system(Act::Write, Errno::EXIST, canonical))
@@ -136,6 +151,9 @@ impl Applier {
     /// Enters a directory of the current one, or makes it with the attributes that the lower layers show.
     fn step(&mut self, name: &[u8]) -> Result<(), Error> {
         let canonical = self.join(name);
+        if self.merge.is_some() {
+            return self.step_into(name, canonical);
+        }
         let mut whiteout = false;
         match lower::open_dir(self.here()?, name) {
             Ok(fd) => return self.push_existing(fd, canonical),
@@ -197,8 +215,14 @@ impl Applier {
         match lower::open_dir(self.here()?, name) {
             Ok(fd) => {
                 self.push_existing(fd, canonical.to_vec())?;
+                if self.is_host() {
+                    return Ok(());
+                }
                 self.note_explicit(canonical);
                 self.settle(Place::Directory, attributes, canonical, false)
+            }
+            Err(Errno::NOTDIR | Errno::LOOP) if self.merge.is_some() => {
+                Err(Error::system(Act::Write, Errno::NOTDIR, canonical))
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 whiteout |= self.displace(name, canonical)? == Displaced::Whiteout;
@@ -235,7 +259,7 @@ impl Applier {
         // The set-group-id bit is inherited, until the attributes say otherwise.
         let setgid = self.levels.last().is_some_and(|level| level.setgid);
         self.push(
-            Level { end: 0, fd: Some(fd), mtime: Time::default(), dirty: true, setgid, hidden },
+            Level { end: 0, fd: Some(fd), mtime: Time::default(), dirty: true, timed: true, setgid, hidden },
             canonical,
         )?;
         let canonical = self.path.clone();
@@ -250,10 +274,11 @@ impl Applier {
         let hidden = self.hidden()
             || (self.any_opaque && lower::is_opaque(fd.as_fd(), self.userxattr).map_err(fail)?);
         let setgid = stat.st_mode & 0o2000 != 0;
-        self.push(Level { end: 0, fd: Some(fd), mtime, dirty: false, setgid, hidden }, canonical)
+        let timed = self.merge.is_none();
+        self.push(Level { end: 0, fd: Some(fd), mtime, dirty: false, timed, setgid, hidden }, canonical)
     }
 
-    fn push(&mut self, level: Level, canonical: Vec<u8>) -> Result<(), Error> {
+    pub(super) fn push(&mut self, level: Level, canonical: Vec<u8>) -> Result<(), Error> {
         self.path = canonical;
         self.levels.push(Level { end: self.path.len(), ..level });
         // The root stays open, and the last levels.
@@ -273,6 +298,7 @@ impl Applier {
         if let Some(level) = self.levels.get_mut(index)
             && let Some(fd) = &level.fd
             && level.dirty
+            && level.timed
         {
             let object = self.path.get(..level.end).unwrap_or_default();
             rustix::fs::futimens(fd, &timestamps(level.mtime))

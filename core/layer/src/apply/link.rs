@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::lower::{self, is_whiteout};
-use super::meta::{Attributes, Place, Shown};
+use super::meta::{Attributes, Shown};
 use super::{Applier, WarningKind, write_all};
 use crate::error::{Act, Error};
 use crate::path;
@@ -57,9 +57,10 @@ impl Applier {
         // The walk's directories may change while the place is made free, so hold the target's on our own.
         let parent =
             parent.try_clone_to_owned().map_err(|_| Error::system(Act::Write, Errno::MFILE, canonical))?;
-        self.make(name, canonical, |here| {
+        let ((), spot) = self.make(name, canonical, |here, name| {
             rustix::fs::linkat(&parent, target_name, here, name, AtFlags::empty())
-        })
+        })?;
+        self.place(&spot, canonical, Ok(()))
     }
 
     /// Opens the directory of a link's target in this layer; None if the layer does not have it.
@@ -113,14 +114,16 @@ impl Applier {
                 let from =
                     rustix::fs::openat(found.parent, target_name, flags, Mode::empty()).map_err(fail)?;
                 let shown = Shown::read(from.as_fd()).map_err(fail)?;
-                let to = self.create(name, canonical, Mode::from_bits_truncate(shown.mode & 0o777))?;
-                self.copy(&from, &to, canonical)?;
-                self.settle_file(&to, &Attributes::of_lower(&shown), canonical)
+                let mode = Mode::from_bits_truncate(shown.mode & 0o777);
+                let (to, spot) = self.create(name, canonical, mode)?;
+                let copied = self
+                    .copy(&from, &to, canonical)
+                    .and_then(|()| self.settle_file(&to, &Attributes::of_lower(&shown), canonical));
+                self.place(&spot, canonical, copied)
             }
             FileType::Symlink => {
                 let text = rustix::fs::readlinkat(found.parent, target_name, Vec::new()).map_err(fail)?;
-                self.make(name, canonical, |here| rustix::fs::symlinkat(text.as_c_str(), here, name))?;
-                self.settle(Place::Name(name), &Attributes::of_lower(&shown), canonical, true)
+                self.symlink(canonical, text.as_bytes(), &Attributes::of_lower(&shown))
             }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
                 let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Gid, Mode, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::xattr::{OVERLAY_USER, Policy, policy};
@@ -17,8 +17,8 @@ const XATTR_MAX: usize = 64 << 10;
 /// What something gets.
 pub(super) struct Attributes<'a> {
     pub(super) mode: u32,
-    uid: u32,
-    gid: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
     mtime: Time,
     xattrs: &'a [Xattr],
 }
@@ -121,6 +121,8 @@ pub(super) enum Place<'a> {
     Directory,
     /// Something in it that cannot be opened: a link or a node.
     Name(&'a [u8]),
+    /// The same, by a descriptor that only names it.
+    Named(BorrowedFd<'a>),
 }
 
 impl Applier {
@@ -142,10 +144,19 @@ impl Applier {
         new: bool,
     ) -> Result<(), Error> {
         let fail = |errno| Error::system(Act::Metadata, errno, canonical);
+        let made;
+        let place = match place {
+            Place::Name(name) if self.merge.is_some() => {
+                made = self.open_made(name).map_err(fail)?;
+                Place::Named(made.as_fd())
+            }
+            place => place,
+        };
+        self.note_set_ids(attributes, canonical);
         // Something new got its group, and a directory its set-group-id bit, from such a directory. A new level starts with what it inherits.
         let inherited = self.levels.last().is_some_and(|level| level.setgid);
-        let mut mode = attributes.mode;
-        if !new || inherited || (attributes.uid, attributes.gid) != self.own {
+        let (uid, gid, mut mode) = self.owner_and_mode(attributes);
+        if !new || inherited || (uid, gid) != self.own {
             let (uid, gid) = self.give(place, attributes, canonical)?;
             if !uid {
                 mode &= !0o4000;
@@ -154,15 +165,21 @@ impl Applier {
                 mode &= !0o2000;
             }
         }
-        let special = mode & 0o7000 != 0;
+        // In a tree that is in use, inherited access lists may have had their part in the mode.
+        let special = mode & 0o7000 != 0 || self.merge.is_some();
         let time = dirs::timestamps(attributes.mtime);
         match place {
-            Place::Name(name) => {
+            Place::Name(_) | Place::Named(_) => {
                 // Neither links nor nodes have a mode that had to be set later, nor attributes that archives may set.
                 if !attributes.xattrs.is_empty() {
                     self.drop_xattrs(attributes, canonical);
                 }
-                rustix::fs::utimensat(self.here()?, name, &time, NOFOLLOW).map_err(fail)
+                match place {
+                    Place::Named(fd) => rustix::fs::utimensat(fd, "", &time, AtFlags::EMPTY_PATH),
+                    Place::Name(name) => rustix::fs::utimensat(self.here()?, name, &time, NOFOLLOW),
+                    _ => Ok(()),
+                }
+                .map_err(fail)
             }
             Place::File(fd) => {
                 if special || !new {
@@ -175,12 +192,13 @@ impl Applier {
                 if special || inherited || !new {
                     rustix::fs::fchmod(self.here()?, Mode::from_bits_truncate(mode)).map_err(fail)?;
                 }
-                if !new {
+                if !new && self.merge.is_none() {
                     self.clear_xattrs().map_err(fail)?;
                 }
                 self.set_xattrs(None, attributes, canonical)?;
                 if let Some(level) = self.levels.last_mut() {
                     level.mtime = attributes.mtime;
+                    level.timed = true;
                     level.setgid = mode & 0o2000 != 0;
                     level.dirty = true;
                 }
@@ -201,10 +219,12 @@ impl Applier {
                 Place::File(fd) => rustix::fs::fchown(fd, uid, gid),
                 Place::Directory => rustix::fs::fchown(self.here()?, uid, gid),
                 Place::Name(name) => rustix::fs::chownat(self.here()?, name, uid, gid, NOFOLLOW),
+                Place::Named(fd) => rustix::fs::chownat(fd, "", uid, gid, AtFlags::EMPTY_PATH),
             })
         };
         let fail = |errno| Error::system(Act::Metadata, errno, canonical);
-        let (uid, gid) = (Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)));
+        let (uid, gid, _) = self.owner_and_mode(attributes);
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match change(uid, gid)? {
             Ok(()) => return Ok((true, true)),
             Err(Errno::INVAL) => {}
@@ -232,6 +252,10 @@ impl Applier {
     ) -> Result<(), Error> {
         for xattr in attributes.xattrs {
             let errno = match policy(&xattr.name) {
+                Policy::Keep if self.spared(&xattr.name, attributes) => {
+                    self.warn_xattr(WarningKind::XattrPolicy, 0, canonical, &xattr.name);
+                    continue;
+                }
                 Policy::Drop => {
                     self.warn_xattr(WarningKind::XattrPolicy, 0, canonical, &xattr.name);
                     continue;

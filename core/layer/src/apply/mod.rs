@@ -25,6 +25,7 @@ mod deferred;
 mod dirs;
 mod link;
 mod lower;
+mod merge;
 mod meta;
 mod whiteout;
 /// The policy on extended attributes.
@@ -42,6 +43,8 @@ use crate::tar::{Kind, Reader};
 use crate::tree::Remover;
 use dirs::Level;
 pub(crate) use lower::{Lower, is_opaque, is_whiteout};
+pub use merge::Merge;
+use merge::Spot;
 use meta::{Attributes, Place};
 pub(crate) use meta::{Shown, read_xattrs};
 
@@ -51,7 +54,7 @@ pub(crate) const WARNINGS_MAX: usize = 64;
 /// Where and how a layer is applied. The process's umask must be 0, since modes are given when files are made.
 #[derive(Debug)]
 pub struct Options {
-    /// The directory: empty, and nobody else writes in it.
+    /// The directory: empty, and nobody else writes in it. With `merge` it may be any directory.
     pub target: OwnedFd,
     /// The layers below, uppermost first.
     pub lower: Vec<OwnedFd>,
@@ -60,6 +63,8 @@ pub struct Options {
     pub ready: Option<OwnedFd>,
     /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`, for overlay mounts in a user namespace.
     pub userxattr: bool,
+    /// The archive is no layer but goes into a tree that is in use.
+    pub merge: Option<Merge>,
 }
 
 /// What a warning is about.
@@ -77,6 +82,8 @@ pub enum WarningKind {
     Socket,
     /// A file became shorter while it was read.
     Shrunk,
+    /// Set-id bits were not given to a file of the host.
+    SetId,
 }
 
 impl WarningKind {
@@ -88,6 +95,7 @@ impl WarningKind {
             WarningKind::XattrPolicy => "an extended attribute that images may not set was left out",
             WarningKind::Xattr => "an extended attribute was refused by the file system and left out",
             WarningKind::Socket => "a socket was left out",
+            WarningKind::SetId => "the set-id bits were left out",
             WarningKind::Shrunk => "the file became shorter while it was read and was filled up with zeros",
         }
     }
@@ -127,6 +135,7 @@ pub struct Applier {
     /// What was done without knowing the layers below; None if they are known.
     deferred: Option<deferred::Deferred>,
     userxattr: bool,
+    merge: Option<Merge>,
     max_bytes: u64,
     /// What a new file belongs to.
     own: (u32, u32),
@@ -134,6 +143,8 @@ pub struct Applier {
     root_set: bool,
     /// Some directory became opaque, so a directory that is opened again has to be asked.
     any_opaque: bool,
+    /// Some whiteout was made.
+    any_whiteout: bool,
     devices_left_out: bool,
     remover: Option<Remover>,
     applied: Applied,
@@ -142,10 +153,14 @@ pub struct Applier {
 impl Applier {
     /// Starts on an empty directory.
     pub fn new(options: Options, limits: Limits) -> Result<Applier, Error> {
-        let Options { target, lower, ready, userxattr } = options;
+        let Options { target, lower, ready, userxattr, merge } = options;
         // Without layers below there is nothing to wait for.
         let ready = ready.filter(|_| !lower.is_empty());
         let fail = |errno| Error::system(Act::Write, errno, b"");
+        if merge.is_some() {
+            let root = Level::existing(target).map_err(fail)?;
+            return Ok(Applier { merge, ..Applier::at(root, lower, None, userxattr, limits) });
+        }
         if !dirs::is_empty(target.as_fd()).map_err(fail)? {
             return Err(fail(Errno::NOTEMPTY));
         }
@@ -154,20 +169,32 @@ impl Applier {
             Err(errno) => return Err(Error::system(Act::Metadata, errno, b"")),
         }
         let setgid = rustix::fs::fstat(&target).map_err(fail)?.st_mode & 0o2000 != 0;
-        Ok(Applier {
-            levels: vec![Level::root(target, setgid)],
+        Ok(Applier::at(Level::root(target, setgid), lower, ready, userxattr, limits))
+    }
+
+    fn at(
+        root: Level,
+        lower: Vec<OwnedFd>,
+        ready: Option<OwnedFd>,
+        userxattr: bool,
+        limits: Limits,
+    ) -> Applier {
+        Applier {
+            levels: vec![root],
             path: Vec::new(),
             lower: Lower::new(lower, userxattr),
             deferred: ready.map(deferred::Deferred::new),
             userxattr,
+            merge: None,
             max_bytes: limits.max_bytes,
             own: (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
             root_set: false,
             any_opaque: false,
+            any_whiteout: false,
             devices_left_out: false,
             remover: None,
             applied: Applied::default(),
-        })
+        }
     }
 
     /// Applies the reader's current entry, and takes its data if it is a file.
@@ -182,8 +209,14 @@ impl Applier {
             return Err(invalid("the name can only be a directory's"));
         }
         if canonical.is_empty() {
+            if self.merge.is_some() {
+                return Ok(());
+            }
             let attributes = Attributes::of_entry(entry);
             return self.root_entry(&attributes);
+        }
+        if self.merge.is_some() {
+            return self.make_entry(&canonical, reader);
         }
         match path::meaning(&canonical).map_err(invalid)? {
             Meaning::Private => return Ok(()),
@@ -192,31 +225,40 @@ impl Applier {
             Meaning::Entry => {}
         }
         match entry.kind {
-            Kind::Directory => {
-                let attributes = Attributes::of_entry(entry);
-                self.directory(&canonical, &attributes)
-            }
-            Kind::File => self.file(&canonical, reader),
-            Kind::HardLink => self.hard_link(&canonical, &entry.link),
-            Kind::Symlink => {
-                if entry.link.len() > path::PATH_MAX {
-                    return Err(invalid("the target of the link is longer than 4095 bytes"));
-                }
-                self.symlink(&canonical, &entry.link, &Attributes::of_entry(entry))
-            }
             Kind::Char if entry.device == (0, 0) => {
                 let (dir, name) = path::split(&canonical);
                 self.whiteout(dir, name)
             }
+            _ => self.make_entry(&canonical, reader),
+        }
+    }
+
+    /// Makes what the reader's current entry is.
+    fn make_entry<S: Source>(&mut self, canonical: &[u8], reader: &mut Reader<S>) -> Result<(), Error> {
+        let entry = reader.entry();
+        let invalid = |rule| Error::invalid(&entry.path, rule);
+        match entry.kind {
+            Kind::Directory => {
+                let attributes = Attributes::of_entry(entry);
+                self.directory(canonical, &attributes)
+            }
+            Kind::File => self.file(canonical, reader),
+            Kind::HardLink => self.hard_link(canonical, &entry.link),
+            Kind::Symlink => {
+                if entry.link.len() > path::PATH_MAX {
+                    return Err(invalid("the target of the link is longer than 4095 bytes"));
+                }
+                self.symlink(canonical, &entry.link, &Attributes::of_entry(entry))
+            }
             Kind::Char => {
-                self.node(&canonical, FileType::CharacterDevice, entry.device, &Attributes::of_entry(entry))
+                self.node(canonical, FileType::CharacterDevice, entry.device, &Attributes::of_entry(entry))
             }
             Kind::Block => {
-                self.node(&canonical, FileType::BlockDevice, entry.device, &Attributes::of_entry(entry))
+                self.node(canonical, FileType::BlockDevice, entry.device, &Attributes::of_entry(entry))
             }
-            Kind::Fifo => self.node(&canonical, FileType::Fifo, (0, 0), &Attributes::of_entry(entry)),
+            Kind::Fifo => self.node(canonical, FileType::Fifo, (0, 0), &Attributes::of_entry(entry)),
             Kind::Socket => {
-                self.warn(WarningKind::Socket, 0, &canonical);
+                self.warn(WarningKind::Socket, 0, canonical);
                 Ok(())
             }
         }
@@ -225,6 +267,9 @@ impl Applier {
     /// Gives the remaining directories their times, the root its attributes.
     pub fn finish(mut self) -> Result<Applied, Error> {
         self.leave_to(1)?;
+        if self.merge.is_some() {
+            return Ok(self.applied);
+        }
         if self.needs_lower() {
             self.settle_deferred()?;
         }
@@ -248,33 +293,52 @@ impl Applier {
     fn file<S: Source>(&mut self, canonical: &[u8], reader: &mut Reader<S>) -> Result<(), Error> {
         let (dir, name) = path::split(canonical);
         self.enter(dir)?;
+        // What is to be somebody else's is nobody's until it is complete.
+        let mode = if self.merge.is_some() { 0o600 } else { reader.entry().mode & 0o777 };
+        let (fd, spot) = self.create(name, canonical, Mode::from_bits_truncate(mode))?;
+        let written = self.fill(&fd, canonical, reader);
+        self.place(&spot, canonical, written)
+    }
+
+    fn fill<S: Source>(
+        &mut self,
+        fd: &OwnedFd,
+        canonical: &[u8],
+        reader: &mut Reader<S>,
+    ) -> Result<(), Error> {
         let fail = |errno| Error::system(Act::Write, errno, canonical);
-        let fd = self.create(name, canonical, Mode::from_bits_truncate(reader.entry().mode & 0o777))?;
         let (sparse, size) = (reader.entry().sparse, reader.entry().size);
         self.count_content(canonical, if sparse { 0 } else { size })?;
         while let Some((offset, bytes)) = reader.chunk()? {
             if sparse {
                 self.count_content(canonical, bytes.len() as u64)?;
             }
-            write_all(&fd, bytes, if sparse { Some(offset) } else { None }).map_err(fail)?;
+            write_all(fd, bytes, if sparse { Some(offset) } else { None }).map_err(fail)?;
         }
         if sparse {
-            rustix::fs::ftruncate(&fd, size).map_err(fail)?;
+            rustix::fs::ftruncate(fd, size).map_err(fail)?;
         }
-        self.settle_file(&fd, &Attributes::of_entry(reader.entry()), canonical)
+        self.settle_file(fd, &Attributes::of_entry(reader.entry()), canonical)
     }
 
     /// Makes a new, empty file in the current directory, and removes what has its name.
-    fn create(&mut self, name: &[u8], canonical: &[u8], mode: Mode) -> Result<OwnedFd, Error> {
+    fn create<'n>(
+        &mut self,
+        name: &'n [u8],
+        canonical: &[u8],
+        mode: Mode,
+    ) -> Result<(OwnedFd, Spot<'n>), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.make(name, canonical, |parent| rustix::fs::openat(parent, name, flags, mode))
+        self.make(name, canonical, |parent, name| rustix::fs::openat(parent, name, flags, mode))
     }
 
     fn symlink(&mut self, canonical: &[u8], target: &[u8], attributes: &Attributes<'_>) -> Result<(), Error> {
         let (dir, name) = path::split(canonical);
         self.enter(dir)?;
-        self.make(name, canonical, |parent| rustix::fs::symlinkat(target, parent, name))?;
-        self.settle(Place::Name(name), attributes, canonical, true)
+        let ((), spot) =
+            self.make(name, canonical, |parent, name| rustix::fs::symlinkat(target, parent, name))?;
+        let settled = self.settle(Place::Name(spot.name()), attributes, canonical, true);
+        self.place(&spot, canonical, settled)
     }
 
     fn node(
@@ -286,9 +350,12 @@ impl Applier {
     ) -> Result<(), Error> {
         let (dir, name) = path::split(canonical);
         self.enter(dir)?;
+        if kind != FileType::Fifo && self.leaves_out_devices(canonical) {
+            return Ok(());
+        }
         let mode = Mode::from_bits_truncate(attributes.mode);
         let device = rustix::fs::makedev(major, minor);
-        let made = self.make(name, canonical, |parent| {
+        let (made, spot) = self.make(name, canonical, |parent, name| {
             match rustix::fs::mknodat(parent, name, kind, mode, device) {
                 // In a user namespace, and wherever else the capability is missing.
                 Err(Errno::PERM) if kind != FileType::Fifo => Ok(false),
@@ -300,7 +367,8 @@ impl Applier {
             self.warn(WarningKind::Device, Errno::PERM.raw_os_error(), canonical);
             return Ok(());
         }
-        self.settle(Place::Name(name), attributes, canonical, true)
+        let settled = self.settle(Place::Name(spot.name()), attributes, canonical, true);
+        self.place(&spot, canonical, settled)
     }
 
     fn count_content(&mut self, canonical: &[u8], bytes: u64) -> Result<(), Error> {

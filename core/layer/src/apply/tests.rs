@@ -81,7 +81,7 @@ impl World {
         fs::create_dir(&target).unwrap();
         let lower = (0..self.layers).rev().map(|index| name(self.layer(index))).collect();
         self.layers += 1;
-        let options = Options { target: open(target), lower, ready: None, userxattr: false };
+        let options = Options { target: open(target), lower, ready: None, userxattr: false, merge: None };
         let result = crate::apply(Cursor::new(archive), limits, options);
         self.compare_with_deferred(archive, limits, &result);
         assert_eq!(self.look(), self.canary, "the canary changed");
@@ -105,7 +105,13 @@ impl World {
         let lower = (0..last).rev().map(|index| open(self.layer(index))).collect();
         let (ready, go) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&go, b"x").unwrap();
-        let options = Options { target: open(target.clone()), lower, ready: Some(ready), userxattr: false };
+        let options = Options {
+            target: open(target.clone()),
+            lower,
+            ready: Some(ready),
+            userxattr: false,
+            merge: None,
+        };
         let result = crate::apply(Cursor::new(archive), limits, options);
         match (expected, &result) {
             (Ok((expected, _)), Ok((applied, _))) => {
@@ -591,6 +597,46 @@ fn opaque_directories_keep_their_siblings_in_any_order() {
 }
 
 #[test]
+fn whiteouts_further_down_go_with_what_they_hid() {
+    if not_root() {
+        return;
+    }
+    let base = || {
+        let mut world = World::new();
+        let mut tar =
+            Tar::new().dir("d").dir("d/s").file("d/s/x", b"1").dir("d/s/t").file("d/s/t/y", b"1").dir("d/o");
+        tar = tar.file("d/o/z", b"1").file("d/keep", b"1");
+        for n in 0..50 {
+            tar = tar.dir(format!("d/n{n}")).file(format!("d/n{n}/x"), b"1");
+        }
+        world.apply(tar);
+        world
+    };
+    let content = |mut tar: Tar| {
+        tar = tar.file("d/s/.wh.x", b"").file("d/s/t/.wh.y", b"").file("d/s/t/new", b"2");
+        tar = tar.file("d/o/.wh.z", b"").file("d/o/.wh..wh..opq", b"");
+        for n in 0..50 {
+            tar = tar.file(format!("d/n{n}/.wh.x"), b"");
+        }
+        tar
+    };
+    for marker in ["d/.wh..wh..opq", ".wh.d", ".wh..wh..opq"] {
+        let mut world = base();
+        world.apply(content(Tar::new()).file(marker, b"").file("after", b"2"));
+        assert!(!world.exists("d/s/x") && !world.exists("d/s/t/y") && !world.exists("d/o/z"), "{marker}");
+        assert!((0..50).all(|n| !world.exists(&format!("d/n{n}/x"))), "{marker}");
+        let merged = world.merged();
+        let shown = |path: &str| merged.iter().any(|(name, _)| name == path);
+        assert!(shown("d/s/t/new") && shown("after"), "{marker}");
+        assert!(!shown("d/keep") && !shown("d/s/x"), "{marker}");
+    }
+    // Without it they stay, for they have something to hide.
+    let mut world = base();
+    world.apply(content(Tar::new()));
+    assert!(world.exists("d/s/x") && world.exists("d/n7/x"));
+}
+
+#[test]
 fn an_opaque_root_hides_everything() {
     if not_root() {
         return;
@@ -915,6 +961,7 @@ fn the_target_has_to_be_empty_and_the_archive_whole() {
         lower: Vec::new(),
         ready: None,
         userxattr: false,
+        merge: None,
     };
     let result = Applier::new(options, Limits::default());
     assert!(

@@ -12,6 +12,9 @@ use super::lower::{self, is_whiteout};
 use crate::error::{Act, Error};
 use crate::tar::Time;
 
+/// Directories of one directory that are looked at before more of them are read.
+const BATCH: usize = 16;
+
 fn make_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
     // The one node that needs no capability.
     rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)?;
@@ -30,6 +33,7 @@ impl Applier {
         }
         match make_whiteout(self.here()?, name) {
             Ok(()) => {
+                self.any_whiteout = true;
                 if self.levels.last().is_some_and(|level| level.setgid) {
                     // It got its group from the directory, which may not be what it is in the end.
                     let (uid, gid) = (Uid::from_raw(self.own.0), Gid::from_raw(self.own.1));
@@ -58,10 +62,8 @@ impl Applier {
         self.enter(dir)?;
         if dir.is_empty() {
             // The rest is done at the end, when the layer's own names are known.
-            if let Some(root) = self.levels.first_mut() {
-                root.hidden = true;
-            }
-            return self.drop_whiteouts();
+            let said = self.levels.first_mut().map(|root| std::mem::replace(&mut root.hidden, true));
+            return if said == Some(false) { self.drop_whiteouts() } else { Ok(()) };
         }
         self.mark_opaque()
     }
@@ -103,8 +105,60 @@ impl Applier {
         self.drop_whiteouts()
     }
 
-    /// Removes the whiteouts in the directory where the walk is: there is nothing left for them to hide, and they would be listed as broken files.
+    /// Removes the whiteouts in the directory where the walk is, and below: there is nothing left for them to hide, and they would be listed as broken files.
     fn drop_whiteouts(&mut self) -> Result<(), Error> {
+        if !self.any_whiteout {
+            return Ok(());
+        }
+        let top = self.path.clone();
+        // Where to go on, and from which place in the directory; None where nothing was looked at yet.
+        let mut todo: Vec<(Vec<u8>, Option<u64>)> = vec![(top.clone(), None)];
+        while let Some((dir, from)) = todo.pop() {
+            self.enter(&dir)?;
+            if from.is_none() {
+                self.drop_whiteouts_here()?;
+            }
+            let (names, next) = self.directories_here(from.unwrap_or(0))?;
+            let below: Vec<_> = names.iter().map(|name| (self.join(name), None)).collect();
+            todo.extend(next.map(|next| (dir, Some(next))));
+            todo.extend(below);
+        }
+        self.enter(&top)
+    }
+
+    /// Some of the directories in the one where the walk is that are not opaque themselves, which have no whiteouts any more. And where to go on, if there are more.
+    fn directories_here(&self, from: u64) -> Result<(Vec<Vec<u8>>, Option<u64>), Error> {
+        let fail = |errno| Error::system(Act::Whiteout, errno, &self.path);
+        let fd = lower::open_dir(self.here()?, b".").map_err(fail)?;
+        rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(from)).map_err(fail)?;
+        let mut names = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 8192];
+        let mut entries = RawDir::new(&fd, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..")
+                || !matches!(entry.file_type(), FileType::Directory | FileType::Unknown)
+            {
+                continue;
+            }
+            let next = entry.next_entry_cookie();
+            match lower::open_dir(fd.as_fd(), name) {
+                Ok(child) if !lower::is_opaque(child.as_fd(), self.userxattr).map_err(fail)? => {
+                    names.push(name.to_vec());
+                }
+                Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => {}
+                Err(errno) => return Err(fail(errno)),
+            }
+            // However many there are, few names are held at once.
+            if names.len() >= BATCH {
+                return Ok((names, Some(next)));
+            }
+        }
+        Ok((names, None))
+    }
+
+    fn drop_whiteouts_here(&mut self) -> Result<(), Error> {
         let path = self.path.clone();
         let fail = |errno| Error::system(Act::Whiteout, errno, &path);
         let mut removed = Vec::new();

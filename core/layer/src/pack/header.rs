@@ -81,6 +81,11 @@ pub fn plain_header(path: &str, directory: bool, size: u64) -> Result<Vec<u8>, E
     header(&Head { kind, mode, path: path.as_bytes(), size, ..Head::default() })
 }
 
+/// The header of a regular file that belongs to user 0.
+pub fn file_header(path: &[u8], mode: u32, mtime: Time, size: u64) -> Result<Vec<u8>, Error> {
+    header(&Head { kind: b'0', mode, path, size, mtime, ..Head::default() })
+}
+
 /// The blocks of a header.
 fn header(head: &Head<'_>) -> Result<Vec<u8>, Error> {
     let mut records = Vec::new();

@@ -18,8 +18,9 @@ use crate::apply::{Shown, WARNINGS_MAX, Warning, WarningKind, is_opaque, is_whit
 use crate::error::Error;
 use crate::tar::{Time, Xattr};
 use crate::walk::{self, Budget, Links, Names, fail, join};
-pub use header::plain_header;
 use header::{Archive, BLOCK, Head};
+pub use header::{file_header, plain_header};
+use sparse::Content;
 
 const CHUNK: usize = 256 << 10;
 
@@ -63,20 +64,49 @@ pub struct Packed {
     pub warning_count: u64,
 }
 
+/// Something that [`pack_one`] writes.
+#[derive(Debug, Clone, Copy)]
+pub enum One<'a> {
+    /// What is at this name in a directory. It is not followed.
+    Entry(BorrowedFd<'a>, &'a [u8]),
+    /// A directory.
+    Directory(BorrowedFd<'a>),
+}
+
+/// Writes one thing and everything below it, as `name`. With an empty name a directory has no entry of its own.
+pub fn pack_one<W: Write>(
+    one: One<'_>,
+    name: &[u8],
+    output: W,
+    options: PackOptions,
+) -> Result<Packed, Error> {
+    let mut packer = Packer::new(output, options);
+    packer.path.extend_from_slice(name);
+    match one {
+        One::Entry(dir, found) => {
+            if let Some(stat) = walk::look(dir, found, name)?
+                && let Some(fd) = packer.entry(dir, found, &stat)?
+            {
+                packer.below(fd)?;
+            }
+        }
+        One::Directory(dir) => {
+            let fd = walk::reopen(dir)?;
+            if !name.is_empty() {
+                let stat = rustix::fs::fstat(&fd).map_err(|errno| fail(errno, name))?;
+                packer.directory(&fd, &stat)?;
+            }
+            packer.below(fd)?;
+        }
+    }
+    packer.finish()
+}
+
 /// Writes the tree below `root`, without an entry for the root itself unless the form is [`Form::Exact`].
 pub fn pack<W: Write>(root: BorrowedFd<'_>, output: W, options: PackOptions) -> Result<Packed, Error> {
-    let mut packer = Packer {
-        archive: Archive::new(output, options.max_bytes),
-        options,
-        links: Links::default(),
-        budget: Budget::new(),
-        path: Vec::new(),
-        buffer: vec![0; CHUNK].into_boxed_slice(),
-        packed: Packed::default(),
-    };
+    let mut packer = Packer::new(output, options);
     packer.walk(root)?;
-    let (sha256, bytes) = packer.archive.finish()?;
-    Ok(Packed { sha256, bytes, ..packer.packed })
+    packer.finish()
 }
 
 /// A directory from the root to where the walk is.
@@ -98,6 +128,23 @@ struct Packer<W> {
 }
 
 impl<W: Write> Packer<W> {
+    fn new(output: W, options: PackOptions) -> Packer<W> {
+        Packer {
+            archive: Archive::new(output, options.max_bytes),
+            options,
+            links: Links::default(),
+            budget: Budget::new(),
+            path: Vec::new(),
+            buffer: vec![0; CHUNK].into_boxed_slice(),
+            packed: Packed::default(),
+        }
+    }
+
+    fn finish(self) -> Result<Packed, Error> {
+        let (sha256, bytes) = self.archive.finish()?;
+        Ok(Packed { sha256, bytes, ..self.packed })
+    }
+
     fn walk(&mut self, root: BorrowedFd<'_>) -> Result<(), Error> {
         let fd = walk::reopen(root)?;
         if self.options.form == Form::Exact {
@@ -106,8 +153,13 @@ impl<W: Write> Packer<W> {
             self.directory(&fd, &stat)?;
             self.path.clear();
         }
-        let names = self.budget.names(fd.as_fd(), b"")?;
-        let mut levels = vec![Level { fd, names, path: 0 }];
+        self.below(fd)
+    }
+
+    /// Writes everything below a directory, whose path is the current one.
+    fn below(&mut self, fd: OwnedFd) -> Result<(), Error> {
+        let names = self.budget.names(fd.as_fd(), &self.path)?;
+        let mut levels = vec![Level { fd, names, path: self.path.len() }];
         while let Some(level) = levels.last_mut() {
             let Some(name) = level.names.pop() else {
                 self.budget.give_back(&level.names);
@@ -195,7 +247,14 @@ impl<W: Write> Packer<W> {
         // Where the holes are depends on the file system, and a digest must not.
         let pieces = match self.options.form {
             Form::Exact => None,
-            _ => sparse::pieces(fd.as_fd(), size, blocks).map_err(|errno| fail(errno, &self.path))?,
+            _ => match sparse::content(fd.as_fd(), size, blocks).map_err(|errno| fail(errno, &self.path))? {
+                Content::Whole => None,
+                Content::Pieces(pieces) => Some(pieces),
+                Content::TooManyHoles => {
+                    let rule = "it has too many holes, and would be far larger without them";
+                    return Err(Error::limit(&self.path, rule));
+                }
+            },
         };
         let path = self.path.clone();
         let head = Head { path: &path, xattrs: &xattrs, ..self.head(stat, b'0') };

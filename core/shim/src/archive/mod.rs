@@ -4,6 +4,10 @@
 //! job. Nothing of an archive is looked at before the sandbox is complete. This module is not for deciding what is applied where: the engine does that.
 
 mod freeze;
+mod live;
+mod look;
+mod path;
+mod put;
 mod read;
 mod sandbox;
 mod seccomp;
@@ -33,6 +37,7 @@ fn take(fds: &mut Fds, index: coble_protocol::FdIndex) -> Result<OwnedFd, Failur
 pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<Outcome, Failure> {
     match work {
         ArchiveWork::Apply { .. } | ArchiveWork::Remove { .. } => change(work, fds).map(Outcome::Done),
+        ArchiveWork::Put { .. } => put::run(work, fds).map(Outcome::Done),
         ArchiveWork::Mount { tree } => view::detached(tree, fds).map(Outcome::Mounted),
         work => read::run(work, fds).map(Outcome::Done),
     }
@@ -53,7 +58,7 @@ fn change(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
                 max_entries: limits.max_entries,
                 max_ratio: limits.max_ratio,
             };
-            let options = Options { target, lower, ready, userxattr };
+            let options = Options { target, lower, ready, userxattr, merge: None };
             coble_layer::apply(std::fs::File::from(input), limits, options)
                 .map(|(applied, summary)| done(applied, &summary))
                 .map_err(failure)
@@ -88,7 +93,9 @@ fn done(applied: Applied, summary: &Summary) -> ArchiveDone {
 fn warning(warning: Warning) -> Failure {
     let step = match warning.kind {
         WarningKind::Device => Step::Device,
-        WarningKind::Owner | WarningKind::XattrPolicy | WarningKind::Xattr => Step::Metadata,
+        WarningKind::Owner | WarningKind::XattrPolicy | WarningKind::Xattr | WarningKind::SetId => {
+            Step::Metadata
+        }
         WarningKind::Socket => Step::WriteEntry,
         WarningKind::Shrunk => Step::ReadTree,
     };

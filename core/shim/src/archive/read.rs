@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use coble_layer::{Change, Error, Form, PackOptions, Packed};
-use coble_protocol::{ArchiveDone, ArchiveWork, Failure, Fds, PackForm, Step};
+use coble_protocol::{ArchiveDone, ArchiveWork, Failure, Fds, PackForm, Step, Tree};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -93,13 +93,43 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             .and_then(|()| list.finish())
             .map_err(failure)
         }
+        ArchiveWork::Path { tree, path, follow, directory, form, output } => {
+            let output = take(fds, output)?;
+            let root = tree_root(tree, fds)?;
+            super::path::run(
+                root.as_fd(),
+                &path,
+                (follow, directory),
+                form,
+                BufWriter::with_capacity(BUFFER, Output(output)),
+            )
+        }
+        ArchiveWork::Look { tree, path, follow, what, output } => {
+            let list = List::new(take(fds, output)?);
+            let root = tree_root(tree, fds)?;
+            super::look::run(root.as_fd(), &path, follow, what, list)
+        }
         _ => Err(Failure::rule(Step::Internal, "archive job", "not one that only reads")),
     }
 }
 
+/// Confines the process to a tree that it reads, which may be a running container's.
+fn tree_root(tree: Tree, fds: &mut Fds) -> Result<OwnedFd, Failure> {
+    if let Tree::Live(container) = tree {
+        let memory = sandbox::memory_limit();
+        super::live::enter(container, false, fds)?;
+        *fds = Fds::default();
+        return sandbox::enter_live(memory);
+    }
+    sandbox::private_namespace()?;
+    let mounted = view::enter(tree, fds)?;
+    *fds = Fds::default();
+    sandbox::enter_read(mounted, false)
+}
+
 const BUFFER: usize = 256 << 10;
 
-fn done(packed: Packed) -> ArchiveDone {
+pub(super) fn done(packed: Packed) -> ArchiveDone {
     ArchiveDone {
         diff_sha256: packed.sha256,
         uncompressed_bytes: packed.bytes,
@@ -111,18 +141,18 @@ fn done(packed: Packed) -> ArchiveDone {
 }
 
 /// A list that is being written.
-struct List {
+pub(super) struct List {
     file: BufWriter<File>,
     bytes: usize,
     entries: u64,
 }
 
 impl List {
-    fn new(file: OwnedFd) -> List {
+    pub(super) fn new(file: OwnedFd) -> List {
         List { file: BufWriter::with_capacity(BUFFER, file.into()), bytes: 0, entries: 0 }
     }
 
-    fn push(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
+    pub(super) fn push(&mut self, parts: &[&[u8]]) -> Result<(), Error> {
         self.entries += 1;
         for part in parts {
             self.bytes += part.len();
@@ -138,7 +168,7 @@ impl List {
         self.push(&[&[change.letter()], path, b"\0"])
     }
 
-    fn finish(mut self) -> Result<ArchiveDone, Error> {
+    pub(super) fn finish(mut self) -> Result<ArchiveDone, Error> {
         self.file.flush().map_err(output)?;
         Ok(ArchiveDone { entries: self.entries, ..ArchiveDone::default() })
     }

@@ -43,12 +43,7 @@ pub(super) fn enter_apply(
     lower: Vec<OwnedFd>,
     userxattr: bool,
 ) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
-    let mut capabilities = CapabilitySet::CHOWN
-        | CapabilitySet::DAC_OVERRIDE
-        | CapabilitySet::FOWNER
-        | CapabilitySet::FSETID
-        | CapabilitySet::MKNOD
-        | CapabilitySet::SETFCAP;
+    let mut capabilities = WRITER;
     if !userxattr {
         // Reading and writing `trusted.overlay.opaque` takes it. What else it would allow (mounts, namespaces, ioctls, bpf) is beyond the
         // filter of system calls.
@@ -66,6 +61,33 @@ pub(super) fn enter_apply(
     confine(capabilities, memory)?;
     Ok((target, lower))
 }
+
+/// Makes a directory the root of the process, in a mount namespace of its own.
+pub(super) fn enter_directory(directory: &OwnedFd) -> Result<(), Failure> {
+    // As in `enter_apply`.
+    rustix::process::fchdir(directory).map_err(|errno| fail(errno, "fchdir"))?;
+    private_namespace()?;
+    pivot(INERT)
+}
+
+/// Makes the working directory, a mount on top of `/` that was made for it, the root of the process.
+pub(super) fn enter_mount(readonly: bool) -> Result<(), Failure> {
+    pivot_mount(if readonly { INERT | READ_ONLY } else { INERT })
+}
+
+/// Confines a process to its root, in which it makes files as an archive says.
+pub(super) fn confine_writer(memory: u64) -> Result<(), Failure> {
+    rustix::process::chdir("/").map_err(|errno| fail(errno, "chdir"))?;
+    confine(WRITER, memory)
+}
+
+/// What giving owners, modes and nodes takes.
+const WRITER: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::SETFCAP);
 
 /// A mount namespace from which nothing reaches the host.
 pub(super) fn private_namespace() -> Result<(), Failure> {
@@ -91,6 +113,13 @@ pub(super) fn enter_read(mounted: bool, overlay: bool) -> Result<OwnedFd, Failur
         capabilities |= CapabilitySet::SYS_ADMIN;
     }
     confine(capabilities, memory)?;
+    Ok(root)
+}
+
+/// As [`enter_read`], for a process whose root the tree is already.
+pub(super) fn enter_live(memory: u64) -> Result<OwnedFd, Failure> {
+    let root = open_root()?;
+    confine(CapabilitySet::DAC_READ_SEARCH, memory)?;
     Ok(root)
 }
 
@@ -184,7 +213,7 @@ pub(super) fn set_mount(mount: &OwnedFd, flags: u64) -> Result<(), Failure> {
 }
 
 /// The bound on the address space: what is in use now and what the work may take.
-fn memory_limit() -> u64 {
+pub(super) fn memory_limit() -> u64 {
     let mut text = [0; 64];
     let used = rustix::fs::openat(CWD, "/proc/self/statm", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .and_then(|fd| rustix::io::read(fd, &mut text[..]))

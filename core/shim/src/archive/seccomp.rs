@@ -31,6 +31,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_symlinkat,
     libc::SYS_linkat,
     libc::SYS_unlinkat,
+    libc::SYS_renameat2,
     libc::SYS_readlinkat,
     // Attributes.
     libc::SYS_fstat,

@@ -161,6 +161,7 @@ fn confined_read(directory: &Path) {
         tree: Tree::Merged {
             layers: list.push(fds[0].as_fd()),
             lower: vec!["target".into(), "lower".into()],
+            directory: None,
             container: None,
             userxattr: true,
         },

@@ -1,15 +1,15 @@
 //! What the overlay file system shows of layers, mounted read-only: with nothing that could be written to, a container's upper directory is the uppermost
 //! of the lower ones, whether the container runs or not.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use coble_protocol::{Failure, Fds, Step, Tree};
+use coble_protocol::{Failure, FdIndex, Fds, Step, Tree};
 use rustix::fs::CWD;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::sandbox::{self, INERT, READ_ONLY, fail};
 use super::take;
-use crate::container::rootfs::{check_names, mount_on_root, reopen};
+use crate::container::rootfs::{by_number, check_names, mount_on_root, reopen, unsuitable};
 use crate::failure::During;
 
 /// Makes a tree the working directory, in this mount namespace. Returns whether that is the root of a mount made for it, on top of `/`.
@@ -21,11 +21,13 @@ pub(super) fn enter(tree: Tree, fds: &mut Fds) -> Result<bool, Failure> {
             rustix::process::fchdir(&directory).map_err(|errno| fail(errno, "fchdir"))?;
             Ok(false)
         }
-        Tree::Merged { layers, lower, container, userxattr } => {
+        Tree::Merged { layers, lower, directory, container, userxattr } => {
             let layers = take(fds, layers)?;
-            let container = container.map(|index| take(fds, index)).transpose()?;
-            mount(&layers, &lower, container.as_ref(), userxattr)
+            let mut one = |index: Option<FdIndex>| index.map(|index| take(fds, index)).transpose();
+            let (directory, container) = (one(directory)?, one(container)?);
+            mount(&layers, &lower, directory.as_ref(), container.as_ref(), userxattr)
         }
+        Tree::Live(_) => Err(Failure::rule(Step::Internal, "tree", "not one for this job")),
     }
 }
 
@@ -33,16 +35,19 @@ pub(super) fn enter(tree: Tree, fds: &mut Fds) -> Result<bool, Failure> {
 fn mount(
     layers: &OwnedFd,
     lower: &[String],
+    directory: Option<&OwnedFd>,
     container: Option<&OwnedFd>,
     userxattr: bool,
 ) -> Result<bool, Failure> {
     let step = Step::RootMount;
     check_names(lower)?;
     let layers = reopen(layers, "layers")?;
+    let directory = directory.map(|fd| reopen(fd, "rootfs")).transpose()?;
     let container = container.map(|fd| reopen(fd, "container")).transpose()?;
-    let mut names: Vec<String> = Vec::with_capacity(lower.len() + 2);
-    names.extend(container.as_ref().map(|fd| format!("/proc/self/fd/{}/upper", fd.as_raw_fd())));
+    let mut names: Vec<String> = Vec::with_capacity(lower.len() + 3);
+    names.extend(container.as_ref().map(|fd| format!("{}/upper", by_number(fd))));
     names.extend_from_slice(lower);
+    names.extend(directory.as_ref().map(by_number));
     rustix::process::fchdir(&layers).during(step, "layers")?;
     match names.as_slice() {
         [] => return Err(Failure::rule(step, "overlay", "there is no layer to show")),
@@ -57,7 +62,13 @@ fn mount(
     if userxattr {
         options.push_str(",userxattr");
     }
-    mount_on_root(options, MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY)?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY;
+    let mounted = mount_on_root(options, flags);
+    if directory.is_some() {
+        mounted.map_err(unsuitable)?
+    } else {
+        mounted?
+    }
     Ok(true)
 }
 

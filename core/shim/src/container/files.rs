@@ -58,20 +58,44 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Puts the files in their places.
+/// Puts those files in their places that `wanted` says yes to.
 pub(crate) fn attach(
     root: &Root,
     files: &[ProvidedFile],
     mounts: &[OwnedFd],
     readonly: bool,
+    wanted: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
     let step = Step::ProvideFile;
-    for (file, mount) in files.iter().zip(mounts) {
+    for (file, mount) in files.iter().zip(mounts).filter(|(file, _)| wanted(&file.path)) {
         let path = &file.path;
         if readonly {
             mount::restrict(fd(mount), RDONLY, false).during(step, path)?;
         }
         let target = target(root, path.as_bytes()).during(step, path)?;
+        mount::attach(fd(mount), fd(&target)).during(step, path)?;
+    }
+    Ok(())
+}
+
+/// The same in what the caller has mounted, which may be the host's: nothing is made there, no link is followed, and where there is no file the caller has none of ours.
+pub(crate) fn attach_over(
+    root: &Root,
+    files: &[ProvidedFile],
+    mounts: &[OwnedFd],
+    readonly: bool,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
+    let step = Step::ProvideFile;
+    for (file, mount) in files.iter().zip(mounts).filter(|(file, _)| wanted(&file.path)) {
+        let path = &file.path;
+        let Ok(target) = root.strict(path.as_bytes(), OFlags::PATH) else { continue };
+        if file_type(fd(&target)).during(step, path)? != FileType::RegularFile {
+            continue;
+        }
+        if readonly {
+            mount::restrict(fd(mount), RDONLY, false).during(step, path)?;
+        }
         mount::attach(fd(mount), fd(&target)).during(step, path)?;
     }
     Ok(())

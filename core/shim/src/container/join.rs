@@ -4,25 +4,26 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Connection, Failure, Isolation, ProcessSpec, Started, Step};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::{Status, give_up, join_cgroups, seal, wall_clock};
+use super::{Known, Status, enter_processes, give_up, join_cgroups, seal, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
-use crate::program::Program;
+use crate::program::{Program, give_pipe, oom_score, terminal};
 use crate::root::Root;
-use crate::sys;
+use crate::{sys, userns};
 
 /// What a joining process is made from.
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a ProcessSpec,
     pub(crate) cgroups: &'a [OwnedFd],
-    pub(crate) stdio: [OwnedFd; 3],
+    /// None: a terminal.
+    pub(crate) stdio: Option<[OwnedFd; 3]>,
     /// The container's first process.
     pub(crate) init: BorrowedFd<'a>,
-    /// Whether the container has a network of its own.
-    pub(crate) own_network: bool,
+    /// Its namespaces that this process is not in yet.
+    pub(crate) namespaces: ThreadNameSpaceType,
     pub(crate) maps: &'a IdMaps,
     /// The procfs that the first process made.
     pub(crate) proc: BorrowedFd<'a>,
@@ -32,46 +33,69 @@ pub(crate) struct Plan<'a> {
 /// The life of a joining process. Never returns.
 ///
 /// It is outside of the container's pid namespace as long as it has anything of the host: a process that the container can see, it may be allowed to
-/// trace or to stop. What enters is a sibling, made when all that is gone.
+/// trace or to stop. What enters is a sibling, made when all that is gone. It becomes the program when the monitor has said that it knows the sibling, and ends when the
+/// monitor has closed the channel instead.
 pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
     let Err(failure) = run(plan, &mut channel);
     give_up(&channel, failure)
 }
 
+/// The procfs of the host, for a process that its container does not see.
+pub(super) fn host_proc() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc", flags, Mode::empty()).during(Step::Join, "/proc")
+}
+
 fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
+    // The monitor may ignore the one and blocks the other.
+    let _ = sys::set_sigpipe(false);
+    let _ = sys::unblock_child_signals();
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::empty());
     join_cgroups(plan.cgroups)?;
-    for (number, stream) in plan.stdio.iter().enumerate() {
+    let mut warnings = Vec::new();
+    if plan.spec.oom_score_adj.is_some() {
+        oom_score(host_proc()?.as_fd(), plan.spec, &mut warnings)?;
+    }
+    for (number, stream) in plan.stdio.iter().flatten().enumerate() {
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    let mut namespaces = ThreadNameSpaceType::MOUNT
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP
-        // For processes that are made from now on.
-        | ThreadNameSpaceType::PROCESS_ID;
-    if plan.own_network {
-        namespaces |= ThreadNameSpaceType::NETWORK;
+    if plan.namespaces.contains(ThreadNameSpaceType::USER)
+        && let Some((uid, gid)) = plan.maps.root()
+    {
+        plan.stdio.iter().flatten().for_each(|stream| give_pipe(stream.as_fd(), uid, Some(gid)));
     }
+    // That of processes is for those that are made from now on.
+    let namespaces = plan.namespaces;
     rustix::thread::move_into_thread_name_spaces(plan.init, namespaces).during(Step::Join, "namespaces")?;
+    if namespaces.contains(ThreadNameSpaceType::USER) {
+        userns::become_root(true)?;
+    }
     let Plan { spec, maps, core_limit, stdio, .. } = plan;
     drop(stdio);
-    let proc = seal(channel, plan.proc)?;
-    match sys::clone_sibling() {
-        Ok(sys::Clone::Child) => {}
-        Ok(sys::Clone::Parent(pidfd)) => {
-            channel.send(&Status::Joined, &[pidfd.as_fd()]).during(Step::Protocol, "monitor")?;
-            sys::exit(0)
-        }
-        // What the kernel says when the namespace's first process is gone.
-        Err(rustix::io::Errno::NOMEM) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),
-        Err(errno) => return Err(errno).during(Step::Join, "container"),
+    if let Some(wanted) = spec.terminal {
+        let root = Root::open().during(Step::Join, "/")?;
+        let pair = terminal::Pair::new(&root, wanted.size)?;
+        let ends = [pair.master.as_fd(), pair.slave.as_fd()];
+        channel.send(&Status::Terminal, &ends).during(Step::Protocol, "monitor")?;
+        pair.place()?;
     }
+    let proc = seal(channel, plan.proc)?;
+    enter_processes(channel)?;
 
+    if spec.terminal.is_some() {
+        // A terminal controls a session, and this process is not the leader of the one that it was made in.
+        rustix::process::setsid().during(Step::Terminal, "session")?;
+        terminal::control()?;
+    }
     let root = Root::open().during(Step::Join, "/")?;
-    let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit }.prepare(&root)?;
-    let mut warnings = Vec::new();
+    let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit, init: false }.prepare(&root)?;
+    // Its maker may have been killed before it told of this process, or the monitor may have had no descriptor left. Nobody would hear of the end of the program then.
+    match channel.recv::<Known>() {
+        Ok(Some(_)) => {}
+        Ok(None) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+        Err(error) => return Err(error).during(Step::Protocol, "monitor"),
+    }
     prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
         let started = Started {
             started_at: wall_clock(),

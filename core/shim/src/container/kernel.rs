@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{CgroupView, Device, Failure, Step};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY, fd};
 use crate::failure::{During, explained};
 use crate::ids::IdMaps;
+use crate::program::terminal;
 use crate::root::Root;
 
 /// The group that owns terminals, in every distribution.
@@ -19,6 +20,8 @@ pub(crate) struct Dev {
     dev: OwnedFd,
     /// What goes below it: names and mounts.
     below: Vec<(String, OwnedFd)>,
+    /// Whether there is anything of the host's below it.
+    borrowed: bool,
 }
 
 /// File systems that are ready and not attached.
@@ -27,9 +30,15 @@ pub(crate) struct Detached {
     dev: Dev,
 }
 
-/// A procfs of this pid namespace that nobody else knows.
-pub(crate) fn proc() -> Result<OwnedFd, Failure> {
-    mount::new("proc", &[], NOSUID | NODEV | NOEXEC).map_err(|errno| match errno {
+/// A procfs of this pid namespace that nobody else knows. Of the host's processes, where the kernel makes none for a user namespace, a copy of the host's.
+pub(crate) fn proc(of_host: bool) -> Result<OwnedFd, Failure> {
+    let attributes = NOSUID | NODEV | NOEXEC;
+    let made = match mount::new("proc", &[], attributes) {
+        Err(Errno::PERM) if of_host => mount::copy(CWD, "/proc", true)
+            .and_then(|copy| mount::restrict(fd(&copy), attributes, true).map(|()| copy)),
+        made => made,
+    };
+    made.map_err(|errno| match errno {
         Errno::PERM => explained(
             Step::Mount,
             errno,
@@ -40,14 +49,26 @@ pub(crate) fn proc() -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Makes `/dev`.
-pub(crate) fn dev(
-    devices: &[Device],
-    shm_size: u64,
-    rootless: bool,
-    maps: &IdMaps,
-    warnings: &mut Vec<Failure>,
-) -> Result<Dev, Failure> {
+/// Sets parameters of the kernel that belong to the container's namespaces.
+pub(crate) fn set_parameters(proc: BorrowedFd<'_>, parameters: &[(String, String)]) -> Result<(), Failure> {
+    for (path, value) in parameters {
+        let odd = |part: &str| part.is_empty() || part == "." || part == "..";
+        if path.split('/').any(odd) {
+            return Err(Failure::rule(Step::Sysctl, path, "not the name of a parameter"));
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(proc, format!("sys/{path}"), flags, Mode::empty());
+        let written = file.and_then(|file| rustix::io::write(&file, value.as_bytes()));
+        let name = path.replace('/', ".");
+        if written.during(Step::Sysctl, &name)? != value.len() {
+            return Err(Failure::rule(Step::Sysctl, name, "the kernel did not take all of it"));
+        }
+    }
+    Ok(())
+}
+
+/// Makes `/dev`, except for what belongs to the container's namespaces.
+pub(crate) fn dev(devices: &[Device], shm_size: u64, rootless: bool, maps: &IdMaps) -> Result<Dev, Failure> {
     let dev = mount::new("tmpfs", &[("mode", "0755"), ("size", "65536k")], NOSUID | NOEXEC)
         .during(Step::Mount, "/dev")?;
     let mut below = Vec::new();
@@ -56,6 +77,7 @@ pub(crate) fn dev(
             below.push((device.name.clone(), mount));
         }
     }
+    let borrowed = !below.is_empty();
     for (name, target) in [
         ("fd", "/proc/self/fd"),
         ("stdin", "/proc/self/fd/0"),
@@ -72,35 +94,32 @@ pub(crate) fn dev(
     if maps.gids.contains(TTY_GROUP) {
         pts.push(("gid", &gid));
     }
-    let strict = NOSUID | NODEV | NOEXEC;
     for (name, kind, options, attributes) in [
         ("pts", "devpts", &pts[..], NOSUID | NOEXEC),
-        ("shm", "tmpfs", &[("mode", "1777"), ("size", &size)][..], strict),
-        ("mqueue", "mqueue", &[][..], strict),
+        ("shm", "tmpfs", &[("mode", "1777"), ("size", &size)][..], NOSUID | NODEV | NOEXEC),
     ] {
-        let path = format!("/dev/{name}");
-        let mount = match mount::new(kind, options, attributes) {
-            // A kernel without POSIX message queues.
-            Err(Errno::NODEV) if kind == "mqueue" => {
-                warnings.push(Failure::new(Step::Mount, Errno::NODEV.raw_os_error(), path));
-                continue;
-            }
-            mount => mount.during(Step::Mount, &path)?,
-        };
-        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, &path)?;
-        below.push((name.to_string(), mount));
+        let mount = mount::new(kind, options, attributes).during(Step::Mount, format!("/dev/{name}"))?;
+        below.push((place_below(&dev, name)?, mount));
     }
-    Ok(Dev { dev, below })
+    Ok(Dev { dev, below, borrowed })
+}
+
+/// Makes a mount point in `/dev`.
+fn place_below(dev: &OwnedFd, name: &str) -> Result<String, Failure> {
+    rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755)).during(Step::Mount, format!("/dev/{name}"))?;
+    Ok(name.to_string())
 }
 
 /// Makes `/sys`, as the current network namespace has it.
 pub(crate) fn sysfs(
     rootless: bool,
     own_network: bool,
+    writable: bool,
     warnings: &mut Vec<Failure>,
 ) -> Result<OwnedFd, Failure> {
-    let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
-    let errno = match mount::new("sysfs", &[], attributes) {
+    let rest = NOSUID | NODEV | NOEXEC;
+    let attributes = RDONLY | rest;
+    let errno = match mount::new("sysfs", &[], if writable { rest } else { attributes }) {
         Ok(sys) => return Ok(sys),
         // It shows the network, so it belongs to whom the network belongs to.
         Err(errno @ Errno::PERM) => errno,
@@ -135,11 +154,18 @@ fn make_device(dev: BorrowedFd<'_>, device: &Device, rootless: bool) -> Result<O
             Err(errno) => return Err(errno).during(step, name),
         }
     }
+    let kind = if device.block { FileType::BlockDevice } else { FileType::CharacterDevice };
     if !rootless {
         let mode = Mode::from_raw_mode(device.mode & 0o7777);
         let number = rustix::fs::makedev(device.major, device.minor);
-        match rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, number) {
-            Ok(()) => return Ok(None),
+        match rustix::fs::mknodat(dev, name, kind, mode, number) {
+            Ok(()) if (device.uid, device.gid) == (0, 0) => return Ok(None),
+            Ok(()) => {
+                let owner = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+                let flags = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::chownat(dev, name, Some(owner.0), Some(owner.1), flags).during(step, name)?;
+                return Ok(None);
+            }
             // Inside a container without CAP_MKNOD.
             Err(Errno::PERM) => {}
             Err(errno) => return Err(errno).during(step, name),
@@ -147,7 +173,7 @@ fn make_device(dev: BorrowedFd<'_>, device: &Device, rootless: bool) -> Result<O
     }
     let host = mount::copy(CWD, &format!("/dev/{name}"), false).during(step, name)?;
     let found = mount::Identity::of(fd(&host)).during(step, name)?;
-    if found.kind != FileType::CharacterDevice || found.special != (device.major, device.minor) {
+    if found.kind != kind || found.special != (device.major, device.minor) {
         return Err(Failure::rule(step, name, "the host has something else of this name"));
     }
     mount::restrict(fd(&host), NOSUID | NOEXEC, false).during(step, name)?;
@@ -189,6 +215,51 @@ pub(crate) fn attach(root: &Root, proc: BorrowedFd<'_>, detached: &Detached) -> 
 }
 
 impl Dev {
+    /// Whether there is a part of the host's in it. Such a part has to be taken where its mounts are private already.
+    pub(crate) fn is_borrowed(&self) -> bool {
+        self.borrowed
+    }
+
+    /// Has this at `/dev/shm` instead of a file system of the container's own, or nothing.
+    pub(crate) fn replace_shm(&mut self, other: Option<OwnedFd>) -> Result<(), Failure> {
+        self.below.retain(|(name, _)| name != "shm");
+        match other {
+            Some(mount) => self.below.push(("shm".to_owned(), mount)),
+            None => {
+                rustix::fs::unlinkat(&self.dev, "shm", AtFlags::REMOVEDIR).during(Step::Mount, "/dev/shm")?
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the message queues of this ipc namespace.
+    pub(crate) fn add_queues(&mut self, own: bool, warnings: &mut Vec<Failure>) -> Result<(), Failure> {
+        match mount::new("mqueue", &[], NOSUID | NODEV | NOEXEC) {
+            // Those of the host, from a user namespace.
+            Err(errno @ Errno::PERM) if !own => {
+                let attributes = NOSUID | NODEV | NOEXEC;
+                let host = mount::copy(CWD, "/dev/mqueue", false)
+                    .and_then(|host| mount::restrict(fd(&host), attributes, false).map(|()| host));
+                match host {
+                    Ok(host) => self.below.push((place_below(&self.dev, "mqueue")?, host)),
+                    Err(_) => warnings.push(explained(
+                        Step::Mount,
+                        errno,
+                        "/dev/mqueue",
+                        "the container has no message queues by name",
+                    )),
+                }
+            }
+            Ok(mount) => self.below.push((place_below(&self.dev, "mqueue")?, mount)),
+            // A kernel without POSIX message queues.
+            Err(errno @ Errno::NODEV) => {
+                warnings.push(Failure::new(Step::Mount, errno.raw_os_error(), "/dev/mqueue"));
+            }
+            Err(errno) => return Err(errno).during(Step::Mount, "/dev/mqueue"),
+        }
+        Ok(())
+    }
+
     /// Together with a `/sys`.
     pub(crate) fn with_sys(self, sys: OwnedFd) -> Detached {
         Detached { sys, dev: self }
@@ -208,10 +279,22 @@ impl Detached {
         file.during(Step::Stdio, "/dev/null")
     }
 
+    /// Makes a slave of the container's devpts, which is attached, its console.
+    pub(crate) fn console(&self, number: &str) -> Result<(), Failure> {
+        let (step, path) = (Step::Terminal, "/dev/console");
+        let Some((_, terminals)) = self.dev.below.iter().find(|(name, _)| name == "pts") else {
+            return Err(Failure::rule(step, path, "there are no terminals"));
+        };
+        terminal::console_place(self.dev())?;
+        let slave = mount::copy(fd(terminals), number, false).during(step, path)?;
+        mount::attach_at(fd(&slave), self.dev(), "console").during(step, path)
+    }
+
     /// Puts the view of cgroups at `/sys/fs/cgroup`. `empty` is filled when an empty directory was put there.
     pub(crate) fn cgroups(
         &self,
         view: CgroupView,
+        writable: bool,
         empty: &mut super::paths::Empty,
         warnings: &mut Vec<Failure>,
     ) -> Result<(), Failure> {
@@ -224,7 +307,8 @@ impl Detached {
             target => target.during(Step::Mount, PATH)?,
         };
         if view == CgroupView::V2 {
-            match mount::new("cgroup2", &[], RDONLY | NOSUID | NODEV | NOEXEC) {
+            let rest = NOSUID | NODEV | NOEXEC;
+            match mount::new("cgroup2", &[], if writable { rest } else { RDONLY | rest }) {
                 Ok(cgroups) => return mount::attach(fd(&cgroups), fd(&target)).during(Step::Mount, PATH),
                 Err(errno @ (Errno::PERM | Errno::NODEV | Errno::BUSY)) => {
                     warnings.push(explained(Step::Mount, errno, PATH, "the container's is empty"));

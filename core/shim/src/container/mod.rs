@@ -3,38 +3,59 @@
 //! The order matters and is the design's: cgroups, everything that needs the host's view, the root mount, `pivot_root`. Only after that does it touch paths
 //! of the image, so that no link of the image can lead to the host.
 
+mod binds;
 mod files;
 pub(crate) mod join;
 mod kernel;
+pub(crate) mod mapped;
 mod mount;
 mod paths;
 pub(crate) mod rootfs;
+pub(crate) mod spaces;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Connection, Failure, Ground, Isolation, MonitorSpec, Network, Started, Step};
+use coble_protocol::{
+    Connection, Failure, Ground, Hook, Isolation, MonitorSpec, MountSource, ProcessSpec, Started, Step,
+};
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::During;
+use crate::hooks::{self, Broken};
 use crate::ids::IdMaps;
 use crate::monitor::network;
-use crate::program::{Program, verify};
+use crate::program::{self, Program, terminal, verify};
 use crate::root::Root;
 use crate::sys;
+pub(crate) use kernel::Dev;
+use mapped::Given;
 use rootfs::Overlay;
+use spaces::{Shm, Space, Spaces};
 
 /// What a process on its way to a program tells the monitor. Then it executes the program, which closes the channel, or fails.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Status {
     /// Everything is set. From the first process the frame carries its procfs.
     Ready(Box<Started>),
-    /// A joining process has made the one that becomes the program, whose pidfd comes with this frame, and ends.
+    /// There are namespaces, and nothing else yet. The monitor answers with a [`Go`].
+    Created,
+    /// The program has a terminal. The frame carries its master and its slave.
+    Terminal,
+    /// A joining process has made the one that becomes the program, whose pidfd comes with this frame, and ends. The new one waits for [`Known`].
     Joined,
     /// It ends now.
     Failed(Failure),
 }
+
+/// The monitor's word to a process that has joined the container: it knows the process, and so hears of its end.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Known;
+
+/// The monitor's answer to [`Status::Created`], when its hooks have run: the number of the first process on the host.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Go(pub(crate) Option<i32>);
 
 /// The descriptor numbers of the channel to the monitor and of the shim's procfs, once everything else is closed.
 const STATUS: i32 = 3;
@@ -44,14 +65,22 @@ const PROC: i32 = 4;
 pub(crate) struct Plan<'a> {
     pub(crate) ground: &'a Ground,
     pub(crate) spec: &'a MonitorSpec,
-    pub(crate) overlay: Overlay,
+    pub(crate) overlay: &'a Overlay,
     pub(crate) cgroups: &'a [OwnedFd],
+    /// The namespaces that are not the container's alone.
+    pub(crate) spaces: &'a Spaces,
     /// Where the network namespace comes from, if the container has one of its own.
     pub(crate) network: Option<Connection>,
+    /// The sources of the binds among what the caller has mounted.
+    pub(crate) binds: Vec<OwnedFd>,
+    /// A `/dev` that was made already.
+    pub(crate) dev: Option<Dev>,
     /// None is the container's own `/dev/null`.
     pub(crate) stdio: [Option<OwnedFd>; 3],
     pub(crate) maps: &'a IdMaps,
     pub(crate) core_limit: u64,
+    /// What the monitor has made for a user namespace of the container's own, once that is here.
+    pub(crate) given: Option<Given>,
 }
 
 /// What the mounting of a container yields.
@@ -60,10 +89,16 @@ struct Mounted {
     cgroup: String,
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
+    oom_score_adj: Option<(i32, i32)>,
+    /// The numbers of what the caller has mounted.
+    mounts: Vec<u64>,
 }
 
 /// The life of the container's first process. Never returns.
 pub(crate) fn first(plan: Plan<'_>, mut channel: Connection) -> ! {
+    // The monitor may ignore the one and blocks the other.
+    let _ = sys::set_sigpipe(false);
+    let _ = sys::unblock_child_signals();
     let Err(failure) = run(plan, &mut channel);
     give_up(&channel, failure)
 }
@@ -78,26 +113,43 @@ fn give_up(channel: &Connection, failure: Failure) -> ! {
 fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
     let mut warnings = Vec::new();
     let mut timings = vec![now(Step::Clone)];
-    let Plan { ground, spec, maps, core_limit, .. } = plan;
-    let mounted = set_up(plan, &mut warnings, &mut timings)?;
+    let (own, given) = if plan.spaces.mapped {
+        let given = mapped::receive(channel, &plan.spec.mounts)?;
+        (Some(IdMaps::read()?), Some(given))
+    } else {
+        (None, None)
+    };
+    let plan = Plan { maps: own.as_ref().unwrap_or(plan.maps), given, ..plan };
+    let Plan { ground, spec, spaces, maps, core_limit, .. } = plan;
+    let mounted = set_up(plan, channel, &mut warnings, &mut timings)?;
     let proc = seal(channel, mounted.proc.as_fd())?;
     // Its number is closed, or is that of what was returned.
     std::mem::forget(mounted.proc);
+    if let Space::Joined(..) = spaces.pid {
+        enter_processes(channel)?;
+        let _ = rustix::process::setsid();
+        if spec.process.terminal.is_some() {
+            terminal::control()?;
+        }
+    }
 
     let root = Root::open().during(Step::PivotRoot, "/")?;
-    let program = Program { spec: &spec.process, maps, proc: proc.as_fd(), core_limit };
+    let program = Program { spec: &spec.process, maps, proc: proc.as_fd(), core_limit, init: spec.init };
     let prepared = program.prepare(&root)?;
     if spec.readonly_root {
         rootfs::make_readonly(root.as_fd())?;
     }
+    start_hooks(&Inside { spec, maps, core_limit }, &root, proc.as_fd())?;
     let isolation = Isolation {
-        namespaces: namespaces(ground, proc.as_fd(), &spec.host_namespaces)?,
+        namespaces: namespaces(spaces, ground.has_userns(), proc.as_fd(), &spec.host_namespaces)?,
         uid_map: maps.uid_text.clone(),
         gid_map: maps.gid_text.clone(),
         cgroup: mounted.cgroup,
         root_mount: root_mount(spec, proc.as_fd())?,
         masked_paths: mounted.masked_paths,
         readonly_paths: mounted.readonly_paths,
+        oom_score_adj: mounted.oom_score_adj,
+        mounts: binds::read_back(&mounted.mounts, proc.as_fd())?,
         ..Isolation::default()
     };
     prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
@@ -106,6 +158,13 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
             Started { started_at: wall_clock(), isolation, timings, warnings: std::mem::take(warnings) };
         channel.send(&Status::Ready(Box::new(started)), &[proc.as_fd()]).during(Step::Protocol, "monitor")
     })
+}
+
+/// Makes `/dev` before the container is known, as it will probably be. Where that fails, the first process will try, and say why it cannot be.
+pub(crate) fn early_dev(ground: &Ground, maps: &IdMaps) -> Option<Dev> {
+    // In another user namespace its files would be nobody's.
+    let wanted = &ground.made.as_ref().filter(|_| !ground.mapped)?.dev;
+    kernel::dev(&wanted.devices, wanted.shm_size, false, maps).ok().filter(|dev| !dev.is_borrowed())
 }
 
 /// Nanoseconds since the epoch.
@@ -123,43 +182,122 @@ pub(crate) fn now(step: Step) -> (Step, u64) {
 /// Everything up to the container's own view of the world.
 fn set_up(
     plan: Plan<'_>,
+    channel: &Connection,
     warnings: &mut Vec<Failure>,
     timings: &mut Vec<(Step, u64)>,
 ) -> Result<Mounted, Failure> {
-    let spec = plan.spec;
-    let own_network = plan.network.is_some();
-    let rootless = plan.ground.userns.is_some();
+    let (spec, spaces) = (plan.spec, plan.spaces);
+    let own_network = !matches!(spaces.network, Space::Host);
+    let rootless = plan.ground.has_userns();
     // Fails only for the leader of a session, which a new process is not.
     let _ = rustix::process::setsid();
     join_cgroups(plan.cgroups)?;
-    let proc = kernel::proc()?;
-    let cgroup = verify::read(verify::open(proc.as_fd(), "self/cgroup")?.as_fd(), "cgroup")?;
-    sys::unshare(UnshareFlags::NEWCGROUP).during(Step::Cgroup, "namespace")?;
-    rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
+    // The procfs of another container's processes does not show this one.
+    let outside = match spaces.pid {
+        Space::Joined(..) => Some(join::host_proc()?),
+        Space::Own | Space::Host => None,
+    };
+    let proc = match spaces.pid {
+        // Before children are where they would be seen.
+        Space::Joined(..) => spaces.proc()?,
+        Space::Own => kernel::proc(false)?,
+        Space::Host => kernel::proc(true)?,
+    };
+    let own = outside.as_ref().unwrap_or(&proc).as_fd();
+    // Nobody else is in this pid namespace yet, or it is not one of a container.
+    let oom_score_adj = program::oom_score(own, &spec.process, warnings)?;
+    let cgroup = verify::read_piece(verify::open(own, "self/cgroup")?.as_fd(), "cgroup")?;
+    if !spaces.host_cgroups {
+        sys::unshare(UnshareFlags::NEWCGROUP).during(Step::Cgroup, "namespace")?;
+    }
+    if spaces.uts.is_own() {
+        rustix::system::sethostname(spec.hostname.as_bytes()).during(Step::Hostname, &spec.hostname)?;
+        if let Some(name) = &spec.domainname {
+            rustix::system::setdomainname(name.as_bytes()).during(Step::Hostname, name)?;
+        }
+    }
 
+    let (root, mut trees) = match plan.given {
+        Some(Given { root, trees }) => (Some(root), trees),
+        None => (None, binds::take(&spec.mounts, &plan.binds)?),
+    };
     rootfs::make_private()?;
-    let dev = kernel::dev(&spec.devices, spec.shm_size, rootless, plan.maps, warnings)?;
+    let shm = spaces.shm.borrowed()?;
+    spaces.enter()?;
+    let mut dev = match plan.dev {
+        Some(dev) => dev,
+        None => kernel::dev(&spec.devices, spec.shm_size, rootless, plan.maps)?,
+    };
+    if !matches!(spaces.shm, Shm::Own) {
+        dev.replace_shm(shm)?;
+    }
+    dev.add_queues(spaces.ipc.is_own(), warnings)?;
     // As late as can be, since it is being made meanwhile: only /sys shows the network.
     if let Some(channel) = plan.network {
         network::join(&channel)?;
     }
-    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, warnings)?);
+    // Those of the network are those of the namespace that the process is in.
+    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
+    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, spec.privileged, warnings)?);
+    // None: the root is mounted already.
+    let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
     let files = files::prepare(&spec.files)?;
-    rootfs::mount(&plan.overlay)?;
+    binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
+    if let Some(places) = &places {
+        rootfs::mount(plan.overlay, places)?;
+    }
+    if let Some(root) = &root {
+        rootfs::attach(root.as_fd())?;
+    }
     timings.push(now(Step::RootMount));
+    if let Some(hooks) = &spec.hooks {
+        let pid = created(channel)?;
+        let secrets = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
+        if let Some(places) = &places {
+            rootfs::set_aside(places, 1 + usize::from(secrets))?;
+        } else if !hooks.create_container.is_empty() {
+            let detail = "a container with a user namespace of its own has none of this kind";
+            return Err(Failure::rule(Step::Hook, "createContainer", detail));
+        }
+        let state = hooks.state("creating", pid);
+        run_hooks("createContainer", &hooks.create_container, &state, |stage, hooks, state| {
+            hooks::run(stage, hooks, state, &mut [])
+        })?;
+    }
+    drop(places);
     rootfs::pivot()?;
     timings.push(now(Step::PivotRoot));
 
     let root = Root::open().during(Step::PivotRoot, "/")?;
     // Before the kernel's file systems are there, so that no link can lead one of our files into them.
-    files::attach(&root, &spec.files, &files, spec.readonly_root)?;
+    let covered = |path: &str| binds::covered(&spec.mounts, path);
+    files::attach(&root, &spec.files, &files, spec.readonly_root, |path| !covered(path))?;
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
-    detached.cgroups(spec.cgroup_view, &mut empty, warnings)?;
-    let readonly_paths = paths::make_readonly(&root, &spec.readonly_paths)?;
-    let masked_paths = paths::mask(&root, &spec.masked_paths, detached.dev(), &mut empty)?;
+    let writable = spec.privileged || spec.writable_cgroups;
+    detached.cgroups(spec.cgroup_view, writable, &mut empty, warnings)?;
+    let mounts = binds::attach(&root, own, &spec.mounts, trees)?;
+    // Nor is the host shown them.
+    let shared = spec.mounts.iter().any(coble_protocol::Mount::is_shared);
+    files::attach_over(&root, &spec.files, &files, spec.readonly_root, |path| !shared && covered(path))?;
+    let shared = shared.then_some(own);
+    let readonly_paths = paths::make_readonly(&root, &spec.readonly_paths, shared)?;
+    let masked_paths = paths::mask(&root, &spec.masked_paths, detached.dev(), shared, &mut empty)?;
     timings.push(now(Step::Mount));
 
+    if let Some(wanted) = spec.process.terminal {
+        let pair = terminal::Pair::new(&root, wanted.size)?;
+        detached.console(&pair.number)?;
+        channel
+            .send(&Status::Terminal, &[pair.master.as_fd(), pair.slave.as_fd()])
+            .during(Step::Protocol, "monitor")?;
+        pair.place()?;
+        // A terminal controls a session, and the one of this process ends with it if the program is another one.
+        if outside.is_none() {
+            terminal::control()?;
+        }
+        return Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts });
+    }
     for (number, stream) in plan.stdio.into_iter().enumerate() {
         let stream = match stream {
             Some(stream) => stream,
@@ -167,7 +305,62 @@ fn set_up(
         };
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths })
+    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts })
+}
+
+/// Lets the monitor run its hooks.
+fn created(channel: &Connection) -> Result<Option<i32>, Failure> {
+    let step = Step::Protocol;
+    channel.send(&Status::Created, &[]).during(step, "monitor")?;
+    match channel.recv::<Go>() {
+        Ok(Some((Go(pid), _))) => Ok(pid),
+        Ok(None) => Err(Failure::rule(step, "monitor", "it has gone")),
+        Err(error) => Err(error).during(step, "monitor"),
+    }
+}
+
+/// Runs hooks that nobody else ends: this process is killed with the container.
+fn run_hooks(
+    stage: &str,
+    hooks: &[Hook],
+    state: &str,
+    run: impl FnOnce(&str, &[Hook], &str) -> Result<(), Broken>,
+) -> Result<(), Failure> {
+    match run(stage, hooks, state) {
+        Ok(()) | Err(Broken::Unwanted) => Ok(()),
+        Err(Broken::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Runs the hooks of the inside: each as the program of the container, but with its own arguments and environment, and without a terminal.
+fn start_hooks(plan: &Inside<'_>, root: &Root, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    let Some(hooks) = &plan.spec.hooks else { return Ok(()) };
+    let become_hook = |hook: &Hook| {
+        let process = ProcessSpec {
+            argv: [vec![hook.path.clone().into_bytes()], hooks::arguments(hook).split_off(1)].concat(),
+            env: hook.env.iter().map(|entry| entry.clone().into_bytes()).collect(),
+            terminal: None,
+            ..plan.spec.process.clone()
+        };
+        let program =
+            Program { spec: &process, maps: plan.maps, proc, core_limit: plan.core_limit, init: false };
+        let done = program.prepare(root).and_then(|prepared| {
+            prepared.become_program(root, Isolation::default(), &mut Vec::new(), |_, _| Ok(()))
+        });
+        let Err(failure) = done;
+        failure
+    };
+    let state = hooks.state("created", Some(rustix::process::getpid().as_raw_pid()));
+    run_hooks("startContainer", &hooks.start_container, &state, |stage, hooks, state| {
+        hooks::run_as(stage, hooks, state, &mut [], become_hook)
+    })
+}
+
+/// What hooks of the inside are made from.
+struct Inside<'a> {
+    spec: &'a MonitorSpec,
+    maps: &'a IdMaps,
+    core_limit: u64,
 }
 
 /// Joins the cgroups of the container.
@@ -192,30 +385,41 @@ fn seal(channel: &mut Connection, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failu
     Ok(sys::number(PROC))
 }
 
-/// Reads back the namespaces. Every one that the container must have for itself has to differ from the host's.
+/// Reads back the namespaces. Every one that the container must have for itself has to differ from the host's, and every one that it joins has to be that one.
 fn namespaces(
-    ground: &Ground,
+    spaces: &Spaces,
+    rootless: bool,
     proc: BorrowedFd<'_>,
     host: &[(String, u64)],
 ) -> Result<Vec<(String, u64, u64)>, Failure> {
-    let shared = |name: &str| match name {
-        "net" => ground.network == Network::Host,
-        "user" => ground.userns.is_none(),
-        _ => false,
-    };
     let mut list = Vec::with_capacity(host.len());
     for (name, inode) in host {
         let path = format!("self/ns/{name}");
         let own = rustix::fs::statat(proc, &path, rustix::fs::AtFlags::empty())
             .during(Step::ReadBack, &path)?
             .st_ino;
-        if (own == *inode) != shared(name) {
-            let detail = "the namespace is not the one that was made";
+        if !spaces.is(name, own, *inode, rootless) {
+            let detail = "the namespace is not the one that it has to be";
             return Err(Failure::rule(Step::ReadBack, name, detail));
         }
         list.push((name.clone(), own, *inode));
     }
     Ok(list)
+}
+
+/// Goes on as a process of the pid namespace that was entered for children: a sibling of this one, which ends. Only now, with nothing of the host at hand, can those in it
+/// see anything.
+fn enter_processes(channel: &Connection) -> Result<(), Failure> {
+    match sys::clone_sibling(0, None) {
+        Ok(sys::Clone::Child) => Ok(()),
+        Ok(sys::Clone::Parent(pidfd)) => {
+            channel.send(&Status::Joined, &[pidfd.as_fd()]).during(Step::Protocol, "monitor")?;
+            sys::exit(0)
+        }
+        // What the kernel says when the namespace's first process is gone.
+        Err(rustix::io::Errno::NOMEM) => Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+        Err(errno) => Err(errno).during(Step::Join, "container"),
+    }
 }
 
 /// Reads back the kernel's line of the root mount.

@@ -6,6 +6,7 @@ use coble_protocol::{Failure, Step};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
+use super::binds::refuse_shared;
 use super::mount::{self, Identity, RDONLY, fd};
 use crate::failure::During;
 use crate::root::Root;
@@ -41,12 +42,20 @@ fn find(root: &Root, path: &str, step: Step) -> Result<Option<OwnedFd>, Failure>
     }
 }
 
-/// Makes paths read-only, with all that is mounted below them. Returns those that exist.
-pub(crate) fn make_readonly(root: &Root, paths: &[String]) -> Result<Vec<String>, Failure> {
+/// Makes paths read-only, with all that is mounted below them. Returns those that exist. `shared` is the procfs of the container if something in it is shared with the host: what is put there would be
+/// put there for the host, too.
+pub(crate) fn make_readonly(
+    root: &Root,
+    paths: &[String],
+    shared: Option<BorrowedFd<'_>>,
+) -> Result<Vec<String>, Failure> {
     let step = Step::ReadOnly;
     let mut done = Vec::new();
     for path in paths {
         let Some(target) = find(root, path, step)? else { continue };
+        if let Some(proc) = shared {
+            refuse_shared(&target, proc, step, path)?;
+        }
         let copy = mount::copy(fd(&target), "", true).during(step, path)?;
         mount::restrict(fd(&copy), RDONLY, true).during(step, path)?;
         mount::attach(fd(&copy), fd(&target)).during(step, path)?;
@@ -63,11 +72,12 @@ pub(crate) fn make_readonly(root: &Root, paths: &[String]) -> Result<Vec<String>
     Ok(done)
 }
 
-/// Makes paths invisible. Returns those that exist.
+/// Makes paths invisible. Returns those that exist. `shared` as in [`make_readonly`].
 pub(crate) fn mask(
     root: &Root,
     paths: &[String],
     dev: BorrowedFd<'_>,
+    shared: Option<BorrowedFd<'_>>,
     empty: &mut Empty,
 ) -> Result<Vec<String>, Failure> {
     let step = Step::Mask;
@@ -75,6 +85,9 @@ pub(crate) fn mask(
     let mut null: Option<(OwnedFd, Identity)> = None;
     for path in paths {
         let Some(target) = find(root, path, step)? else { continue };
+        if let Some(proc) = shared {
+            refuse_shared(&target, proc, step, path)?;
+        }
         let before = Identity::of(fd(&target)).during(step, path)?;
         if before.kind == FileType::Directory {
             empty.cover(fd(&target), step, path)?;

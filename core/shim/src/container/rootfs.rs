@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use coble_protocol::{Failure, Step};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 
 use crate::failure::{During, explained};
 
@@ -18,9 +18,15 @@ const OVERLAY_MAGIC: i64 = 0x794c_7630;
 pub(crate) struct Overlay {
     pub(crate) layers: OwnedFd,
     pub(crate) lower: Vec<String>,
+    /// A directory of somebody else's, below them.
+    pub(crate) directory: Option<OwnedFd>,
+    /// The lowest of all, a name as those of `lower`.
+    pub(crate) base: String,
     pub(crate) container: OwnedFd,
     pub(crate) userxattr: bool,
     pub(crate) volatile: bool,
+    /// Device nodes in it mean something.
+    pub(crate) devices: bool,
 }
 
 /// Makes all mounts private: nothing that happens here reaches the host, and the other way round.
@@ -29,17 +35,36 @@ pub(crate) fn make_private() -> Result<(), Failure> {
         .during(Step::Propagation, "/")
 }
 
+/// Its directories as this mount namespace has them.
+pub(crate) struct Places {
+    layers: OwnedFd,
+    directory: Option<OwnedFd>,
+    container: OwnedFd,
+}
+
+/// Finds the directories, which may be anywhere: before anything is prepared on a directory of the old root.
+pub(crate) fn find(overlay: &Overlay) -> Result<Places, Failure> {
+    Ok(Places {
+        layers: reopen(&overlay.layers, "layers")?,
+        directory: overlay.directory.as_ref().map(|fd| reopen(fd, "rootfs")).transpose()?,
+        container: reopen(&overlay.container, "container")?,
+    })
+}
+
 /// Mounts the overlay on top of `/` of this mount namespace. No path leads there, since the root of this process stays below, except `/..`.
-pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
+pub(crate) fn mount(overlay: &Overlay, places: &Places) -> Result<(), Failure> {
     let step = Step::RootMount;
     check_names(&overlay.lower)?;
-    let layers = reopen(&overlay.layers, "layers")?;
-    let container = reopen(&overlay.container, "container")?;
+    check_names(std::slice::from_ref(&overlay.base))?;
+    let Places { layers, directory, container } = places;
     // Upper and work are reached by descriptor; the layers relative to the working directory, to keep them short.
     let own = format!("/proc/self/fd/{}", container.as_raw_fd());
+    let mut lower = overlay.lower.clone();
+    lower.extend(directory.as_ref().map(by_number));
+    lower.push(overlay.base.clone());
     let mut options = format!(
         "lowerdir={},upperdir={own}/upper,workdir={own}/work,index=off,metacopy=off,redirect_dir=nofollow",
-        overlay.lower.join(":"),
+        lower.join(":"),
     );
     if overlay.userxattr {
         options.push_str(",userxattr");
@@ -47,8 +72,38 @@ pub(crate) fn mount(overlay: &Overlay) -> Result<(), Failure> {
     if overlay.volatile {
         options.push_str(",volatile");
     }
-    rustix::process::fchdir(&layers).during(step, "layers")?;
-    mount_on_root(options, MountFlags::NODEV)
+    rustix::process::fchdir(layers).during(step, "layers")?;
+    let mounted =
+        mount_on_root(options, if overlay.devices { MountFlags::empty() } else { MountFlags::NODEV });
+    if directory.is_some() { mounted.map_err(unsuitable) } else { mounted }
+}
+
+/// Moves the root mount, which is the working directory, from on top of `/`, so that the paths of the host are those of the host until the root is changed, and what is mounted in the new root stays there. It goes over the
+/// directory of its upper layer, which nobody in this mount namespace wants by its path. What things were prepared on at `/dev`, and have been copied from, so many file systems, goes.
+pub(crate) fn set_aside(places: &Places, prepared: usize) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let upper = rustix::fs::openat(&places.container, "upper", flags, Mode::empty()).during(step, "upper")?;
+    rustix::mount::move_mount(CWD, ".", &upper, "", MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+        .during(step, "upper")?;
+    (0..prepared).try_for_each(|_| rustix::mount::unmount("/dev", UnmountFlags::DETACH).during(step, "/dev"))
+}
+
+/// An open directory as a name for a mount option.
+pub(crate) fn by_number(directory: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", directory.as_raw_fd())
+}
+
+/// What the kernel means when it refuses a directory that is no layer of ours.
+pub(crate) fn unsuitable(failure: Failure) -> Failure {
+    let detail = match Errno::from_raw_os_error(failure.errno) {
+        Errno::INVAL => {
+            "its file system cannot be below an overlay, or a user namespace may not see what is below the mounts in it"
+        }
+        Errno::LOOP => "it has directories of the store in it, or is in one",
+        _ => return failure,
+    };
+    Failure { object: b"rootfs".to_vec(), detail: detail.into(), ..failure }
 }
 
 /// Mounts an overlay on top of `/`, with paths relative to the working directory, and makes it that.
@@ -59,6 +114,20 @@ pub(crate) fn mount_on_root(options: String, flags: MountFlags) -> Result<(), Fa
     }
     let options = CString::new(options).map_err(|_| Failure::rule(step, "overlay", "has a NUL byte"))?;
     rustix::mount::mount("overlay", "/", "overlay", flags, options.as_c_str()).during(step, "overlay")?;
+    enter()
+}
+
+/// Puts an overlay that was mounted elsewhere on top of `/`, and makes it the working directory.
+pub(crate) fn attach(root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    rustix::mount::move_mount(root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .during(step, "overlay")?;
+    enter()
+}
+
+/// Enters what was mounted on top of `/`.
+fn enter() -> Result<(), Failure> {
+    let step = Step::RootMount;
     // `..` of the root is the root, with what is mounted on it.
     rustix::process::chdir("/..").during(step, "/..")?;
     let magic = rustix::fs::statfs(".").during(step, "overlay")?.f_type;

@@ -1,33 +1,56 @@
 //! The parent of one container. It is process 1 of a pid namespace in which the container's own is nested: when it ends, however it ends, the kernel ends
-//! every process of the container.
+//! every process of the container. Where the container's processes are in a pid namespace of others, a [`keeper`] does that.
 //!
 //! It stands on its [`Ground`] before it knows what it is for. Then it starts the container, and serves ([`serve`]) until the program has ended. It keeps no thread and little memory.
 
+mod again;
+mod children;
+mod health;
+mod input;
+mod journal;
+mod journald;
+mod json;
+mod keeper;
 mod log;
 pub(crate) mod network;
 mod serve;
+mod sink;
 mod state;
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use coble_protocol::{
-    Connection, Failure, FdIndex, Fds, Ground, Lifetime, MonitorSpec, Network, Report, Rootfs, Stdio, Step,
+    Condition, Connection, Failure, FdIndex, Fds, Ground, Hooks, Lifetime, MonitorSpec, MountSource, Network,
+    Report, Rootfs, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::PidfdFlags;
 
 use crate::container::rootfs::Overlay;
-use crate::container::{self, Plan, Status};
+use crate::container::spaces::Spaces;
+use crate::container::{self, Dev, Go, Plan, Status, mapped};
 use crate::failure::During;
+use crate::hooks::{self, Broken};
 use crate::ids::IdMaps;
 use crate::{Origin, fail, sys, userns};
+use again::Again;
+use children::Ends;
+use health::Checks;
+use input::Input;
+use journal::Journal;
+use keeper::Keeper;
 use log::Log;
 use serve::Server;
+use sink::Sink;
+
+/// What the first process has brought: its word, its procfs, and both ends of its terminal.
+type Brought = (coble_protocol::Started, OwnedFd, Option<(OwnedFd, OwnedFd)>);
 
 /// Why a container did not start.
-enum Ended {
+pub(crate) enum Ended {
     /// Something failed.
     Failed(Failure),
     /// The engine went away, or the process that the container belongs to.
@@ -47,6 +70,8 @@ struct Basis {
     origin: Origin,
     /// Where the container's network namespace comes from, if it has one of its own.
     network: Option<Connection>,
+    /// The container's `/dev`, if it could be made.
+    dev: Option<Dev>,
     timings: Vec<(Step, u64)>,
 }
 
@@ -73,7 +98,9 @@ pub(crate) fn run(control: Connection, ground: Ground, fds: Fds, origin: Origin)
         }
         Ok((maps, Place::Monitor(network))) => {
             let timings = vec![begun, container::now(Step::MonitorNamespace)];
-            let basis = Basis { ground, maps, origin, network, timings };
+            // The engine takes longer to say what is to be started.
+            let dev = container::early_dev(&ground, &maps);
+            let basis = Basis { ground, maps, origin, network, dev, timings };
             match begin(&control, basis) {
                 Ok(server) => server.run(control),
                 Err(Ended::Unwanted) => 0,
@@ -92,21 +119,22 @@ pub(crate) fn run(control: Connection, ground: Ground, fds: Fds, origin: Origin)
 /// Gets onto the ground.
 fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
     if let Some(namespace) = &ground.userns {
-        userns::enter(namespace)?;
+        userns::enter(namespace, &mut fds)?;
     }
     let maps = IdMaps::read()?;
     // Nobody may look into this process or a child of it. Not before the maps: a process that nobody may look into cannot write its own.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::MonitorNamespace, "dumpable")?;
-    if let Some(made) = ground.made {
+    if let Some(made) = &ground.made {
         let network = made.network.map(|index| fds.take(index)).transpose();
         let network = network.during(Step::Protocol, "descriptors")?.map(Connection::new);
         return Ok((maps, Place::Monitor(network)));
     }
     let (ours, theirs) = match ground.network {
         Network::None => channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
-        Network::Host => (None, None),
+        Network::Host | Network::Joined => (None, None),
     };
-    let place = match sys::clone(libc::CLONE_NEWPID, None).during(Step::MonitorNamespace, "pid")? {
+    let own = if ground.shared_pids { 0 } else { libc::CLONE_NEWPID };
+    let place = match sys::clone(own, None).during(Step::MonitorNamespace, "pid")? {
         sys::Clone::Parent(..) => Place::Outside(ours),
         sys::Clone::Child => Place::Monitor(theirs),
     };
@@ -114,7 +142,7 @@ fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
 }
 
 /// A pair of connected sockets.
-fn channel(step: Step) -> Result<(Connection, Connection), Failure> {
+pub(crate) fn channel(step: Step) -> Result<(Connection, Connection), Failure> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .during(step, "channel")?;
     Ok((Connection::new(ours), Connection::new(theirs)))
@@ -133,47 +161,96 @@ fn begin(control: &Connection, basis: Basis) -> Result<Server, Ended> {
 /// The descriptors of a launch, taken out of the frame.
 struct Parts {
     overlay: Overlay,
+    spaces: Spaces,
     cgroups: Vec<OwnedFd>,
     home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
+    binds: Vec<OwnedFd>,
+    oom: Option<OwnedFd>,
     log: Option<Log>,
+    input: Option<Input>,
+    /// What a terminal's log goes to.
+    terminal_log: Option<Sink>,
     starter: OwnedFd,
     run_dir: OwnedFd,
     lock: OwnedFd,
 }
 
-fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
+fn take(ground: &Ground, spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
+    let spaces = Spaces::take(&spec.spaces, ground.network, ground.mapped, &mut fds)?;
+    if ground.mapped != spec.maps.is_some() {
+        return Err(Failure::rule(
+            Step::Protocol,
+            "user",
+            "the monitor does not know whether the container has its own ids",
+        ));
+    }
+    if spaces.pid.is_own() == ground.shared_pids {
+        return Err(Failure::rule(Step::Protocol, "pid", "the monitor does not stand where it has to"));
+    }
     let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
-    let Rootfs::Overlay { layers, lower, container, userxattr } = &spec.rootfs;
+    let Rootfs::Overlay { layers, lower, directory, base, container, userxattr } = &spec.rootfs;
     let overlay = Overlay {
         layers: one(*layers)?,
         lower: lower.clone(),
+        directory: directory.map(&mut one).transpose()?,
+        base: base.clone(),
         container: one(*container)?,
         userxattr: *userxattr,
         volatile: spec.once,
+        devices: spec.privileged,
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
     let home = spec.cgroup_home.map(&mut one).transpose()?;
-    let (stdio, log) = match spec.stdio {
-        Stdio::Pass { stdin, stdout, stderr } => {
+    let oom = spec.oom.map(&mut one).transpose()?;
+    let (mut log, mut input, mut terminal_log) = (None, None, None);
+    let stdio = match &spec.stdio {
+        &Stdio::Pass { stdin, stdout, stderr } => {
             let mut stream = |index: Option<FdIndex>| index.map(&mut one).transpose();
-            ([stream(stdin)?, stream(stdout)?, stream(stderr)?], None)
+            [stream(stdin)?, stream(stdout)?, stream(stderr)?]
         }
-        Stdio::Log { file, stdin } => {
-            let stdin = stdin.map(&mut one).transpose()?;
-            let (log, [stdout, stderr]) = Log::new(one(file)?)?;
-            ([stdin, Some(stdout), Some(stderr)], Some(log))
+        Stdio::Log { log: sink, stdin, readers } => {
+            let stdin = match *stdin {
+                coble_protocol::Input::Null => None,
+                coble_protocol::Input::Pass(index) => Some(one(index)?),
+                coble_protocol::Input::Open { once } => {
+                    let (ours, theirs) = Input::pipe(once)?;
+                    input = Some(ours);
+                    Some(theirs)
+                }
+            };
+            let [out, err] = readers.map(|index| index.map(&mut one).transpose());
+            let readers = [out?, err?];
+            let sink = sink.as_ref().map(|sink| Sink::take(sink, &mut fds)).transpose()?;
+            let (ours, [stdout, stderr]) = Log::of_pipes(sink, readers)?;
+            log = Some(ours);
+            [stdin, Some(stdout), Some(stderr)]
+        }
+        Stdio::Terminal { log, .. } => {
+            terminal_log = log.as_ref().map(|sink| Sink::take(sink, &mut fds)).transpose()?;
+            [None, None, None]
         }
     };
+    let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
+    let sources = spec.mounts.iter().filter_map(|mount| match mount.source {
+        MountSource::Bind { source, .. } | MountSource::Secret { content: source, .. } => Some(source),
+        MountSource::Tmpfs { .. } => None,
+    });
+    let binds = sources.map(&mut one).collect::<Result<_, _>>()?;
     let starter = match spec.lifetime {
         Lifetime::Detached(pidfd) | Lifetime::Session(pidfd) => one(pidfd)?,
     };
     Ok(Parts {
         overlay,
+        spaces,
         cgroups,
         home,
         stdio,
+        binds,
+        oom,
         log,
+        input,
+        terminal_log,
         starter,
         run_dir: one(spec.run_dir)?,
         lock: one(spec.lock)?,
@@ -181,87 +258,230 @@ fn take(spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Failure> {
 }
 
 /// Starts the container.
-fn start(control: &Connection, basis: Basis, spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
-    let Basis { ground, maps, origin, network, mut timings } = basis;
+fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) -> Result<Server, Ended> {
+    let Basis { ground, maps, origin, network, dev, mut timings } = basis;
     timings.push(container::now(Step::Protocol));
-    let Parts { overlay, cgroups, home, stdio, log, starter, run_dir, lock } = take(&spec, fds)?;
+    let foreseen = ground.made.as_ref().map(|made| &made.dev);
+    let dev = dev
+        .filter(|_| foreseen.is_some_and(|dev| dev.devices == spec.devices && dev.shm_size == spec.shm_size));
+    let Parts {
+        overlay,
+        spaces,
+        cgroups,
+        home,
+        stdio,
+        binds,
+        oom,
+        mut log,
+        mut input,
+        terminal_log,
+        starter,
+        run_dir,
+        lock,
+    } = take(&ground, &spec, fds)?;
+    let keeper = match (&home, ground.shared_pids) {
+        (_, false) => None,
+        (Some(home), true) => Some(Keeper::start(home.as_fd(), lock.as_fd())?),
+        (None, true) => return Err(Failure::rule(Step::Keep, "container", "it has no cgroup").into()),
+    };
+    // One that belongs to another user namespace would be of no use.
+    let network = match ground.mapped && ground.network == Network::None {
+        true => Some(channel(Step::Network)?.1),
+        false => network,
+    };
     let (status, theirs) = channel(Step::Clone)?;
-    let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-    let init = match sys::clone(namespaces, home.as_ref().map(AsFd::as_fd)).during(Step::Clone, "")? {
+    let init = match spaces.first_process(home.as_ref().map(AsFd::as_fd))? {
         sys::Clone::Child => {
             let plan = Plan {
                 ground: &ground,
                 spec: &spec,
-                overlay,
+                overlay: &overlay,
                 cgroups: &cgroups,
+                spaces: &spaces,
                 network,
+                binds,
+                dev,
                 stdio,
                 maps: &maps,
                 core_limit: origin.core_limit,
+                given: None,
             };
             container::first(plan, theirs)
         }
         sys::Clone::Parent(pidfd) => pidfd,
     };
-    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away.
-    let Overlay { container, .. } = overlay;
-    let leavings = spec.once.then_some(container);
-    drop((theirs, network, stdio));
-    let served = serve::Container {
+    let provided = spec.maps.as_ref().map(|mapping| {
+        let pid = serve::host_pid(init.as_fd());
+        mapped::provide(
+            (mapping, spaces.user.is_none()),
+            pid,
+            &status,
+            &overlay,
+            &spec.mounts,
+            &binds,
+            &stdio,
+        )
+    });
+    // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away, or there is a next time.
+    let (leavings, kept) = match spec.restart {
+        Some(policy) => {
+            let [stdin, stdout, stderr] = stdio;
+            // Those of the log are new each time, as is an input that is kept open.
+            let stdin = stdin.filter(|_| input.is_none());
+            let outputs = if log.is_some() { [None, None] } else { [stdout, stderr] };
+            (None, Some((policy, (overlay, binds), stdin, outputs)))
+        }
+        None => {
+            let Overlay { container, .. } = overlay;
+            drop((stdio, binds));
+            (spec.once.then_some(container), None)
+        }
+    };
+    drop((theirs, network, dev));
+    let mut served = serve::Container {
         init,
         cgroups,
         home,
+        keeper,
         own_network: ground.network == Network::None,
+        spaces,
         maps,
         core_limit: origin.core_limit,
     };
     let brought = (|| {
         let socket = state::Socket::new(&run_dir)?;
-        let (mut started, proc) = wait_for_program(control, &status, &served.init, &starter)?;
+        let ends = Ends::hear()?;
+        if let Some(provided) = provided {
+            served.maps = provided?;
+        }
+        let (mut started, proc, terminal) =
+            wait_for_program(control, &spec, &status, &mut served.init, &starter)?;
+        let given = spec.process.terminal.is_some_and(|terminal| terminal.given);
+        let terminal = match terminal {
+            Some(ends) if given => Some(ends),
+            Some(ends) => {
+                let ours = Log::of_terminal(terminal_log, ends)?;
+                if matches!(spec.stdio, Stdio::Terminal { open: true, .. }) {
+                    input = ours.terminal().map(Input::terminal).transpose()?;
+                }
+                log = Some(ours);
+                None
+            }
+            None => None,
+        };
+        if let Some(hooks) = &spec.hooks {
+            started.warnings.extend(running(hooks, &served.init));
+        }
         timings.append(&mut started.timings);
         timings.push(container::now(Step::Exec));
         started.timings = timings;
-        let one = Pid::from_raw(1).ok_or(Failure::rule(Step::Internal, "pid", "not process 1"))?;
-        let own = rustix::process::pidfd_open(one, PidfdFlags::empty()).during(Step::Internal, "pidfd")?;
-        Ok((socket, proc, started, own))
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+            .during(Step::Internal, "pidfd")?;
+        Ok((socket, ends, proc, started, own, terminal))
     })();
-    let (socket, proc, started, own) = match brought {
+    let (socket, ends, proc, started, own, terminal) = match brought {
         Ok(brought) => brought,
         Err(ended) => {
-            end(&served.init);
+            children::end(&served.init);
+            if let Some(keeper) = served.keeper {
+                keeper.finish();
+            }
+            // What they have to say is less than why the start has failed.
+            let _ = spec.hooks.as_deref().map(after);
             return Err(ended);
         }
     };
+    if spec.health.is_some() || spec.restart.is_some() {
+        // Before anybody hears of the start.
+        let health = spec.health.is_some().then(health::at_first);
+        state::write_condition(&run_dir, &Condition { health, ..Condition::default() });
+    }
     let report = Report::Started(Box::new(started));
-    if control.try_send(&report, &[own.as_fd(), served.init.as_fd()]).is_err() {
+    let mut told = vec![own.as_fd(), served.init.as_fd()];
+    told.extend(terminal.iter().flat_map(|(master, slave)| [master.as_fd(), slave.as_fd()]));
+    if control.try_send(&report, &told).is_err() {
         // An engine that does not hear of it waits for ever, or is gone, and has it not on record.
-        end(&served.init);
+        children::end(&served.init);
+        if let Some(keeper) = served.keeper {
+            keeper.finish();
+        }
+        let _ = spec.hooks.as_deref().map(after);
         return Err(Ended::Unwanted);
     }
     let id = spec.id.clone();
+    let journal = Journal::after(spec.journal);
     let detached = matches!(spec.lifetime, Lifetime::Detached(_));
-    drop((spec, own, report));
+    let run_time = spec.run_timeout.map(|seconds| Duration::from_secs(seconds.into()));
+    let checks = spec.health.take().map(Checks::new);
+    let hooks = spec.hooks.clone();
+    drop((own, report, terminal));
+    let again = kept.map(|(policy, overlay, stdin, [stdout, stderr])| {
+        Box::new(Again::new(policy, (ground, spec), overlay, [stdin, stdout, stderr], oom, &served, &proc))
+    });
     if let Some(container) = &leavings {
         state::clear_mark(container.as_fd());
     }
-    sys::trim_memory();
-    Ok(Server::new(socket, served, proc, (starter, detached), log, run_dir, lock, id, leavings))
+    Ok(Server::new(
+        socket,
+        (served, ends),
+        proc,
+        (starter, detached),
+        (log, input),
+        run_dir,
+        lock,
+        id,
+        journal,
+        leavings,
+        (checks, again),
+        (run_time, hooks),
+    ))
 }
 
-/// Ends the container. The kernel would do it when this process ends, but who hears of a failure may rely on nothing being left.
-fn end(init: &OwnedFd) {
-    let _ = sys::pidfd_signal(init.as_fd(), libc::SIGKILL);
-    let _ = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
+/// Runs the hooks for a container of which nothing runs any more.
+pub(crate) fn after(hooks: &Hooks) -> Vec<Failure> {
+    hooks::run_each("poststop", &hooks.poststop, &hooks.state("stopped", None))
+}
+
+/// Runs the hooks for a program that runs.
+pub(crate) fn running(hooks: &Hooks, init: &OwnedFd) -> Vec<Failure> {
+    let pid = serve::host_pid(init.as_fd());
+    hooks::run_each("poststart", &hooks.poststart, &hooks.state("running", pid))
+}
+
+/// Runs the hooks of the runtime, and lets the first process go on.
+pub(crate) fn created(
+    spec: &MonitorSpec,
+    init: &OwnedFd,
+    status: &Connection,
+    watched: &mut [PollFd<'_>],
+) -> Result<(), Ended> {
+    let pid = serve::host_pid(init.as_fd());
+    if let Some(hooks) = &spec.hooks {
+        hooks::run("createRuntime", &hooks.create_runtime, &hooks.state("creating", pid), watched)?;
+    }
+    status.send(&Go(pid), &[]).during(Step::Protocol, "first process")?;
+    Ok(())
+}
+
+impl From<Broken> for Ended {
+    fn from(broken: Broken) -> Ended {
+        match broken {
+            Broken::Failed(failure) => Ended::Failed(failure),
+            Broken::Unwanted => Ended::Unwanted,
+        }
+    }
 }
 
 /// Waits until the first process has become the program. The kernel kills it when this process ends, so nothing has to be undone.
 fn wait_for_program(
     control: &Connection,
+    spec: &MonitorSpec,
     status: &Connection,
-    init: &OwnedFd,
+    init: &mut OwnedFd,
     starter: &OwnedFd,
-) -> Result<(coble_protocol::Started, OwnedFd), Ended> {
+) -> Result<Brought, Ended> {
     let mut ready = None;
+    let mut terminal = None;
     loop {
         // The connection of an engine that is gone may be open in a child that it had.
         let mut fds = [
@@ -282,17 +502,27 @@ fn wait_for_program(
                 ready = Some((*started, fds.take_nth(0).during(Step::Protocol, "procfs")?));
             }
             Ok(Some((Status::Failed(failure), _))) => return Err(failure.into()),
-            // Not a first process's word.
-            Ok(Some((Status::Joined, _))) => {}
+            Ok(Some((Status::Created, _))) => {
+                let mut watched =
+                    [PollFd::new(control, PollFlags::RDHUP), PollFd::new(starter, PollFlags::IN)];
+                created(spec, init, status, &mut watched)?;
+            }
+            Ok(Some((Status::Terminal, mut fds))) => {
+                let mut end = |n| fds.take_nth(n).during(Step::Protocol, "terminal");
+                terminal = Some((end(0)?, end(1)?));
+            }
+            // It goes on as another one, in a pid namespace of others.
+            Ok(Some((Status::Joined, mut fds))) => {
+                let next = fds.take_nth(0).during(Step::Protocol, "first process")?;
+                children::end(&std::mem::replace(init, next));
+            }
             // Closed by exec, or by its death.
             Ok(None) => break,
             Err(error) => return Err(error).during(Step::Internal, "first process").map_err(Ended::from),
         }
     }
-    ready.ok_or_else(|| {
-        let ended = rustix::process::waitid(WaitId::PidFd(init.as_fd()), WaitIdOptions::EXITED);
-        let signal = ended.ok().flatten().and_then(|ended| ended.terminating_signal());
-        let detail = match signal {
+    ready.map(|(started, proc)| (started, proc, terminal)).ok_or_else(|| {
+        let detail = match children::last_words(init).and_then(|exit| exit.signal) {
             Some(signal) => format!("it was ended by signal {signal}"),
             None => "it ended without a word".to_string(),
         };

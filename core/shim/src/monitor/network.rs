@@ -17,20 +17,23 @@ pub(super) fn make(channel: &Connection) {
         .and_then(|()| rustix::fs::open("/proc/self/ns/net", flags, Mode::empty()));
     if let Ok(namespace) = made {
         // A container that is gone needs none.
-        let _ = channel.send(&Namespace, &[namespace.as_fd()]);
+        let loopback = sys::loopback_up().is_ok();
+        let _ = channel.send(&Namespace { loopback }, &[namespace.as_fd()]);
     }
 }
 
-/// Waits for the namespace and enters it, or makes one, and brings up its loopback interface, the only one that it has.
+/// Waits for the namespace and enters it, or makes one, and brings up its loopback interface, the only one that it has, unless that was done.
 pub(crate) fn join(channel: &Connection) -> Result<(), Failure> {
-    let namespace: Option<OwnedFd> = match channel.recv::<Namespace>() {
-        Ok(Some((Namespace, mut fds))) => fds.take_nth(0).ok(),
+    let namespace: Option<(OwnedFd, bool)> = match channel.recv::<Namespace>() {
+        Ok(Some((Namespace { loopback }, mut fds))) => fds.take_nth(0).ok().map(|fd| (fd, loopback)),
         Ok(None) | Err(_) => None,
     };
-    match namespace {
-        Some(namespace) => move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)),
-        None => sys::unshare(UnshareFlags::NEWNET),
-    }
-    .during(Step::Network, "namespace")?;
-    sys::loopback_up().during(Step::Loopback, "lo")
+    let (entered, up) = match namespace {
+        Some((namespace, up)) => {
+            (move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)), up)
+        }
+        None => (sys::unshare(UnshareFlags::NEWNET), false),
+    };
+    entered.during(Step::Network, "namespace")?;
+    if up { Ok(()) } else { sys::loopback_up().during(Step::Loopback, "lo") }
 }

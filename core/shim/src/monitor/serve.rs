@@ -1,32 +1,44 @@
 //! The monitor's work while the program runs: one loop over everything that can happen. Nothing in it waits for a client.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod programs;
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Commit, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Incoming, ProcessSpec, Report, Request,
-    Response, Step,
+    Commit, Condition, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Happening, Hooks, Incoming,
+    Report, Request, Response, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::net::SocketFlags;
 
+use super::again::{Again, wait_for_program};
+use super::children::{self, Ends, reap, reap_others, unseen};
+use super::health::{Checks, PROBE, is_frozen};
+use super::input::{Input, Wanted};
+use super::journal::{Journal, nudge};
+use super::keeper::Keeper;
 use super::log::Log;
 use super::state::{self, Socket};
-use crate::container::{Status, join, wall_clock};
+use crate::container::spaces::Spaces;
+use crate::container::{self, Plan, mapped, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
+use crate::program::terminal;
 use crate::sys;
+use programs::{Program, Stage};
 
 /// Clients at once; more wait to be accepted.
 const MAX_CLIENTS: usize = 256;
-/// Programs started by exec at once.
-const MAX_PROGRAMS: usize = 256;
+/// Failures of hooks that are remembered.
+const MAX_COMPLAINTS: usize = 16;
 /// How long a client may take for one request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// How long a process may take to become its program.
-const JOIN_TIME: Duration = Duration::from_secs(30);
+/// How long whoever traces a process may keep its end from us before it counts as ended all the same.
+const KEEPING: Duration = Duration::from_secs(2);
+/// For how long nothing happens before the monitor rests.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// What exec needs of the running container.
 pub(crate) struct Container {
@@ -34,6 +46,9 @@ pub(crate) struct Container {
     pub(crate) init: OwnedFd,
     pub(crate) cgroups: Vec<OwnedFd>,
     pub(crate) home: Option<OwnedFd>,
+    /// Ends what is left of it, where no pid namespace does.
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) spaces: Spaces,
     pub(crate) maps: IdMaps,
     pub(crate) own_network: bool,
     pub(crate) core_limit: u64,
@@ -52,38 +67,39 @@ struct Client {
     busy: bool,
 }
 
-/// A program started by exec.
-struct Program {
-    client: u64,
-    pidfd: OwnedFd,
-    /// The channel to the process until it is the program.
-    channel: Option<(Connection, FrameReader)>,
-    /// What it said last on the channel.
-    said: Option<Status>,
-    running: bool,
-    /// When it was made.
-    since: Instant,
-}
-
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
     Output(usize),
+    /// Who reads a stream beside the log has room.
+    Room(usize),
+    Input(Wanted),
+    /// What a program writes to a terminal that nobody looks at.
+    Unheard(usize),
     /// Something on the channel of a program on its way.
     Progress(usize),
-    /// The end of a program.
-    End(usize),
+    /// The end of a program's process, and how far that was.
+    End(usize, Stage),
     Client(u64),
     Connect,
     Starter,
     Control,
+    /// Output of a health check.
+    Probe,
+    /// The end of the process that watches over this one.
+    Keeper,
     Init,
+    /// A child has ended, or was let go by whoever traced it.
+    Child,
 }
 
 /// The state of the loop.
 pub(crate) struct Server {
     socket: Socket,
     container: Container,
+    ends: Ends,
+    /// Since when the first process has ended, and somebody who traces it keeps how.
+    kept: Option<Instant>,
     /// The procfs that the first process made.
     proc: OwnedFd,
     /// The process with whose end the container ends.
@@ -91,6 +107,7 @@ pub(crate) struct Server {
     /// Whether that is so only until the container is on record.
     detached: bool,
     log: Option<Log>,
+    input: Option<Input>,
     run_dir: OwnedFd,
     /// Held, and not used until the end: while it is open the container counts as alive.
     lock: OwnedFd,
@@ -102,28 +119,56 @@ pub(crate) struct Server {
     clients: Vec<Client>,
     next_client: u64,
     programs: Vec<Program>,
+    next_program: u32,
+    journal: Journal,
+    /// The health checks, if there are any.
+    checks: Option<Checks>,
+    /// What the program is started again with, if it is.
+    again: Option<Box<Again>>,
+    /// When that is due, after which end.
+    waiting: Option<(Instant, Exit)>,
+    /// When the program was started last, and its process id on the host; if it was started again.
+    restarted: Option<(u64, i32)>,
+    /// How many programs of the container had been killed for want of memory by then.
+    oom_kills: u64,
+    /// Why it could not be started again.
+    stuck: Option<Failure>,
+    /// How long the program may run, and until when this run of it may; None once it was killed for that.
+    run_time: Option<Duration>,
+    run_until: Option<Instant>,
+    hooks: Option<Box<Hooks>>,
+    /// Whether those for the end are to be run.
+    hooks_due: bool,
+    /// What went wrong with hooks that keep nothing from going on, the last of it.
+    complaints: Vec<Failure>,
 }
 
 impl Server {
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn new(
         socket: Socket,
-        container: Container,
+        (container, ends): (Container, Ends),
         proc: OwnedFd,
         (starter, detached): (OwnedFd, bool),
-        log: Option<Log>,
+        (log, input): (Option<Log>, Option<Input>),
         run_dir: OwnedFd,
         lock: OwnedFd,
         id: String,
+        journal: Journal,
         leavings: Option<OwnedFd>,
+        (checks, again): (Option<Checks>, Option<Box<Again>>),
+        (run_time, hooks): (Option<Duration>, Option<Box<Hooks>>),
     ) -> Server {
         Server {
             socket,
             container,
+            ends,
+            kept: None,
             proc,
             starter: Some(starter),
             detached,
             log,
+            input,
             run_dir,
             lock,
             id,
@@ -132,6 +177,19 @@ impl Server {
             clients: Vec::new(),
             next_client: 0,
             programs: Vec::new(),
+            next_program: 1,
+            journal,
+            checks,
+            again,
+            waiting: None,
+            restarted: None,
+            oom_kills: 0,
+            stuck: None,
+            run_time,
+            run_until: run_time.and_then(|time| Instant::now().checked_add(time)),
+            hooks,
+            hooks_due: true,
+            complaints: Vec::new(),
         }
     }
 
@@ -144,36 +202,353 @@ impl Server {
                 // Without poll there is nothing left to do; our end ends the container.
                 Err(_) => return 1,
             };
+            let mut init_ended = false;
             for event in &events {
                 match *event {
                     Event::Output(stream) => {
-                        self.log.as_mut().map(|log| log.take(stream));
+                        if let Some(log) = &mut self.log {
+                            log.take_some(stream);
+                        }
                     }
-                    Event::Progress(n) => self.progress(n),
-                    Event::End(n) => self.program_ended(n),
+                    Event::Room(stream) => {
+                        if let Some(log) = &mut self.log {
+                            log.catch_up(stream);
+                        }
+                    }
+                    Event::Input(wanted) => {
+                        if let Some(input) = &mut self.input {
+                            input.advance(wanted);
+                        }
+                    }
+                    Event::Unheard(n) => self.unheard(n),
+                    Event::Progress(n) => self.progress(n, None),
+                    Event::End(n, stage) => self.program_ended(n, stage),
                     Event::Client(number) => self.client_ready(number),
                     Event::Connect => self.accept(),
                     Event::Starter => {
                         // None if its last word was that the container outlives it.
                         if self.starter.take().is_some() {
+                            self.call_off();
                             let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
                         }
                     }
                     Event::Control => control = control.and_then(|control| self.engine_ready(control)),
-                    Event::Init => return self.finish(control),
+                    Event::Probe => {
+                        self.checks.as_mut().map(Checks::take);
+                    }
+                    Event::Keeper => self.keep(),
+                    Event::Init => init_ended = true,
+                    Event::Child => {
+                        self.ends.clear();
+                        init_ended |= self.reap_others();
+                    }
                 }
             }
-            self.programs.retain(|program| program.running || program.channel.is_some());
             let now = Instant::now();
-            for program in &self.programs {
-                // One that does not become its program was stopped by somebody in the container. Its channel then says that it ended.
-                if program.channel.is_some() && now - program.since > JOIN_TIME {
-                    let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
-                }
+            self.look_after_programs(now);
+            if self.waiting.is_none()
+                && (init_ended || self.kept.is_some_and(|since| now - since > KEEPING))
+                && let Some(exit) = self.init_end(now).map(|exit| self.in_time(exit))
+                && !self.rest(exit)
+            {
+                return self.finish(control, exit);
             }
             let late = |client: &Client| client.since.is_some_and(|since| now - since > REQUEST_TIME);
             self.clients.retain(|client| !late(client));
+            self.look_after_health(now);
+            if self.waiting.is_none() && self.run_until.is_some_and(|until| until <= now) {
+                self.run_until = None;
+                let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+            }
+            if let Some((due, exit)) = self.waiting {
+                let called_off = self.again.as_ref().is_none_or(|again| again.called_off);
+                if called_off || (due <= now && !self.start_again()) {
+                    // A start that failed has its own end.
+                    let exit = self.waiting.take().map_or(exit, |(_, exit)| exit);
+                    return self.finish(control, exit);
+                }
+            }
         }
+    }
+
+    /// How the first process ended; None if whoever traces it may still say.
+    fn init_end(&mut self, now: Instant) -> Option<Exit> {
+        let exit = reap(self.container.init.as_fd());
+        let since = *self.kept.get_or_insert(now);
+        let exit = exit.or_else(|| (now - since > KEEPING).then(unseen))?;
+        self.kept = None;
+        Some(exit)
+    }
+
+    /// Reaps whatever has ended. Whether the first process is among that: its end is looked at last.
+    fn reap_others(&mut self) -> bool {
+        loop {
+            let programs = self.programs.iter().map(|program| program.pidfd.as_fd());
+            let init = self.waiting.is_none().then(|| self.container.init.as_fd());
+            match reap_others(programs.chain(init)) {
+                None => return false,
+                Some(n) if n >= self.programs.len() => return true,
+                Some(n) => {
+                    let Some(stage) = self.programs.get(n).map(|program| program.stage) else { return false };
+                    self.program_ended(n, stage);
+                }
+            }
+            self.forget_programs();
+        }
+    }
+
+    /// Somebody has ended the keeper: there is another one, or no container.
+    fn keep(&mut self) {
+        let Some(keeper) = self.container.keeper.take() else { return };
+        keeper.reap();
+        let next = self.container.home.as_ref().map(|home| Keeper::start(home.as_fd(), self.lock.as_fd()));
+        match next {
+            Some(Ok(keeper)) => self.container.keeper = Some(keeper),
+            // The end of this process would end nothing else.
+            _ => {
+                self.call_off();
+                let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
+            }
+        }
+    }
+
+    /// Says whether it ended because its time was over.
+    fn in_time(&self, exit: Exit) -> Exit {
+        Exit { timed_out: self.run_time.is_some() && self.run_until.is_none(), ..exit }
+    }
+
+    /// The program has ended. True if it will be started again.
+    fn rest(&mut self, exit: Exit) -> bool {
+        let Some(pause) = self.again.as_mut().and_then(|again| again.pause(&exit)) else { return false };
+        // What the end of the first process did not end.
+        if let (Some(keeper), Some(home)) = (&self.container.keeper, &self.container.home) {
+            keeper.end_each(home.as_fd());
+        }
+        self.end_programs();
+        if let Some(log) = &mut self.log {
+            log.drain();
+        }
+        self.after_hooks();
+        self.waiting = Some((Instant::now() + pause, exit));
+        self.restarted = None;
+        self.tell_condition();
+        self.journal.note(&self.run_dir, Happening::Died(exit));
+        let waiting: Vec<u64> =
+            self.clients.iter().filter(|client| client.waits).map(|client| client.number).collect();
+        for number in waiting {
+            if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+                client.waits = false;
+            }
+            self.respond(number, &Response::Restarts(exit), &[]);
+        }
+        true
+    }
+
+    /// Runs the hooks for the end of the program and of all that was with it.
+    fn after_hooks(&mut self) {
+        if let (Some(hooks), true) = (&self.hooks, std::mem::replace(&mut self.hooks_due, false)) {
+            let complaints = super::after(hooks);
+            self.complain(complaints);
+        }
+    }
+
+    fn complain(&mut self, complaints: Vec<Failure>) {
+        self.complaints.extend(complaints);
+        self.complaints.drain(..self.complaints.len().saturating_sub(MAX_COMPLAINTS));
+    }
+
+    /// Starts the program again. False if that cannot be done.
+    fn start_again(&mut self) -> bool {
+        let frozen = self.container.home.as_ref().is_some_and(is_frozen);
+        if frozen || self.again.as_ref().is_some_and(|again| again.has_writers()) {
+            // It would not get anywhere: somebody has paused what was about to end, or is about to leave it.
+            if let Some((due, _)) = &mut self.waiting {
+                *due = Instant::now() + Duration::from_millis(200);
+            }
+            return true;
+        }
+        match self.next_run() {
+            Ok(()) => {
+                self.waiting = None;
+                self.oom_kills = self.again.as_ref().map_or(0, |again| again.oom_kills());
+                self.run_until = self.run_time.and_then(|time| Instant::now().checked_add(time));
+                self.restarted = Some((wall_clock(), host_pid(self.container.init.as_fd()).unwrap_or(0)));
+                if let Some(again) = &mut self.again {
+                    again.began = Instant::now();
+                }
+                if let Some(checks) = &mut self.checks {
+                    checks.start_again();
+                }
+                if let Some(hooks) = &self.hooks {
+                    let complaints = super::running(hooks, &self.container.init);
+                    self.complain(complaints);
+                }
+                self.tell_condition();
+                self.journal.note(&self.run_dir, Happening::Started);
+                true
+            }
+            Err(failure) => {
+                if let Some((_, exit)) = &mut self.waiting {
+                    exit.code = match failure.errno {
+                        libc::ENOENT => 127,
+                        libc::EACCES => 126,
+                        _ => 128,
+                    };
+                    exit.signal = None;
+                    exit.finished_at = wall_clock();
+                }
+                self.stuck = Some(failure);
+                false
+            }
+        }
+    }
+
+    fn next_run(&mut self) -> Result<(), Failure> {
+        let Some(again) = &self.again else {
+            return Err(Failure::rule(Step::Internal, "container", "no restart"));
+        };
+        let [mut stdin, stdout, stderr] = again.streams()?;
+        if let Stdio::Log { stdin: coble_protocol::Input::Open { once }, .. } = again.spec.stdio {
+            let (ours, theirs) = Input::pipe(once)?;
+            self.input = Some(ours);
+            stdin = Some(theirs);
+        }
+        let stdio = match &mut self.log {
+            Some(_) if again.spec.process.terminal.is_some() => [None, None, None],
+            Some(log) => {
+                let [stdout, stderr] = log.renew()?;
+                [stdin, Some(stdout), Some(stderr)]
+            }
+            None => [stdin, stdout, stderr],
+        };
+        self.hooks_due = true;
+        let network = again.network(self.container.own_network)?;
+        let binds = again.binds()?;
+        let (status, theirs) = super::channel(Step::Clone)?;
+        let container = &mut self.container;
+        match container.spaces.first_process(container.home.as_ref().map(AsFd::as_fd))? {
+            sys::Clone::Child => {
+                let plan = Plan {
+                    ground: &again.ground,
+                    spec: &again.spec,
+                    overlay: &again.overlay,
+                    cgroups: &container.cgroups,
+                    spaces: &container.spaces,
+                    network,
+                    binds,
+                    dev: None,
+                    stdio,
+                    maps: &container.maps,
+                    core_limit: container.core_limit,
+                    given: None,
+                };
+                container::first(plan, theirs)
+            }
+            sys::Clone::Parent(pidfd) => container.init = pidfd,
+        }
+        let provided = again.spec.maps.as_ref().map(|mapping| {
+            let pid = host_pid(container.init.as_fd());
+            mapped::provide(
+                (mapping, container.spaces.user.is_none()),
+                pid,
+                &status,
+                &again.overlay,
+                &again.spec.mounts,
+                &binds,
+                &stdio,
+            )
+        });
+        drop((theirs, network, binds, stdio));
+        let started = match provided {
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(_)) | None => wait_for_program(&again.spec, &status, &mut self.container.init),
+        };
+        match started {
+            Ok((proc, terminal)) => {
+                self.proc = proc;
+                // Nobody has the other end of one that was given to whoever started it: the program has none, then.
+                if let (Some(ends), Some(log)) = (terminal, &mut self.log) {
+                    log.renew_terminal(ends)?;
+                    if matches!(again.spec.stdio, Stdio::Terminal { open: true, .. }) {
+                        self.input = log.terminal().map(Input::terminal).transpose()?;
+                    }
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                children::end(&self.container.init);
+                if let Some(keeper) = &self.container.keeper {
+                    keeper.end_all();
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The program is not started again.
+    fn call_off(&mut self) {
+        if let Some(again) = &mut self.again {
+            again.called_off = true;
+        }
+    }
+
+    /// Begins and ends health checks.
+    fn look_after_health(&mut self, now: Instant) {
+        let Some(checks) = &mut self.checks else { return };
+        let frozen = || self.container.home.as_ref().is_some_and(is_frozen);
+        if checks.gets_late(now) {
+            checks.kill_group();
+            for program in self.programs.iter().filter(|program| program.client == PROBE) {
+                let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+            }
+        } else if self.waiting.is_none() && checks.is_due(now) {
+            if frozen() {
+                checks.skip(now);
+                return;
+            }
+            let spec = checks.spec().process.clone();
+            let made = checks.begin().and_then(|mut fds| self.exec(PROBE, &spec, &mut fds));
+            match made {
+                Ok(program) => {
+                    if let Some(checks) = &mut self.checks {
+                        checks.made(program.pidfd.as_fd());
+                    }
+                    self.programs.push(program);
+                }
+                Err(failure) => self.probe_over(Err(said(&failure))),
+            }
+        }
+    }
+
+    /// A health check is over.
+    fn probe_over(&mut self, code: Result<i32, String>) {
+        let Some(checks) = &mut self.checks else { return };
+        if self.container.home.as_ref().is_some_and(is_frozen) {
+            // Whatever came of it came of being stopped.
+            checks.skip(Instant::now());
+            return;
+        }
+        let changed = checks.over(code);
+        self.tell_condition();
+        match changed {
+            Some(status) => self.journal.note(&self.run_dir, Happening::Health(status)),
+            None => nudge(&self.run_dir),
+        }
+    }
+
+    /// Puts on file what an engine cannot know otherwise.
+    fn tell_condition(&self) {
+        if self.checks.is_none() && self.again.is_none() {
+            return;
+        }
+        let condition = Condition {
+            restarts: self.again.as_ref().map_or(0, |again| again.count),
+            waiting: self.waiting.map(|(_, exit)| exit),
+            started: self.restarted,
+            oom_kills: self.oom_kills,
+            health: self.checks.as_ref().map(|checks| checks.health().clone()),
+        };
+        state::write_condition(&self.run_dir, &condition);
     }
 
     /// What has happened; the end of the container last, and only that of its starter after it.
@@ -185,14 +560,28 @@ impl Server {
                 events.push(Event::Output(n));
                 fds.push(PollFd::from_borrowed_fd(stream, PollFlags::IN));
             }
+            for (n, reader) in log.behind() {
+                events.push(Event::Room(n));
+                fds.push(PollFd::from_borrowed_fd(reader, PollFlags::OUT));
+            }
+        }
+        for (wanted, fd, flags) in self.input.iter().flat_map(Input::wanted) {
+            events.push(Event::Input(wanted));
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
         }
         for (n, program) in self.programs.iter().enumerate() {
+            if let Some((master, _)) = program.terminal.as_ref().filter(|_| !program.given) {
+                events.push(Event::Unheard(n));
+                fds.push(PollFd::new(master, PollFlags::IN));
+            }
             if let Some((channel, _)) = &program.channel {
                 events.push(Event::Progress(n));
                 fds.push(PollFd::new(channel, PollFlags::IN));
             }
-            events.push(Event::End(n));
-            fds.push(PollFd::new(&program.pidfd, PollFlags::IN));
+            if program.kept.is_none() {
+                events.push(Event::End(n, program.stage));
+                fds.push(PollFd::new(&program.pidfd, PollFlags::IN));
+            }
         }
         for client in &self.clients {
             events.push(Event::Client(client.number));
@@ -212,13 +601,49 @@ impl Server {
                 if self.leavings.is_some() || self.committed { PollFlags::empty() } else { PollFlags::IN };
             fds.push(PollFd::new(control, PollFlags::RDHUP | word));
         }
-        events.push(Event::Init);
-        fds.push(PollFd::new(&self.container.init, PollFlags::IN));
+        if let Some(pipe) = self.checks.as_ref().and_then(Checks::pipe) {
+            events.push(Event::Probe);
+            fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
+        }
+        if let Some(keeper) = &self.container.keeper {
+            events.push(Event::Keeper);
+            fds.push(PollFd::new(keeper.pidfd(), PollFlags::IN));
+        }
+        if self.waiting.is_none() && self.kept.is_none() {
+            events.push(Event::Init);
+            fds.push(PollFd::new(&self.container.init, PollFlags::IN));
+        }
+        events.push(Event::Child);
+        fds.push(PollFd::new(&self.ends, PollFlags::IN));
         let partial = self.clients.iter().any(|client| client.since.is_some());
         let joining = self.programs.iter().any(|program| program.channel.is_some());
-        let timeout =
-            (partial || joining).then_some(Timespec { tv_sec: REQUEST_TIME.as_secs() as i64, tv_nsec: 0 });
-        match poll(&mut fds, timeout.as_ref()) {
+        let now = Instant::now();
+        let kept = self.programs.iter().map(|program| program.kept).chain([self.kept]).flatten().min();
+        let kept = kept.map(|since| (since + KEEPING).saturating_duration_since(now));
+        let checks =
+            self.checks.as_ref().filter(|_| self.waiting.is_none()).and_then(|checks| checks.left(now));
+        let again = self.waiting.map(|(due, _)| due.saturating_duration_since(now));
+        let end = self.run_until.filter(|_| self.waiting.is_none());
+        let end = end.map(|until| until.saturating_duration_since(now));
+        let left = (partial || joining)
+            .then_some(REQUEST_TIME)
+            .into_iter()
+            .chain(kept)
+            .chain(checks)
+            .chain(again)
+            .chain(end)
+            .min();
+        // Not sooner than it is due, which would only be looked at again.
+        let left = left.map(|left| left + Duration::from_micros(1));
+        let first = left.map_or(QUIET, |left| left.min(QUIET));
+        let mut ready = poll(&mut fds, Some(&timespec(first)));
+        if ready == Ok(0) && left.is_none_or(|left| left > first) {
+            // What is used from here on until something happens is next to nothing.
+            sys::trim_memory();
+            sys::forget_program();
+            ready = poll(&mut fds, left.map(|left| timespec(left.saturating_sub(first))).as_ref());
+        }
+        match ready {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -240,6 +665,7 @@ impl Server {
         }
         if !self.committed {
             // Nobody has it on record.
+            self.call_off();
             let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
         }
         None
@@ -288,21 +714,77 @@ impl Server {
 
     fn answer(&mut self, number: u64, request: Request, mut fds: Fds) {
         match request {
-            Request::Signal(signal) => {
-                let sent = sys::pidfd_signal(self.container.init.as_fd(), signal);
+            Request::Signal(signal) | Request::Stop(signal) => {
+                if matches!(request, Request::Stop(_)) {
+                    self.call_off();
+                }
+                // One that waits to be started again has nobody to get it.
+                let sent = match self.waiting {
+                    Some(_) => Ok(()),
+                    None => sys::pidfd_signal(self.container.init.as_fd(), signal),
+                };
                 let response = match sent.during(Step::Signal, signal.to_string()) {
-                    Ok(()) => Response::Ok,
+                    Ok(()) => {
+                        self.journal.note(&self.run_dir, Happening::Kill(signal));
+                        Response::Ok
+                    }
                     Err(failure) => Response::Failed(failure),
                 };
                 self.respond(number, &response, &[]);
             }
-            Request::Wait => {
-                if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
-                    client.waits = true;
+            Request::Resize(size) => {
+                let master = self.log.as_ref().and_then(Log::terminal);
+                let none = || Failure::rule(Step::Terminal, "container", "it has none that is the monitor's");
+                let resized =
+                    master.ok_or_else(none).and_then(|master| terminal::resize(master.as_fd(), size));
+                if let (Ok(()), Some(again)) = (&resized, &mut self.again)
+                    && let Some(terminal) = &mut again.spec.process.terminal
+                {
+                    // The next run begins with it.
+                    terminal.size = size;
                 }
+                let response = resized.map_or_else(Response::Failed, |()| Response::Ok);
+                self.respond(number, &response, &[]);
+            }
+            Request::Leave(program) => {
+                let response = self.leave(program, &mut fds).map_or_else(Response::Failed, |()| Response::Ok);
+                self.respond(number, &response, &[]);
+            }
+            Request::Attach { input, output } => match self.attach(number, input, output, &mut fds) {
+                Ok((inode, length)) => {
+                    self.respond(number, &Response::Attached { inode, length }, &[]);
+                    self.expect_end(number);
+                }
+                Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
+            },
+            Request::Wait => self.expect_end(number),
+            Request::Init => {
+                let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
+                if client.connection.try_send(&Response::Ok, &[self.container.init.as_fd()]).is_err() {
+                    self.hang_up(number);
+                }
+            }
+            Request::Cgroups(count) => {
+                let more: Result<Vec<OwnedFd>, _> =
+                    (0..count).map(|n| fds.take_nth(n).during(Step::Protocol, "cgroups")).collect();
+                let response = match more {
+                    Ok(more) => {
+                        self.container.cgroups.extend(more);
+                        Response::Ok
+                    }
+                    Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
+            Request::Exec(_) if self.waiting.is_some() => {
+                let failure = Failure::new(Step::Join, libc::ESRCH, "container");
+                self.respond(number, &Response::Failed(failure), &[]);
             }
             Request::Exec(spec) => match self.exec(number, &spec, &mut fds) {
                 Ok(program) => {
+                    let create = Happening::ExecCreate(program.number, program.command.clone());
+                    self.journal.note(&self.run_dir, create);
+                    self.next_program = self.next_program.wrapping_add(1);
                     self.programs.push(program);
                     if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
                         client.busy = true;
@@ -320,101 +802,39 @@ impl Server {
         }
     }
 
+    /// Connects a client to this run of the program. The file of the log and its length.
+    fn attach(
+        &mut self,
+        client: u64,
+        input: bool,
+        output: bool,
+        fds: &mut Fds,
+    ) -> Result<(u64, u64), Failure> {
+        if self.waiting.is_some() {
+            return Err(Failure::rule(Step::Stdio, "container", "it is restarting"));
+        }
+        let place = self.log.as_ref().and_then(Log::place);
+        if output && place.is_none() {
+            return Err(Failure::rule(Step::Log, "container", "its output is not kept in the log"));
+        }
+        if input {
+            let source = fds.take_nth(0).during(Step::Protocol, "standard input")?;
+            let closed = || Failure::rule(Step::Stdio, "container", "its standard input is not open");
+            self.input.as_mut().ok_or_else(closed)?.add(client, source)?;
+        }
+        Ok(place.unwrap_or_default())
+    }
+
+    /// The client hears of the end of the container.
+    fn expect_end(&mut self, number: u64) {
+        if let Some(client) = self.clients.iter_mut().find(|client| client.number == number) {
+            client.waits = true;
+        }
+    }
+
     fn hang_up(&mut self, number: u64) {
+        // What it gave to read before it went still counts: that ends with its pipe.
         self.clients.retain(|client| client.number != number);
-    }
-
-    /// Starts a process that will become another program in the container.
-    fn exec(&mut self, client: u64, spec: &ProcessSpec, fds: &mut Fds) -> Result<Program, Failure> {
-        let step = Step::Join;
-        let mut stream = |n| fds.take_nth(n).during(Step::Protocol, "standard streams");
-        let stdio = [stream(0)?, stream(1)?, stream(2)?];
-        if self.programs.len() >= MAX_PROGRAMS {
-            return Err(Failure::rule(step, "container", "too many programs at once"));
-        }
-        let container = &self.container;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .during(step, "channel")?;
-        match sys::clone(0, container.home.as_ref().map(AsFd::as_fd)) {
-            Ok(sys::Clone::Child) => {
-                let plan = join::Plan {
-                    spec,
-                    cgroups: &container.cgroups,
-                    stdio,
-                    init: container.init.as_fd(),
-                    own_network: container.own_network,
-                    maps: &container.maps,
-                    proc: self.proc.as_fd(),
-                    core_limit: container.core_limit,
-                };
-                join::join(plan, Connection::new(theirs))
-            }
-            Ok(sys::Clone::Parent(pidfd)) => Ok(Program {
-                client,
-                pidfd,
-                channel: Some((Connection::new(ours), FrameReader::default())),
-                said: None,
-                running: false,
-                since: Instant::now(),
-            }),
-            Err(errno) => Err(errno).during(step, "container"),
-        }
-    }
-
-    /// Hears what a process on its way to its program says.
-    fn progress(&mut self, n: usize) {
-        let Some(program) = self.programs.get_mut(n) else { return };
-        let Some((connection, reader)) = &mut program.channel else { return };
-        loop {
-            match reader.read::<Status>(connection) {
-                Ok(Incoming::Frame(Status::Joined, mut fds)) => {
-                    // The process that made it is outside of the container, and ends at once.
-                    let _ = ended(program.pidfd.as_fd());
-                    if let Ok(pidfd) = fds.take_nth(0) {
-                        program.pidfd = pidfd;
-                    }
-                }
-                Ok(Incoming::Frame(status, _)) => program.said = Some(status),
-                Ok(Incoming::Wait) => return,
-                Ok(Incoming::End) | Err(_) => break,
-            }
-        }
-        program.channel = None;
-        let client = program.client;
-        let failure = match program.said.take() {
-            Some(Status::Ready(started)) => {
-                program.running = true;
-                let response = Response::Running { warnings: started.warnings };
-                let Some(client) = self.clients.iter().find(|c| c.number == client) else { return };
-                if client.connection.try_send(&response, &[program.pidfd.as_fd()]).is_err() {
-                    let number = client.number;
-                    self.hang_up(number);
-                }
-                return;
-            }
-            Some(Status::Failed(failure)) => failure,
-            // Killed on the way, as when the container ends.
-            Some(Status::Joined) | None => Failure::new(Step::Join, libc::ESRCH, "container"),
-        };
-        // It ends by itself, unless somebody in the container has stopped it.
-        let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
-        let _ = ended(program.pidfd.as_fd());
-        self.release(client);
-        self.respond(client, &Response::Failed(failure), &[]);
-    }
-
-    fn program_ended(&mut self, n: usize) {
-        // What it said before it ended comes first.
-        self.progress(n);
-        let Some(program) = self.programs.get_mut(n).filter(|program| program.running) else { return };
-        // Perhaps it was the end of the process that made this one.
-        let Some(exit) = reap(program.pidfd.as_fd(), WaitIdOptions::EXITED | WaitIdOptions::NOHANG) else {
-            return;
-        };
-        program.running = false;
-        let client = program.client;
-        self.release(client);
-        self.respond(client, &Response::Exited(exit), &[]);
     }
 
     /// The connection may be used for another request.
@@ -425,17 +845,21 @@ impl Server {
     }
 
     /// The container has ended: record it, tell everybody.
-    fn finish(mut self, control: Option<Connection>) -> i32 {
-        let Some(exit) = ended(self.container.init.as_fd()) else { return 1 };
-        // The kernel has killed the others before it let the first process end.
-        for n in 0..self.programs.len() {
-            self.program_ended(n);
+    fn finish(mut self, control: Option<Connection>, exit: Exit) -> i32 {
+        // What the end of the first process did not end.
+        if let Some(keeper) = self.container.keeper.take() {
+            keeper.finish();
         }
+        self.end_programs();
         let mut warnings = Vec::new();
         if let Some(log) = &mut self.log {
             log.drain();
             warnings.extend(log.loss());
         }
+        self.after_hooks();
+        warnings.extend(self.stuck.take());
+        warnings.append(&mut self.complaints);
+        let complaints = if self.leavings.is_some() { std::mem::take(&mut warnings) } else { Vec::new() };
         let mut written = Ok(());
         if self.leavings.is_none() {
             let record = ExitRecord { id: std::mem::take(&mut self.id), exit, warnings };
@@ -450,6 +874,9 @@ impl Server {
             let _ = client.connection.try_send(&Response::Exited(exit), &[]);
         }
         if let Some(control) = control {
+            if !complaints.is_empty() {
+                let _ = control.try_send(&Report::Complaints(complaints), &[]);
+            }
             let _ = control.try_send(&Report::Exited(exit), &[]);
             if self.leavings.is_none() && !self.committed {
                 // A program of a moment ends before the engine has it on record. A socket that is closed with something unread loses what was sent on it.
@@ -459,23 +886,31 @@ impl Server {
         if let Some(container) = &self.leavings {
             state::clear_work(container.as_fd());
         }
+        // All is said and written: what is left is for whoever reads slowly.
+        drop((std::mem::take(&mut self.clients), self.again.take()));
+        if let Some(log) = &mut self.log {
+            log.deliver();
+        }
         i32::from(written.is_err())
     }
 }
 
-/// Reaps a child that has ended or is about to; None if it is not our child, or was reaped.
-fn ended(pidfd: BorrowedFd<'_>) -> Option<Exit> {
-    reap(pidfd, WaitIdOptions::EXITED)
+fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().min(i32::MAX as u64) as i64, tv_nsec: i64::from(time.subsec_nanos()) }
 }
 
-fn reap(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Option<Exit> {
-    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options));
-    let status = status.ok().flatten()?;
-    let signal = status.terminating_signal();
-    let code = match (status.exit_status(), signal) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => return None,
+/// A failure in words, for whoever reads the log of health checks.
+fn said(failure: &Failure) -> String {
+    let object = String::from_utf8_lossy(&failure.object);
+    let why = match failure.errno {
+        0 => failure.detail.clone(),
+        errno => Errno::from_raw_os_error(errno).to_string(),
     };
-    Some(Exit { code, signal, finished_at: wall_clock(), core_dumped: status.dumped() })
+    format!("cannot {} \"{object}\": {why}", failure.step.text())
+}
+
+/// The process id on the host, as far as this process can see it.
+pub(super) fn host_pid(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }

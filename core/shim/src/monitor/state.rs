@@ -2,7 +2,10 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use coble_protocol::{CONTROL_SOCKET, EXIT_FILE, ExitRecord, Failure, Step, TEMPORARY_FILE};
+use coble_protocol::{
+    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, EXIT_FILE, ExitRecord, Failure, Step,
+    TEMPORARY_FILE,
+};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -51,22 +54,34 @@ impl Drop for Socket {
     }
 }
 
-/// Writes the record, so that a reader finds the whole file or none.
+/// Writes the record of the end.
 pub(crate) fn write(run_dir: &OwnedFd, record: &ExitRecord) -> Result<(), Failure> {
+    let bytes = record.encode().during(Step::State, EXIT_FILE)?;
+    put(run_dir, &bytes, TEMPORARY_FILE, EXIT_FILE)
+}
+
+/// Writes the condition of the container. One that cannot be written stays as it was.
+pub(crate) fn write_condition(run_dir: &OwnedFd, condition: &Condition) {
+    if let Ok(bytes) = condition.encode() {
+        let _ = put(run_dir, &bytes, CONDITION_TEMPORARY, CONDITION_FILE);
+    }
+}
+
+/// Writes a file so that a reader finds all of it or none.
+fn put(run_dir: &OwnedFd, bytes: &[u8], temporary: &str, name: &str) -> Result<(), Failure> {
     let step = Step::State;
-    let bytes = record.encode().during(step, EXIT_FILE)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(run_dir, TEMPORARY_FILE, flags, Mode::from_raw_mode(0o600))
-        .during(step, TEMPORARY_FILE)?;
-    let mut rest = &bytes[..];
+    let file =
+        rustix::fs::openat(run_dir, temporary, flags, Mode::from_raw_mode(0o600)).during(step, temporary)?;
+    let mut rest = bytes;
     while !rest.is_empty() {
         match rustix::io::write(&file, rest) {
             Ok(n) => rest = rest.get(n..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).during(step, TEMPORARY_FILE),
+            Err(errno) => return Err(errno).during(step, temporary),
         }
     }
-    rustix::fs::renameat(run_dir, TEMPORARY_FILE, run_dir, EXIT_FILE).during(step, EXIT_FILE)
+    rustix::fs::renameat(run_dir, temporary, run_dir, name).during(step, name)
 }
 
 /// Removes the mark that a volatile overlay leaves in its work directory, so that nobody mounts it again. Nobody will, and while the program runs there is time for it: taking away a

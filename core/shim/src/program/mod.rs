@@ -5,14 +5,19 @@
 
 mod caps;
 mod exec;
+mod init;
+mod landlock;
+pub(crate) mod terminal;
 mod user;
 pub(crate) mod verify;
+
+pub(crate) use exec::strings;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Failure, Isolation, ProcessSpec, Step};
-use rustix::fs::{FileType, Mode, OFlags};
+use coble_protocol::{Failure, Isolation, ProcessSpec, Rlimit, Step};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::failure::{During, explained};
@@ -34,6 +39,8 @@ pub(crate) struct Program<'a> {
     pub(crate) proc: BorrowedFd<'a>,
     /// The soft limit of core files that the shim was started with.
     pub(crate) core_limit: u64,
+    /// Whether this process stays behind, as the init of the container.
+    pub(crate) init: bool,
 }
 
 /// A program whose user is known and whose working directory is entered.
@@ -44,6 +51,7 @@ pub(crate) struct Prepared<'a> {
     enter_later: bool,
     env: Vec<Vec<u8>>,
     filter: Vec<libc::sock_filter>,
+    rules: Option<landlock::Rules>,
 }
 
 impl<'a> Program<'a> {
@@ -63,7 +71,9 @@ impl<'a> Program<'a> {
             Err(failure) if failure.errno == Errno::ACCESS.raw_os_error() => true,
             Err(failure) => return Err(failure),
         };
-        Ok(Prepared { program: self, identity, enter_later, env, filter })
+        let wanted = &self.spec.landlock;
+        let rules = if wanted.is_empty() { None } else { Some(landlock::Rules::prepare(wanted, root)?) };
+        Ok(Prepared { program: self, identity, enter_later, env, filter, rules })
     }
 }
 
@@ -84,23 +94,37 @@ impl Prepared<'_> {
         let status = verify::open(self.program.proc, "self/status")?;
 
         for (resource, soft, hard) in &spec.rlimits {
-            match sys::prlimit(*resource, Some((*soft, *hard))) {
-                Ok(_) => {}
-                Err(errno) => {
-                    warnings.push(Failure::new(Step::Rlimit, errno.raw_os_error(), resource.to_string()))
-                }
-            }
+            isolation.rlimits.extend(limit(*resource, (*soft, *hard), warnings));
         }
         if !spec.rlimits.iter().any(|(resource, ..)| *resource == sys::RLIMIT_CORE) {
             let (_, hard) = sys::prlimit(sys::RLIMIT_CORE, None).during(Step::Rlimit, "core")?;
             let soft = self.program.core_limit.min(hard);
             sys::prlimit(sys::RLIMIT_CORE, Some((soft, hard))).during(Step::Rlimit, "core")?;
         }
+        if let Some(profile) = &spec.apparmor {
+            confine(self.program.proc, profile).during(Step::AppArmor, profile)?;
+        }
         if spec.no_new_privileges {
             sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).during(Step::NoNewPrivileges, "")?;
-        } else if !self.filter.is_empty() {
+        }
+        if let Some(rules) = self.rules {
+            // Before a filter could forbid it, and before the rights for it have gone.
+            rules.enforce()?;
+            isolation.landlock = spec.landlock.words();
+        }
+        if !spec.no_new_privileges && !self.filter.is_empty() {
             // Needs CAP_SYS_ADMIN, which is about to go.
             sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
+        }
+        if spec.terminal.is_some()
+            && self.identity.uid != 0
+            && let Err(errno) = terminal::give(self.identity.uid)
+        {
+            warnings.push(Failure::new(Step::Terminal, errno.raw_os_error(), "owner"));
+        }
+        if self.identity.uid != 0 {
+            let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+            streams.into_iter().for_each(|stream| give_pipe(stream, self.identity.uid, None));
         }
         let granted = caps::become_user(&self.identity, spec, self.program.maps, warnings)?;
         // A change of ids may have made the process dumpable or not, as the host's policy says.
@@ -113,7 +137,7 @@ impl Prepared<'_> {
         if spec.no_new_privileges && !self.filter.is_empty() {
             sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
         }
-        verify::status(&verify::read(status.as_fd(), "status")?, &mut isolation)?;
+        verify::status(&verify::read_piece(status.as_fd(), "status")?, &mut isolation)?;
         let expected = verify::Expected {
             identity: &self.identity,
             groups: self.program.maps.setgroups,
@@ -123,8 +147,79 @@ impl Prepared<'_> {
         };
         verify::compare(&isolation, &expected)?;
         ready(isolation, warnings)?;
+        if self.program.init {
+            init::stay_behind(self.program.maps)?;
+        }
         exec::exec(&argv, &env, &self.env)
     }
+}
+
+/// Gives a standard stream that is a pipe to a user, and to a group, who could not open it by its name in `/dev` or `/proc` otherwise. What is not to be had stays as it is.
+pub(crate) fn give_pipe(stream: BorrowedFd<'_>, uid: u32, gid: Option<u32>) {
+    const PIPES: i64 = 0x5049_5045;
+    if rustix::fs::fstatfs(stream).is_ok_and(|fs| fs.f_type == PIPES) {
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), gid.map(rustix::fs::Gid::from_raw));
+        let _ = rustix::fs::fchown(stream, Some(uid), gid);
+    }
+}
+
+/// Has the kernel confine this process by an AppArmor profile when it executes the program, through the shim's own procfs.
+fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<()> {
+    let open = |path: &str| {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        crate::root::open(proc, path.as_bytes(), OFlags::WRONLY, resolve)
+    };
+    let file = match open("self/attr/apparmor/exec") {
+        // Before Linux 5.8.
+        Err(Errno::NOENT) => open("self/attr/exec")?,
+        file => file?,
+    };
+    let text = format!("exec {profile}");
+    if rustix::io::write(&file, text.as_bytes())? == text.len() { Ok(()) } else { Err(Errno::IO) }
+}
+
+/// Sets a resource limit, as far as it may be set, and reads it back. None if the kernel does not know it.
+fn limit(number: u32, asked: (u64, u64), warnings: &mut Vec<Failure>) -> Option<Rlimit> {
+    let object = number.to_string();
+    if let Err(errno) = sys::prlimit(number, Some(asked)) {
+        let (_, most) = sys::prlimit(number, None).unwrap_or_default();
+        // Raising the hard limit needs a right that this process may not have; what is below it needs none.
+        let nearest = (asked.0.min(most), asked.1.min(most));
+        let detail = match errno {
+            Errno::PERM if sys::prlimit(number, Some(nearest)).is_ok() => "the host does not allow more",
+            _ => "",
+        };
+        warnings.push(explained(Step::Rlimit, errno, &object, detail));
+    }
+    let found = sys::prlimit(number, None).ok()?;
+    Some(Rlimit { number, asked, found })
+}
+
+/// Sets this process's `oom_score_adj`, which what it becomes and makes inherits, and reads it back: as it was asked for, and as it is. Only where no process of
+/// the container can see this one: for a moment it is as open to others as any process, since the kernel lets only user 0 of the host write the files of one that is not.
+pub(crate) fn oom_score(
+    proc: BorrowedFd<'_>,
+    spec: &ProcessSpec,
+    warnings: &mut Vec<Failure>,
+) -> Result<Option<(i32, i32)>, Failure> {
+    let step = Step::OomScore;
+    let Some(score) = spec.oom_score_adj else { return Ok(None) };
+    let open = |flags: OFlags| {
+        rustix::fs::openat(proc, "self/oom_score_adj", flags | OFlags::CLOEXEC, Mode::empty())
+    };
+    sys::prctl(libc::PR_SET_DUMPABLE, 1, 0).during(step, "dumpable")?;
+    let written =
+        open(OFlags::WRONLY).and_then(|file| rustix::io::write(&file, score.to_string().as_bytes()));
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(step, "dumpable")?;
+    if let Err(errno) = written {
+        warnings.push(Failure::new(step, errno.raw_os_error(), score.to_string()));
+    }
+    let mut text = [0; 16];
+    let length = open(OFlags::RDONLY)
+        .and_then(|file| rustix::io::read(&file, &mut text))
+        .during(step, "oom_score_adj")?;
+    let text = std::str::from_utf8(text.get(..length).unwrap_or_default()).unwrap_or_default();
+    Ok(Some((score, text.trim().parse().unwrap_or_default())))
 }
 
 /// Enters the working directory and makes sure that it is inside the root.
@@ -169,6 +264,12 @@ struct Files<'a> {
     root: &'a Root,
     passwd: Option<Vec<u8>>,
     group: Option<Vec<u8>>,
+}
+
+/// The ids of a user of the tree, as of [`ProcessSpec::user`].
+pub(crate) fn ids_of(root: &Root, user: &str) -> Result<(u32, u32), Failure> {
+    let mut files = Files { root, passwd: None, group: None };
+    user::resolve(user, &[], &mut files).map(|identity| (identity.uid, identity.gid))
 }
 
 impl Database for Files<'_> {

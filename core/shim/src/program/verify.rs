@@ -21,12 +21,32 @@ pub(crate) fn open(proc: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure>
 
 /// Reads all of a file of procfs.
 pub(crate) fn read(file: BorrowedFd<'_>, name: &str) -> Result<String, Failure> {
+    read_until(file, name, |_, _| false)
+}
+
+/// As [`read`], for a file that the kernel makes as one piece, such as `status`: where a read does not fill what it was given, that was all. One more read would make it all again.
+pub(crate) fn read_piece(file: BorrowedFd<'_>, name: &str) -> Result<String, Failure> {
+    read_until(file, name, |got, asked| got < asked)
+}
+
+fn read_until(
+    file: BorrowedFd<'_>,
+    name: &str,
+    is_all: impl Fn(usize, usize) -> bool,
+) -> Result<String, Failure> {
     let mut bytes = vec![0; 4096];
     let mut filled = 0;
     loop {
-        match rustix::io::read(file, &mut bytes[filled..]).during(Step::ReadBack, name)? {
+        let room = &mut bytes[filled..];
+        let asked = room.len();
+        match rustix::io::read(file, room).during(Step::ReadBack, name)? {
             0 => break,
-            n => filled += n,
+            n => {
+                filled += n;
+                if is_all(n, asked) {
+                    break;
+                }
+            }
         }
         if bytes.len() - filled < 2048 {
             if bytes.len() >= MAX_BYTES {

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use coble_protocol::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -95,8 +95,12 @@ pub fn process(argv: &[&str]) -> ProcessSpec {
         additional_groups: Vec::new(),
         capabilities: Capabilities { bounding: CAPABILITIES, ambient: 0 },
         no_new_privileges: true,
+        apparmor: None,
+        landlock: coble_protocol::Landlock::default(),
         seccomp: Vec::new(),
         rlimits: Vec::new(),
+        oom_score_adj: None,
+        terminal: None,
         umask: 0o022,
     }
 }
@@ -240,7 +244,9 @@ impl Engine {
     }
 
     /// Sends a launch.
-    pub fn launch(&self, options: Options) -> Launched {
+    pub fn launch(&self, mut options: Options) -> Launched {
+        // A test may want no layer at all.
+        let base = options.lower.pop().unwrap_or_default();
         let (control, shim) = self.shim();
         let (stdout, out) = pipe();
         let (stderr, err) = pipe();
@@ -261,7 +267,15 @@ impl Engine {
         ];
         let stdin = options.stdin.as_ref().map(|fd| list.push(fd.as_fd()));
         let stdio = if options.log {
-            Stdio::Log { file: list.push(log.as_fd()), stdin }
+            let stdin = stdin.map_or(Input::Null, Input::Pass);
+            let log = LogSink {
+                file: list.push(log.as_fd()),
+                attributes: None,
+                form: LogForm::Frames,
+                rotation: None,
+                journald: None,
+            };
+            Stdio::Log { log: Some(log), stdin, readers: [None; 2] }
         } else {
             Stdio::Pass { stdin, stdout: Some(list.push(out.as_fd())), stderr: Some(list.push(err.as_fd())) }
         };
@@ -269,15 +283,23 @@ impl Engine {
             rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty());
         let this = this.unwrap();
         let spec = MonitorSpec {
+            mounts: Vec::new(),
+            hooks: None,
+            privileged: false,
+            writable_cgroups: false,
             id: "0123456789ab".repeat(5) + "abcd",
             host_namespaces: host_namespaces(),
             rootfs: Rootfs::Overlay {
                 layers: list.push(layers.as_fd()),
                 lower: options.lower,
+                directory: None,
+                base,
                 container: list.push(container.as_fd()),
                 userxattr: self.rootless,
             },
+            spaces: coble_protocol::Spaces::default(),
             hostname: "box".into(),
+            domainname: None,
             process: options.process,
             files: options.files,
             masked_paths: options.masked.iter().map(ToString::to_string).collect(),
@@ -289,11 +311,16 @@ impl Engine {
                     major: *major,
                     minor: *minor,
                     mode: 0o666,
+                    block: false,
+                    uid: 0,
+                    gid: 0,
                 })
                 .collect(),
             shm_size: 1 << 20,
             readonly_root: options.readonly_root,
+            init: false,
             cgroup_home: None,
+            oom: None,
             cgroup_procs: options.cgroup.iter().map(|fd| list.push(fd.as_fd())).collect(),
             cgroup_view: options.view,
             stdio,
@@ -304,10 +331,27 @@ impl Engine {
             once: options.once,
             run_dir: list.push(run_dir.as_fd()),
             lock: list.push(lock.as_fd()),
+            sysctls: Vec::new(),
+            maps: None,
+            journal: 0,
+            health: None,
+            restart: None,
+            run_timeout: None,
         };
         let userns =
             options.userns.or(self.rootless.then_some(UserNamespace::Single { uid: USER, gid: USER }));
-        control.send(&Launch::Monitor(Ground { userns, network: options.network, made: None }), &[]).unwrap();
+        control
+            .send(
+                &Launch::Monitor(Ground {
+                    userns,
+                    network: options.network,
+                    shared_pids: false,
+                    mapped: false,
+                    made: None,
+                }),
+                &[],
+            )
+            .unwrap();
         control.send(&spec, list.as_slice()).unwrap();
         Launched { control, shim, stdout, stderr }
     }
@@ -364,10 +408,14 @@ impl Engine {
         ExitRecord::decode(&fs::read(self.path("run").join(EXIT_FILE)).unwrap()).unwrap()
     }
 
-    /// Waits until nobody holds the lock, as the next engine would find it.
+    /// Waits until nobody holds the lock, as the next engine does: what another thread forks has a copy of it until it is another program.
     pub fn free(&self) {
         let lock = File::open(self.path("run/lock")).unwrap();
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).expect("the lock is held");
+        let end = Instant::now() + Duration::from_secs(5);
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            assert!(Instant::now() < end, "the lock is held");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// A connection to the monitor.

@@ -26,6 +26,16 @@ pub(in crate::distribution) enum FileSet {
     Usual,
 }
 
+/// The variable that has the content of a file.
+const INLINE: &str = "DOCKER_AUTH_CONFIG";
+
+/// Where a credential file is.
+enum Source {
+    File(PathBuf),
+    /// In the environment.
+    Inline(String),
+}
+
 /// A credential file as it is: what is not understood stays.
 pub(in crate::distribution) struct CredentialFile {
     /// For messages.
@@ -53,24 +63,14 @@ impl FileSet {
         let find = |file: &CredentialFile| {
             file.find(places, keys, cancel).context(|| format!("credentials in \"{}\"", file.name))
         };
-        let mut inline = match self {
-            FileSet::Usual => places.variable("DOCKER_AUTH_CONFIG"),
-            _ => None,
-        };
-        for (i, path) in self.paths(places).into_iter().enumerate() {
-            // Where docker has it: before its own file, behind those of others.
-            if i == self.paths(places).len() - 1
-                && let Some(text) = inline.take()
-            {
-                let file = CredentialFile::parse("DOCKER_AUTH_CONFIG", text.as_bytes())?;
-                if let Some(found) = find(&file)? {
-                    return Ok(Some(found));
-                }
-            }
-            let file = match (CredentialFile::read(&path)?, self) {
-                (Some(file), _) => file,
-                (None, FileSet::Only(path)) => return Err(Error::syscall("open", path, libc::ENOENT)),
-                (None, _) => continue,
+        for source in self.sources(places) {
+            let file = match source {
+                Source::Inline(text) => CredentialFile::parse(INLINE, text.as_bytes())?,
+                Source::File(path) => match (CredentialFile::read(&path)?, self) {
+                    (Some(file), _) => file,
+                    (None, FileSet::Only(path)) => return Err(Error::syscall("open", path, libc::ENOENT)),
+                    (None, _) => continue,
+                },
             };
             if let Some(found) = find(&file)? {
                 return Ok(Some(found));
@@ -81,9 +81,17 @@ impl FileSet {
 
     /// The files, in their order. The last of the usual ones is docker's.
     pub(in crate::distribution) fn paths(&self, places: &Places) -> Vec<PathBuf> {
+        let file = |source| match source {
+            Source::File(path) => Some(path),
+            Source::Inline(_) => None,
+        };
+        self.sources(places).into_iter().filter_map(file).collect()
+    }
+
+    fn sources(&self, places: &Places) -> Vec<Source> {
         match self {
             FileSet::None => Vec::new(),
-            FileSet::Only(path) => vec![path.clone()],
+            FileSet::Only(path) => vec![Source::File(path.clone())],
             FileSet::Usual => {
                 let runtime = places
                     .variable("XDG_RUNTIME_DIR")
@@ -93,10 +101,11 @@ impl FileSet {
                     None => places.home().map(|home| home.join(".docker/config.json")),
                 };
                 let named = places.variable("REGISTRY_AUTH_FILE").map(PathBuf::from);
-                [named, runtime, places.config("containers/auth.json"), docker]
-                    .into_iter()
-                    .flatten()
-                    .collect()
+                let before = [named, runtime, places.config("containers/auth.json")];
+                // Where docker has it: before its own file, behind those of others.
+                let inline = places.variable(INLINE).map(Source::Inline);
+                let before = before.into_iter().flatten().map(Source::File);
+                before.chain(inline).chain(docker.map(Source::File)).collect()
             }
         }
     }
@@ -250,6 +259,10 @@ mod tests {
             std::fs::remove_file(path).unwrap();
         }
         assert_eq!(found(&places, &FileSet::Usual, &["reg.example"]).as_deref(), Some("inline:p"));
+        // Also where there is no place for a file.
+        let alone = Places::below(root, &[("HOME", ""), ("DOCKER_AUTH_CONFIG", inline.as_str())]);
+        assert_eq!(FileSet::Usual.paths(&alone), Vec::<PathBuf>::new());
+        assert_eq!(found(&alone, &FileSet::Usual, &["reg.example"]).as_deref(), Some("inline:p"));
         let places = Places::below(root, &[]);
         assert_eq!(found(&places, &FileSet::Usual, &["reg.example"]).as_deref(), Some("docker:p"));
         assert_eq!(found(&places, &FileSet::None, &["reg.example"]), None);

@@ -1,12 +1,11 @@
 //! Writing credential files: for login and logout. What others have in them stays, and a reader never meets half a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use rustix::fs::FlockOperation;
 use serde_json::{Map, Value, json};
 
 use super::files::{CredentialFile, FileSet, normal, server_name};
@@ -15,6 +14,7 @@ use crate::cancel::CancelToken;
 use crate::distribution::options::Credentials;
 use crate::distribution::settings::Places;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::state::{Locked, Pause};
 
 /// Stores the credentials of a server: with the helper that the file names for it, otherwise in the file. Returns where.
 pub(in crate::distribution) fn store(
@@ -27,7 +27,7 @@ pub(in crate::distribution) fn store(
     let path = target_of(places, files)?;
     let key = server_name(server);
     let mut stored_in = path.display().to_string();
-    change(&path, |document| {
+    change(&path, cancel, |document| {
         if let Some(helper) = helper_of(document, server) {
             helper::put(places, &helper, &key, credentials, cancel)?;
             stored_in = helper::program_of(&helper);
@@ -60,7 +60,7 @@ pub(in crate::distribution) fn forget(
             auths.is_some_and(|auths| auths.keys().any(|stored| normal(stored) == server))
         };
         if knows(&file.document) {
-            change(&path, |document| {
+            change(&path, cancel, |document| {
                 entries(document, "auths")?.retain(|stored, _| normal(stored) != server);
                 Ok(true)
             })?;
@@ -118,7 +118,11 @@ fn entries<'m>(document: &'m mut Map<String, Value>, name: &str) -> Result<&'m m
 }
 
 /// Changes a file as a whole, one process of ours at a time, with the mode that it has; a new one is for its owner alone.
-fn change(path: &Path, edit: impl FnOnce(&mut Map<String, Value>) -> Result<bool>) -> Result<()> {
+fn change(
+    path: &Path,
+    cancel: &CancelToken,
+    edit: impl FnOnce(&mut Map<String, Value>) -> Result<bool>,
+) -> Result<()> {
     // A link, as configuration kept elsewhere has it, stays.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -127,8 +131,8 @@ fn change(path: &Path, edit: impl FnOnce(&mut Map<String, Value>) -> Result<bool
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(directory).call("mkdir", directory)?;
     }
-    let lock = File::open(directory).call("open", directory)?;
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).call("flock", directory)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let _lock = LockFile::take(directory.join(format!(".{name}.coble-lock")), cancel)?;
     let mut document = CredentialFile::read(&path)?.map(|file| file.document).unwrap_or_default();
     if !edit(&mut document)? {
         return Ok(());
@@ -136,7 +140,6 @@ fn change(path: &Path, edit: impl FnOnce(&mut Map<String, Value>) -> Result<bool
     let mut text = serde_json::to_vec_pretty(&document)
         .map_err(|_| Error::new(ErrorKind::Internal, "a credential file cannot be written as JSON"))?;
     text.push(b'\n');
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let temporary = directory.join(format!(".{name}.coble-{}", std::process::id()));
     let result = write(&temporary, &path, &text)
         .and_then(|()| std::fs::rename(&temporary, &path).call("rename", &path));
@@ -144,6 +147,44 @@ fn change(path: &Path, edit: impl FnOnce(&mut Map<String, Value>) -> Result<bool
         let _ = std::fs::remove_file(&temporary);
     }
     result
+}
+
+/// A locked file beside the one that is changed. Whoever had it takes it away; what a process left that was killed is no hindrance.
+struct LockFile {
+    path: PathBuf,
+    _lock: Locked,
+}
+
+impl LockFile {
+    fn take(path: PathBuf, cancel: &CancelToken) -> Result<LockFile> {
+        let mut pause = Pause::default();
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+                .open(&path)
+                .call("open", &path)?;
+            let ours = file.metadata().call("fstat", &path)?;
+            if let Some(lock) = Locked::try_exclusive(file.into(), &path)? {
+                // The one who had it may have taken it away, and another one made it anew.
+                let there = std::fs::symlink_metadata(&path);
+                if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+                    return Ok(LockFile { path, _lock: lock });
+                }
+            }
+            pause.wait(cancel)?;
+        }
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Before the lock goes, so that nobody else's is removed.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 fn write(temporary: &Path, path: &Path, text: &[u8]) -> Result<()> {
@@ -226,6 +267,43 @@ mod tests {
             store(&places, &files, "reg.example", &Credentials::password("a", "b"), &never).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument);
         assert_eq!(std::fs::read_to_string(&real).unwrap(), "{broken");
+    }
+
+    #[test]
+    fn waiting_for_somebody_else_can_be_cancelled() {
+        let place = tempfile::tempdir().unwrap();
+        let places = Places::below(place.path(), &[]);
+        let files = FileSet::Only(place.path().join("auth.json"));
+        std::fs::write(place.path().join("auth.json"), r#"{"auths":{"reg.example":{"auth":"eA=="}}}"#)
+            .unwrap();
+        let lock = place.path().join(".auth.json.coble-lock");
+        let never = CancelToken::never();
+        let held = LockFile::take(lock.clone(), &never).unwrap();
+        let me = Credentials::password("a", "b");
+        for wait in [
+            &(|cancel: &CancelToken| store(&places, &files, "reg.example", &me, cancel).map(drop))
+                as &(dyn Fn(&CancelToken) -> Result<()> + Sync),
+            &|cancel| forget(&places, &files, "reg.example", cancel).map(drop),
+        ] {
+            let cancel = CancelToken::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    cancel.cancel();
+                });
+                assert_eq!(wait(&cancel).unwrap_err().kind(), ErrorKind::Cancelled);
+            });
+        }
+        drop(held);
+        assert!(!lock.exists());
+        // Nor does a lock of the directory, which others may have for reasons of their own, keep anybody.
+        let directory = std::fs::File::open(place.path()).unwrap();
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        store(&places, &files, "reg.example", &me, &never).unwrap();
+        // What a killed process left is no hindrance.
+        std::fs::write(&lock, "").unwrap();
+        assert!(forget(&places, &files, "reg.example", &never).unwrap());
+        assert!(!lock.exists());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use rustls::pki_types::ServerName;
@@ -31,19 +32,66 @@ pub(super) struct Dialer {
     pub(super) proxies: Proxies,
     pub(super) patience: Patience,
     pub(super) cancel: CancelToken,
+    /// A proxy makes no tunnels to what has no TLS.
+    pub(super) no_tunnel: AtomicBool,
+}
+
+/// How a target is reached.
+enum Way<'a> {
+    /// A connection to it, without TLS of its own.
+    Open(Stream),
+    /// The proxy does not make one.
+    Refused(&'a Proxy, Error),
 }
 
 impl Dialer {
     pub(super) fn dial(&self, target: &Origin) -> Result<Line> {
-        let stream = match self.proxies.of(target) {
-            None => Stream::Plain(self.socket(target)?),
-            Some(proxy) => self.through(proxy, target)?,
+        let line =
+            |stream, front| Line { stream, front, cut: false, buffers: LazyBuffers::new(BUFFER, BUFFER) };
+        if !target.https
+            && self.no_tunnel.load(Ordering::Relaxed)
+            && let Some(proxy) = self.proxies.of(target)?
+        {
+            return Ok(line(self.reach(proxy)?, Some(Front::of(proxy, target))));
+        }
+        match self.connect(target)? {
+            Way::Open(stream) if target.https => Ok(line(self.secure(stream, target)?, None)),
+            Way::Open(stream) => Ok(line(stream, None)),
+            Way::Refused(_, error) if target.https => Err(error),
+            // Many proxies make tunnels to the port of TLS only, and pass on what has none.
+            Way::Refused(proxy, _) => {
+                self.no_tunnel.store(true, Ordering::Relaxed);
+                Ok(line(self.reach(proxy)?, Some(Front::of(proxy, target))))
+            }
+        }
+    }
+
+    /// Whether a connection to the target becomes one with TLS.
+    pub(super) fn speaks_tls(&self, target: &Origin) -> Result<bool> {
+        let stream = match self.connect(target)? {
+            Way::Open(stream) => stream,
+            // It is not to be had, which the proxy has said for good.
+            Way::Refused(..) => return Ok(false),
         };
-        let stream = match (target.https, stream) {
-            (false, stream) => stream,
-            (true, stream) => self.secure(stream, target)?,
-        };
-        Ok(Line { stream, cut: false, buffers: LazyBuffers::new(BUFFER, BUFFER) })
+        match self.secure(stream, target) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Network => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection without TLS of its own: straight, or through a proxy.
+    fn connect(&self, target: &Origin) -> Result<Way<'_>> {
+        match self.proxies.of(target)? {
+            None => self.socket(target).map(Stream::Plain).map(Way::Open),
+            Some(proxy) => self.through(proxy, target),
+        }
+    }
+
+    /// A connection to a proxy.
+    fn reach(&self, proxy: &Proxy) -> Result<Stream> {
+        let socket = Stream::Plain(self.socket(&proxy.origin)?);
+        if proxy.origin.https { self.secure(socket, &proxy.origin) } else { Ok(socket) }
     }
 
     fn socket(&self, target: &Origin) -> Result<Socket> {
@@ -52,15 +100,11 @@ impl Dialer {
     }
 
     /// A tunnel through a proxy.
-    fn through(&self, proxy: &Proxy, target: &Origin) -> Result<Stream> {
-        let socket = Stream::Plain(self.socket(&proxy.origin)?);
-        let mut stream = if proxy.origin.https { self.secure(socket, &proxy.origin)? } else { socket };
+    fn through<'p>(&self, proxy: &'p Proxy, target: &Origin) -> Result<Way<'p>> {
+        let mut stream = self.reach(proxy)?;
         let goal = format!("{}:{}", target.host, target.port);
         let mut request = format!("CONNECT {goal} HTTP/1.1\r\nHost: {goal}\r\n");
-        if let Some(user) = &proxy.user {
-            let user = base64::engine::general_purpose::STANDARD.encode(user);
-            request.push_str(&format!("Proxy-Authorization: Basic {user}\r\n"));
-        }
+        request.push_str(&authorization(proxy));
         request.push_str("\r\n");
         let failed = |why: &str| {
             unreachable(&target.authority(), &format!("the proxy \"{}\" {why}", proxy.origin.authority()))
@@ -86,10 +130,13 @@ impl Dialer {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Response::new(&mut headers);
         match parsed.parse(&answer) {
-            Ok(_) if parsed.code.is_some_and(|code| (200..300).contains(&code)) => Ok(stream),
+            Ok(_) if parsed.code.is_some_and(|code| (200..300).contains(&code)) => Ok(Way::Open(stream)),
             Ok(_) if parsed.code == Some(407) => Err(failed("wants a name and a password")
                 .with_hint("put them into the proxy's URL: http://user:password@proxy:port")),
-            Ok(_) => Err(failed(&format!("refused with status {}", parsed.code.unwrap_or_default()))),
+            Ok(_) => {
+                let why = format!("refused with status {}", parsed.code.unwrap_or_default());
+                Ok(Way::Refused(proxy, failed(&why)))
+            }
             Err(_) => Err(failed("does not speak HTTP")),
         }
     }
@@ -106,6 +153,40 @@ impl Dialer {
             stream.conn.complete_io(&mut stream.sock).map_err(|error| handshake_error(error, target))?;
         }
         Ok(Stream::Tls(Box::new(stream)))
+    }
+}
+
+/// The header that a proxy with a name and a password wants.
+fn authorization(proxy: &Proxy) -> String {
+    let encode = |user| base64::engine::general_purpose::STANDARD.encode(user);
+    let header = |user| format!("Proxy-Authorization: Basic {}\r\n", encode(user));
+    proxy.user.as_ref().map(header).unwrap_or_default()
+}
+
+/// What a proxy wants to see of each request that it passes on: the whole address, and who asks.
+struct Front {
+    /// `http://host:port`
+    target: String,
+    authorization: String,
+    /// What is sent next begins a request.
+    begins: bool,
+}
+
+impl Front {
+    fn of(proxy: &Proxy, target: &Origin) -> Front {
+        Front { target: target.to_string(), authorization: authorization(proxy), begins: true }
+    }
+
+    /// The beginning of a request as the proxy wants it; None for what goes as it is.
+    fn rewrite(&mut self, output: &[u8]) -> Option<Vec<u8>> {
+        if !std::mem::take(&mut self.begins) {
+            return None;
+        }
+        let path = output.iter().position(|byte| *byte == b' ')? + 1;
+        let (method, rest) = output.split_at_checked(path)?;
+        let line = rest.windows(2).position(|bytes| bytes == b"\r\n")? + 2;
+        let (line, headers) = rest.split_at_checked(line)?;
+        Some([method, self.target.as_bytes(), line, self.authorization.as_bytes(), headers].concat())
     }
 }
 
@@ -244,6 +325,8 @@ pub(super) struct Line {
     stream: Stream,
     /// The server takes no more. It may have said why.
     cut: bool,
+    /// Where a proxy passes requests on.
+    front: Option<Front>,
     buffers: LazyBuffers,
 }
 
@@ -264,6 +347,8 @@ impl Transport for Line {
         }
         self.stream.socket().begin();
         let output = self.buffers.output().get(..amount).unwrap_or_default();
+        let rewritten = self.front.as_mut().and_then(|front| front.rewrite(output));
+        let output = rewritten.as_deref().unwrap_or(output);
         match self.stream.write_all(output).and_then(|()| self.stream.flush()) {
             // A server that refuses a long upload answers and closes. The answer says more than the failure to write.
             Err(error)
@@ -277,6 +362,10 @@ impl Transport for Line {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> std::result::Result<bool, ureq::Error> {
+        // Whatever is sent after an answer begins the next request.
+        if let Some(front) = &mut self.front {
+            front.begins = true;
+        }
         let space = self.buffers.input_append_buf();
         let amount = self.stream.read(space)?;
         self.buffers.input_appended(amount);

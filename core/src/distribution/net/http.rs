@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use base64::Engine as _;
 use ureq::config::Config;
@@ -103,16 +104,16 @@ impl Http {
         patience: Patience,
         cancel: &CancelToken,
     ) -> Http {
-        Http::of(Dialer { tls: Arc::new(tls), proxies, patience, cancel: cancel.clone() })
+        Http::of(Arc::new(tls), proxies, patience, cancel.clone())
     }
 
     /// The same with other patience, for another token. It shares no connection.
     pub(in crate::distribution) fn again(&self, patience: Patience, cancel: &CancelToken) -> Http {
         let Dialer { tls, proxies, .. } = &*self.dialer;
-        Http::of(Dialer { tls: Arc::clone(tls), proxies: proxies.clone(), patience, cancel: cancel.clone() })
+        Http::of(Arc::clone(tls), proxies.clone(), patience, cancel.clone())
     }
 
-    fn of(dialer: Dialer) -> Http {
+    fn of(tls: Arc<TlsSettings>, proxies: Proxies, patience: Patience, cancel: CancelToken) -> Http {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -127,19 +128,25 @@ impl Http {
             .max_idle_connections(MAX_IDLE)
             .max_idle_connections_per_host(MAX_IDLE)
             .build();
-        let Dialer { tls, proxies, patience, cancel } = &dialer;
-        let patience = Patience { idle: patience.idle.saturating_mul(PATIENT), ..*patience };
-        let (tls, proxies, cancel) = (Arc::clone(tls), proxies.clone(), cancel.clone());
-        let patient = Connections(Arc::new(Dialer { tls, proxies, patience, cancel }));
-        let patient = Agent::with_parts(config.clone(), patient, Later);
-        let dialer = Arc::new(dialer);
+        let dialer = |patience| {
+            let (tls, proxies, cancel) = (Arc::clone(&tls), proxies.clone(), cancel.clone());
+            Arc::new(Dialer { tls, proxies, patience, cancel, no_tunnel: AtomicBool::new(false) })
+        };
+        let longer = Patience { idle: patience.idle.saturating_mul(PATIENT), ..patience };
+        let patient = Agent::with_parts(config.clone(), Connections(dialer(longer)), Later);
+        let dialer = dialer(patience);
         let agent = Agent::with_parts(config, Connections(Arc::clone(&dialer)), Later);
         Http { agent, patient, dialer }
     }
 
-    /// Whether a connection can be made, with TLS if the scheme has it.
+    /// Fails if a connection cannot be made, with TLS if the scheme has it.
     pub(in crate::distribution) fn reach(&self, origin: &Origin) -> Result<()> {
         self.dialer.dial(origin).map(drop)
+    }
+
+    /// Whether who is there takes part in a handshake. That nobody can be reached is an error.
+    pub(in crate::distribution) fn speaks_tls(&self, origin: &Origin) -> Result<bool> {
+        self.dialer.speaks_tls(origin)
     }
 
     pub(in crate::distribution) fn send(&self, request: Request<'_>) -> Result<Answer> {

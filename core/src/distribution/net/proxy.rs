@@ -25,10 +25,16 @@ impl std::fmt::Debug for Proxy {
 /// The proxies of all URLs.
 #[derive(Debug, Clone, Default)]
 pub(in crate::distribution) struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Found>,
+    https: Option<Found>,
     without: Vec<Exception>,
 }
+
+/// A proxy, or the variable that has something else, which matters only where it would be used.
+type Found = std::result::Result<Proxy, Unusable>;
+
+#[derive(Debug, Clone)]
+struct Unusable(&'static str);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Exception {
@@ -42,7 +48,7 @@ enum Exception {
 
 impl Proxies {
     /// Those of the environment.
-    pub(in crate::distribution) fn of_environment(var: &dyn Fn(&str) -> Option<String>) -> Result<Proxies> {
+    pub(in crate::distribution) fn of_environment(var: &dyn Fn(&str) -> Option<String>) -> Proxies {
         let get = |name: &str| {
             let lower = var(&name.to_ascii_lowercase()).filter(|value| !value.is_empty());
             lower.or_else(|| var(name).filter(|value| !value.is_empty()))
@@ -51,20 +57,26 @@ impl Proxies {
         let in_request = var("REQUEST_METHOD").is_some();
         let http =
             if in_request { var("http_proxy").filter(|value| !value.is_empty()) } else { get("HTTP_PROXY") };
-        let all = get("ALL_PROXY");
-        let read = |name: &str, value: Option<String>| {
-            value.or_else(|| all.clone()).map(|value| Proxy::parse(name, &value)).transpose()
+        // Docker and podman do not look at this one at all. It is often set for other protocols, by a proxy that is none of HTTP.
+        let all = get("ALL_PROXY").as_deref().and_then(Proxy::parse);
+        let read = |name: &'static str, value: Option<String>| match value {
+            Some(value) => Some(Proxy::parse(&value).ok_or(Unusable(name))),
+            None => all.clone().map(Ok),
         };
         let without = get("NO_PROXY").unwrap_or_default();
-        Ok(Proxies {
-            http: read("HTTP_PROXY", http)?,
-            https: read("HTTPS_PROXY", get("HTTPS_PROXY"))?,
+        Proxies {
+            http: read("HTTP_PROXY", http),
+            https: read("HTTPS_PROXY", get("HTTPS_PROXY")),
             without: without.split([',', ' ']).filter_map(Exception::parse).collect(),
-        })
+        }
     }
 
-    /// The proxy for a target; None if it is reached straight.
-    pub(super) fn of(&self, target: &Origin) -> Option<&Proxy> {
+    /// The proxy for a target; None if it is reached straight. Fails if the environment names something else for it.
+    pub(super) fn of(&self, target: &Origin) -> Result<Option<&Proxy>> {
+        self.found(target).map(|found| found.as_ref().map_err(Unusable::error)).transpose()
+    }
+
+    fn found(&self, target: &Origin) -> Option<&Found> {
         let proxy = if target.https { &self.https } else { &self.http }.as_ref()?;
         let host = target.host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
         let address = host.parse::<IpAddr>().ok();
@@ -76,29 +88,32 @@ impl Proxies {
     }
 }
 
-impl Proxy {
-    fn parse(variable: &str, text: &str) -> Result<Proxy> {
-        // The value is not shown: it may hold a password.
-        let bad = || {
-            Error::new(
-                ErrorKind::InvalidArgument,
-                format!("the proxy in the variable \"{variable}\" is not a usable URL"),
-            )
-            .with_object(variable)
+impl Unusable {
+    /// The value is not shown: it may hold a password.
+    fn error(&self) -> Error {
+        let Unusable(variable) = self;
+        let text = format!("the proxy in the variable \"{variable}\" is not a usable URL");
+        Error::new(ErrorKind::InvalidArgument, text)
+            .with_object(*variable)
             .with_hint("proxies are http://host:port or https://host:port")
-        };
+    }
+}
+
+impl Proxy {
+    /// None for what is no URL of a proxy of HTTP.
+    fn parse(text: &str) -> Option<Proxy> {
         let text = text.trim();
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         if !matches!(scheme, "http" | "https") {
-            return Err(bad());
+            return None;
         }
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(decode(user)), host),
             None => (None, authority),
         };
-        let origin = Origin::of(&parse(&format!("{scheme}://{host}/")).map_err(|_| bad())?);
-        Ok(Proxy { origin, user })
+        let origin = Origin::of(&parse(&format!("{scheme}://{host}/")).ok()?);
+        Some(Proxy { origin, user })
     }
 }
 
@@ -192,11 +207,11 @@ mod tests {
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
         let find =
             |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Proxies::of_environment(&find).unwrap()
+        Proxies::of_environment(&find)
     }
 
     fn used(proxies: &Proxies, url: &str) -> Option<String> {
-        proxies.of(&Origin::of(&parse(url).unwrap())).map(|proxy| proxy.origin.to_string())
+        proxies.of(&Origin::of(&parse(url).unwrap())).unwrap().map(|proxy| proxy.origin.to_string())
     }
 
     #[test]
@@ -252,12 +267,24 @@ mod tests {
     #[test]
     fn passwords_of_proxies_are_decoded_and_not_shown() {
         let one = proxies(&[("HTTPS_PROXY", "http://us%40er:se%3Acret@proxy.example:3128/")]);
-        assert_eq!(one.https.as_ref().unwrap().user.as_deref(), Some("us@er:se:cret"));
+        assert_eq!(one.https.as_ref().unwrap().as_ref().unwrap().user.as_deref(), Some("us@er:se:cret"));
         assert!(!format!("{one:?}").contains("cret"));
         for bad in ["socks5://secret@x", "http://user:secret@/", "http://a b"] {
-            let find = |name: &str| (name == "HTTPS_PROXY").then(|| bad.to_owned());
-            let error = Proxies::of_environment(&find).unwrap_err();
-            assert!(!error.to_string().contains("secret"), "{error}");
+            let one = proxies(&[("HTTPS_PROXY", bad), ("NO_PROXY", "near.example")]);
+            let of = |url: &str| one.of(&Origin::of(&parse(url).unwrap())).map(|proxy| proxy.is_some());
+            let error = of("https://x.example/").unwrap_err();
+            assert!(error.to_string().contains("HTTPS_PROXY"), "{error}");
+            assert!(
+                !error.to_string().contains("secret") && !format!("{one:?}").contains("secret"),
+                "{error}"
+            );
+            // Where it is not used, it does no harm.
+            for straight in ["http://x.example/", "https://near.example/", "https://127.0.0.1/"] {
+                assert!(!of(straight).unwrap(), "{straight}");
+            }
+            let other = proxies(&[("ALL_PROXY", bad), ("HTTP_PROXY", "http://p:1")]);
+            assert_eq!(used(&other, "https://x.example/"), None);
+            assert_eq!(used(&other, "http://x.example/").as_deref(), Some("http://p:1"));
         }
     }
 }

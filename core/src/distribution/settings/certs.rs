@@ -6,6 +6,9 @@ use super::places::Places;
 use crate::distribution::net::Trust;
 use crate::error::{Call, Error, ErrorKind, Result};
 
+/// What containerd keeps in such a directory.
+pub(super) const HOSTS_TOML: &str = "hosts.toml";
+
 /// The directories, the user's first.
 pub(super) fn directories(places: &Places) -> Vec<PathBuf> {
     let users = ["containers/certs.d", "docker/certs.d", "containerd/certs.d"];
@@ -25,7 +28,8 @@ pub(super) fn add(places: &Places, names: &[String], only: Option<&Path>, trust:
     for directory in directories(places) {
         for name in names {
             let directory = directory.join(name);
-            if directory.is_dir() {
+            // Where there is a file that says what is for what, names of files say nothing.
+            if directory.is_dir() && !directory.join(HOSTS_TOML).exists() {
                 add_directory(&directory, trust)?;
             }
         }
@@ -96,6 +100,12 @@ mod tests {
         assert_eq!(other.authorities, [users.join("own.crt")]);
 
         std::fs::remove_file(system.join("client.key")).unwrap();
+        std::fs::write(system.join(HOSTS_TOML), "").unwrap();
+        let mut third = Trust::default();
+        add(&places, &["reg.example:5000".into()], None, &mut third).unwrap();
+        assert_eq!((third.authorities, third.client), (vec![users.join("own.crt")], None));
+
+        std::fs::remove_file(system.join(HOSTS_TOML)).unwrap();
         let error = add(&places, &["reg.example:5000".into()], None, &mut Trust::default()).unwrap_err();
         assert!(error.message().contains("client.key"), "{error}");
     }

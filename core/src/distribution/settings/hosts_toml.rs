@@ -51,7 +51,7 @@ fn find(places: &Places, domain: &str) -> Result<Option<(PathBuf, File)>> {
     names.push("_default".to_owned());
     for name in names {
         for directory in certs::directories(places) {
-            let path = directory.join(&name).join("hosts.toml");
+            let path = directory.join(&name).join(certs::HOSTS_TOML);
             if let Some(file) = read_toml(&path)? {
                 return Ok(Some((path, file)));
             }
@@ -67,26 +67,40 @@ fn read(path: &Path, file: File, domain: &str, origin: Host) -> Result<Vec<Host>
         let entry: Entry = value.try_into().map_err(|error: toml::de::Error| bad(error.message()))?;
         let mut host = at(&url, entry.override_path, &origin)?;
         // The registry itself may be among them.
-        host.is_origin = host.host == origin.host && host.port == origin.port && host.base == origin.base;
-        if !host.is_origin {
-            host.keys = vec![host.authority()];
-            host.namespace = Some(domain.to_owned());
+        if !(is_at(&host, &origin) && host.base == origin.base) {
+            stand_in(&mut host, domain);
         }
-        apply(&mut host, &entry, directory)?;
+        apply(&mut host, &entry, false, directory)?;
         hosts.push(host);
     }
+    // It has the last word, wherever it stands.
+    hosts.sort_by_key(|host| host.is_origin);
     let mut server = match &file.server {
         Some(url) => at(url, file.entry.override_path, &origin)?,
         None => origin.clone(),
     };
-    if server.authority() != origin.authority() {
-        server.keys = vec![server.authority()];
+    if !is_at(&server, &origin) {
+        stand_in(&mut server, domain);
     }
-    apply(&mut server, &file.entry, directory)?;
-    if !hosts.iter().any(|host| host.is_origin && host.authority() == server.authority()) {
+    apply(&mut server, &file.entry, true, directory)?;
+    if !(server.is_origin && hosts.iter().any(|host| host.is_origin)) {
         hosts.push(server);
     }
     Ok(hosts)
+}
+
+/// Whether a server is where the registry is.
+fn is_at(host: &Host, origin: &Host) -> bool {
+    let port = |host: &Host| host.port.unwrap_or(443);
+    let same_port = host.port == origin.port || (host.scheme == Scheme::Https && port(host) == port(origin));
+    host.host == origin.host && same_port
+}
+
+/// Makes a server one that answers for a registry, and has no claim to what is meant for that.
+fn stand_in(host: &mut Host, domain: &str) {
+    host.is_origin = false;
+    host.keys = vec![host.authority()];
+    host.namespace = Some(domain.to_owned());
 }
 
 /// The server of a URL: `https://host:port`, with a path in front of `/v2` or instead of it.
@@ -103,7 +117,8 @@ fn at(url: &str, override_path: bool, origin: &Host) -> Result<Host> {
     Ok(host)
 }
 
-fn apply(host: &mut Host, entry: &Entry, directory: &Path) -> Result<()> {
+/// `is_server`: it is the one that the file has for everything that the others do not do.
+fn apply(host: &mut Host, entry: &Entry, is_server: bool, directory: &Path) -> Result<()> {
     if let Some(capabilities) = &entry.capabilities {
         let can = |what: &str| capabilities.iter().any(|capability| capability == what);
         host.pull = can("pull") || can("resolve");
@@ -113,7 +128,7 @@ fn apply(host: &mut Host, entry: &Entry, directory: &Path) -> Result<()> {
             (true, true) => Answers::Everything,
             (true, false) => Answers::Tags,
         };
-    } else if !host.is_origin {
+    } else if !host.is_origin && !is_server {
         host.push = false;
     }
     host.token_hosts.clone_from(&entry.token_hosts);

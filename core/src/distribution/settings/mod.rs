@@ -6,8 +6,7 @@ mod hosts_toml;
 mod places;
 mod registries_conf;
 
-pub(crate) use places::Places;
-pub(super) use places::read_file;
+pub(crate) use places::{Places, read_file};
 
 use ureq::http::{HeaderName, HeaderValue};
 

@@ -25,7 +25,7 @@ impl Places {
 
     /// Made up: everything is below one directory.
     #[cfg(test)]
-    pub(in crate::distribution) fn below(root: &Path, variables: &[(&str, &str)]) -> Places {
+    pub(crate) fn below(root: &Path, variables: &[(&str, &str)]) -> Places {
         let mut all: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         all.entry("HOME".to_owned()).or_insert_with(|| root.join("home").display().to_string());
@@ -33,7 +33,7 @@ impl Places {
     }
 
     /// A variable that is set and not empty.
-    pub(in crate::distribution) fn variable(&self, name: &str) -> Option<String> {
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
         let value = match &self.variables {
             None => std::env::var(name).ok(),
             Some(variables) => variables.get(name).cloned(),
@@ -56,7 +56,7 @@ impl Places {
         self.etc.join(path)
     }
 
-    pub(in crate::distribution) fn home(&self) -> Option<PathBuf> {
+    pub(crate) fn home(&self) -> Option<PathBuf> {
         self.variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
@@ -68,7 +68,7 @@ impl Places {
 }
 
 /// A file of at most `limit` bytes; None if it is not there.
-pub(in crate::distribution) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(None),
         result => result.call("open", path)?,

@@ -190,7 +190,13 @@ impl Registry {
         }
         let prefix = prefix.trim_end_matches('/');
         let rest = full.strip_prefix(prefix)?;
-        (rest.is_empty() || rest.starts_with(['/', ':', '@'])).then_some(prefix.len().min(name.len()))
+        // Behind a repository a colon is that of the tag, behind a host that of the port, which is another registry.
+        let ends = match rest.chars().next() {
+            None | Some('/' | '@') => true,
+            Some(':') => prefix.contains('/'),
+            Some(_) => false,
+        };
+        ends.then_some(prefix.len().min(name.len()))
     }
 }
 

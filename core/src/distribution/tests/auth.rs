@@ -298,8 +298,8 @@ fn a_login_is_tried_before_it_is_stored() {
     // From now on it is used.
     let guarded = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
     assert_ne!(guarded.kind(), ErrorKind::Unauthorized);
-    assert!(logout(&places, &fake.authority(), None).unwrap());
-    assert!(!logout(&places, &fake.authority(), None).unwrap());
+    assert!(logout(&places, &fake.authority(), None, &bench.cancel).unwrap());
+    assert!(!logout(&places, &fake.authority(), None, &bench.cancel).unwrap());
     for bad in ["a b", "http:/x", "ftp://x", "../x", "UPPER/x/y z"] {
         let result = login(
             &places,
@@ -394,4 +394,16 @@ fn nothing_secret_is_shown() {
         })
         .unwrap_err();
     assert!(!format!("{error:?}").contains("sEcReT"), "{error:?}");
+}
+
+#[test]
+fn a_file_that_the_caller_names_has_to_be_there() {
+    let fake = Fake::start(|_| manifest());
+    let mut bench = Bench::new();
+    let path = bench.path().join("missing.json");
+    bench.options = bench.options.auth_file(path);
+    let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
+    assert_eq!((error.kind(), fake.seen().len()), (ErrorKind::PathNotFound, 0), "{error}");
+    bench.write("missing.json", "{}");
+    bench.pull(&fake, |client| client.manifest("latest")).unwrap();
 }

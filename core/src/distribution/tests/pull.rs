@@ -245,6 +245,18 @@ fn dst_19_tags_come_in_pages() {
     let tags = Bench::new().pull(&fake, |client| client.tags()).unwrap();
     assert_eq!(tags, ["a", "b", "c"]);
     assert_eq!(fake.seen().len(), 3);
+    // An empty page is not the end, nor is a comma in an address that of a link.
+    let fake = Fake::start(|seen| match seen.target.as_str() {
+        "/v2/a/b/tags/list?n=1000" => Reply::new(200)
+            .header(
+                "Link",
+                "<https://x.example/?a,b>; rel=\"help\", </v2/a/b/tags/list?last=a,b>; rel=\"next\"",
+            )
+            .body(r#"{"tags":[]}"#),
+        "/v2/a/b/tags/list?last=a,b" => Reply::new(200).body(r#"{"tags":["c"]}"#),
+        _ => Reply::new(404),
+    });
+    assert_eq!(Bench::new().pull(&fake, |client| client.tags()).unwrap(), ["c"]);
 }
 
 #[test]
@@ -261,14 +273,40 @@ fn sec_106_endless_lists_end() {
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
     assert!(fake.seen().len() <= 1000);
 
-    // Nothing new, again and again.
+    // Nothing new, again and again, always at another address, and round in a circle.
     let turn = AtomicUsize::new(0);
     let fake = Fake::start(move |_| {
         let turn = turn.fetch_add(1, Ordering::SeqCst);
         Reply::new(200).header("Link", format!("</v2/x?{turn}>; rel=\"next\"")).body(r#"{"tags":["a"]}"#)
     });
-    assert_eq!(Bench::new().pull(&fake, |client| client.tags()).unwrap(), ["a"]);
-    assert!(fake.seen().len() <= 3);
+    let error = Bench::new().pull(&fake, |client| client.tags()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(fake.seen().len() <= 1000);
+    let fake = Fake::start(|seen| {
+        let other = if seen.target.contains("x=1") { "2" } else { "1" };
+        Reply::new(200).header("Link", format!("</v2/y?x={other}>; rel=next")).body(r#"{"tags":["a"]}"#)
+    });
+    let error = Bench::new().pull(&fake, |client| client.tags()).unwrap_err();
+    assert_eq!((error.kind(), fake.seen().len()), (ErrorKind::Registry, 3), "{error}");
+
+    // Little of each, but much of all together.
+    let digest = Digest::of(MANIFEST.as_bytes());
+    let turn = AtomicUsize::new(0);
+    let fake = Fake::start(move |_| {
+        let turn = turn.fetch_add(1, Ordering::SeqCst);
+        let noise = "x".repeat(60_000);
+        let entry = |n: usize| {
+            let digest = Digest::of(format!("{turn} {n}").as_bytes());
+            format!(r#"{{"mediaType":"m","digest":"{digest}","size":1,"annotations":{{"a":"{noise}"}}}}"#)
+        };
+        let entries: Vec<String> = (0..50).map(entry).collect();
+        Reply::new(200)
+            .header("Link", format!("</v2/z?{turn}>; rel=\"next\""))
+            .body(format!("{{\"manifests\":[{}]}}", entries.join(",")))
+    });
+    let error = Bench::new().pull(&fake, |client| client.referrers(&digest, None)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(fake.seen().len() < 30, "{}", fake.seen().len());
 
     // A list does not go on at another server.
     let fake = Fake::start(|_| {
@@ -349,9 +387,9 @@ fn a_server_that_says_nothing_is_given_up() {
     let fake = Fake::start(|_| Reply::hang());
     let mut bench = Bench::new();
     bench.tuning.patience.idle = Duration::from_millis(200);
-    bench.options = bench.options.retries(0);
+    bench.options = bench.options.retries(1);
     let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
-    assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Network, true), "{error}");
+    assert_eq!((error.kind(), fake.seen().len()), (ErrorKind::Network, 2), "{error}");
 }
 
 #[test]

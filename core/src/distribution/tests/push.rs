@@ -27,6 +27,8 @@ struct Registry {
     short_once: Mutex<Option<usize>>,
     /// Answers so many closing requests with an error that passes.
     busy: Mutex<usize>,
+    /// Answers so many questions for the state of the session with an error that passes.
+    vague: Mutex<usize>,
     takes_single_post: bool,
 }
 
@@ -93,7 +95,15 @@ impl Registry {
                 all.extend_from_slice(&seen.body);
                 self.store(seen, all)
             }
-            "GET" => self.at(204),
+            "GET" => {
+                let mut vague = self.vague.lock().unwrap();
+                if *vague > 0 {
+                    *vague -= 1;
+                    return if vague.is_multiple_of(2) { Reply::new(503) } else { Reply::silent() };
+                }
+                drop(vague);
+                self.at(204)
+            }
             "HEAD" => Reply::new(404),
             _ => Reply::new(204),
         }
@@ -158,6 +168,25 @@ fn dst_10_after_416_it_goes_on_where_the_registry_is() {
     let (result, lines, _) = send(registry, &bytes, Some(100_000));
     result.unwrap();
     assert_eq!(lines, ["POST", "PATCH", "HEAD", "GET", "PATCH", "PATCH", "PATCH", "PUT"]);
+}
+
+#[test]
+fn a_session_outlives_a_question_without_an_answer() {
+    let bytes = content(300_000);
+    let registry =
+        Registry { short_once: Mutex::new(Some(50_000)), vague: Mutex::new(2), ..Registry::default() };
+    let (result, lines, _) = send(registry, &bytes, Some(100_000));
+    result.unwrap();
+    let expected =
+        ["POST", "PATCH", "HEAD", "GET", "HEAD", "GET", "HEAD", "GET", "PATCH", "PATCH", "PATCH", "PUT"];
+    assert_eq!(lines, expected);
+    // Nor is it forgotten when no answer ever comes.
+    let registry =
+        Registry { short_once: Mutex::new(Some(50_000)), vague: Mutex::new(1000), ..Registry::default() };
+    let (result, lines, _) = send(registry, &bytes, Some(100_000));
+    result.unwrap_err();
+    assert_eq!(lines.iter().filter(|line| *line == "POST").count(), 1);
+    assert_eq!(lines.last().map(String::as_str), Some("DELETE"));
 }
 
 #[test]
@@ -249,6 +278,26 @@ fn dst_12_mounting() {
         })
         .unwrap();
     assert_eq!(fake.seen().iter().map(|seen| seen.method.clone()).collect::<Vec<_>>(), ["POST", "PUT"]);
+}
+
+#[test]
+fn a_session_that_is_not_needed_after_all_is_given_back() {
+    let digest = Digest::of(b"x");
+    let fake = Fake::start(|seen| match seen.method.as_str() {
+        "POST" if seen.target.contains("from=one") => {
+            Reply::new(202).header("Location", "/v2/a/b/blobs/uploads/1")
+        }
+        "POST" => Reply::new(201),
+        _ => Reply::new(204),
+    });
+    Bench::new()
+        .push(&fake, |client| {
+            assert!(!client.mount(&digest, Some("one"))?);
+            assert!(client.mount(&digest, Some("two"))?);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(fake.lines().last().map(String::as_str), Some("DELETE /v2/a/b/blobs/uploads/1"));
 }
 
 #[test]

@@ -75,6 +75,9 @@ fn reg_15_registries_conf() {
         location = "lab.example:5000"
         insecure = true
         [[registry]]
+        location = "near.example"
+        insecure = true
+        [[registry]]
         prefix = "*.wild.example"
         insecure = true
         "#,
@@ -96,6 +99,10 @@ fn reg_15_registries_conf() {
     assert_eq!(pull("moved:1").unwrap(), ["new.example/v2/there/moved"]);
     assert_eq!(pull("lab.example:5000/a").unwrap(), ["lab.example:5000/v2/a either"]);
     assert_eq!(pull("lab.example/a").unwrap(), ["lab.example/v2/a"]);
+    // A host is not the same host on another port, nor as insecure; a tag is no port.
+    assert_eq!(pull("near.example/a").unwrap(), ["near.example/v2/a either"]);
+    assert_eq!(pull("near.example:5000/a").unwrap(), ["near.example:5000/v2/a"]);
+    assert_eq!(pull("near.example:5000/a:1").unwrap(), ["near.example:5000/v2/a"]);
     assert_eq!(pull("x.wild.example:1/a").unwrap(), ["x.wild.example:1/v2/a either"]);
     assert_eq!(pull("wild.example/a").unwrap(), ["wild.example/v2/a"]);
     for blocked in ["bad.example/a", "late.example/a/b"] {
@@ -196,6 +203,123 @@ fn dst_24_and_30_mirrors_are_asked_in_turn_and_told_for_whom() {
     let alone = Fake::start(|_| manifest());
     Bench::new().pull(&alone, |client| client.manifest("latest")).unwrap();
     assert_eq!(alone.lines(), ["GET /v2/a/b/manifests/latest"]);
+}
+
+#[test]
+fn a_server_elsewhere_has_no_claim_to_what_is_for_the_registry() {
+    let bench = bench();
+    let toml = |text: &str| bench.write("etc/containerd/certs.d/reg.example/hosts.toml", text);
+    toml("server = \"https://other.example:8443\"\n");
+    let reference = Reference::parse("reg.example/a").unwrap();
+    let host = |access| hosts_of(&bench.places(), &reference, &bench.options, access).unwrap().pop().unwrap();
+    for access in [Access::Pull, Access::Push] {
+        let host = host(access);
+        assert_eq!((host.is_origin, host.namespace.as_deref()), (false, Some("reg.example")));
+        assert_eq!(host.keys, ["other.example:8443"]);
+    }
+    // The same place in other words is no other.
+    for same in ["https://reg.example", "https://reg.example:443", "http://reg.example", "reg.example"] {
+        toml(&format!("server = \"{same}\"\n"));
+        let host = host(Access::Push);
+        assert_eq!((host.is_origin, host.namespace), (true, None), "{same}");
+    }
+    toml("server = \"http://reg.example:80\"\n");
+    assert!(!host(Access::Pull).is_origin);
+    // Among others it is asked last, as always.
+    toml("[host.\"https://reg.example\"]\n[host.\"https://mirror.example\"]\n");
+    assert_eq!(
+        servers(&bench, "reg.example/a", Access::Pull).unwrap(),
+        ["mirror.example/v2/a for reg.example", "reg.example/v2/a"]
+    );
+
+    // The caller's credentials stay with the caller.
+    let other = Fake::start(|seen| match seen.header("authorization") {
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"r\""),
+        Some(_) => manifest(),
+    });
+    let mut bench = super::Bench::new();
+    bench.options = RegistryOptions::default().credentials(Credentials::password("user", "sEcReT"));
+    bench.write(
+        "etc/containerd/certs.d/reg.example/hosts.toml",
+        &format!("server = \"http://{}\"\n", other.authority()),
+    );
+    let error = bench.call("reg.example/a", Access::Pull, |client| client.manifest("latest")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert_eq!(other.lines(), ["GET /v2/a/manifests/latest?ns=reg.example"]);
+    assert!(other.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+#[test]
+fn a_server_elsewhere_that_lies_is_not_asked_for_ever() {
+    let other = Fake::start(|_| Reply::new(200).body("something else"));
+    let bench = bench();
+    bench.write(
+        "etc/containerd/certs.d/reg.example/hosts.toml",
+        &format!("server = \"http://{}\"\n", other.authority()),
+    );
+    bench
+        .call("reg.example/a", Access::Pull, |client| {
+            assert_eq!(client.blob(&Digest::of(b"x"), 0, 14)?.mirror(), None);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_mirror_that_cannot_be_reached_is_waited_for_once() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let registry = Fake::start(|_| manifest());
+    let bench = bench();
+    bench.write(
+        &format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()),
+        &format!("server = \"http://{}\"\n[host.\"http://127.0.0.1:{port}\"]\n", registry.authority()),
+    );
+    bench
+        .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
+            for _ in 0..5 {
+                client.manifest("latest")?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let retries =
+        bench.events.lock().unwrap().iter().filter(|event| matches!(event, Event::Retry { .. })).count();
+    assert_eq!((retries, bench.warnings().len()), (1, 1), "{:?}", bench.warnings());
+}
+
+#[test]
+fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
+    let content: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let whole = content.clone();
+    let mirror = Fake::start(move |_| Reply::new(200).body(whole.clone()).cut_after(40_000));
+    let whole = content.clone();
+    let registry = Fake::start(move |seen| {
+        let from: usize = seen.header("range").unwrap()[6..].split('-').next().unwrap().parse().unwrap();
+        let range = format!("bytes {from}-{}/{}", whole.len() - 1, whole.len());
+        Reply::new(206).header("Content-Range", range).body(&whole[from..])
+    });
+    let bench = bench();
+    bench.write(
+        &format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()),
+        &format!("server = \"http://{}\"\n[host.\"http://{}\"]\n", registry.authority(), mirror.authority()),
+    );
+    bench
+        .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
+            let mut all = Vec::new();
+            let read = |offset: usize, all: &mut Vec<u8>| {
+                let mut body = crate::distribution::copy::open(client, &digest, offset as u64, size)?;
+                std::io::Read::read_to_end(&mut body, all).map_err(|error| Error::of_read(error, ""))
+            };
+            assert!(read(0, &mut all).unwrap_err().is_transient());
+            let there = all.len();
+            assert_eq!(there, 40_000);
+            read(there, &mut all)?;
+            assert!(all == content);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!((mirror.seen().len(), registry.seen().len()), (1, 1));
 }
 
 #[test]

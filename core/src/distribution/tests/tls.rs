@@ -107,6 +107,75 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
 }
 
 #[test]
+fn a_proxy_that_makes_no_tunnel_passes_plain_requests_on() {
+    let proxy = Fake::start(|seen| match seen.method.as_str() {
+        "CONNECT" => Reply::new(403),
+        "GET" if seen.target.ends_with("/manifests/latest") => manifest(),
+        "POST" => Reply::new(202).header("Location", "/v2/a/blobs/uploads/1"),
+        "PUT" => Reply::new(201),
+        _ => Reply::new(404),
+    });
+    let mut bench = Bench::new();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
+        bench.variables.push((name.into(), format!("http://us%40er:sEcReT@{}", proxy.authority())));
+    }
+    bench.call("reg.example/a", Access::Pull, |client| client.manifest("latest")).unwrap();
+    let get = |seen: &Seen| (seen.line(), seen.header("host").map(str::to_owned));
+    let seen = proxy.seen();
+    assert_eq!(
+        seen.last().map(get),
+        Some(("GET http://reg.example/v2/a/manifests/latest".into(), Some("reg.example".into())))
+    );
+    let user = crate::distribution::net::basic("us@er", "sEcReT");
+    assert!(seen.iter().all(|seen| seen.header("proxy-authorization") == Some(user.as_str())));
+    // More than one request on a connection, and one with a long body.
+    let bytes = vec![7; 300_000];
+    bench
+        .call("reg.example/a", Access::Push, |client| {
+            client.upload(&Digest::of(&bytes), bytes.len() as u64, &Bytes(bytes.clone()), None, &|_| {})?;
+            client.put_manifest("latest", MANIFEST_TYPE, MANIFEST.as_bytes()).map(drop)
+        })
+        .unwrap();
+    let seen = proxy.seen();
+    let put = seen.iter().find(|seen| seen.method == "PUT").unwrap();
+    assert!(put.target.starts_with("http://reg.example/v2/a/blobs/uploads/1?digest="), "{}", put.target);
+    assert_eq!(put.body, bytes);
+    // With TLS there is no other way than a tunnel.
+    bench.options = RegistryOptions::default().retries(0);
+    let error = bench.call("reg.example/a", Access::Pull, |client| client.manifest("latest")).unwrap_err();
+    assert!(error.kind() == ErrorKind::Network && error.to_string().contains("403"), "{error}");
+}
+
+/// Content in memory.
+struct Bytes(Vec<u8>);
+
+impl crate::distribution::client::Reopen for Bytes {
+    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
+        Ok(Box::new(&self.0[usize::try_from(offset).unwrap()..]))
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_has_not_said_that_it_has_no_tls() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let bench = Bench::new();
+    bench
+        .call(&format!("127.0.0.1:{port}/a/b"), Access::Pull, |client| {
+            assert_eq!(client.manifest("latest").unwrap_err().kind(), ErrorKind::Network);
+            let fake =
+                Fake::start_tls_at(port, Authority::new().server(&["127.0.0.1"], false), |_| manifest());
+            client.manifest("latest")?;
+            assert_eq!(fake.seen().len(), 1);
+            Ok(())
+        })
+        .unwrap();
+    // It is tried again like any other request.
+    let again =
+        bench.events.lock().unwrap().iter().filter(|event| matches!(event, Event::Retry { .. })).count();
+    assert_eq!(again, 5);
+}
+
+#[test]
 fn sec_134_what_failed_with_tls_is_not_tried_without() {
     // A server without TLS, one that closes, and one with a certificate of nobody.
     let plain = Fake::start(|_| manifest());

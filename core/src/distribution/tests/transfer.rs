@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use super::super::fetch::{Blob, Fetcher};
+use super::super::progress::Reporter;
 use super::super::pull::{Ground, plan_for, pull_to};
 use super::super::push::push_from;
 use super::super::{CopyOptions, Progress, ProgressKind, PullOptions, PullPolicy, PushOptions};
 use super::*;
+use crate::halt::Halt;
 use crate::image::ImageSummary;
 use crate::oci::media_type;
 use crate::process::Deadline;
@@ -517,12 +520,124 @@ fn a_cancelled_pull_leaves_what_can_be_gone_on_with() {
 }
 
 #[test]
+fn a_pull_that_fails_keeps_every_layer_that_it_has() {
+    let server = Server::start();
+    let (_, layers) = server.image("a/b", "1", "amd64", &["one", "two", "three"]);
+    for how in ["cancelled", "refused", "cut"] {
+        let here = Here::new();
+        let (cancel, last) = (CancelToken::new(), layers[2].to_string());
+        let stop = cancel.clone();
+        server.fault(move |seen| {
+            if !seen.target.ends_with(&last) {
+                return None;
+            }
+            match how {
+                "cancelled" => {
+                    stop.cancel();
+                    Some(Reply::hang())
+                }
+                "refused" => Some(Reply::new(403)),
+                _ => Some(Reply::new(200).body(vec![0; 100]).cut_after(0)),
+            }
+        });
+        // The lowest first, one after the other.
+        let one = PullOptions { jobs: Some(1), ..options() };
+        here.pull_with(&server.name("a/b:1"), &one, &cancel).unwrap_err();
+        here.assert_clean(0);
+        assert_eq!(here.store.content.list(crate::oci::Algorithm::Sha256).unwrap(), Vec::<String>::new());
+        let kept = here.partial();
+        for layer in &layers[..2] {
+            assert!(
+                kept.iter().any(|(name, _)| *name == format!("sha256-{}", layer.hex())),
+                "{how}: {kept:?}"
+            );
+        }
+        server.fault(|_| None);
+        let before = server.fake.lines().len();
+        here.pull(&server.name("a/b:1")).unwrap();
+        let after = server.fake.lines();
+        for layer in &layers[..2] {
+            assert!(!after[before..].iter().any(|line| line.ends_with(layer.as_str())), "{how}: {after:?}");
+        }
+        assert_eq!(here.partial(), []);
+        here.assert_clean(1);
+    }
+}
+
+#[test]
+fn a_mirror_that_stops_in_the_middle_is_left_for_the_registry() {
+    let content: Vec<u8> = (0..300_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let whole = content.clone();
+    let mirror = Fake::start(move |seen| match seen.header("range") {
+        None => Reply::new(200).body(whole.clone()).cut_after(100_000),
+        Some(_) => Reply::silent(),
+    });
+    let registry =
+        Fake::start(move |seen| match seen.header("range").and_then(|text| text.strip_prefix("bytes=")) {
+            Some(range) => {
+                let from: usize = range.split('-').next().unwrap().parse().unwrap();
+                let range = format!("bytes {from}-{}/{}", content.len() - 1, content.len());
+                Reply::new(206).header("Content-Range", range).body(&content[from..])
+            }
+            None => Reply::new(200).body(content.clone()),
+        });
+    let mut bench = Bench::new();
+    bench.options = RegistryOptions::default();
+    bench.write(
+        &format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()),
+        &format!("server = \"http://{}\"\n[host.\"http://{}\"]\n", registry.authority(), mirror.authority()),
+    );
+    let here = Here::new();
+    let sink = |progress: &Progress| here.told.lock().unwrap().push(progress.clone());
+    let reporter = Reporter::new("x", &sink);
+    let blob = Blob::new(digest.clone(), size, true);
+    bench
+        .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
+            Halt::under(&CancelToken::never(), Deadline::never(), |halt| {
+                let blobs = std::slice::from_ref(&blob);
+                Fetcher::new(&here.store, client, &reporter, halt, blobs, Some(0)).one(&blob)
+            })
+        })
+        .unwrap();
+    assert!(here.store.content.has(&digest, size).unwrap());
+    let asked = registry.seen();
+    assert_eq!(asked.len(), 1);
+    assert!(asked[0].header("range").is_some_and(|range| range.starts_with("bytes=100000-")));
+    assert!(
+        bench.warnings().iter().any(|text| text.contains("is not asked any more")),
+        "{:?}",
+        bench.warnings()
+    );
+}
+
+#[test]
+fn what_a_blob_cannot_be_had_for_is_asked_as_often_as_anything() {
+    let (server, here) = (Server::start(), Here::new());
+    let (_, layers) = server.image("a/b", "1", "amd64", &["one"]);
+    let layer = layers[0].to_string();
+    server.fault(move |seen| seen.target.ends_with(&layer).then(|| Reply::new(503)));
+    let once = PullOptions { registry: insecure().retries(1), ..options() };
+    here.pull_with(&server.name("a/b:1"), &once, &CancelToken::never()).unwrap_err();
+    assert_eq!(server.lines(layers[0].as_str()).len(), 2);
+    // A registry that wants to be left alone for longer than anybody waits is.
+    let layer = layers[0].to_string();
+    server.fault(move |seen| {
+        seen.target.ends_with(&layer).then(|| Reply::new(429).header("Retry-After", "3600"))
+    });
+    let error = here.pull(&server.name("a/b:1")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::RateLimited);
+    assert_eq!(server.lines(layers[0].as_str()).len(), 3);
+}
+
+#[test]
 fn a_full_disk_gives_its_space_back() {
     let (server, mut here) = (Server::start(), Here::new());
     server.image("a/b", "1", "amd64", &["one", "two"]);
     here.worker.fail = Some(ErrorKind::StorageFull);
     assert_eq!(here.pull(&server.name("a/b:1")).unwrap_err().kind(), ErrorKind::StorageFull);
     here.assert_clean(0);
+    assert_eq!(here.partial(), []);
     here.worker.fail = None;
     here.pull(&server.name("a/b:1")).unwrap();
     here.assert_clean(1);
@@ -572,6 +687,72 @@ fn platforms_of_an_index() {
     let pushed = push_from(here.ground(), &server.name("c/d:1"), &push, &sink, &never).unwrap();
     assert_eq!((pushed.digest.as_str(), pushed.blobs_present), (index.as_str(), 5));
     assert_eq!(server.manifest_of("c/d", "1"), server.manifest_of("a/b", "1"));
+}
+
+#[test]
+fn sizes_that_nobody_has_are_no_sums() {
+    let (server, here) = (Server::start(), Here::new());
+    server.image("a/b", "1", "amd64", &["one", "two"]);
+    let text = String::from_utf8(server.manifest_of("a/b", "1")).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for layer in manifest["layers"].as_array_mut().unwrap() {
+        layer["size"] = (i64::MAX as u64).into();
+    }
+    server.manifest("a/b", "2", media_type::MANIFEST, manifest.to_string().as_bytes());
+    let name = server.name("a/b:2");
+    let plan = plan_for(here.ground(), &name, &options(), &CancelToken::never());
+    assert!(plan.is_err() || plan.unwrap().missing_bytes >= i64::MAX as u64);
+    here.pull(&name).unwrap_err();
+    here.assert_clean(0);
+}
+
+#[test]
+fn sec_106_all_platforms_have_a_bound_together() {
+    let (server, here) = (Server::start(), Here::new());
+    let text = String::from_utf8({
+        server.image("a/b", "1", "amd64", &["one"]);
+        server.manifest_of("a/b", "1")
+    })
+    .unwrap();
+    let digests: Vec<Digest> = (0..20)
+        .map(|n| {
+            let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+            manifest["annotations"] = serde_json::json!({ "n": n.to_string() });
+            manifest["config"]["size"] = (4 << 20).into();
+            server.manifest("a/b", &format!("m{n}"), media_type::MANIFEST, manifest.to_string().as_bytes())
+        })
+        .collect();
+    let entries: Vec<(&str, &Digest)> = digests.iter().map(|digest| ("amd64", digest)).collect();
+    server.index("a/b", "big", &entries);
+    let all = PullOptions { platform: Some("all".into()), ..options() };
+    let error = here.pull_with(&server.name("a/b:big"), &all, &CancelToken::never()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    here.assert_clean(0);
+}
+
+#[test]
+fn indexes_in_an_index_are_not_left_out_silently() {
+    let (server, here) = (Server::start(), Here::new());
+    let (amd, _) = server.image("a/b", "amd", "amd64", &["one"]);
+    let (arm, _) = server.image("a/b", "arm", "arm64", &["one", "arm"]);
+    let inner = server.index("a/b", "inner", &[("amd64", &amd)]);
+    let outer = server.index("a/b", "outer", &[("amd64", &amd), ("arm64", &arm)]);
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&server.manifest_of("a/b", outer.as_str())).unwrap();
+    let size = server.manifest_of("a/b", inner.as_str()).len();
+    index["manifests"].as_array_mut().unwrap().push(serde_json::json!({
+        "mediaType": media_type::INDEX, "digest": inner.as_str(), "size": size,
+    }));
+    server.manifest("a/b", "outer", media_type::INDEX, index.to_string().as_bytes());
+    let all = PullOptions { platform: Some("all".into()), ..options() };
+    here.pull_with(&server.name("a/b:outer"), &all, &CancelToken::never()).unwrap();
+    let told = std::mem::take(&mut *here.told.lock().unwrap());
+    let warned = told.iter().find(|progress| progress.kind == ProgressKind::Warning);
+    assert!(warned.is_some_and(|warned| warned.message.as_deref().unwrap().contains("left out")));
+    // What is left out is not asked for again and again.
+    let before = server.fake.lines().len();
+    here.pull_with(&server.name("a/b:outer"), &all, &CancelToken::never()).unwrap();
+    assert_eq!(server.fake.lines()[before..], ["HEAD /v2/a/b/manifests/outer"]);
 }
 
 #[test]

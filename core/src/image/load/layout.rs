@@ -139,7 +139,7 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
         let names = names(entry);
         let one = match load.platform {
             PlatformChoice::All => choose::all(&Blobs(layout), entry)?
-                .map(|Several { images, index }| Chosen { images, names, index }),
+                .map(|Several { images, index, .. }| Chosen { images, names, index }),
             PlatformChoice::Best(wanted) => choose::find(&Blobs(layout), entry, wanted, &mut foreign)?
                 .map(|found| Chosen { images: vec![found], names, index: None }),
         };

@@ -81,7 +81,7 @@ pub(super) fn load(
         };
         let ready = ready.context(|| format!("loading \"{what}\""))?;
         cancel.check()?;
-        commit_groups(store, session, &ready.ready, &ready.groups)
+        commit_groups(store, session, &ready.ready, &ready.groups, "load")
     })
 }
 

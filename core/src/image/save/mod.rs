@@ -15,7 +15,7 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Platform, annotation};
 use crate::snapshot::Worker;
 use crate::state::images::{self, Document, LayerRow};
-use crate::state::{Session, Store};
+use crate::state::{Session, Store, events};
 
 /// An image on its way out.
 struct Saved {
@@ -87,7 +87,18 @@ pub(super) fn save(
                 .and_then(|()| output.finish())
                 .context(|| format!("saving to \"{what}\""))
             }
-        }
+        }?;
+        // Told, and no reason to fail.
+        let _ = store.db.write(|tx| {
+            for entry in &entries {
+                for image in &entry.images {
+                    let name = entry.names.first().map_or(image.id.as_str(), String::as_str);
+                    events::of_image(tx, "save", image.id.as_str(), name)?;
+                }
+            }
+            Ok(())
+        });
+        Ok(())
     })
 }
 

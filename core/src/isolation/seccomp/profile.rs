@@ -25,11 +25,37 @@ pub(super) enum Action {
     Allow,
     /// It fails with this errno.
     Errno(u16),
+    /// The filter returns this.
+    Return(u32),
 }
 
-/// A condition on one argument.
+/// How an argument is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Test {
+pub(super) enum Operator {
+    Equal,
+    NotEqual,
+    Less,
+    NotLess,
+    Greater,
+    NotGreater,
+}
+
+/// A comparison of one argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// Index of the argument.
+    pub(super) arg: u8,
+    /// The comparison.
+    pub(super) operator: Operator,
+    /// The bits that count.
+    pub(super) mask: u64,
+    /// What they are compared with.
+    pub(super) value: u64,
+}
+
+/// A condition on arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Test<'a> {
     /// The whole argument, masked, has this value.
     Masked {
         /// Index of the argument.
@@ -44,15 +70,17 @@ pub(super) enum Test {
         /// Index of the argument.
         arg: u8,
         /// The ranges.
-        ranges: &'static [(u32, u32)],
+        ranges: &'a [(u32, u32)],
     },
     /// The low 32 bits of the argument have one of these values.
     Low {
         /// Index of the argument.
         arg: u8,
         /// The values.
-        values: &'static [u32],
+        values: &'a [u32],
     },
+    /// All of these hold.
+    All(&'a [Condition]),
 }
 
 /// On which containers a rule applies.
@@ -74,26 +102,31 @@ pub(super) enum When {
 
 /// A line of the profile.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct Rule<'a> {
     /// The calls.
-    pub(super) names: &'static [&'static str],
+    pub(super) names: &'a [&'a str],
     /// What happens.
     pub(super) action: Action,
     /// On which containers.
     pub(super) when: When,
     /// On which arguments; None: any.
-    pub(super) test: Option<Test>,
+    pub(super) test: Option<Test<'a>>,
 }
 
-const fn allow(when: When, names: &'static [&'static str]) -> Rule {
+const fn allow(when: When, names: &'static [&'static str]) -> Rule<'static> {
     Rule { names, action: Action::Allow, when, test: None }
 }
 
-const fn allow_if(when: When, names: &'static [&'static str], test: Test) -> Rule {
+const fn allow_if(when: When, names: &'static [&'static str], test: Test<'static>) -> Rule<'static> {
     Rule { names, action: Action::Allow, when, test: Some(test) }
 }
 
-const fn refuse(when: When, names: &'static [&'static str], errno: i32, test: Option<Test>) -> Rule {
+const fn refuse(
+    when: When,
+    names: &'static [&'static str],
+    errno: i32,
+    test: Option<Test<'static>>,
+) -> Rule<'static> {
     Rule { names, action: Action::Errno(errno as u16), when, test }
 }
 
@@ -123,7 +156,7 @@ const TERMINAL_INPUT: &[u32] = &[0x5412, 0x541c];
 const SOCKETCALL_SOCKET: &[u32] = &[1];
 
 /// The profile.
-pub(super) const DEFAULT: &[Rule] = &[
+pub(super) const DEFAULT: &[Rule<'static>] = &[
     refuse(When::Always, &["ioctl"], libc::EPERM, Some(Test::Low { arg: 1, values: TERMINAL_INPUT })),
     refuse(
         When::NoSocketcall,

@@ -24,9 +24,17 @@ pub(super) const X32_BIT: u32 = 0x4000_0000;
 const NO: u32 = u32::MAX;
 
 impl Abi {
+    /// What marks its numbers.
+    pub(super) const fn bit(self) -> u32 {
+        match self {
+            Abi::X32 => X32_BIT,
+            _ => 0,
+        }
+    }
+
     /// Every system call of the ABI: its row in the table, its name, and the number that seccomp sees.
     pub(super) fn calls(self) -> impl Iterator<Item = (usize, &'static str, u32)> {
-        let bit = if self == Abi::X32 { X32_BIT } else { 0 };
+        let bit = self.bit();
         TABLE.iter().enumerate().filter_map(move |(row, (name, numbers))| {
             let number = numbers[self as usize];
             (number != NO).then_some((row, *name, number | bit))

@@ -31,6 +31,31 @@ impl Call {
     }
 }
 
+#[test]
+fn what_a_profile_forbids_in_vain_is_named() {
+    let profile = |default: &str, action: &str, names: &str| {
+        format!(
+            r#"{{"defaultAction":"{default}","syscalls":[{{"names":{names},"action":"{action}"}},{{"names":["later"],"action":"SCMP_ACT_KILL","includes":{{"caps":["CAP_SYS_ADMIN"]}}}}]}}"#
+        )
+    };
+    let named = |default: &str, action: &str, bounding: u64| {
+        let text = profile(default, action, r#"["mkdir","frobnicate","swapon","frobnicate","mkdri"]"#);
+        let read = json::read(&text, Host::X86_64, bounding, (6, 1)).unwrap();
+        read.not_forbidden().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for default in ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
+        for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
+            assert_eq!(named(default, action, 0), ["frobnicate", "mkdri"]);
+        }
+        // Nothing is forbidden by what allows.
+        assert!(named(default, "SCMP_ACT_ALLOW", 0).is_empty());
+        assert_eq!(named(default, "SCMP_ACT_ALLOW", 1 << 21), ["later"]);
+    }
+    // What is not known is refused anyway.
+    assert!(named("SCMP_ACT_ERRNO", "SCMP_ACT_ALLOW", 1 << 21).is_empty());
+    assert!(named("SCMP_ACT_ERRNO", "SCMP_ACT_KILL", 1 << 21).is_empty());
+}
+
 /// Runs a program as the kernel would. Panics on what the kernel would not accept.
 fn run(code: &[Instruction], call: &Call) -> (u32, usize) {
     let (mut at, mut accumulator, mut steps) = (0usize, 0u32, 0usize);
@@ -90,11 +115,13 @@ fn naive(host: Host, options: Options, call: &Call) -> u32 {
                 (u64::from(*first)..=u64::from(*last)).contains(&call.args[arg as usize])
             }),
             Some(Test::Low { arg, values }) => values.contains(&(call.args[arg as usize] as u32)),
+            Some(Test::All(_)) => unreachable!("not in the default profile"),
         };
         if rule.names.contains(&name) && holds {
             return match rule.action {
                 Action::Allow => ALLOW,
                 Action::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+                Action::Return(value) => value,
             };
         }
     }
@@ -342,4 +369,154 @@ fn the_kernel_accepts_and_obeys_the_program() {
     let answers =
         std::thread::spawn(move || crate::sys::bpf::probe_filter(&program)).join().unwrap().unwrap();
     assert_eq!(answers, [Some(libc::EPERM), Some(libc::EPERM), Some(libc::ENOSYS), Some(libc::EPERM), None]);
+}
+
+// --- profiles in docker's JSON format -------------------------------------------------------------------------------
+
+fn profile(text: &str, capabilities: u64) -> Vec<Instruction> {
+    Host::X86_64.profile(text, capabilities, (6, 1)).unwrap()
+}
+
+fn on_x86_64(code: &[Instruction], name: &str, args: &[u64]) -> u32 {
+    ask(code, AUDIT_ARCH_X86_64, number(Abi::X86_64, name), args)
+}
+
+#[test]
+fn comparisons_are_of_all_64_bits() {
+    let values = [0, 1, 7, 8, 9, 0xffff_ffff, 1 << 32, (1 << 32) + 7, (7 << 32) + 8, (8 << 32) + 1, u64::MAX];
+    for value in values {
+        for (op, holds) in [
+            ("NE", (|a, b| a != b) as fn(u64, u64) -> bool),
+            ("EQ", |a, b| a == b),
+            ("LT", |a, b| a < b),
+            ("LE", |a, b| a <= b),
+            ("GT", |a, b| a > b),
+            ("GE", |a, b| a >= b),
+        ] {
+            let text = format!(
+                r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":["read"],"action":"SCMP_ACT_ALLOW",
+                    "args":[{{"index":2,"value":{value},"op":"SCMP_CMP_{op}"}}]}}]}}"#
+            );
+            let code = profile(&text, 0);
+            for given in values {
+                let expected = if holds(given, value) { ALLOW } else { EPERM };
+                assert_eq!(on_x86_64(&code, "read", &[0, 0, given]), expected, "{given} {op} {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_of_a_profile() {
+    let text = r#"{
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 13, "comment": "more keys are fine",
+        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}, {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": null}],
+        "syscalls": [
+            {"names": ["read", "no_such_call", "openat2"], "action": "SCMP_ACT_ALLOW", "args": null, "includes": {}, "excludes": {}},
+            {"name": "write", "action": "SCMP_ACT_KILL_PROCESS"},
+            {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 255, "valueTwo": 17, "op": "SCMP_CMP_MASKED_EQ"}, {"index": 1, "value": 5, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["umount2"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "excludes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+            {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "6.2"}},
+            {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64", "x32"]}},
+            {"names": ["s390_sthyi"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["s390x"]}},
+            {"names": ["kcmp"], "action": "SCMP_ACT_TRACE", "errnoRet": 7},
+            {"names": ["getcpu"], "action": "SCMP_ACT_LOG"}
+        ]}"#;
+    let admin = 1 << caps::SYS_ADMIN;
+    let (plain, code) = (profile(text, 0), profile(text, admin));
+    let refused = libc::SECCOMP_RET_ERRNO | 13;
+    for (name, args, expected) in [
+        ("read", &[][..], ALLOW),
+        ("getpid", &[], refused),
+        ("write", &[], libc::SECCOMP_RET_KILL_PROCESS),
+        ("clone", &[0xf11, 5], ALLOW),
+        ("clone", &[0xf11, 6], refused),
+        ("clone", &[0xf12, 5], refused),
+        ("personality", &[1], ALLOW),
+        ("personality", &[2], ALLOW),
+        ("personality", &[3], refused),
+        ("mount", &[], ALLOW),
+        ("umount2", &[], refused),
+        ("ptrace", &[], ALLOW),
+        ("bpf", &[], refused),
+        ("arch_prctl", &[], ALLOW),
+        ("kcmp", &[], libc::SECCOMP_RET_TRACE | 7),
+        ("getcpu", &[], libc::SECCOMP_RET_LOG),
+        // Newer than the newest that is named, which is openat2.
+        ("mount_setattr", &[], ENOSYS),
+    ] {
+        assert_eq!(on_x86_64(&code, name, args), expected, "{name} {args:?}");
+    }
+    assert_eq!(on_x86_64(&plain, "mount", &[]), refused);
+    assert_eq!(on_x86_64(&plain, "umount2", &[]), ENOSYS);
+    assert_eq!(ask(&code, AUDIT_ARCH_I386, number(Abi::I386, "read"), &[]), ALLOW);
+    assert_eq!(ask(&code, AUDIT_ARCH_X86_64, number(Abi::X86_64, "read") | X32_BIT, &[]), ENOSYS);
+    assert_eq!(ask(&code, AUDIT_ARCH_AARCH64, 0, &[]), KILL);
+}
+
+#[test]
+fn what_is_forbidden_has_no_way_around() {
+    let text =
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mount"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let code = profile(text, 0);
+    let mount = number(Abi::X86_64, "mount");
+    assert_eq!(on_x86_64(&code, "mount", &[]), EPERM);
+    assert_eq!(on_x86_64(&code, "umount2", &[]), ALLOW);
+    assert_eq!(ask(&code, AUDIT_ARCH_X86_64, mount | X32_BIT, &[]), ENOSYS);
+    assert_eq!(ask(&code, AUDIT_ARCH_I386, number(Abi::I386, "mount"), &[]), KILL);
+    let both = text.replace(
+        r#""syscalls""#,
+        r#""architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86","SCMP_ARCH_X32"],"syscalls""#,
+    );
+    let code = profile(&both, 0);
+    assert_eq!(ask(&code, AUDIT_ARCH_X86_64, number(Abi::X32, "mount"), &[]), EPERM);
+    assert_eq!(ask(&code, AUDIT_ARCH_I386, number(Abi::I386, "mount"), &[]), EPERM);
+    assert_eq!(ask(&code, AUDIT_ARCH_I386, number(Abi::I386, "umount2"), &[]), ALLOW);
+}
+
+#[test]
+fn bad_profiles_are_refused() {
+    let long = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","comment":"{}"}}"#, "x".repeat(json::MAX_BYTES));
+    let deep = "[".repeat(100_000);
+    let with = |entry: &str| format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{entry}]}}"#);
+    let table = [
+        String::new(),
+        "{}".into(),
+        "[]".into(),
+        long,
+        deep,
+        r#"{"defaultAction":"SCMP_ACT_FROB"}"#.into(),
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":4096}"#.into(),
+        r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":-1}"#.into(),
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_FROB"]}"#.into(),
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_X86"}]}"#.into(),
+        with(r#"{"names":["read"]}"#),
+        with(r#"{"name":"read","names":["write"],"action":"SCMP_ACT_ERRNO"}"#),
+        with(r#"{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":6,"value":1,"op":"SCMP_CMP_EQ"}]}"#),
+        with(r#"{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{"index":0,"value":1,"op":"EQ"}]}"#),
+        with(r#"{"names":["read"],"action":"SCMP_ACT_ERRNO","includes":{"minKernel":"new"}}"#),
+    ];
+    for text in table {
+        let error = Host::X86_64.profile(&text, 0, (6, 1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{}", text.get(..200).unwrap_or(&text));
+    }
+    for text in [
+        r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#,
+    ] {
+        assert_eq!(
+            Host::X86_64.profile(text, 0, (6, 1)).unwrap_err().kind(),
+            ErrorKind::Unsupported,
+            "{text}"
+        );
+    }
+    let many: Vec<String> = (0..3000)
+        .map(|value| format!(r#"{{"names":["read"],"action":"SCMP_ACT_ERRNO","args":[{{"index":0,"value":{value},"op":"SCMP_CMP_EQ"}}]}}"#))
+        .collect();
+    let error = Host::X86_64.profile(&with(&many.join(",")), 0, (6, 1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
 }

@@ -1,0 +1,41 @@
+//! Programs that are run beside the life of a container, as the runtime specification has them.
+
+use serde::{Deserialize, Serialize};
+
+/// A hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The absolute path of the program.
+    pub path: String,
+    /// All its arguments, the first of which is its name for itself. Empty: the path.
+    pub args: Vec<String>,
+    /// Its whole environment, `NAME=value`.
+    pub env: Vec<String>,
+    /// Seconds until it is killed.
+    pub timeout: u32,
+}
+
+/// The hooks of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hooks {
+    /// What there is to say of the container beside its status and process: the end of a JSON object.
+    pub state: String,
+    /// Run by the monitor when there are namespaces, and the root is not changed yet.
+    pub create_runtime: Vec<Hook>,
+    /// Run by the first process after those, in its namespaces, before the root is changed.
+    pub create_container: Vec<Hook>,
+    /// Run inside, as the program is, right before that.
+    pub start_container: Vec<Hook>,
+    /// Run by the monitor when the program runs.
+    pub poststart: Vec<Hook>,
+    /// Run by the monitor when nothing of the container runs any more.
+    pub poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// The state of the container, which a hook gets as its standard input.
+    pub fn state(&self, status: &str, pid: Option<i32>) -> String {
+        let pid = pid.map_or_else(String::new, |pid| format!(",\"pid\":{pid}"));
+        format!("{{\"status\":\"{status}\"{pid},{}", self.state)
+    }
+}

@@ -1,0 +1,202 @@
+//! A container with a user namespace of its own, of an engine that needs none itself. Its first process is made in it, and so has no rights over the host. What takes rights is done by the monitor, which writes the id
+//! maps, and by a child of it, which makes the root mount, over directories that are mounted with other ids, and the copies of the binds. All that is handed to the first process by descriptor.
+//!
+//! The whole root is mounted that way, the writable layer as well: on the disk everything has the ids that the container sees, whatever range it was given. So nothing
+//! is ever owned by a range, and images, copies and commits have nothing to translate.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use coble_protocol::{Connection, Failure, IdMapping, IdRange, Mount, MountSource, Step};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use rustix::thread::UnshareFlags;
+use serde::{Deserialize, Serialize};
+
+use super::binds;
+use super::mount::{self, Identity, fd};
+use super::rootfs::{self, Overlay};
+use crate::failure::{During, explained};
+use crate::ids::IdMaps;
+use crate::program::give_pipe;
+use crate::sys;
+use crate::userns;
+
+/// What the first process gets: the frame carries the root mount, and a tree for each bind.
+#[derive(Debug, Serialize, Deserialize)]
+struct Made(Result<(), Failure>);
+
+/// What the first process has got.
+pub(crate) struct Given {
+    /// The root mount.
+    pub(crate) root: OwnedFd,
+    /// What [`binds::take`] would have returned.
+    pub(crate) trees: Vec<Option<OwnedFd>>,
+}
+
+/// Gives the first process, whose number on the host is `pid`, its ids and what it needs of the host. Called by the monitor. `own`: the namespace was made with the process, and has no maps yet. Returns the maps as the kernel has them.
+pub(crate) fn provide(
+    (mapping, own): (&IdMapping, bool),
+    pid: Option<i32>,
+    status: &Connection,
+    overlay: &Overlay,
+    mounts: &[Mount],
+    sources: &[OwnedFd],
+    stdio: &[Option<OwnedFd>],
+) -> Result<IdMaps, Failure> {
+    // It has not been reaped, so the number is still its own.
+    let pid = pid.ok_or_else(|| Failure::rule(Step::IdMap, "first process", "/proc does not show it"))?;
+    if own {
+        write_map(&format!("/proc/{pid}/uid_map"), &mapping.uids)?;
+        write_map(&format!("/proc/{pid}/gid_map"), &mapping.gids)?;
+    }
+    let root = root(mapping)?;
+    stdio.iter().flatten().for_each(|stream| give_pipe(stream.as_fd(), root.0, Some(root.1)));
+    let path = format!("/proc/{pid}/ns/user");
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let namespace = namespace.during(Step::UserNamespace, &path)?;
+    match sys::clone(0, None).during(Step::RootMount, "helper")? {
+        sys::Clone::Child => {
+            let made = make(root, namespace.as_fd(), overlay, mounts, sources);
+            let told = match &made {
+                Ok(mounts) => {
+                    let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
+                    status.send(&Made(Ok(())), &mounts)
+                }
+                Err(failure) => status.send(&Made(Err(failure.clone())), &[]),
+            };
+            sys::exit(i32::from(told.is_err()))
+        }
+        sys::Clone::Parent(child) => {
+            let ended = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)
+            })
+            .during(Step::RootMount, "helper")?;
+            if ended.and_then(|ended| ended.exit_status()) != Some(0) {
+                return Err(Failure::rule(Step::RootMount, "overlay", "its maker was killed"));
+            }
+        }
+    }
+    IdMaps::of(&pid.to_string())
+}
+
+/// User and group on the host that are 0 in the container.
+fn root(mapping: &IdMapping) -> Result<(u32, u32), Failure> {
+    let root = |ranges: &[IdRange]| ranges.iter().find(|range| range.inside == 0).map(|range| range.outside);
+    root(&mapping.uids).zip(root(&mapping.gids)).ok_or_else(|| {
+        Failure::rule(Step::IdMap, "0", "the container's user namespace has no user or no group 0")
+    })
+}
+
+/// One write: the kernel takes a map only as a whole.
+fn write_map(path: &str, ranges: &[IdRange]) -> Result<(), Failure> {
+    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count);
+    let text: String = ranges.iter().map(line).collect();
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    let written = file.and_then(|file| rustix::io::write(&file, text.as_bytes()));
+    match written.during(Step::IdMap, path)? {
+        count if count == text.len() => Ok(()),
+        _ => Err(Failure::rule(Step::IdMap, path, "the kernel did not take all of it")),
+    }
+}
+
+/// Makes the mounts, in a mount namespace that goes with this process. The first one is the root.
+fn make(
+    (uid, gid): (u32, u32),
+    namespace: BorrowedFd<'_>,
+    overlay: &Overlay,
+    mounts: &[Mount],
+    sources: &[OwnedFd],
+) -> Result<Vec<OwnedFd>, Failure> {
+    let step = Step::RootMount;
+    sys::unshare(UnshareFlags::NEWNS).during(step, "mount namespace")?;
+    let trees = binds::take(mounts, sources)?;
+    rootfs::make_private()?;
+    for (mount, tree) in mounts.iter().zip(&trees) {
+        if let (MountSource::Bind { mapped: true, .. }, Some(tree)) = (&mount.source, tree) {
+            sys::mount_idmap(tree.as_fd(), namespace, true)
+                .map_err(|errno| cannot_map(Step::UserMount, errno, &mount.target))?;
+        }
+    }
+    // Layers and the container's own directory are both in the data root.
+    let layers = rootfs::reopen(&overlay.layers, "layers")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let data = rustix::fs::openat(&layers, "..", flags, Mode::empty()).during(step, "data root")?;
+    cover(&data, true, namespace, "data root")?;
+    for directory in [&overlay.layers, &overlay.container] {
+        check_covered(directory, "data root")?;
+    }
+    if let Some(directory) = &overlay.directory {
+        cover(&rootfs::reopen(directory, "rootfs")?, false, namespace, "rootfs")?;
+        check_covered(directory, "rootfs")?;
+    }
+    // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
+    sys::set_file_ids(uid, gid).during(step, "ids")?;
+    rootfs::mount(overlay, &rootfs::find(overlay)?)?;
+    let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
+    made.extend(trees.into_iter().flatten());
+    Ok(made)
+}
+
+/// Mounts a directory over itself, with the ids of the namespace.
+fn cover(
+    directory: &OwnedFd,
+    recursive: bool,
+    namespace: BorrowedFd<'_>,
+    object: &str,
+) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    let tree = mount::copy(fd(directory), "", recursive).during(step, object)?;
+    sys::mount_idmap(tree.as_fd(), namespace, recursive).map_err(|errno| cannot_map(step, errno, object))?;
+    mount::attach(fd(&tree), fd(directory)).during(step, object)
+}
+
+/// Makes sure that a directory is found on what covers it now: on the mount that it was opened on it has its own ids.
+fn check_covered(directory: &OwnedFd, object: &str) -> Result<(), Failure> {
+    let step = Step::RootMount;
+    let found = rootfs::reopen(directory, object)?;
+    let number = Identity::of(fd(&found)).during(step, object)?.mount.to_string();
+    let list = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let line = list.lines().find(|line| line.split(' ').next() == Some(&*number)).unwrap_or_default();
+    // The kernel says so of such a mount since it makes them.
+    if line.split(' ').nth(5).is_some_and(|options| options.split(',').any(|option| option == "idmapped")) {
+        return Ok(());
+    }
+    Err(Failure::rule(step, object, "it is not where it was mounted with the container's ids"))
+}
+
+fn cannot_map(step: Step, errno: Errno, object: &str) -> Failure {
+    let detail = match errno {
+        Errno::INVAL | Errno::OPNOTSUPP => {
+            "the file system, or one that is mounted below, cannot be mounted with other ids (ext4, xfs, btrfs and tmpfs can, with Linux 5.19 or newer)"
+        }
+        Errno::PERM => "it cannot be mounted with other ids from here, or is mounted that way already",
+        _ => "",
+    };
+    explained(step, errno, object, detail)
+}
+
+/// Waits until this process, the container's first one, has ids and is given what it needs, and becomes user 0.
+pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, Failure> {
+    let lost = || Failure::rule(Step::Protocol, "monitor", "it has gone");
+    let mut fds = match channel.recv::<Made>() {
+        Ok(Some((Made(Ok(())), fds))) => fds,
+        Ok(Some((Made(Err(failure)), _))) => return Err(failure),
+        Ok(None) => return Err(lost()),
+        Err(error) => return Err(error).during(Step::Protocol, "monitor"),
+    };
+    userns::become_root(true)?;
+    let mut next = 0;
+    let mut take = || {
+        let taken = fds.take_nth(next).during(Step::Protocol, "mounts");
+        next += 1;
+        taken
+    };
+    let root = take()?;
+    let tree = |mount: &Mount| match mount.source {
+        MountSource::Bind { .. } => take().map(Some),
+        MountSource::Tmpfs { .. } | MountSource::Secret { .. } => Ok(None),
+    };
+    let trees = mounts.iter().map(tree).collect::<Result<_, _>>()?;
+    Ok(Given { root, trees })
+}

@@ -1,0 +1,291 @@
+//! Programs started by exec, and probes: from the process that joins the container to the end of the program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use coble_protocol::{
+    Connection, Exit, Failure, Fds, FrameReader, Happening, Incoming, ProcessSpec, Response, Started, Step,
+};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::{KEEPING, Server, said};
+use crate::container::{Known, Status, join};
+use crate::failure::{During, explained};
+use crate::monitor::children::{reap, unseen};
+use crate::monitor::health::{Checks, PROBE};
+use crate::monitor::input::nonblocking;
+use crate::program::terminal;
+use crate::sys;
+
+/// Programs started by exec at once.
+const MAX_PROGRAMS: usize = 256;
+/// How long a process may take to become its program.
+const JOIN_TIME: Duration = Duration::from_secs(30);
+
+/// A program started by exec.
+pub(super) struct Program {
+    /// Its number among those of this monitor, and its command line, for the journal.
+    pub(super) number: u32,
+    pub(super) command: String,
+    pub(super) client: u64,
+    /// Of the process that joins the container, then of the one that has entered it.
+    pub(super) pidfd: OwnedFd,
+    pub(super) stage: Stage,
+    /// The channel to the process until it is the program.
+    pub(super) channel: Option<(Connection, FrameReader)>,
+    /// What it said last on the channel.
+    pub(super) said: Option<Status>,
+    /// Since when it has ended, and somebody who traces it keeps how.
+    pub(super) kept: Option<Instant>,
+    /// Both ends of its terminal, until they are the client's; ours as long as it lives, if nobody wants them.
+    pub(super) terminal: Option<(OwnedFd, OwnedFd)>,
+    /// Whether the client wants them.
+    pub(super) given: bool,
+    /// When it was made.
+    pub(super) since: Instant,
+}
+
+/// How far a program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// A process outside of the container prepares to make the one that enters it.
+    Outside,
+    /// The process is in the container, and not the program yet.
+    Inside,
+    Running,
+    /// It has ended, or failed before it ran.
+    Over,
+}
+
+impl Server {
+    /// Starts a process that will become another program in the container.
+    pub(super) fn exec(
+        &mut self,
+        client: u64,
+        spec: &ProcessSpec,
+        fds: &mut Fds,
+    ) -> Result<Program, Failure> {
+        let step = Step::Join;
+        let mut stream = |n| fds.take_nth(n).during(Step::Protocol, "standard streams");
+        let stdio = match spec.terminal {
+            Some(_) => None,
+            None => Some([stream(0)?, stream(1)?, stream(2)?]),
+        };
+        if self.programs.len() >= MAX_PROGRAMS {
+            return Err(Failure::rule(step, "container", "too many programs at once"));
+        }
+        let container = &self.container;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .during(step, "channel")?;
+        match sys::clone(0, container.home.as_ref().map(AsFd::as_fd)) {
+            Ok(sys::Clone::Child) => {
+                let plan = join::Plan {
+                    spec,
+                    cgroups: &container.cgroups,
+                    stdio,
+                    init: container.init.as_fd(),
+                    namespaces: container.spaces.entered(),
+                    maps: &container.maps,
+                    proc: self.proc.as_fd(),
+                    core_limit: container.core_limit,
+                };
+                join::join(plan, Connection::new(theirs))
+            }
+            Ok(sys::Clone::Parent(pidfd)) => Ok(Program {
+                number: self.next_program,
+                command: Happening::command(&spec.argv),
+                client,
+                pidfd,
+                stage: Stage::Outside,
+                channel: Some((Connection::new(ours), FrameReader::default())),
+                said: None,
+                kept: None,
+                terminal: None,
+                given: spec.terminal.is_some_and(|terminal| terminal.given),
+                since: Instant::now(),
+            }),
+            Err(errno) => Err(errno).during(step, "container"),
+        }
+    }
+
+    /// Hears what a process on its way to its program says. One that has ended says nothing more, though whoever made it may have the channel open for a moment.
+    pub(super) fn progress(&mut self, n: usize, ended: Option<Stage>) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        let Some((connection, reader)) = &mut program.channel else { return };
+        let lost = || Failure::new(Step::Join, libc::EMFILE, "container");
+        let failure = loop {
+            match reader.read::<Status>(connection) {
+                Ok(Incoming::Frame(Status::Joined, mut fds)) if program.stage == Stage::Outside => {
+                    // The process that made it ends, and is nobody to know any more. Without its pidfd this one must not become a program.
+                    let Ok(pidfd) = fds.take_nth(0) else { break Some(lost()) };
+                    program.pidfd = pidfd;
+                    // It may have failed already, and what it said of that comes next.
+                    let _ = connection.try_send(&Known, &[]);
+                    program.stage = Stage::Inside;
+                }
+                Ok(Incoming::Frame(Status::Terminal, mut fds)) => {
+                    let Some(ends) = fds.take_nth(0).ok().zip(fds.take_nth(1).ok()) else {
+                        break Some(lost());
+                    };
+                    // That of a client is as the client wants it.
+                    program.terminal =
+                        Some(ends).filter(|(master, _)| program.given || nonblocking(master.as_fd()).is_ok());
+                }
+                Ok(Incoming::Frame(Status::Failed(failure), _)) => break Some(failure),
+                Ok(Incoming::Frame(status, _)) => program.said = Some(status),
+                Ok(Incoming::Wait) if ended != Some(program.stage) => return,
+                Ok(Incoming::Wait | Incoming::End) | Err(_) => break None,
+            }
+        };
+        match (failure, program.said.take()) {
+            (None, Some(Status::Ready(started))) if program.stage == Stage::Inside => {
+                program.channel = None;
+                program.stage = Stage::Running;
+                self.program_runs(n, *started);
+            }
+            // Killed on the way, as when the container ends.
+            (failure, _) => {
+                let failure = failure.unwrap_or_else(|| Failure::new(Step::Join, libc::ESRCH, "container"));
+                self.program_failed(n, &failure);
+            }
+        }
+    }
+
+    /// A process has become its program.
+    pub(super) fn program_runs(&mut self, n: usize, started: Started) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        if program.client == PROBE {
+            self.checks.as_mut().map(Checks::runs);
+            return;
+        }
+        let start = Happening::ExecStart(program.number, std::mem::take(&mut program.command));
+        self.journal.note(&self.run_dir, start);
+        let response = Response::Running {
+            warnings: started.warnings,
+            journal: self.journal.number(),
+            number: program.number,
+        };
+        let terminal = if program.given { program.terminal.take() } else { None };
+        let mut fds = vec![program.pidfd.as_fd()];
+        fds.extend(terminal.iter().flat_map(|(master, slave)| [master.as_fd(), slave.as_fd()]));
+        let Some(client) = self.clients.iter().find(|client| client.number == program.client) else { return };
+        if client.connection.try_send(&response, &fds).is_err() {
+            let number = client.number;
+            self.hang_up(number);
+        }
+    }
+
+    /// A process will not become its program.
+    pub(super) fn program_failed(&mut self, n: usize, failure: &Failure) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        // It ends by itself, unless somebody has stopped it; and so does one that is not known, now that the channel is closed. Their ends are of no interest.
+        let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+        program.channel = None;
+        program.stage = Stage::Over;
+        let client = program.client;
+        if client == PROBE {
+            self.probe_over(Err(said(failure)));
+            return;
+        }
+        self.release(client);
+        self.respond(client, &Response::Failed(failure.clone()), &[]);
+    }
+
+    /// Whoever started a program leaves it: its terminal, if it has one, is nobody's but ours.
+    pub(super) fn leave(&mut self, number: u32, fds: &mut Fds) -> Result<(), Failure> {
+        let master = fds.take_nth(0).ok();
+        let runs = |program: &&mut Program| {
+            program.number == number && program.client != PROBE && program.stage == Stage::Running
+        };
+        // One that has just ended was left in time.
+        let Some(program) = self.programs.iter_mut().find(runs) else { return Ok(()) };
+        if let Some(master) = master {
+            let slave = terminal::slave_of(&master)?;
+            nonblocking(master.as_fd())?;
+            program.terminal = Some((master, slave));
+            program.given = false;
+        }
+        self.journal.note(&self.run_dir, Happening::ExecDetach(number));
+        Ok(())
+    }
+
+    /// Takes what a program writes to a terminal that nobody looks at, so that it can go on.
+    pub(super) fn unheard(&mut self, n: usize) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        let mut piece = [0; 4096];
+        let read = program.terminal.as_ref().map(|(master, _)| rustix::io::read(master, &mut piece));
+        if !matches!(read, Some(Ok(1..) | Err(Errno::AGAIN | Errno::INTR))) {
+            program.terminal = None;
+        }
+    }
+
+    /// The process of a program has ended, which was that far.
+    pub(super) fn program_ended(&mut self, n: usize, ended: Stage) {
+        // What it said before it ended comes first.
+        self.progress(n, Some(ended));
+        let Some(program) = self.programs.get_mut(n) else { return };
+        // If that is so, the end is that of the process that made this one.
+        if program.stage != Stage::Running || ended == Stage::Outside {
+            return;
+        }
+        match reap(program.pidfd.as_fd()) {
+            Some(exit) => self.program_over(n, exit),
+            None => program.kept = program.kept.or(Some(Instant::now())),
+        }
+    }
+
+    pub(super) fn program_over(&mut self, n: usize, exit: Exit) {
+        let Some(program) = self.programs.get_mut(n) else { return };
+        program.stage = Stage::Over;
+        let client = program.client;
+        if client == PROBE {
+            self.probe_over(Ok(exit.code));
+            return;
+        }
+        self.journal.note(&self.run_dir, Happening::ExecDie(program.number, exit.code));
+        self.release(client);
+        self.respond(client, &Response::Exited(exit), &[]);
+    }
+
+    /// Ends programs that take too long to begin, or of whose end nothing is heard.
+    pub(super) fn look_after_programs(&mut self, now: Instant) {
+        for n in 0..self.programs.len() {
+            let Some(program) = self.programs.get(n) else { return };
+            if matches!(program.stage, Stage::Outside | Stage::Inside) && now - program.since > JOIN_TIME {
+                // Somebody in the container has stopped it.
+                let failure = explained(Step::Join, Errno::TIMEDOUT, "container", "the process was stopped");
+                self.program_failed(n, &failure);
+            } else if program.stage == Stage::Running
+                && program.kept.is_some_and(|since| now - since > KEEPING)
+            {
+                let exit = reap(program.pidfd.as_fd()).unwrap_or_else(unseen);
+                self.program_over(n, exit);
+            }
+        }
+        self.forget_programs();
+    }
+
+    pub(super) fn forget_programs(&mut self) {
+        self.programs.retain(|program| program.stage != Stage::Over);
+    }
+
+    /// The container has ended, and with it all programs: the kernel has killed them before it let the first process end.
+    pub(super) fn end_programs(&mut self) {
+        for n in 0..self.programs.len() {
+            self.progress(n, None);
+            let Some(program) = self.programs.get(n) else { return };
+            match program.stage {
+                Stage::Outside | Stage::Inside => {
+                    self.program_failed(n, &Failure::new(Step::Join, libc::ESRCH, "container"));
+                }
+                Stage::Running => {
+                    let exit = reap(program.pidfd.as_fd()).unwrap_or_else(unseen);
+                    self.program_over(n, exit);
+                }
+                Stage::Over => {}
+            }
+        }
+        self.forget_programs();
+    }
+}

@@ -1,0 +1,272 @@
+//! Frozen layers: what a container had written at a moment, which it and others go on from. They lie in `frozen/` of the data root and are lower directories of overlay mounts.
+//!
+//! A layer belongs to whoever's row names it, and goes with the last one. It is made and locked before a row names it, and the sweep removes what it can lock and no row names,
+//! so a crash at any moment leaves nothing: neither a layer that nobody uses, nor a row without its files. What is to go gets another name first, at the moment when it is decided: a row that names it
+//! too late finds nothing, and not the half of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use coble_protocol::PackForm;
+use rustix::fs::{Dir, MemfdFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::Container;
+use super::files::through;
+use super::tree::Tree;
+use crate::cancel::CancelToken;
+use crate::engine::Inner;
+use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::process::reader::{self, FreezerFiles, View};
+use crate::process::{names_in, remove_tree};
+use crate::snapshot::{Application, Worker};
+use crate::state::{BASE, ContainerRow, Locked, containers, random_hex};
+
+/// The directory of the data root.
+const DIRECTORY: &str = "frozen";
+/// As many layers as leave room for those of an image among the options of one mount.
+const MAX_LAYERS: usize = 64;
+
+fn directory(inner: &Inner) -> PathBuf {
+    inner.store.paths.data.join(DIRECTORY)
+}
+
+/// The names of a container's frozen layers as those of lower directories, relative to the directory of layers, uppermost first.
+pub(super) fn lower(row: &ContainerRow) -> Result<Vec<String>> {
+    Ok(row.frozen()?.iter().map(|name| format!("../{DIRECTORY}/{name}")).collect())
+}
+
+/// Opens the frozen layers of a container, uppermost first.
+pub(super) fn open_all(inner: &Inner, row: &ContainerRow) -> Result<Vec<OwnedFd>> {
+    row.frozen()?.iter().map(|name| open(&directory(inner).join(name))).collect()
+}
+
+pub(super) fn open(path: &std::path::Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).call("open", path)
+}
+
+/// A layer that no row names yet. As long as it is locked, no sweep takes it.
+struct New {
+    name: String,
+    path: PathBuf,
+    fd: OwnedFd,
+    _lock: Locked,
+}
+
+impl New {
+    fn make(inner: &Inner) -> Result<New> {
+        let parent = directory(inner);
+        let name = random_hex(8)?;
+        let path = parent.join(&name);
+        let _gate = inner.store.gate_shared()?;
+        match rustix::fs::mkdir(&parent, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).call("mkdir", &parent),
+        }
+        rustix::fs::mkdir(&path, Mode::RWXU).call("mkdir", &path)?;
+        let fd = open(&path)?;
+        let lock = Locked::try_exclusive(open(&path)?, &path)?.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("the new layer \"{name}\" is locked by somebody else"))
+        })?;
+        // A root directory has mode 0755 whatever the umask.
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(0o755)).call("chmod", &path)?;
+        Ok(New { name, path, fd, _lock: lock })
+    }
+
+    /// Removes it, unless a row names it all the same, because taking that back has failed, too.
+    fn discard(self, inner: &Inner) {
+        if containers::frozen(&inner.store.db).is_ok_and(|named| !named.contains(&self.name)) {
+            // What stays is swept.
+            let _ = remove_tree(inner, &directory(inner), &self.name);
+        }
+    }
+}
+
+/// What a container's files consist of now, beside its image: names of frozen layers, uppermost first. Those of a container that does not run are frozen where they
+/// are, and it goes on with an empty directory upon them; those of a running one are copied, while it is stopped if there is something to stop it with.
+/// `own` has to live until a row names the layers.
+pub(super) struct Frozen {
+    pub(super) layers: Vec<String>,
+    own: Option<New>,
+}
+
+impl Frozen {
+    /// Removes what was made for nothing.
+    pub(super) fn discard(self, inner: &Inner) {
+        if let Some(own) = self.own {
+            own.discard(inner);
+        }
+    }
+}
+
+pub(super) fn freeze(
+    inner: &Inner,
+    container: &Container,
+    tree: &Tree,
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<Frozen> {
+    let before = tree.row.frozen()?;
+    if before.len() >= MAX_LAYERS {
+        let text = format!("container \"{}\" is {MAX_LAYERS} snapshots upon each other", container.name());
+        return Err(Error::new(ErrorKind::LimitExceeded, text)
+            .with_object(container.name())
+            .with_hint("commit it, and go on with a container of the image"));
+    }
+    if is_empty(&tree.upper()?)? {
+        return Ok(Frozen { layers: before, own: None });
+    }
+    let new = New::make(inner)?;
+    let layers: Vec<String> = [&new.name].into_iter().chain(&before).cloned().collect();
+    let done = if tree.running {
+        copy(inner, container, tree, &before, &new, freezer, cancel)
+    } else {
+        exchange(inner, tree, &before, &layers, &new, cancel)
+    };
+    match done {
+        Ok(true) => Ok(Frozen { layers, own: Some(new) }),
+        Ok(false) => {
+            new.discard(inner);
+            Ok(Frozen { layers: before, own: None })
+        }
+        Err(error) => {
+            new.discard(inner);
+            Err(error)
+        }
+    }
+}
+
+fn is_empty(directory: &OwnedFd) -> Result<bool> {
+    for entry in Dir::read_from(directory).call("open", "upper")? {
+        let entry = entry.call("getdents", "upper")?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Freezes the directory of a container that does not run where it is: the container's row names the new, empty layer, and then the two change places. Before and after, and whoever dies when, the
+/// container's files are the same.
+fn exchange(
+    inner: &Inner,
+    tree: &Tree,
+    before: &[String],
+    after: &[String],
+    new: &New,
+    cancel: &CancelToken,
+) -> Result<bool> {
+    give_root(inner, tree.upper()?.as_fd(), new.fd.as_fd(), cancel)?;
+    inner.store.keep_reserve();
+    containers::set_frozen(&inner.store.db, &tree.row.id, after)?;
+    let exchanged = rustix::fs::renameat_with(
+        &tree.directory,
+        "upper",
+        rustix::fs::CWD,
+        &new.path,
+        RenameFlags::EXCHANGE,
+    );
+    match exchanged {
+        Ok(()) => Ok(true),
+        Err(errno) => {
+            // An empty layer more or less makes no difference, so it may stay if this fails.
+            let _ = containers::set_frozen(&inner.store.db, &tree.row.id, before);
+            Err(errno).call("rename", &new.path)
+        }
+    }
+}
+
+/// Gives an empty directory the attributes of a container's `/`: mode, owner, time and extended attributes. It takes the worker's rights to give an owner in a user namespace, and an archive without
+/// entries, of which the root is as the layer below has it.
+pub(super) fn give_root(
+    inner: &Inner,
+    upper: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
+    let empty =
+        rustix::fs::memfd_create(c"coble-empty", MemfdFlags::CLOEXEC).call("memfd_create", "archive")?;
+    rustix::fs::ftruncate(&empty, 1024).call("ftruncate", "archive")?;
+    let layer = Application { target: to, input: empty.as_fd(), lower: &[upper], ready: None };
+    inner.apply(layer, cancel).map(drop)
+}
+
+/// Copies what a running container has written. False if that is nothing.
+fn copy(
+    inner: &Inner,
+    container: &Container,
+    tree: &Tree,
+    before: &[String],
+    new: &New,
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<bool> {
+    let upper = tree.upper()?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open =
+        |name: &str| rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty()).call("open", name);
+    let mut lower = tree.lower.iter().map(|name| open(name)).collect::<Result<Vec<OwnedFd>>>()?;
+    lower.extend(tree.rootfs_to_read()?);
+    lower.push(open(BASE)?);
+    let lower: Vec<_> = lower.iter().map(AsFd::as_fd).collect();
+    let (packed, _) = through(
+        |to| reader::pack(inner, View::Directory(upper.as_fd()), PackForm::Layer, Some(to), freezer, cancel),
+        |from| {
+            let layer = Application { target: new.fd.as_fd(), input: from, lower: &lower, ready: None };
+            inner.apply(layer, cancel)
+        },
+    )?;
+    // Somebody may have frozen it meanwhile, after it ended: then this may be less than all.
+    if container.row(inner)?.frozen()? != before {
+        let text = format!("container \"{}\" ended while a snapshot was made of it", container.name());
+        return Err(Error::new(ErrorKind::InvalidState, text).with_object(container.name()));
+    }
+    Ok(packed.entries > 0)
+}
+
+/// Whether all layers of a row are there. Then they stay as long as the row does.
+pub(super) fn are_there(inner: &Inner, layers: &[String]) -> Result<bool> {
+    // Not while somebody decides what goes.
+    let _gate = inner.store.gate_shared()?;
+    Ok(layers.iter().all(|name| directory(inner).join(name).is_dir()))
+}
+
+/// The end of the name of a layer that is to be removed. No row has such a name.
+const DOOMED: &str = ".doomed";
+
+/// Removes layers that no row names and nobody is making. One that cannot be removed does not keep the others; the first error comes back.
+pub(crate) fn sweep(inner: &Inner) -> Result<()> {
+    let parent = directory(inner);
+    let names = names_in(&parent)?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let doing = || format!("cleaning up \"{}\"", parent.display());
+    let mut doomed = Vec::new();
+    {
+        let _gate = inner.store.gate_exclusive()?;
+        for name in names {
+            let path = parent.join(&name);
+            let Ok(fd) = open(&path) else { continue };
+            if let Some(lock) = Locked::try_exclusive(fd, &path)? {
+                doomed.push((name, lock));
+            }
+        }
+        // Under the locks: what is named by now stays, and nobody who makes one is left who has not named it.
+        let named = containers::frozen(&inner.store.db)?;
+        doomed.retain(|(name, _)| !named.contains(name));
+        for (name, _) in doomed.iter_mut().filter(|(name, _)| !name.ends_with(DOOMED)) {
+            let other = format!("{name}{DOOMED}");
+            rustix::fs::rename(parent.join(&*name), parent.join(&other))
+                .call("rename", parent.join(&*name))
+                .context(doing)?;
+            *name = other;
+        }
+    }
+    let mut result = Ok(());
+    for (name, _lock) in &doomed {
+        result = result.and(remove_tree(inner, &parent, name).context(doing));
+    }
+    result
+}

@@ -1,0 +1,47 @@
+//! A container with the files that another one has at a moment.
+
+use super::{Container, SnapshotOptions, State, create, frozen, remove};
+use crate::cancel::CancelToken;
+use crate::error::{Context, Error, ErrorKind, Result};
+
+impl Container {
+    /// Makes a new container with the options of this one, and with its files as they are now. It does not run yet: as long as it is not started it is a snapshot, of which any number of others can be
+    /// made; started, it is a clone.
+    ///
+    /// Of a container that does not run, nothing is copied: what it wrote is frozen where it is, and both go on from there. That takes milliseconds, whatever the size. What a
+    /// running container wrote is copied, while it is stopped by the freezer of its cgroup, unless [`SnapshotOptions::pause`] is off; where it has no such cgroup, that fails with
+    /// [`ErrorKind::Unsupported`]. Files that are in a volume or mounted are not part of it.
+    pub fn snapshot(&self, options: &SnapshotOptions, cancel: &CancelToken) -> Result<Container> {
+        let inner = &*self.engine.inner()?;
+        let doing = || format!("making a snapshot of container \"{}\"", self.name());
+        if let Some(name) = &options.name {
+            super::validate::container_name(name)?;
+        }
+        let tree = self.tree(inner, cancel).context(doing)?;
+        let freezer = self.freezer(inner, &tree, options.pause).context(doing)?;
+        let mut spec = tree.row.spec().context(doing)?;
+        let image = super::image_of(inner, &tree.row).context(doing)?;
+        let frozen = frozen::freeze(inner, self, &tree, freezer.as_ref(), cancel).context(doing)?;
+        spec.name = options.name.clone();
+        let like = (frozen.layers.clone(), tree.upper().context(doing)?);
+        let planned = create::Planned::like(spec, image, tree.row.command().context(doing)?, like);
+        let made = match create::make(inner, planned, State::Created) {
+            Ok(made) => made,
+            Err(error) => {
+                if tree.running {
+                    frozen.discard(inner);
+                }
+                return Err(error).context(doing);
+            }
+        };
+        // Whoever removes the container from now on leaves what a row names. Before, he may not have.
+        let there = frozen::are_there(inner, &frozen.layers);
+        if !matches!(there, Ok(true)) {
+            remove::locked(inner, &made.row.id, made.run_dir, made.lock, None, || {})?;
+            there.context(doing)?;
+            let text = format!("container \"{}\" was removed while a snapshot was made of it", self.name());
+            return Err(Error::new(ErrorKind::InvalidState, text).with_object(self.name()));
+        }
+        Ok(Container::new(self.engine.clone(), &made.row))
+    }
+}

@@ -1,0 +1,247 @@
+//! Rows of events. They are written in the transaction that makes the change, so that there is an event for everything that is on record, and none for what is not.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use coble_protocol::{Exit, Happening, Record};
+
+use super::containers::ContainerRow;
+use super::images::signed;
+use super::now_nanos;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Digest, Reference};
+
+/// How many events are kept, and for how long in nanoseconds.
+const KEPT: i64 = 20_000;
+const KEPT_FOR: u64 = 7 * 24 * 3600 * 1_000_000_000;
+/// How many events come between two prunings.
+const ROUND: i64 = 256;
+
+/// An event, as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EventRow {
+    pub(crate) id: u64,
+    /// Nanoseconds since the epoch.
+    pub(crate) time: u64,
+    pub(crate) kind: String,
+    pub(crate) action: String,
+    pub(crate) actor: String,
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+/// Attributes of one event beside those that belong to its object.
+pub(crate) type Extra<'a> = &'a [(&'a str, String)];
+
+/// Adds an event of any kind.
+pub(crate) fn add(
+    tx: &Transaction<'_>,
+    (kind, action, actor): (&str, &str, &str),
+    time: u64,
+    attributes: &BTreeMap<String, String>,
+) -> Result<()> {
+    let text = serde_json::to_string(attributes)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing an event: {error}")))?;
+    tx.prepare_cached(
+        "INSERT INTO events (time, kind, action, actor, attributes) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![signed(time), kind, action, actor, text])?;
+    let id = tx.last_insert_rowid();
+    if id % ROUND == 0 {
+        // The newest stays, whatever its age, since the next id is one more than the greatest.
+        tx.prepare_cached("DELETE FROM events WHERE id <= ?1 OR (id < ?2 AND time < ?3)")?
+            .execute(params![id - KEPT, id, signed(now_nanos().saturating_sub(KEPT_FOR))])?;
+    }
+    Ok(())
+}
+
+/// What an event shows of a container.
+pub(crate) struct Subject<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) image: &'a str,
+    /// Labels, as JSON.
+    pub(crate) labels: &'a str,
+}
+
+impl ContainerRow {
+    /// What events show of it.
+    pub(crate) fn subject(&self) -> Subject<'_> {
+        Subject { id: &self.id, name: &self.name, image: &self.image, labels: &self.labels }
+    }
+}
+
+/// Adds an event of a container. As docker has it: its labels are attributes of it.
+pub(crate) fn of_container(
+    tx: &Transaction<'_>,
+    subject: &Subject<'_>,
+    action: &str,
+    time: u64,
+    extra: Extra<'_>,
+) -> Result<()> {
+    let mut attributes: BTreeMap<String, String> = match subject.labels {
+        "{}" | "" => BTreeMap::new(),
+        labels => serde_json::from_str(labels).unwrap_or_default(),
+    };
+    attributes.insert("image".to_owned(), subject.image.to_owned());
+    attributes.insert("name".to_owned(), subject.name.to_owned());
+    attributes.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    add(tx, ("container", action, subject.id), time, &attributes)
+}
+
+/// As [`of_container`], for one of which only the id is known. One that is gone has no events any more.
+pub(crate) fn of_container_id(
+    tx: &Transaction<'_>,
+    id: &str,
+    action: &str,
+    time: u64,
+    extra: Extra<'_>,
+) -> Result<()> {
+    let found = tx
+        .prepare_cached("SELECT name, image, labels FROM containers WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+        })
+        .optional()?;
+    match found {
+        Some((name, image, labels)) => {
+            let subject = Subject { id, name: &name, image: &image, labels: &labels };
+            of_container(tx, &subject, action, time, extra)
+        }
+        None => Ok(()),
+    }
+}
+
+/// The end of a container's program.
+pub(crate) fn died(
+    tx: &Transaction<'_>,
+    subject: &Subject<'_>,
+    code: i32,
+    (started_at, finished_at): (Option<u64>, u64),
+) -> Result<()> {
+    let mut extra = vec![("exitCode", code.to_string())];
+    if let Some(started_at) = started_at {
+        extra.push(("execDuration", (finished_at.saturating_sub(started_at) / 1_000_000_000).to_string()));
+    }
+    of_container(tx, subject, "die", finished_at, &extra)
+}
+
+/// Adds what a monitor has kept in its journal, as far as nobody has done so before.
+pub(crate) fn take_over(tx: &Transaction<'_>, row: &ContainerRow, records: &[Record]) -> Result<()> {
+    let Some(last) = records.last() else { return Ok(()) };
+    let known = tx
+        .prepare_cached("SELECT journal FROM containers WHERE id = ?1")?
+        .query_row([&row.id], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(known) = known.map(|number| u64::try_from(number).unwrap_or(0)) else { return Ok(()) };
+    if last.number <= known {
+        return Ok(());
+    }
+    let subject = row.subject();
+    for record in records.iter().filter(|record| record.number > known) {
+        happened(tx, row, &subject, record)?;
+    }
+    tx.prepare_cached("UPDATE containers SET journal = ?2 WHERE id = ?1")?
+        .execute(params![row.id, signed(last.number)])?;
+    Ok(())
+}
+
+fn happened(tx: &Transaction<'_>, row: &ContainerRow, subject: &Subject<'_>, record: &Record) -> Result<()> {
+    let program = |number: &u32| {
+        // Docker's are random; these can be told from the number alone.
+        let text = format!("{}/{}/{number}", row.id, row.started_at.unwrap_or(0));
+        ("execID", Digest::of(text.as_bytes()).hex().to_owned())
+    };
+    let of = |action: &str, extra: Extra<'_>| of_container(tx, subject, action, record.time, extra);
+    match &record.what {
+        Happening::Kill(signal) => of("kill", &[("signal", signal.to_string())]),
+        Happening::ExecCreate(number, command) => of(&format!("exec_create: {command}"), &[program(number)]),
+        Happening::ExecStart(number, command) => of(&format!("exec_start: {command}"), &[program(number)]),
+        Happening::ExecDie(number, code) => {
+            of("exec_die", &[program(number), ("exitCode", code.to_string())])
+        }
+        Happening::Died(Exit { code, finished_at, .. }) => died(tx, subject, *code, (None, *finished_at)),
+        Happening::Started => of("start", &[]),
+        Happening::ExecDetach(number) => of("exec_detach", &[program(number)]),
+        Happening::Health(status) => of(&format!("health_status: {}", status.name()), &[]),
+    }
+}
+
+/// Adds an event of an image, with its labels. `reference` is what was named: a canonical reference or an id.
+pub(crate) fn of_image(tx: &Transaction<'_>, action: &str, id: &str, reference: &str) -> Result<()> {
+    let labels = tx
+        .prepare_cached("SELECT labels FROM images WHERE id = ?1")?
+        .query_row([id], |row| row.get::<_, String>(0))
+        .optional()?;
+    let mut attributes: BTreeMap<String, String> =
+        labels.and_then(|labels| serde_json::from_str(&labels).ok()).unwrap_or_default();
+    let name = Reference::parse(reference).map_or_else(|_| reference.to_owned(), |name| name.familiar());
+    // As docker has it: what comes from a registry, or goes there, is known by its name.
+    let actor = if matches!(action, "pull" | "push") { name.clone() } else { id.to_owned() };
+    attributes.insert("name".to_owned(), name);
+    add(tx, ("image", action, &actor), now_nanos(), &attributes)
+}
+
+/// Events with ids greater than `after`, in order, at most `limit` of them.
+pub(crate) fn after(connection: &Connection, after: u64, limit: usize) -> Result<Vec<EventRow>> {
+    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let mut statement = connection.prepare_cached(
+        "SELECT id, time, kind, action, actor, attributes FROM events WHERE id > ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![signed(after), signed(limit as u64)], |row| {
+        Ok(EventRow {
+            id: unsigned(row.get(0)?),
+            time: unsigned(row.get(1)?),
+            kind: row.get(2)?,
+            action: row.get(3)?,
+            actor: row.get(4)?,
+            attributes: serde_json::from_str(row.get_ref(5)?.as_str().unwrap_or("{}")).unwrap_or_default(),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The id of the newest event; 0 if there is none.
+pub(crate) fn newest(connection: &Connection) -> Result<u64> {
+    let id: i64 = connection
+        .prepare_cached("SELECT coalesce(max(id), 0) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(id).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::temporary;
+
+    #[test]
+    fn old_events_go_and_ids_grow() {
+        let (_dir, store) = temporary();
+        let none = BTreeMap::new();
+        store
+            .db
+            .write(|tx| {
+                for _ in 0..ROUND - 1 {
+                    add(tx, ("container", "start", "x"), 5, &none)?;
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(store.db.read(|c| after(c, 0, 1000)).unwrap().len() as i64, ROUND - 1);
+        store.db.write(|tx| add(tx, ("container", "die", "x"), 6, &none)).unwrap();
+        let left = store.db.read(|c| after(c, 0, 1000)).unwrap();
+        assert_eq!((left.len(), left[0].id, left[0].action.as_str()), (1, ROUND as u64, "die"));
+        assert_eq!(store.db.read(newest).unwrap(), ROUND as u64);
+        store.db.write(|tx| add(tx, ("image", "tag", "y"), now_nanos(), &none)).unwrap();
+        assert_eq!(store.db.read(newest).unwrap(), ROUND as u64 + 1);
+        let many = |tx: &Transaction<'_>| {
+            for _ in 0..KEPT + ROUND {
+                add(tx, ("image", "tag", "y"), now_nanos(), &none)?;
+            }
+            Ok(())
+        };
+        store.db.write(many).unwrap();
+        let left = store.db.read(|c| after(c, 0, usize::MAX >> 1)).unwrap().len() as i64;
+        assert!((KEPT..KEPT + ROUND).contains(&left), "{left}");
+    }
+}

@@ -1,0 +1,96 @@
+//! What the processes of a container are, and what they use.
+
+use core::StatsStream;
+use std::time::Duration;
+
+use crate::boundary::Out;
+use crate::cancel::{coble_cancel_t, token};
+use crate::container::coble_container_t;
+use crate::error::coble_error_t;
+use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::status::coble_status_t;
+use crate::string::coble_string_t;
+
+/// What a container uses, again and again.
+pub struct coble_stats_stream_t(StatsStream);
+
+impl Handle for coble_stats_stream_t {
+    const NAME: &'static str = "stream";
+}
+
+/// The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
+/// host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_top(
+    container: *const coble_container_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.top()?)?.give(out);
+    })
+}
+
+/// What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",
+/// "memory_limit", "pids", "block_read", "block_write", "network_rx", "network_tx" and so on. COBLE_ERR_INVALID_STATE if it does not run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_stats(
+    container: *const coble_container_t,
+    interval_ms: u32,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel, out) =
+            unsafe { (borrow(container)?, token(cancel), Out::new(json, "json")?) };
+        let interval = Duration::from_millis(interval_ms.into());
+        coble_string_t::json(&container.container.stats(interval, &cancel)?)?.give(out);
+    })
+}
+
+/// What the container uses, again and again: at once, and then after each interval.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_stats_stream(
+    container: *const coble_container_t,
+    interval_ms: u32,
+    stream: *mut *mut coble_stats_stream_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(stream, "stream")?) };
+        let interval = Duration::from_millis(interval_ms.into());
+        coble_stats_stream_t(container.container.stats_stream(interval)?).give(out);
+    })
+}
+
+/// Waits for the next look, and gives it as coble_container_stats does; NULL when the container does not run any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_stats_stream_next(
+    stream: *mut coble_stats_stream_t,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (stream, cancel, out) = unsafe { (borrow_mut(stream)?, token(cancel), Out::new(json, "json")?) };
+        match stream.0.next(&cancel)? {
+            Some(stats) => coble_string_t::json(&stats)?.give(out),
+            None => out.set(std::ptr::null_mut()),
+        }
+    })
+}
+
+/// Deletes a stream. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_stats_stream_delete(stream: *mut coble_stats_stream_t) {
+    boundary_value!((), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { handle::delete(stream) }
+    })
+}

@@ -1,0 +1,274 @@
+"""Hooks of the OCI runtime specification: when and where each is run, what it gets, and what its failure means."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import coble
+import pytest
+from conftest import IS_ROOT, MODE, Store
+from helpers import eventually, monitor_of, wait_for_exit
+
+Hooks = dict[str, list[dict[str, Any]]]
+ORDER = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory that hooks of the host write to."""
+    folder = tmp_path / "said"
+    folder.mkdir(mode=0o777)
+    return folder
+
+
+def note(place: Path, name: str, more: str = "") -> dict[str, Any]:
+    """A hook that writes down what it got."""
+    script = f'cat > "$1/{name}.state"; env | sort > "$1/{name}.env"; ls /proc/self/fd > "$1/{name}.fds"; echo {name} >> "$1/order"; {more}'
+    return {"path": "/bin/sh", "args": ["hook", "-c", script, "hook", str(place)], "env": ["PATH=/usr/bin:/bin", f"NAME={name}"]}
+
+
+def state(place: Path, name: str) -> dict[str, Any]:
+    found = json.loads((place / f"{name}.state").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def order(place: Path) -> list[str]:
+    return (place / "order").read_text().split() if (place / "order").exists() else []
+
+
+@pytest.mark.vm
+def test_each_is_run_when_and_where_it_has_to_be(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    inside = {"path": "/bin/sh", "args": ["x", "-c", "cat > /state; id -u > /user; env > /env; grep -E 'CapBnd|Seccomp:|NoNewPrivs' /proc/self/status > /status; ls /proc/self/fd > /fds"], "env": ["IN=1"]}
+    look = 'readlink /proc/self/ns/mnt > "$1/$NAME.mnt"; readlink /proc/self/ns/net > "$1/$NAME.net"; ls > "$1/$NAME.cwd"'
+    hooks: Hooks = {name: [note(place, name, look)] for name in ORDER if name != "startContainer"}
+    hooks["startContainer"] = [inside]
+    container = engine.containers.create("box", ["sleep", "1000"], hooks=hooks, annotations={"org.example": "x\"y"}, volumes=[f"{place}:{place}"])
+    assert container.inspect().spec.hooks == hooks
+    container.start()
+    assert order(place) == ["prestart", "createRuntime", "createContainer", "poststart"]
+    pid = container.inspect().pid
+    for name, status in [("prestart", "creating"), ("createRuntime", "creating"), ("createContainer", "creating"), ("poststart", "running")]:
+        found = state(place, name)
+        assert found["ociVersion"].startswith("1.") and found["id"] == container.id and found["status"] == status and found["pid"] == pid
+        assert found["annotations"] == {"org.example": 'x"y'} and Path(found["bundle"]).is_dir()
+        # Only what the hook was given, and what a shell adds; the descriptors are the three streams and that of ls.
+        names = {line.partition("=")[0] for line in (place / f"{name}.env").read_text().splitlines()}
+        assert names - {"PWD", "SHLVL", "_", "OLDPWD"} == {"PATH", "NAME"}
+        assert (place / f"{name}.fds").read_text().split() == ["0", "1", "2", "3"]
+    host_mnt, host_net = os.readlink("/proc/self/ns/mnt"), os.readlink("/proc/self/ns/net")
+    for name in ("prestart", "createRuntime", "poststart"):
+        assert (place / f"{name}.mnt").read_text().strip() == host_mnt and (place / f"{name}.net").read_text().strip() == host_net
+    own = container.exec(["sh", "-c", "readlink /proc/self/ns/mnt; readlink /proc/self/ns/net"], check=True).stdout.decode().split()
+    assert (place / "createContainer.mnt").read_text().strip() == own[0]
+    assert (place / "createContainer.net").read_text().strip() == own[1]
+    # The working directory is the root to be.
+    assert {"bin", "etc", "proc"} <= set((place / "createContainer.cwd").read_text().split())
+    read = {name: container.read_file(f"/{name}").decode() for name in ("state", "user", "env", "status", "fds")}
+    found = json.loads(read["state"])
+    assert found["status"] == "created" and found["pid"] == 1 and found["id"] == container.id
+    assert read["user"] == "0\n" and "IN=1" in read["env"].split() and "IMAGE_VARIABLE" not in read["env"]
+    assert read["fds"].split() == ["0", "1", "2", "3"]
+    program = container.exec(["grep", "-E", "CapBnd|Seccomp:|NoNewPrivs", "/proc/1/status"], check=True).stdout.decode()
+    assert read["status"] == program
+    container.stop(timeout=0)
+    assert order(place)[-1] == "poststop" and state(place, "poststop")["status"] == "stopped" and "pid" not in state(place, "poststop")
+    container.start()
+    container.remove(force=True)
+    assert order(place).count("poststop") == 2
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("moment", ["prestart", "createRuntime", "createContainer", "startContainer"])
+def test_one_that_fails_is_the_end_of_the_start(engine: coble.Engine, box: coble.Engine, place: Path, moment: str) -> None:
+    script = "echo one >&2; printf 'bad \\033[1m thing' >&2; exit 3"
+    hooks: Hooks = {moment: [{"path": "/bin/sh", "args": ["sh", "-c", script]}], "poststop": [note(place, "poststop")]}
+    container = engine.containers.create("box", ["touch", "/ran"], hooks=hooks)
+    with pytest.raises(coble.InvalidStateError, match="exit code 3") as caught:
+        container.start()
+    stage = "createRuntime" if moment == "prestart" else moment
+    assert all(text in str(caught.value) for text in ("/bin/sh", stage, "bad ", "thing")) and "\033" not in str(caught.value)
+    assert container.state == "exited" and order(place) == ["poststop"]
+    with pytest.raises(coble.PathNotFoundError):
+        container.read_file("/ran")
+    container.remove()
+    with pytest.raises(coble.InvalidStateError, match="exit code 3"):
+        engine.run("box", ["true"], hooks=hooks)
+
+
+def test_a_hook_sees_the_hosts_files_and_no_secret(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"ls /dev > {place}/dev; cat ./run/secrets/key > {place}/key; mkdir ./made; echo x > ./made/file || exit 1"], "env": ["PATH=/usr/bin:/bin"]}
+    done = engine.run("box", ["cat", "/run/secrets/key", "/made/file"], secrets={"key": b"abc\n"}, hooks={"createContainer": [hook]}, check=True)
+    assert done.stdout == b"abc\nx\n"
+    assert set(os.listdir("/dev")) & {"null", "zero", "full"} <= set((place / "dev").read_text().split()) and (place / "key").read_bytes() == b""
+
+
+@pytest.mark.parametrize("moment", ["createRuntime", "createContainer", "startContainer"])
+def test_one_that_is_not_there(engine: coble.Engine, box: coble.Engine, moment: str) -> None:
+    with pytest.raises(coble.CobleError, match="/no/such/hook") as caught:
+        engine.run("box", ["true"], hooks={moment: [{"path": "/no/such/hook"}]})
+    assert caught.value.errno == 2
+
+
+@pytest.mark.vm
+def test_after_the_start_a_failure_is_a_warning(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    bad = {"path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 4"]}
+    hooks: Hooks = {"poststart": [bad, note(place, "poststart")], "poststop": [bad, note(place, "poststop")]}
+    done = engine.run("box", ["true"], hooks=hooks, check=True)
+    found = [warning.message for warning in done.warnings if warning.code == "hook"]
+    assert len(found) == 2 and "poststart: it ended with exit code 4" in found[0] and "poststop: it ended with exit code 4" in found[1]
+    assert order(place) == ["poststart", "poststop"]
+    container = engine.containers.create("box", ["true"], hooks=hooks)
+    container.start()
+    assert container.wait() == 0
+    assert [warning.code for warning in container.inspect().warnings].count("hook") == 2
+    container.remove()
+
+
+def test_a_time_out_kills(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    script = f"sleep 3210 & echo $! > {place}/child; exec sleep 3210"
+    begin = time.monotonic()
+    with pytest.raises(coble.InvalidStateError, match="longer than 1 second"):
+        engine.run("box", ["true"], hooks={"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1}]})
+    assert time.monotonic() - begin < 10
+    assert subprocess.run(["pgrep", "-f", "^sleep 3210"], capture_output=True, check=False).stdout == b""
+    with pytest.raises(coble.InvalidStateError, match="longer than 1 second"):
+        engine.run("box", ["true"], hooks={"startContainer": [{"path": "/bin/sleep", "args": ["sleep", "3210"], "timeout": 1}]})
+    done = engine.run("box", ["true"], hooks={"poststop": [{"path": "/bin/sleep", "args": ["sleep", "3210"], "timeout": 1}]})
+    assert [warning.code for warning in done.warnings].count("hook") == 1
+    assert subprocess.run(["pgrep", "-f", "^sleep 3210"], capture_output=True, check=False).stdout == b""
+
+
+def test_much_output_and_a_child_that_stays_hold_nobody_up(engine: coble.Engine, box: coble.Engine) -> None:
+    script = "sleep 600 & head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 0"
+    begin = time.monotonic()
+    done = engine.run("box", ["echo", "hi"], hooks={"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]})
+    assert done.stdout == b"hi\n" and time.monotonic() - begin < 8
+
+
+def test_cancelling_a_start_ends_its_hook(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
+    """The program that starts is killed while a hook runs."""
+    code = (
+        "import coble, sys\n"
+        f"engine = coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})\n"
+        f"hook = {{'path': '/bin/sh', 'args': ['sh', '-c', 'echo > {place}/runs; exec sleep 3211']}}\n"
+        "engine.run('box', ['true'], hooks={'createRuntime': [hook]})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    eventually(lambda: (place / "runs").exists(), "the hook")
+    process.kill()
+    process.wait()
+    eventually(lambda: subprocess.run(["pgrep", "-f", "^sleep 3211"], capture_output=True, check=False).stdout == b"", "the end of the hook")
+    for summary in engine.containers.list(all=True):
+        engine.containers.get(summary.name).remove(force=True)
+
+
+@pytest.mark.vm
+def test_poststop_needs_no_engine(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
+    """The monitor runs it, also for a session-scoped container whose program was killed."""
+    hooks = {"poststop": [note(place, "poststop")]}
+    code = (
+        "import coble, sys\n"
+        f"engine = coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})\n"
+        f"engine.containers.run('box', ['sleep', '1000'], hooks={hooks!r}, name='session')\n"
+        "print('up', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"up\n"
+    process.kill()
+    process.wait()
+    eventually(lambda: order(place) == ["poststop"], "the hook")
+    process.stdout.close()
+    assert process.stdin is not None
+    process.stdin.close()
+    for summary in engine.containers.list(all=True):
+        engine.containers.get(summary.name).remove(force=True)
+
+
+def test_each_run_of_a_restart_has_its_hooks(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    hooks: Hooks = {name: [note(place, name)] for name in ("createRuntime", "poststart", "poststop")}
+    container = engine.containers.create("box", ["false"], hooks=hooks, restart_policy="on-failure:2")
+    container.start()
+    eventually(lambda: container.state == "exited", "the last end")
+    assert order(place) == ["createRuntime", "poststart", "poststop"] * 3
+    container.remove()
+
+
+def test_with_the_monitor_its_hook_ends(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    """A hook that is running when somebody kills the monitor does not outlive it."""
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo $PPID > {place}/runs; exec sleep 3212"]}
+    container = engine.containers.create("box", ["sleep", "1000"], hooks={"poststop": [hook]})
+    container.start()
+    monitor = monitor_of(container)
+    container.kill()
+    eventually(lambda: (place / "runs").exists(), "the hook")
+    os.kill(monitor, signal.SIGKILL)
+    assert wait_for_exit(monitor)
+    eventually(lambda: subprocess.run(["pgrep", "-f", "^sleep 3212"], capture_output=True, check=False).stdout == b"", "the end of the hook")
+    container.remove(force=True)
+
+
+BAD: list[tuple[Any, str]] = [
+    ("{", "hooks"),
+    ({"never": []}, "never"),
+    ({"poststop": [{"path": "relative"}]}, "absolute"),
+    ({"poststop": [{"args": ["x"]}]}, "path"),
+    ({"poststop": [{"path": "/x", "env": ["=y"]}]}, "NAME=value"),
+    ({"poststop": [{"path": "/x", "args": ["a\0b"]}]}, "NUL"),
+    ({"poststop": [{"path": "/x", "timeout": 0}]}, "timeout"),
+    ({"poststop": [{"path": "/x", "timeout": -1}]}, "hooks"),
+    ({"poststop": [{"path": "/x", "more": 1}]}, "more"),
+    ({"poststop": [{"path": "/x"}] * 65}, "64"),
+]
+
+
+@pytest.mark.parametrize(("hooks", "why"), BAD, ids=[str(n) for n in range(len(BAD))])
+def test_what_is_no_hook(shared: coble.Engine, hooks: Any, why: str) -> None:
+    with pytest.raises(coble.InvalidArgumentError, match=why):
+        shared.containers.create("box", ["true"], hooks=hooks)
+
+
+def test_hooks_of_a_bundle_and_of_the_command(engine: coble.Engine, store: Store, box: coble.Engine, place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "hooks.json"
+    file.write_text(json.dumps({"poststop": [note(place, "command")]}))
+    command = [os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble")), "--data-root", store.data_root, "--run-root", store.run_root]
+    subprocess.run([*command, "run", "--rm", "--hooks", file, "box", "true"], check=True)
+    assert order(place) == ["command"]
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    with engine.containers.run("box", ["sleep", "1000"]) as container:
+        container.export(tmp_path / "tree.tar")
+    subprocess.run(["tar", "-x", "--no-same-owner", "-f", tmp_path / "tree.tar", "-C", tree], check=True)
+    config = {
+        "ociVersion": "1.2.0",
+        "root": {"path": "tree"},
+        "process": {"cwd": "/", "args": ["true"]},
+        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "network", "ipc", "uts", "mount")]},
+        "hooks": {"createRuntime": [note(place, "bundle")]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    engine.run(bundle=tmp_path, hooks={"createRuntime": [note(place, "caller")]}, check=True)
+    assert order(place) == ["command", "bundle", "caller"]
+    assert state(place, "bundle")["bundle"] == str(tmp_path)
+    config["hooks"] = {"createRuntime": [{"path": "x"}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(coble.InvalidArgumentError, match="absolute"):
+        engine.run(bundle=tmp_path)
+
+
+@pytest.mark.root
+def test_the_hook_is_the_callers_user(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    assert IS_ROOT and MODE == "root"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"id -u > {place}/id; umask > {place}/umask"], "env": ["PATH=/usr/bin:/bin"]}
+    engine.run("box", ["true"], user="1000", hooks={"createRuntime": [hook]})
+    assert (place / "id").read_text() == "0\n" and (place / "umask").read_text() == "0022\n"
+
+

@@ -1,0 +1,433 @@
+"""User namespaces of containers: ids that nobody else has, and files that have the container's ids all the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import coble
+import pytest
+from assets import Assets
+from conftest import IS_ROOT, Store
+from helpers import eventually, log_bytes, sh, wait_for_output
+
+SIZE = 65536
+
+Range = tuple[int, int, int]
+
+
+def map_of(text: str) -> list[Range]:
+    """The lines of an id map: inside, outside, count."""
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in map(str.split, text.splitlines())]
+
+
+def ids_of(container: coble.Container) -> Range:
+    """The one range of a container that runs, as the host sees it; that of groups is as large."""
+    pid = container.inspect().pid
+    users, groups = (map_of(Path(f"/proc/{pid}/{name}").read_text()) for name in ("uid_map", "gid_map"))
+    assert len(users) == len(groups) == 1
+    assert users[0][0] == groups[0][0] == 0 and users[0][2] == groups[0][2]
+    return users[0]
+
+
+def disjoint(ranges: list[Range]) -> bool:
+    ends = sorted((outside, outside + count) for _, outside, count in ranges)
+    return all(before[1] <= after[0] for before, after in zip(ends, ends[1:], strict=False))
+
+
+@pytest.fixture
+def own(shared: coble.Engine) -> Iterator[coble.Container]:
+    """A container with ids of its own that runs."""
+    with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto") as container:
+        yield container
+
+
+# --- ids ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+def test_containers_have_ranges_that_no_other_one_has(shared: coble.Engine, own: coble.Container) -> None:
+    with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto:size=1000") as other:
+        ranges = [ids_of(own), ids_of(other)]
+        assert [count for _, _, count in ranges] == [SIZE, 1000] and disjoint(ranges)
+        assert 0 not in range(ranges[0][1], ranges[0][1] + SIZE)
+        links = [os.readlink(f"/proc/{container.inspect().pid}/ns/user") for container in (own, other)]
+        assert len({*links, os.readlink("/proc/self/ns/user")}) == 3
+    isolation = own.inspect().isolation
+    assert isolation is not None
+    assert map_of(isolation.user.uid_map) == [ids_of(own)] and isolation.user.uid == 0
+    assert not isolation.rootless
+    assert next(namespace for namespace in isolation.namespaces if namespace.name == "user").own
+
+
+@pytest.mark.root
+def test_its_programs_are_nobody_on_the_host_and_root_inside(own: coble.Container) -> None:
+    _, outside, _ = ids_of(own)
+    details = own.inspect()
+    status = Path(f"/proc/{details.pid}/status").read_text()
+    for field in ("Uid", "Gid"):
+        line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
+        assert set(line.split()[1:]) == {str(outside)}, line
+    assert next(line for line in status.splitlines() if line.startswith("Groups:")).split()[1:] in ([], [str(outside)])
+    inside = own.exec(["sh", "-c", "id -u; id -g; id -G; stat -c %u:%g /bin/busybox /proc/1 /dev /dev/shm /tmp; cat /proc/self/setgroups"], check=True).stdout.decode().split()
+    assert inside == ["0", "0", "0", *["0:0"] * 5, "allow"]
+
+
+@pytest.mark.root
+def test_capabilities_are_over_the_container_alone(shared: coble.Engine) -> None:
+    script = """
+        mkdir /m; mount -t tmpfs none /m && hostname other && ip link set lo down
+        grep CapEff /proc/self/status
+        mknod /tmp/sda b 8 0 2> /dev/null || echo no node
+        echo 1 2> /dev/null > /proc/sys/vm/drop_caches || echo no cache
+        hostname
+    """
+    options: dict[str, Any] = {"cap_add": ["SYS_ADMIN", "NET_ADMIN"], "security_opt": ["seccomp=unconfined", "systempaths=unconfined"]}
+    found = sh(shared, script, userns_mode="auto", **options).splitlines()
+    assert found[1:] == ["no node", "no cache", "other"]
+    assert os.uname().nodename != "other"
+    every = sh(shared, "grep CapEff /proc/self/status", userns_mode="auto", cap_add=["ALL"])
+    assert int(every.split()[1], 16) > 1 << 37
+
+
+@pytest.mark.root
+def test_explicit_maps(shared: coble.Engine) -> None:
+    maps = {"uidmap": ["0:300000:10", "1000:310000"], "gidmap": ["0:400000:70000"]}
+    with shared.containers.run("box", ["sleep", "1000"], user="1000:5", **maps) as container:
+        pid = container.inspect().pid
+        assert map_of(Path(f"/proc/{pid}/uid_map").read_text()) == [(0, 300000, 10), (1000, 310000, 1)]
+        assert map_of(Path(f"/proc/{pid}/gid_map").read_text()) == [(0, 400000, 70000)]
+        assert os.stat(f"/proc/{pid}").st_uid in (310000, 0)
+        assert container.exec(["id", "-u"], check=True).stdout == b"1000\n"
+        spec = container.inspect().spec
+        assert (spec.uidmap, spec.gidmap, spec.userns_mode) == (maps["uidmap"], maps["gidmap"], "")
+        # What is given automatically keeps clear of them.
+        with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto") as other:
+            assert disjoint([ids_of(other), (0, 300000, 10), (0, 400000, 70000)])
+    assert map_of(sh(shared, "cat /proc/self/gid_map", uidmap=["0:500000:2"])) == [(0, 500000, 2)]
+    with pytest.raises(coble.CobleError, match="not mapped"):
+        shared.run("box", ["true"], userns_mode="auto:size=1000", user="1000", check=True)
+
+
+@pytest.mark.root
+def test_ranges_are_free_again_after_removal_and_after_a_kill(store: Store, assets: Assets) -> None:
+    code = """
+import os, signal, sys, coble
+engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])
+engine.containers.create("box", ["true"], userns_mode="auto", lifetime="session")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with store.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+
+        def first() -> Range:
+            return map_of(sh(engine, "cat /proc/self/uid_map", userns_mode="auto"))[0]
+
+        lowest = first()
+        assert first() == lowest
+        killed = subprocess.run([sys.executable, "-c", code, store.data_root, store.run_root], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert engine.verify() == []
+        assert first() == lowest
+        with engine.containers.create("box", ["true"], userns_mode="auto"):
+            assert first() != lowest
+
+
+@pytest.mark.root
+def test_a_range_stays_over_a_restart_and_a_rename(shared: coble.Engine) -> None:
+    with shared.containers.run("box", ["sh", "-c", "echo x > /kept; sleep 1000"], userns_mode="auto") as container:
+        before = ids_of(container)
+        container.stop(timeout=0)
+        with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto") as other:
+            container.start()
+            assert ids_of(container) == before and disjoint([before, ids_of(other)])
+        assert container.exec(["stat", "-c", "%u", "/kept"], check=True).stdout == b"0\n"
+
+
+@pytest.mark.root
+def test_exhaustion_says_what_can_be_done(box: coble.Engine) -> None:
+    made: list[coble.Container] = []
+    try:
+        with pytest.raises(coble.CobleError) as failed:
+            for _ in range(300):
+                made.append(box.containers.create("box", ["true"], userns_mode="auto:size=16777216"))
+        assert failed.value.kind == "LimitExceeded"
+        assert "auto:size=" in str(failed.value.hint) and "/etc/subuid" in str(failed.value.hint)
+        assert made
+        made.pop(0).remove()
+        made.append(box.containers.create("box", ["true"], userns_mode="auto:size=16777216"))
+    finally:
+        for container in made:
+            container.remove(force=True)
+
+
+@pytest.mark.root
+def test_eight_processes_get_ranges_at_once(store: Store, assets: Assets) -> None:
+    code = """
+import sys, coble
+engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])
+for _ in range(3):
+    print(engine.containers.run("box", ["sleep", "1000"], userns_mode="auto", lifetime="detached").id)
+"""
+    with store.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        try:
+            command = [sys.executable, "-c", code, str(store.data_root), str(store.run_root)]
+            processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+            outputs = [process.communicate(timeout=120)[0] for process in processes]
+            assert [process.returncode for process in processes] == [0] * 8
+            ranges = [ids_of(engine.containers.get(name)) for output in outputs for name in output.split()]
+            assert len(ranges) == 24 and disjoint(ranges)
+        finally:
+            for summary in engine.containers.list(all=True):
+                engine.containers.get(summary.id).remove(force=True)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+def test_files_have_the_ids_of_the_container_everywhere(box: coble.Engine, tmp_path: Path) -> None:
+    script = "mkdir /d; echo a > /d/root; echo b > /d/user; chown 1000:1001 /d/user; cp /bin/busybox /d/id; chown 5:6 /d/id; chmod 6755 /d/id; rm /etc/group; sleep 1000"
+    container = box.containers.run("box", ["sh", "-c", script], userns_mode="auto")
+    with container:
+        eventually(lambda: container.exec(["test", "!", "-e", "/etc/group"]).exit_code == 0, "the files")
+        wanted = {"root": (0, 0, 0o644), "user": (1000, 1001, 0o644), "id": (5, 6, 0o6755)}
+
+        def listed() -> dict[str, tuple[int, int, int]]:
+            return {entry.name: (entry.uid, entry.gid, entry.mode) for entry in container.list_files("/d")}
+
+        def archived(write: Any) -> dict[str, tuple[int, int, int]]:
+            file = tmp_path / "archive.tar"
+            write(file)
+            with tarfile.open(file) as archive:
+                members = {Path(member.name).name: member for member in archive if "d/" in member.name}
+            return {name: (member.uid, member.gid, member.mode) for name, member in members.items()}
+
+        for running in (True, False):
+            assert listed() == wanted, running
+            assert archived(lambda file: container.get_archive("/d", file)) == wanted, running
+            assert archived(container.export) == wanted, running
+            assert {(change.kind, change.path) for change in container.diff()} >= {("added", "/d/user"), ("deleted", "/etc/group")}, running
+            container.write_file("/d/written", b"w", user="1000:1001")
+            assert [(entry.uid, entry.gid) for entry in container.list_files("/d") if entry.name == "written"] == [(1000, 1001)], running
+            source = tmp_path / "source"
+            source.write_text("s")
+            container.copy_to(source, "/d/copied")
+            assert [(entry.uid, entry.gid) for entry in container.list_files("/d") if entry.name == "copied"] == [(0, 0)], running
+            if running:
+                assert container.exec(["sh", "-c", "stat -c %u:%g /d/written /d/copied; rm /d/written /d/copied"], check=True).stdout == b"1000:1001\n0:0\n"
+                image = container.commit("made")
+                copy = container.snapshot()
+                container.stop(timeout=0)
+            else:
+                container.start()
+        for options in ({}, {"userns_mode": "auto"}, {"uidmap": ["0:700000:2000"]}):
+            found = box.run("made", ["sh", "-c", "cd /d; stat -c '%n %u %g %a' *"], check=True, **options).stdout.decode()
+            assert found == "id 5 6 6755\nroot 0 0 644\nuser 1000 1001 644\n", options
+        with copy:
+            copy.start()
+            assert ids_of(copy) != ids_of(container) and disjoint([ids_of(copy), ids_of(container)])
+            assert copy.exec(["stat", "-c", "%u:%g", "/d/user"], check=True).stdout == b"1000:1001\n"
+        assert image
+
+
+@pytest.mark.root
+def test_the_image_and_the_writable_layer_are_owned_by_no_range(box: coble.Engine, store: Store) -> None:
+    with box.containers.run("box", ["sh", "-c", "touch /made; chown 7 /bin; echo done; sleep 1000"], userns_mode="auto") as container:
+        wait_for_output(container, b"done")
+        owners = {path.lstat().st_uid for path in store.data_root.rglob("*")}
+        upper = store.data_root / "containers" / container.id / "upper"
+        assert (upper / "made").stat().st_uid == 0 and (upper / "bin").stat().st_uid == 7
+        assert max(owners) < SIZE
+        _, outside, _ = ids_of(container)
+        looked = subprocess.run(["setpriv", f"--reuid={outside}", f"--regid={outside}", "--clear-groups", "ls", upper], capture_output=True, check=False)
+        assert looked.returncode != 0, "the container's own ids reach its files on the host"
+
+
+@pytest.mark.root
+def test_set_user_id_programs_work_inside(box: coble.Engine) -> None:
+    with box.containers.run("box", ["sleep", "1000"], userns_mode="auto", security_opt=["no-new-privileges=false"]) as container:
+        container.exec(["sh", "-c", "cp /bin/probe /tmp/probe; chmod 4755 /tmp/probe; echo x > /mine; chmod 600 /mine"], check=True)
+        opened = [container.exec([program, "open", "/mine", "r"], user="1000").stdout for program in ("/bin/probe", "/tmp/probe")]
+        assert b"EACCES" in opened[0] and b"EACCES" not in opened[1], opened
+
+
+@pytest.mark.root
+def test_binds_belong_to_the_host_unless_they_are_mapped(shared: coble.Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    tmp_path.chmod(0o711)
+    (folder / "user").write_text("x")
+    os.chown(folder / "user", 1000, 1000)
+    script = "stat -c %u /in /in/user; echo y > /in/made && stat -c %u /in/made"
+    plain = shared.run("box", ["sh", "-c", script], userns_mode="auto", volumes=[f"{folder}:/in"])
+    assert plain.stdout.split() == [b"65534", b"65534"] and plain.exit_code != 0
+    for mount in (
+        {"volumes": [f"{folder}:/in:idmap"]},
+        {"mounts": [coble.Mount("/in", str(folder), "bind", options=["idmap"])]},
+    ):
+        assert sh(shared, script, userns_mode="auto", **mount).split() == ["0", "1000", "0"]
+        assert (folder / "made").stat().st_uid == 0
+        (folder / "made").unlink()
+    with pytest.raises(coble.InvalidArgumentError, match="idmap"):
+        shared.run("box", ["true"], volumes=[f"{folder}:/in:idmap"])
+
+
+@pytest.mark.root
+def test_a_file_system_that_cannot_be_mapped_is_named(shared: coble.Engine) -> None:
+    with pytest.raises(coble.CobleError, match="other ids"):
+        shared.run("box", ["true"], userns_mode="auto", volumes=["/sys/kernel:/in:idmap"])
+
+
+# --- with everything else -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"read_only": True},
+        {"init": True},
+        {"network": "host"},
+        {"tmpfs": {"/t": "size=1m"}},
+        {"user": "1000:1000"},
+        {"sysctls": {"net.core.somaxconn": "7"}},
+        {"pids_limit": 50, "mem_limit": "64m"},
+        {"devices": ["/dev/zero:/dev/other"]},
+        {"ipc_mode": "none"},
+        {"uts_mode": "host"},
+        {"ipc_mode": "host"},
+        {"pid_mode": "host"},
+        {"cap_drop": ["ALL"]},
+        {"ulimits": ["nofile=100:200"]},
+        {"restart_policy": "no"},
+    ],
+    ids=str,
+)
+def test_together_with_other_options(shared: coble.Engine, options: dict[str, Any]) -> None:
+    script = "id -u; cat /proc/self/uid_map; ls /proc/self > /dev/null && ls /sys > /dev/null && echo > /dev/null && echo fine"
+    with shared.containers.run("box", ["sh", "-c", f"{script}; sleep 1000"], userns_mode="auto", **options) as container:
+        wait_for_output(container, b"fine")
+        assert container.exec(["sh", "-c", script], check=True).stdout.splitlines()[-1] == b"fine"
+
+
+@pytest.mark.root
+def test_terminals_exec_and_health(shared: coble.Engine) -> None:
+    check = {"test": ["CMD", "test", "-O", "/bin"], "interval": 200_000_000}
+    with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto", tty=True, healthcheck=check) as container:
+        eventually(lambda: container.inspect().health is not None and container.inspect().health.status == "healthy", "healthy", 30)
+        found = container.exec(["sh", "-c", "tty; stat -c %u:%g $(tty) /dev/console; echo x > $(tty)"], tty=True, check=True).stdout.split()
+        assert found[0].startswith(b"/dev/pts/") and found[1:] == [b"0:5", b"0:5", b"x"]
+        other = container.exec(["sh", "-c", "id -u; stat -c %u $(tty)"], tty=True, user="1000", check=True).stdout.split()
+        assert other == [b"1000", b"1000"]
+        container.pause()
+        container.unpause()
+        assert container.stats().pids >= 1
+
+
+@pytest.mark.root
+def test_the_program_is_started_again_with_the_same_ids(shared: coble.Engine) -> None:
+    with shared.containers.run("box", ["sh", "-c", "echo run; ip link | grep -c lo; cat /proc/self/uid_map; sleep 0.2; exit 3"], userns_mode="auto", restart_policy="on-failure:2") as container:
+        eventually(lambda: container.inspect().state == "exited", "the end", 60)
+        assert container.inspect().exit_code == 3
+        lines = log_bytes(container).decode().splitlines()
+        assert len(lines) == 9 and lines[:3] == lines[3:6] == lines[6:], lines
+
+
+@pytest.mark.root
+def test_a_directory_and_secrets(shared: coble.Engine, assets: Assets, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    with tarfile.open(assets.busybox) as archive:
+        archive.extractall(root, filter="tar")
+    tmp_path.chmod(0o700)
+    script = "stat -c %u /bin/busybox; echo x > /x; cat /run/secrets/s; stat -c ' %u' /run/secrets/s"
+    done = shared.run(rootfs=root, command=["sh", "-c", script], userns_mode="auto", check=True, secrets=[coble.Secret("s", b"word", uid=7)])
+    assert done.stdout.split() == [b"0", b"word", b"7"] and not (root / "x").exists()
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"userns_mode": "somebody"}, "InvalidArgument"),
+        ({"userns_mode": "nomap"}, "Unsupported"),
+        ({"userns_mode": "auto:size=0"}, "InvalidArgument"),
+        ({"userns_mode": "private"}, "InvalidArgument"),
+        ({"userns_mode": "auto", "uidmap": ["0:1:1"]}, "InvalidArgument"),
+        ({"userns_mode": "host", "gidmap": ["0:1:1"]}, "InvalidArgument"),
+        ({"uidmap": ["1:1:1"]}, "InvalidArgument"),
+        ({"uidmap": ["0:1:1", "0:2:1"]}, "InvalidArgument"),
+        ({"userns_mode": "auto", "privileged": True}, "InvalidArgument"),
+        ({"userns_mode": "auto", "network": "container:x"}, "InvalidArgument"),
+        ({"userns_mode": "auto", "pid_mode": "container:x"}, "InvalidArgument"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(shared: coble.Engine, options: dict[str, Any], kind: str) -> None:
+    with pytest.raises(coble.CobleError) as failed:
+        shared.containers.create("box", ["true"], **options)
+    assert failed.value.kind == kind
+
+
+def test_the_engines_own_namespace_is_the_default(shared: coble.Engine) -> None:
+    assert sh(shared, "cat /proc/self/uid_map", userns_mode="host") == sh(shared, "cat /proc/self/uid_map")
+    if not IS_ROOT:
+        with pytest.raises(coble.UnsupportedError, match="only root"):
+            shared.containers.create("box", ["true"], userns_mode="auto")
+
+
+# --- in common with others --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("restart", [False, True])
+def test_who_joins_such_a_container_has_its_ids(shared: coble.Engine, restart: bool) -> None:
+    end = "[ -e /again ] && sleep 1000; touch /again; exit 1" if restart else "sleep 1000"
+    script = f"id -u; stat -c %u /bin/busybox; touch /made; stat -c %u /made; {end}"
+    with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto", ipc_mode="shareable", hostname="first") as first:
+        modes = {option: f"container:{first.id}" for option in ("network", "pid_mode", "ipc_mode")}
+        for options in (modes, {"network": modes["network"]}):
+            if restart:
+                options = {**options, "restart_policy": "always"}
+            with shared.containers.run("box", ["sh", "-c", script], **options) as second:
+                wait_for_output(second, b"0\n0\n0\n")
+                if not restart:
+                    assert ids_of(second) == ids_of(first)
+                if restart:
+                    eventually(lambda: log_bytes(second).count(b"0\n") == 6, "both runs", 30)
+                    assert ids_of(second) == ids_of(first)
+                isolation = second.inspect().isolation
+                assert isolation is not None
+                joined = {namespace.name: namespace.container for namespace in isolation.namespaces if namespace.container}
+                assert joined.keys() >= {"user", "net"} and set(joined.values()) == {first.id}
+                assert second.exec(["hostname"], check=True).stdout
+                second.write_file("/written", b"x", user="5:6")
+                assert [(entry.uid, entry.gid) for entry in second.list_files("/") if entry.name == "written"] == [(5, 6)]
+        for options, kind in (({"privileged": True}, "InvalidArgument"), ({"userns_mode": "auto"}, "InvalidArgument")):
+            with pytest.raises(coble.CobleError) as failed:
+                shared.run("box", ["true"], network=modes["network"], **options)
+            assert failed.value.kind == kind
+        with shared.containers.run("box", ["sleep", "1000"], ipc_mode="shareable") as plain, pytest.raises(coble.UnsupportedError, match="user namespace"):
+            shared.run("box", ["true"], network=modes["network"], ipc_mode=f"container:{plain.id}")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("options", [{}, {"user": "1000"}, {"userns_mode": "auto"}, {"userns_mode": "auto", "user": "1000"}], ids=str)
+def test_standard_streams_can_be_opened_by_name(shared: coble.Engine, options: dict[str, Any]) -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin"
+    done = shared.run("box", ["sh", "-c", script], check=True, input=b"in", **options)
+    assert (done.stdout, done.stderr) == (b"out\nin", b"err\n")
+    with shared.containers.run("box", ["sh", "-c", f"{script}; sleep 1000"], **options) as container:
+        wait_for_output(container, b"err")
+        done = container.exec(["sh", "-c", script], input=b"in")
+        assert (done.stdout, done.stderr) == (b"out\nin", b"err\n")

@@ -1,0 +1,105 @@
+"""Strategies of `coble.wait` that look at a container's network, and waiting for an end that has to be a good one."""
+
+from __future__ import annotations
+
+import socket
+
+import coble
+import pytest
+from conftest import Store
+from test_command import Command
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def test_a_port(shared: coble.Engine) -> None:
+    script = "sleep 0.3; nc -l -p 8099 & wait"
+    with shared.containers.run("box", ["sh", "-c", script], wait=coble.wait.port(8099), wait_timeout=20) as container:
+        assert container.state == "running"
+        with pytest.raises(coble.TimeoutError):
+            container.wait_for(coble.wait.port(8098), timeout=0.3)
+    with pytest.raises(coble.ContainerExitError):
+        shared.containers.run("box", ["sh", "-c", "sleep 0.2; exit 3"], wait=coble.wait.port(8099), wait_timeout=20)
+
+
+def test_http(shared: coble.Engine) -> None:
+    port = free_port()
+    script = f"mkdir /www; sleep 0.3; echo hello > /www/index.html; httpd -f -p 127.0.0.1:{port} -h /www"
+    with shared.containers.run(
+        "box", ["sh", "-c", script], network="host", wait=coble.wait.http(port, "/index.html", status=200), wait_timeout=20
+    ) as container:
+        container.wait_for(coble.wait.http(port), timeout=10)
+        container.wait_for(coble.wait.http(port, "/missing", status=404), timeout=10)
+        with pytest.raises(coble.TimeoutError):
+            container.wait_for(coble.wait.http(port, "/missing"), timeout=0.3)
+
+
+def test_what_cannot_be_waited_for(shared: coble.Engine) -> None:
+    with shared.containers.run("box", ["sleep", "60"]) as container:
+        with pytest.raises(coble.InvalidStateError):
+            container.wait_for(coble.wait.http(80), timeout=5)
+        with pytest.raises(coble.InvalidStateError):
+            container.wait_for(coble.wait.healthy(), timeout=5)
+    for bad in (lambda: coble.wait.port(0), lambda: coble.wait.http(80, "x"), lambda: coble.wait.http(70000)):
+        with pytest.raises(ValueError):
+            bad()
+
+
+# --- a failure in the background ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("driver", ["local", "json-file"])
+def test_a_failure_has_what_the_program_wrote(shared: coble.Engine, driver: str) -> None:
+    container = shared.containers.create("box", ["sh", "-c", "echo out; echo why >&2; exit 3"], log_driver=driver)
+    for _ in range(2):
+        container.start()
+        with pytest.raises(coble.ContainerExitError, match=r'exit code 3, after writing "why"') as caught:
+            container.wait(timeout=20, check=True)
+        result = caught.value.result
+        assert result is not None
+        # Of this run alone.
+        assert (result.exit_code, result.stdout, result.stderr) == (3, b"out\n", b"why\n")
+        assert result.isolation is not None
+    container.remove()
+
+
+def test_no_failure(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["echo", "fine"])
+    container.start()
+    assert container.wait(check=True) == 0
+    container.remove()
+
+
+def test_a_failure_without_a_log(shared: coble.Engine) -> None:
+    for options in ({"log_driver": "none"}, {"auto_remove": True}):
+        container = shared.containers.create("box", ["sh", "-c", "echo out; sleep 0.2; exit 4"], **options)
+        container.start()
+        with pytest.raises(coble.ContainerExitError) as caught:
+            container.wait(timeout=20, check=True)
+        assert caught.value.result is not None and caught.value.result.exit_code == 4
+        if "auto_remove" not in options:
+            container.remove()
+
+
+def test_only_the_end_of_a_long_log(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sh", "-c", "seq 1 100000; seq 1 3 >&2; exit 1"])
+    container.start()
+    with pytest.raises(coble.ContainerExitError) as caught:
+        container.wait(timeout=60, check=True)
+    result = caught.value.result
+    assert result is not None and result.stderr == b"1\n2\n3\n"
+    assert result.stdout.endswith(b"99999\n100000\n") and len(result.stdout) <= 65536
+    container.remove()
+
+
+def test_the_command_says_why(shared: coble.Engine, shared_store: Store) -> None:
+    command = Command(shared_store)
+    identifier = command.good("run", "-d", "box", "sh", "-c", "echo why >&2; exit 3").strip()
+    assert command.good("wait", identifier) == "3\n"
+    done = command("wait", "--check", identifier)
+    assert done.returncode == 125 and "exit code 3" in done.stderr.decode() and "why" in done.stderr.decode()
+    command.good("rm", identifier)
