@@ -93,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) known_processes: container::KnownProcesses,
     /// The secrets of containers that no other process knows.
     pub(crate) secrets: container::secret::Kept,
+    pub(crate) spare_network: Arc<container::SpareNetwork>,
     shim: OnceLock<Shim>,
     session: Mutex<Option<EngineSession>>,
 }
@@ -141,6 +142,7 @@ impl Engine {
             lock_file: options.lock_file.clone(),
             known_processes: container::KnownProcesses::default(),
             secrets: container::secret::Kept::default(),
+            spare_network: Arc::default(),
             shim: OnceLock::new(),
             session: Mutex::new(None),
         };

@@ -82,6 +82,55 @@ pub(crate) fn clone_sibling(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -
     }
 }
 
+/// Goes on as another process, a sibling of this one and of the namespaces that were entered for children. It has this one's memory, which is not copied, as with vfork: this one waits in the
+/// kernel until the other has executed a program or has ended, and then ends without touching anything. If it is killed before, the other goes on all the same.
+pub(crate) fn become_sibling() -> Result<()> {
+    // The signal at its end is the one of the caller's own, and may not be given.
+    const FLAGS: c_int = libc::CLONE_PARENT | libc::CLONE_VM | libc::CLONE_VFORK;
+    let result: isize;
+    // SAFETY: with an empty stack pointer the new process has this one's stack, too. It is alone with the memory all the time: after the call this process executes only the instructions here, which
+    // end it and use no memory. Nothing in the memory depends on which process it is: there is one thread, without a robust list, and no signal has a handler.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jle 2f",
+            "mov eax, {exit}",
+            "xor edi, edi",
+            "syscall",
+            "ud2",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            inlateout("rax") libc::SYS_clone as isize => result,
+            in("rdi") FLAGS as isize, in("rsi") 0, in("rdx") 0, in("r10") 0, in("r8") 0,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cmp x0, #0",
+            "b.le 2f",
+            "mov x8, #{exit}",
+            "mov x0, #0",
+            "svc #0",
+            "brk #1",
+            "2:",
+            exit = const libc::SYS_exit_group,
+            in("x8") libc::SYS_clone as isize,
+            inlateout("x0") FLAGS as isize => result,
+            in("x1") 0, in("x2") 0, in("x3") 0, in("x4") 0,
+        );
+    }
+    match result {
+        0 => Ok(()),
+        negative => Err(Errno::from_raw_os_error(-negative as i32)),
+    }
+}
+
 /// Leaves namespaces for new ones.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<()> {
     // SAFETY: only namespace flags are passed (no CLONE_FILES), and there is one thread whose descriptor table could be affected.

@@ -77,6 +77,7 @@ pub(crate) use known::KnownProcesses;
 pub(crate) use list::running_on;
 pub(crate) use look::{look_at, look_at_running};
 pub(crate) use names::id as new_id;
+pub(crate) use namespace::Spare as SpareNetwork;
 pub(crate) use resources::ulimit_name;
 pub(crate) use run::run;
 pub(crate) use spaces::Names;

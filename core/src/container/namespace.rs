@@ -1,8 +1,10 @@
 //! Namespaces: those of the host, which the container's have to differ from; and the network namespace, for an engine that may make it itself. That takes the kernel as
-//! long as everything else together, so it is made beside that, on a thread of its own.
+//! long as everything else together, so it is made beside that, on a thread of its own, and for one who starts container after container ahead of the start.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -50,16 +52,86 @@ pub(super) fn check_children() -> Result<()> {
     }
 }
 
-/// Has the namespace made, by a thread that does nothing else, since it becomes that thread's own. Without one, the container makes it itself.
-pub(super) fn provide(channel: Connection) -> Option<JoinHandle<()>> {
-    process::spawn_worker("coble-network", move || {
-        if let Ok(namespace) = sys::new_network_namespace() {
-            // A container that has ended meanwhile needs none.
-            let loopback = sys::loopback_up().is_ok();
-            let _ = channel.try_send(&Namespace { loopback }, &[namespace.as_fd()]);
+/// How long a namespace that was made ahead is used, and how soon after another a start has to come for one to be made: the kernel gives a new namespace the network parameters
+/// that the host has then.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// A network namespace that was made ahead, for the next container of one who starts many. An engine that starts one now and then has none.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    ready: Option<Ready>,
+    /// When one was last wanted.
+    wanted: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    namespace: OwnedFd,
+    loopback: bool,
+    made: Instant,
+    /// The user namespace that it belongs to, and the network namespace that its maker was in.
+    home: [u64; 2],
+}
+
+impl Spare {
+    /// Takes the one that there is, if it is as one would be that is made now, and says whether the next is to be made.
+    fn take(&self, home: [u64; 2]) -> (Option<Ready>, bool) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let often = slot.wanted.replace(now).is_some_and(|before| now - before < FRESH);
+        // One that is not used is closed here.
+        let ready = slot.ready.take().filter(|ready| now - ready.made < FRESH && ready.home == home);
+        (ready, often)
+    }
+
+    fn put(&self, ready: Ready) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ready.get_or_insert(ready);
+    }
+}
+
+/// Hands the container its network namespace: one that was made ahead, or one that a thread makes now; without one, the container makes it itself. The thread makes the next one
+/// ahead, too. It does nothing else, since each that it makes becomes its own. `host` are the namespaces of the caller.
+pub(super) fn provide(
+    channel: Connection,
+    spare: &Arc<Spare>,
+    host: &[(String, u64)],
+) -> Option<JoinHandle<()>> {
+    let inode = |wanted: &str| host.iter().find(|(name, _)| name == wanted).map_or(0, |(_, inode)| *inode);
+    let home = [inode("user"), inode("net")];
+    let (ready, often) = spare.take(home);
+    let channel = match ready {
+        Some(ready) => {
+            hand_over(channel, Some(ready));
+            None
         }
-        // Not only closed: a child that the host program forked at the wrong moment may have a copy of it.
-        let _ = rustix::net::shutdown(&channel, rustix::net::Shutdown::Write);
-    })
-    .ok()
+        None => Some(channel),
+    };
+    let spare = spare.clone();
+    let work = move || {
+        if let Some(channel) = channel {
+            hand_over(channel, make(home));
+        }
+        if often && let Some(made) = make(home) {
+            spare.put(made);
+        }
+    };
+    process::spawn_worker("coble-network", work).ok()
+}
+
+/// Makes one, which the calling thread is in then.
+fn make(home: [u64; 2]) -> Option<Ready> {
+    let namespace = sys::new_network_namespace().ok()?;
+    Some(Ready { namespace, loopback: sys::loopback_up().is_ok(), made: Instant::now(), home })
+}
+
+fn hand_over(channel: Connection, ready: Option<Ready>) {
+    if let Some(Ready { namespace, loopback, .. }) = ready {
+        // A container that has ended meanwhile needs none.
+        let _ = channel.try_send(&Namespace { loopback }, &[namespace.as_fd()]);
+    }
+    // Not only closed: a child that the host program forked at the wrong moment may have a copy of it.
+    let _ = rustix::net::shutdown(&channel, rustix::net::Shutdown::Write);
 }

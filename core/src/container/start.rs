@@ -412,7 +412,8 @@ fn try_start(
     let launched = begin.elapsed();
     // A helper that has failed by now has said why.
     let sent = control.send(&monitor_spec, fds.as_slice());
-    let maker = network.and_then(namespace::provide);
+    let maker = network
+        .and_then(|channel| namespace::provide(channel, &inner.spare_network, &monitor_spec.host_namespaces));
     let (started, monitor, init, terminal) = hear_start(&control, deadline, cancel)?;
     // Over, since the container has it. Where it does not start nobody waits: the kernel may keep the maker for long.
     drop(maker.map(JoinHandle::join));

@@ -19,6 +19,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use coble_protocol::{
     Connection, Failure, Ground, Hook, Isolation, MonitorSpec, MountSource, ProcessSpec, Started, Step,
 };
+use rustix::io::Errno;
+use rustix::process::PidfdFlags;
 use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +45,7 @@ pub(crate) enum Status {
     Created,
     /// The program has a terminal. The frame carries its master and its slave.
     Terminal,
-    /// A joining process has made the one that becomes the program, whose pidfd comes with this frame, and ends. The new one waits for [`Known`].
+    /// A joining process is another one now, which becomes the program, and whose pidfd comes with this frame. It waits for [`Known`].
     Joined,
     /// It ends now.
     Failed(Failure),
@@ -232,13 +234,6 @@ fn set_up(
         dev.replace_shm(shm)?;
     }
     dev.add_queues(spaces.ipc.is_own(), warnings)?;
-    // As late as can be, since it is being made meanwhile: only /sys shows the network.
-    if let Some(channel) = plan.network {
-        network::join(&channel)?;
-    }
-    // Those of the network are those of the namespace that the process is in.
-    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
-    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, spec.privileged, warnings)?);
     // None: the root is mounted already.
     let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
     let files = files::prepare(&spec.files)?;
@@ -249,6 +244,13 @@ fn set_up(
     if let Some(root) = &root {
         rootfs::attach(root.as_fd())?;
     }
+    // As late as can be, since it is being made meanwhile: only /sys shows the network.
+    if let Some(channel) = plan.network {
+        network::join(&channel)?;
+    }
+    // Those of the network are those of the namespace that the process is in.
+    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
+    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, spec.privileged, warnings)?);
     timings.push(now(Step::RootMount));
     if let Some(hooks) = &spec.hooks {
         let pid = created(channel)?;
@@ -407,19 +409,18 @@ fn namespaces(
     Ok(list)
 }
 
-/// Goes on as a process of the pid namespace that was entered for children: a sibling of this one, which ends. Only now, with nothing of the host at hand, can those in it
+/// Goes on as a process of the pid namespace that was entered for children, and tells the monitor, which waits for the end of this one. Only now, with nothing of the host at hand, can those in it
 /// see anything.
 fn enter_processes(channel: &Connection) -> Result<(), Failure> {
-    match sys::clone_sibling(0, None) {
-        Ok(sys::Clone::Child) => Ok(()),
-        Ok(sys::Clone::Parent(pidfd)) => {
-            channel.send(&Status::Joined, &[pidfd.as_fd()]).during(Step::Protocol, "monitor")?;
-            sys::exit(0)
-        }
+    match sys::become_sibling() {
+        Ok(()) => {}
         // What the kernel says when the namespace's first process is gone.
-        Err(rustix::io::Errno::NOMEM) => Err(Failure::new(Step::Join, libc::ESRCH, "container")),
-        Err(errno) => Err(errno).during(Step::Join, "container"),
+        Err(Errno::NOMEM) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+        Err(errno) => return Err(errno).during(Step::Join, "container"),
     }
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())
+        .during(Step::Join, "container")?;
+    channel.send(&Status::Joined, &[own.as_fd()]).during(Step::Protocol, "monitor")
 }
 
 /// Reads back the kernel's line of the root mount.
