@@ -14,7 +14,7 @@ use coble::{
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -72,7 +72,7 @@ impl PyContainers {
         });
         let made = lock(&made).take();
         match (result, made) {
-            (Ok(()), Some(container)) => Ok(PyContainer::made(engine, container, session)),
+            (Ok(()), Some(container)) => Ok(PyContainer::made(self.engine.clone_ref(py), container, session)),
             (Err(error), made) => {
                 // A signal came when it was made already, and nobody will know of it.
                 if let Some(container) = made {
@@ -156,7 +156,7 @@ impl PyContainers {
         filters: Option<Filters>,
         limit: Option<Natural>,
         size: bool,
-    ) -> PyResult<Vec<PyContainer>> {
+    ) -> PyResult<Py<PyList>> {
         let engine = self.engine(py)?;
         let mut options = ListOptions::default();
         options.all = all;
@@ -164,7 +164,9 @@ impl PyContainers {
         options.limit = limit.map(|Natural(limit)| limit);
         options.size = size;
         let containers = quick(py, || engine.containers().list(&options))?;
-        Ok(containers.into_iter().map(|summary| PyContainer::listed(engine, summary)).collect())
+        let listed = |summary| Py::new(py, PyContainer::listed(self.engine.clone_ref(py), summary));
+        let containers = containers.into_iter().map(listed).collect::<PyResult<Vec<_>>>()?;
+        Ok(PyList::new(py, containers)?.unbind())
     }
 
     /// Removes the containers that do not run and meet conditions.
@@ -179,7 +181,7 @@ impl PyContainers {
     fn get(&self, py: Python<'_>, name_or_id: &str) -> PyResult<PyContainer> {
         let engine = self.engine(py)?;
         let container = quick(py, || engine.containers().get(name_or_id))?;
-        Ok(PyContainer::made(engine, container, false))
+        Ok(PyContainer::made(self.engine.clone_ref(py), container, false))
     }
 
     fn __repr__(&self) -> &'static str {
@@ -196,60 +198,60 @@ fn wait_for(container: &Bound<'_, PyContainer>, strategy: &Bound<'_, PyAny>, tim
 /// A container. Any thread may use it.
 #[pyclass(frozen, name = "Container", module = "coble")]
 pub(crate) struct PyContainer {
-    handle: Own<Handle>,
+    engine: Py<PyEngine>,
+    /// The engine's object, once somebody has asked for it: a list has thousands that nobody asks for.
+    container: OnceLock<Own<Container>>,
     id: String,
     name: Mutex<String>,
-    /// What never changes, once somebody has asked for it.
+    /// What never changes, once somebody has asked for it. Without id and name.
     facts: OnceLock<ContainerSummary>,
     /// Made here for this session, and not removed yet.
     owned: AtomicBool,
 }
 
-/// The engine's objects behind a container.
-struct Handle {
-    engine: Engine,
-    id: String,
-    container: OnceLock<Container>,
+/// The way to the engine's object, for those who do not hold the GIL.
+#[derive(Clone, Copy)]
+struct Handle<'a> {
+    engine: &'a Engine,
+    of: &'a PyContainer,
 }
 
-impl Handle {
+impl<'a> Handle<'a> {
     /// The engine's object. Its name is the one that it had when it was looked up.
-    fn container(&self) -> coble::Result<&Container> {
-        if let Some(container) = self.container.get() {
-            return Ok(container);
+    fn container(self) -> coble::Result<&'a Container> {
+        if let Some(container) = self.of.container.get() {
+            return container.get();
         }
-        let found = self.engine.containers().get(&self.id)?;
-        Ok(self.container.get_or_init(|| found))
+        let found = self.engine.containers().get(&self.of.id)?;
+        self.of.container.get_or_init(|| Own::new(found)).get()
     }
 }
 
 impl PyContainer {
-    fn made(engine: &Engine, container: Container, owned: bool) -> PyContainer {
-        let (id, name) = (container.id().to_owned(), container.name().to_owned());
-        let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::from(container) };
+    fn made(engine: Py<PyEngine>, container: Container, owned: bool) -> PyContainer {
         PyContainer {
-            handle: Own::new(handle),
-            id,
-            name: Mutex::new(name),
+            engine,
+            id: container.id().to_owned(),
+            name: Mutex::new(container.name().to_owned()),
+            container: OnceLock::from(Own::new(container)),
             facts: OnceLock::new(),
             owned: AtomicBool::new(owned),
         }
     }
 
-    fn listed(engine: &Engine, summary: ContainerSummary) -> PyContainer {
-        let (id, name) = (summary.id.clone(), summary.name.clone());
-        let handle = Handle { engine: engine.clone(), id: id.clone(), container: OnceLock::new() };
+    fn listed(engine: Py<PyEngine>, mut summary: ContainerSummary) -> PyContainer {
         PyContainer {
-            handle: Own::new(handle),
-            id,
-            name: Mutex::new(name),
+            engine,
+            container: OnceLock::new(),
+            id: std::mem::take(&mut summary.id),
+            name: Mutex::new(std::mem::take(&mut summary.name)),
             facts: OnceLock::from(summary),
             owned: AtomicBool::new(false),
         }
     }
 
-    fn handle(&self, py: Python<'_>) -> PyResult<&Handle> {
-        self.handle.get().map_err(|error| to_py(py, error))
+    fn handle(&self, py: Python<'_>) -> PyResult<Handle<'_>> {
+        Ok(Handle { engine: self.engine.get().engine(py)?, of: self })
     }
 
     fn details(&self, py: Python<'_>) -> PyResult<coble::ContainerDetails> {
@@ -306,14 +308,14 @@ impl PyContainer {
 impl Drop for PyContainer {
     /// Takes back a container of this session that nobody removed, and says so.
     fn drop(&mut self) {
-        if !self.owned.load(Ordering::SeqCst) || !self.handle.is_ours() {
+        if !self.owned.load(Ordering::SeqCst) || !self.engine.get().is_ours() {
             return;
         }
         Python::try_attach(|py| {
+            let Ok(handle) = self.handle(py) else { return };
             // A destructor must not disturb an exception that is on its way.
             let pending = PyErr::take(py);
             let removed = quick(py, || {
-                let Ok(handle) = self.handle.get() else { return Ok(false) };
                 // Gone, by itself or with its engine: nothing is wrong.
                 let Ok(container) = handle.container() else { return Ok(false) };
                 if container.state().is_err() {
@@ -427,7 +429,7 @@ impl PyContainer {
     fn snapshot(&self, py: Python<'_>, name: Option<String>, pause: bool) -> PyResult<PyContainer> {
         let handle = self.handle(py)?;
         let made = files::snapshot(py, || handle.container(), name, pause)?;
-        Ok(PyContainer::made(&handle.engine, made, false))
+        Ok(PyContainer::made(self.engine.clone_ref(py), made, false))
     }
 
     /// What it changed of its image.
@@ -451,7 +453,7 @@ impl PyContainer {
     ) -> PyResult<PyImage> {
         let given = Commit { changes, author, message, pause, compression };
         let handle = self.handle(py)?;
-        image_store::commit(py, &handle.engine, || handle.container(), reference, given)
+        image_store::commit(py, handle.engine, || handle.container(), reference, given)
     }
 
     /// 64 hexadecimal digits.

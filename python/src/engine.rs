@@ -54,6 +54,11 @@ impl PyEngine {
     pub(crate) fn engine(&self, py: Python<'_>) -> PyResult<&Engine> {
         self.engine.get().map_err(|error| to_py(py, error))
     }
+
+    /// Whether this process made it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.engine.is_ours()
+    }
 }
 
 #[pymethods]

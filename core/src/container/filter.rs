@@ -145,11 +145,11 @@ pub(crate) struct Choice<'a> {
 
 impl Choice<'_> {
     /// Whether a row meets the conditions on what never changes.
-    pub(crate) fn admits_row(&self, row: &Listed) -> bool {
+    pub(crate) fn admits_row(&self, row: &Listed<'_>) -> bool {
         let filters = self.filters;
         any(&filters.ids, |id| row.id.contains(id.as_str()))
-            && any(&filters.names, |name| name.fits(&row.name))
-            && self.images.as_ref().is_none_or(|images| images.contains(&row.image_id))
+            && any(&filters.names, |name| name.fits(row.name))
+            && self.images.as_ref().is_none_or(|images| images.iter().any(|id| id == row.image_id))
             && self.before.iter().all(|time| row.created_at < *time)
             && self.since.iter().all(|time| row.created_at > *time)
             && filters.until.is_none_or(|until| row.created_at < until)

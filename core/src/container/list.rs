@@ -64,7 +64,7 @@ pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Vec<
             return summary(row, state, None).map(admitted);
         }
         // It may have ended, or be paused.
-        let Some(row) = containers::get(&inner.store.db, &row.id)? else { return Ok(None) };
+        let Some(row) = containers::get(&inner.store.db, row.id)? else { return Ok(None) };
         match refreshed(inner, row) {
             // Removed since the list was read.
             Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(None),
@@ -135,25 +135,25 @@ pub(super) fn not_found(name: &str) -> Error {
         .with_object(name)
 }
 
-fn summary(row: Listed, state: State, condition: Option<&Condition>) -> Result<ContainerSummary> {
+fn summary(row: Listed<'_>, state: State, condition: Option<&Condition>) -> Result<ContainerSummary> {
     let time = |nanos: u64| rfc3339(from_nanos(nanos));
     Ok(ContainerSummary {
-        command: row.json(&row.command)?,
+        command: row.json(row.command)?,
         created: time(row.created_at),
         state,
         exit_code: row.exit_code,
         started_at: row.started_at.map(time),
         finished_at: row.finished_at.map(time),
-        labels: if row.labels == "{}" { BTreeMap::new() } else { row.json(&row.labels)? },
+        labels: if row.labels == "{}" { BTreeMap::new() } else { row.json(row.labels)? },
         lifetime: if row.session { Lifetime::Session } else { Lifetime::Detached },
         health: condition
             .and_then(|condition| condition.health.as_ref())
             .map(|health| health.status.name().to_owned()),
         size_rw: None,
-        id: row.id,
-        name: row.name,
-        image: row.image,
-        image_id: row.image_id,
+        id: row.id.to_owned(),
+        name: row.name.to_owned(),
+        image: row.image.to_owned(),
+        image_id: row.image_id.to_owned(),
     })
 }
 

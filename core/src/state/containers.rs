@@ -46,15 +46,15 @@ pub(crate) struct ContainerRow {
     pub(crate) journal: u64,
 }
 
-/// What a list shows of a container.
+/// What a list shows of a container. It is the database's own text, since there may be thousands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) image: String,
-    pub(crate) image_id: String,
+pub(crate) struct Listed<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) image: &'a str,
+    pub(crate) image_id: &'a str,
     /// Program and arguments, as JSON.
-    pub(crate) command: String,
+    pub(crate) command: &'a str,
     /// None: one that is not known.
     pub(crate) state: Option<State>,
     pub(crate) created_at: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Listed {
     /// Whether it belongs to a session.
     pub(crate) session: bool,
     /// Labels, as JSON.
-    pub(crate) labels: String,
+    pub(crate) labels: &'a str,
 }
 
 /// What the current or last run of a container got.
@@ -90,20 +90,20 @@ impl ContainerRow {
     }
 
     /// What a list shows of it.
-    pub(crate) fn listed(&self) -> Listed {
+    pub(crate) fn listed(&self) -> Listed<'_> {
         Listed {
-            id: self.id.clone(),
-            name: self.name.clone(),
-            image: self.image.clone(),
-            image_id: self.image_id.clone(),
-            command: self.command.clone(),
+            id: &self.id,
+            name: &self.name,
+            image: &self.image,
+            image_id: &self.image_id,
+            command: &self.command,
             state: state_named(&self.state),
             created_at: self.created_at,
             started_at: self.started_at,
             finished_at: self.finished_at,
             exit_code: self.exit_code,
             session: self.session.is_some(),
-            labels: self.labels.clone(),
+            labels: &self.labels,
         }
     }
 
@@ -153,15 +153,15 @@ impl ContainerRow {
     }
 }
 
-impl Listed {
+impl Listed<'_> {
     /// The state as the row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        self.state.ok_or_else(|| damaged(&self.id, "unknown state"))
+        self.state.ok_or_else(|| damaged(self.id, "unknown state"))
     }
 
     /// Reads a column of JSON.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
-        serde_json::from_str(text).map_err(|error| damaged(&self.id, &error.to_string()))
+        serde_json::from_str(text).map_err(|error| damaged(self.id, &error.to_string()))
     }
 }
 
@@ -338,7 +338,7 @@ const MANY: usize = 2000;
 pub(crate) fn listed<T: Send>(
     db: &Db,
     all: bool,
-    make: impl Fn(Listed) -> Result<Option<T>> + Sync,
+    make: impl Fn(Listed<'_>) -> Result<Option<T>> + Sync,
 ) -> Result<Vec<T>> {
     let edge = |connection: &Connection, order: &str, offset: usize| -> Result<Option<i64>> {
         let sql = format!(
@@ -377,7 +377,7 @@ fn listed_between<T>(
     db: &Db,
     all: bool,
     (from, to): (i64, i64),
-    make: impl Fn(Listed) -> Result<Option<T>>,
+    make: impl Fn(Listed<'_>) -> Result<Option<T>>,
 ) -> Result<Vec<T>> {
     let time = |value: i64| u64::try_from(value).unwrap_or(0);
     db.read(|connection| {
@@ -385,19 +385,22 @@ fn listed_between<T>(
         let mut rows = statement.query([from, to])?;
         let mut list = Vec::with_capacity(if from > i64::MIN || to < i64::MAX { MANY } else { 16 });
         while let Some(row) = rows.next()? {
+            let text_or_null =
+                |column: usize| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?);
+            let text = |column: usize| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
             let made = make(Listed {
-                id: row.get(0)?,
-                name: row.get(1)?,
-                image: row.get(2)?,
-                image_id: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-                command: row.get(4)?,
-                state: state_named(row.get_ref(5)?.as_str().unwrap_or_default()),
+                id: text(0)?,
+                name: text(1)?,
+                image: text(2)?,
+                image_id: text_or_null(3)?.unwrap_or_default(),
+                command: text(4)?,
+                state: state_named(text(5)?),
                 created_at: time(row.get(6)?),
                 started_at: row.get::<_, Option<i64>>(7)?.map(time),
                 finished_at: row.get::<_, Option<i64>>(8)?.map(time),
                 exit_code: row.get(9)?,
                 session: row.get_ref(10)? != ValueRef::Null,
-                labels: row.get(11)?,
+                labels: text(11)?,
             })?;
             list.extend(made);
         }
@@ -635,7 +638,7 @@ mod tests {
             (running.spec().unwrap().image, running.run().unwrap()),
             ("demo".to_owned(), RunInfo::default())
         );
-        assert_eq!(listed(db, false, |row| Ok(Some(row))).unwrap(), [running.listed()]);
+        assert_eq!(listed(db, false, |row| Ok(Some(row == running.listed()))).unwrap(), [true]);
         rename(db, &first.id, "web", "other").unwrap();
         assert_eq!(get("other"), found("other"));
         assert_eq!(rename(db, &first.id, "other", "abcd").unwrap_err().kind(), ErrorKind::NameInUse);
@@ -701,7 +704,8 @@ mod tests {
             })
             .unwrap();
         let list =
-            listed(&store.db, true, |row| Ok(Some((std::cmp::Reverse(row.created_at), row.id)))).unwrap();
+            listed(&store.db, true, |row| Ok(Some((std::cmp::Reverse(row.created_at), row.id.to_owned()))))
+                .unwrap();
         assert!(list.len() == 2 * MANY && list.is_sorted());
         assert!(listed(&store.db, true, |_| Ok(None::<()>)).unwrap().is_empty());
     }
