@@ -1,6 +1,6 @@
 //! Lock files, which pin names to digests.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 
 use core::Pin;
 
@@ -9,6 +9,7 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
@@ -25,7 +26,7 @@ impl Handle for coble_pin_list_t {
 }
 
 /// Asks the registries what `count` names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as
-/// they are. The options and `pins` may be NULL.
+/// they are. The options, the callback, which gets what the registries say beside their answers, and `pins` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_lock(
     engine: *const coble_engine_t,
@@ -33,6 +34,8 @@ pub unsafe extern "C" fn coble_image_lock(
     count: usize,
     file: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     pins: *mut *mut coble_pin_list_t,
     error: *mut *mut coble_error_t,
@@ -45,7 +48,10 @@ pub unsafe extern "C" fn coble_image_lock(
             (borrow(engine)?, references, file, options, token(cancel), Out::new(pins, "pins"))
         };
         let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        let pins = engine.0.images().lock(&references, &file, &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let pins = engine.0.images().lock(&references, &file, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             let items = pins.iter().map(|pin| (c_string(&pin.reference), c_string(&pin.digest))).collect();
             coble_pin_list_t { pins, items }.give(out);

@@ -84,7 +84,8 @@ fn number(kind: ProgressKind) -> i32 {
     }
 }
 
-/// A function of the caller that gets the progress of a transfer, with the pointer that was given along with it.
+/// A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Other calls to registries tell it of retries, rate
+/// limits and warnings.
 ///
 /// It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
 /// has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0

@@ -183,12 +183,15 @@ impl coble_pull_plan_t {
     }
 }
 
-/// Finds out what a pull would fetch, and fetches nothing but manifests. Options may be NULL.
+/// Finds out what a pull would fetch, and fetches nothing but manifests. Options may be NULL, and so may the callback, which gets what the registry says beside its
+/// answers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_plan(
     engine: *const coble_engine_t,
     reference: *const c_char,
     options: *const coble_pull_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     plan: *mut *mut coble_pull_plan_t,
     error: *mut *mut coble_error_t,
@@ -199,7 +202,11 @@ pub unsafe extern "C" fn coble_image_plan(
             let reference = text(reference, "reference")?;
             (borrow(engine)?, reference, pull_options(options), token(cancel), Out::new(plan, "plan")?)
         };
-        coble_pull_plan_t::new(engine.0.images().plan(reference, &options, &cancel)?).give(out);
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let plan = engine.0.images().plan(reference, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_pull_plan_t::new(plan).give(out);
     })
 }
 

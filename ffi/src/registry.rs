@@ -1,6 +1,6 @@
 //! Registries: logging in and out, and what there is in them.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 
 use core::{CancelToken, RemoteImage};
 
@@ -9,6 +9,7 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
@@ -16,11 +17,14 @@ use crate::strings::{c_string, optional_path, optional_text, owned_text, text};
 
 /// Asks a registry whether it takes the credentials of the options, and stores them as docker does: in the helper that is configured for the
 /// registry, or in the credentials file. Docker Hub is "docker.io". `json`, which may be NULL, gets an object with "server", "username" and "stored_in".
+/// `progress`, which may be NULL, gets what the registry says beside its answers; so do those of the functions below.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_login(
     engine: *const coble_engine_t,
     server: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
@@ -33,7 +37,10 @@ pub unsafe extern "C" fn coble_registry_login(
         };
         let credentials =
             options.credentials.as_ref().ok_or_else(|| invalid("options", "has no credentials"))?;
-        let done = engine.0.registry().login(server, credentials, &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let done = engine.0.registry().login(server, credentials, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_string_t::json(&done)?.give(out);
         }
@@ -69,6 +76,8 @@ pub unsafe extern "C" fn coble_registry_tags(
     engine: *const coble_engine_t,
     repository: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
@@ -79,7 +88,11 @@ pub unsafe extern "C" fn coble_registry_tags(
             let repository = text(repository, "repository")?;
             (borrow(engine)?, repository, registry_options(options), token(cancel), Out::new(json, "json")?)
         };
-        coble_string_t::json(&engine.0.registry().tags(repository, &options, &cancel)?)?.give(out);
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let tags = engine.0.registry().tags(repository, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&tags)?.give(out);
     })
 }
 
@@ -89,6 +102,8 @@ pub unsafe extern "C" fn coble_registry_catalog(
     engine: *const coble_engine_t,
     server: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
@@ -99,7 +114,11 @@ pub unsafe extern "C" fn coble_registry_catalog(
             let server = text(server, "server")?;
             (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json")?)
         };
-        coble_string_t::json(&engine.0.registry().catalog(server, &options, &cancel)?)?.give(out);
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let names = engine.0.registry().catalog(server, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&names)?.give(out);
     })
 }
 
@@ -110,6 +129,8 @@ pub unsafe extern "C" fn coble_registry_delete(
     engine: *const coble_engine_t,
     reference: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
@@ -118,7 +139,10 @@ pub unsafe extern "C" fn coble_registry_delete(
         let (engine, reference, options, cancel) = unsafe {
             (borrow(engine)?, text(reference, "reference")?, registry_options(options), token(cancel))
         };
-        engine.0.registry().delete(reference, &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        engine.0.registry().delete(reference, &options, &told, callback.token())?;
+        callback.end()?;
     })
 }
 
@@ -129,6 +153,8 @@ pub unsafe extern "C" fn coble_registry_referrers(
     reference: *const c_char,
     artifact_type: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
@@ -141,7 +167,10 @@ pub unsafe extern "C" fn coble_registry_referrers(
             let options = registry_options(options);
             (borrow(engine)?, reference, kind, options, token(cancel), Out::new(json, "json")?)
         };
-        let found = engine.0.registry().referrers(reference, kind, &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let found = engine.0.registry().referrers(reference, kind, &options, &told, callback.token())?;
+        callback.end()?;
         coble_string_t::json(&found)?.give(out);
     })
 }
@@ -179,6 +208,8 @@ pub unsafe extern "C" fn coble_registry_inspect(
     reference: *const c_char,
     platform: *const c_char,
     options: *const coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     image: *mut *mut coble_remote_image_t,
     error: *mut *mut coble_error_t,
@@ -190,7 +221,11 @@ pub unsafe extern "C" fn coble_registry_inspect(
             let options = registry_options(options);
             (borrow(engine)?, reference, platform, options, token(cancel), Out::new(image, "image")?)
         };
-        let found = engine.0.registry().inspect(reference, platform.as_deref(), &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let platform = platform.as_deref();
+        let found = engine.0.registry().inspect(reference, platform, &options, &told, callback.token())?;
+        callback.end()?;
         coble_remote_image_t::new(found).give(out);
     })
 }

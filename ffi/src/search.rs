@@ -1,6 +1,6 @@
 //! Searching for images.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 
 use core::{SearchOptions, SearchResult};
 
@@ -9,6 +9,7 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
@@ -99,12 +100,14 @@ impl Handle for coble_search_results_t {
     const NAME: &'static str = "results";
 }
 
-/// Searches a registry for repositories. Options may be NULL.
+/// Searches a registry for repositories. Options may be NULL, and so may the callback, which gets what the registry says beside its answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_search(
     engine: *const coble_engine_t,
     term: *const c_char,
     options: *const coble_search_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     results: *mut *mut coble_search_results_t,
     error: *mut *mut coble_error_t,
@@ -116,7 +119,10 @@ pub unsafe extern "C" fn coble_image_search(
                 borrow(options).map_or_else(|_| SearchOptions::default(), |options| options.0.clone());
             (borrow(engine)?, text(term, "term")?, options, token(cancel), Out::new(results, "results")?)
         };
-        let results = engine.0.images().search(term, &options, &cancel)?;
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let results = engine.0.images().search(term, &options, &told, callback.token())?;
+        callback.end()?;
         let items = results.iter().map(|item| (c_string(&item.name), c_string(&item.description))).collect();
         coble_search_results_t { results, items }.give(out);
     })

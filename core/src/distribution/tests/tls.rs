@@ -89,7 +89,7 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
     let places = bench.places();
     let credentials = Credentials::password("me", "s3");
     errors.push(
-        login(&places, &fake.authority(), &credentials, &bench.options, &bench.cancel, bench.tuning)
+        login(&places, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel, bench.tuning)
             .unwrap_err(),
     );
     let options = SearchOptions {
@@ -97,7 +97,7 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
         options: bench.options.clone(),
         ..SearchOptions::default()
     };
-    errors.push(search(&places, "x", &options, &bench.cancel, bench.tuning).unwrap_err());
+    errors.push(search(&places, "x", &options, &|_| {}, &bench.cancel, bench.tuning).unwrap_err());
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Network, "{error}");
         assert!(error.to_string().contains("nobody vouches for it"), "{error}");
