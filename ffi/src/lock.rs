@@ -1,16 +1,15 @@
 //! Lock files, which pin names to digests.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char};
 
 use core::Pin;
 
 use crate::boundary::Out;
-use crate::cancel::{coble_cancel_t, token};
+use crate::cancel::coble_cancel_t;
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
-use crate::progress::{Callback, coble_progress_callback_t};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::registry_options::{coble_registry_options_t, reach};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, path, texts};
@@ -26,7 +25,7 @@ impl Handle for coble_pin_list_t {
 }
 
 /// Asks the registries what `count` names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as
-/// they are. The options, the callback, which gets what the registries say beside their answers, and `pins` may be NULL.
+/// they are. The options and `pins` may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_lock(
     engine: *const coble_engine_t,
@@ -34,21 +33,17 @@ pub unsafe extern "C" fn coble_image_lock(
     count: usize,
     file: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     pins: *mut *mut coble_pin_list_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, references, file, options, cancel, out) = unsafe {
+        let (engine, references, file, (options, callback), out) = unsafe {
             let (references, file) = (texts(references, count, "references")?, path(file, "file")?);
-            let options = registry_options(options);
-            (borrow(engine)?, references, file, options, token(cancel), Out::new(pins, "pins"))
+            (borrow(engine)?, references, file, reach(options, cancel), Out::new(pins, "pins"))
         };
         let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let pins = engine.0.images().lock(&references, &file, &options, &told, callback.token())?;
         callback.end()?;

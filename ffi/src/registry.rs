@@ -1,43 +1,38 @@
 //! Registries: logging in and out, and what there is in them.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char};
 
 use core::{CancelToken, RemoteImage};
 
 use crate::boundary::{Out, invalid};
-use crate::cancel::{coble_cancel_t, token};
+use crate::cancel::coble_cancel_t;
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
-use crate::progress::{Callback, coble_progress_callback_t};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::registry_options::{coble_registry_options_t, reach};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, optional_path, optional_text, owned_text, text};
 
 /// Asks a registry whether it takes the credentials of the options, and stores them as docker does: in the helper that is configured for the
 /// registry, or in the credentials file. Docker Hub is "docker.io". `json`, which may be NULL, gets an object with "server", "username" and "stored_in".
-/// `progress`, which may be NULL, gets what the registry says beside its answers; so do those of the functions below.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_registry_login(
     engine: *const coble_engine_t,
     server: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, server, options, cancel, out) = unsafe {
+        let (engine, server, (options, callback), out) = unsafe {
             let server = text(server, "server")?;
-            (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json"))
+            (borrow(engine)?, server, reach(options, cancel), Out::new(json, "json"))
         };
         let credentials =
             options.credentials.as_ref().ok_or_else(|| invalid("options", "has no credentials"))?;
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let done = engine.0.registry().login(server, credentials, &options, &told, callback.token())?;
         callback.end()?;
@@ -76,19 +71,16 @@ pub unsafe extern "C" fn coble_registry_tags(
     engine: *const coble_engine_t,
     repository: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, repository, options, cancel, out) = unsafe {
+        let (engine, repository, (options, callback), out) = unsafe {
             let repository = text(repository, "repository")?;
-            (borrow(engine)?, repository, registry_options(options), token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, repository, reach(options, cancel), Out::new(json, "json")?)
         };
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let tags = engine.0.registry().tags(repository, &options, &told, callback.token())?;
         callback.end()?;
@@ -102,19 +94,16 @@ pub unsafe extern "C" fn coble_registry_catalog(
     engine: *const coble_engine_t,
     server: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, server, options, cancel, out) = unsafe {
+        let (engine, server, (options, callback), out) = unsafe {
             let server = text(server, "server")?;
-            (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, server, reach(options, cancel), Out::new(json, "json")?)
         };
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let names = engine.0.registry().catalog(server, &options, &told, callback.token())?;
         callback.end()?;
@@ -129,17 +118,13 @@ pub unsafe extern "C" fn coble_registry_delete(
     engine: *const coble_engine_t,
     reference: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, options, cancel) = unsafe {
-            (borrow(engine)?, text(reference, "reference")?, registry_options(options), token(cancel))
-        };
-        let callback = Callback::new(progress, userdata, cancel);
+        let (engine, reference, (options, callback)) =
+            unsafe { (borrow(engine)?, text(reference, "reference")?, reach(options, cancel)) };
         let told = |progress: &core::Progress| callback.tell(progress);
         engine.0.registry().delete(reference, &options, &told, callback.token())?;
         callback.end()?;
@@ -153,21 +138,17 @@ pub unsafe extern "C" fn coble_registry_referrers(
     reference: *const c_char,
     artifact_type: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     json: *mut *mut coble_string_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, kind, options, cancel, out) = unsafe {
+        let (engine, reference, kind, (options, callback), out) = unsafe {
             let reference = text(reference, "reference")?;
             let kind = optional_text(artifact_type, "artifact_type")?;
-            let options = registry_options(options);
-            (borrow(engine)?, reference, kind, options, token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, reference, kind, reach(options, cancel), Out::new(json, "json")?)
         };
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let found = engine.0.registry().referrers(reference, kind, &options, &told, callback.token())?;
         callback.end()?;
@@ -208,20 +189,16 @@ pub unsafe extern "C" fn coble_registry_inspect(
     reference: *const c_char,
     platform: *const c_char,
     options: *const coble_registry_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     image: *mut *mut coble_remote_image_t,
     error: *mut *mut coble_error_t,
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, platform, options, cancel, out) = unsafe {
+        let (engine, reference, platform, (options, callback), out) = unsafe {
             let (reference, platform) = (text(reference, "reference")?, owned_text(platform, "platform")?);
-            let options = registry_options(options);
-            (borrow(engine)?, reference, platform, options, token(cancel), Out::new(image, "image")?)
+            (borrow(engine)?, reference, platform, reach(options, cancel), Out::new(image, "image")?)
         };
-        let callback = Callback::new(progress, userdata, cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let platform = platform.as_deref();
         let found = engine.0.registry().inspect(reference, platform, &options, &told, callback.token())?;

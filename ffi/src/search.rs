@@ -1,6 +1,6 @@
 //! Searching for images.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char};
 
 use core::{SearchOptions, SearchResult};
 
@@ -9,14 +9,17 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
-use crate::progress::{Callback, coble_progress_callback_t};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::progress::Listener;
+use crate::registry_options::{coble_registry_options_t, listener, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, owned_text, text};
 
 /// Where and how images are searched.
-pub struct coble_search_options_t(SearchOptions);
+pub struct coble_search_options_t {
+    options: SearchOptions,
+    listener: Listener,
+}
 
 impl Handle for coble_search_options_t {
     const NAME: &'static str = "options";
@@ -25,7 +28,10 @@ impl Handle for coble_search_options_t {
 /// Every default: 25 results of Docker Hub.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_search_options_new() -> *mut coble_search_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_search_options_t(SearchOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_search_options_t { options: SearchOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Sets the registry that is asked. NULL: the one of the term, or Docker Hub.
@@ -37,7 +43,7 @@ pub unsafe extern "C" fn coble_search_options_set_registry(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.registry = owned_text(registry, "registry")? };
+        unsafe { borrow_mut(options)?.options.registry = owned_text(registry, "registry")? };
     })
 }
 
@@ -50,7 +56,7 @@ pub unsafe extern "C" fn coble_search_options_set_limit(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.limit = (limit != 0).then_some(limit) };
+        unsafe { borrow_mut(options)?.options.limit = (limit != 0).then_some(limit) };
     })
 }
 
@@ -64,7 +70,7 @@ pub unsafe extern "C" fn coble_search_options_add_filter(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, filter) = unsafe { (borrow_mut(options)?, text(filter, "filter")?) };
-        options.0.filters.push(filter.to_owned());
+        options.options.filters.push(filter.to_owned());
     })
 }
 
@@ -77,7 +83,10 @@ pub unsafe extern "C" fn coble_search_options_set_registry_options(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.options = registry_options(registry) };
+        let (options, reach, listener) =
+            unsafe { (borrow_mut(options)?, registry_options(registry), listener(registry)) };
+        options.options.options = reach;
+        options.listener = listener;
     })
 }
 
@@ -100,14 +109,12 @@ impl Handle for coble_search_results_t {
     const NAME: &'static str = "results";
 }
 
-/// Searches a registry for repositories. Options may be NULL, and so may the callback, which gets what the registry says beside its answer.
+/// Searches a registry for repositories. Options may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_search(
     engine: *const coble_engine_t,
     term: *const c_char,
     options: *const coble_search_options_t,
-    progress: coble_progress_callback_t,
-    userdata: *mut c_void,
     cancel: *const coble_cancel_t,
     results: *mut *mut coble_search_results_t,
     error: *mut *mut coble_error_t,
@@ -115,11 +122,12 @@ pub unsafe extern "C" fn coble_image_search(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, term, options, cancel, out) = unsafe {
-            let options =
-                borrow(options).map_or_else(|_| SearchOptions::default(), |options| options.0.clone());
+            let options = borrow(options).ok();
             (borrow(engine)?, text(term, "term")?, options, token(cancel), Out::new(results, "results")?)
         };
-        let callback = Callback::new(progress, userdata, cancel);
+        let listener = options.map_or_else(Listener::nobody, |options| options.listener);
+        let options = options.map_or_else(SearchOptions::default, |options| options.options.clone());
+        let callback = listener.callback(cancel);
         let told = |progress: &core::Progress| callback.tell(progress);
         let results = engine.0.images().search(term, &options, &told, callback.token())?;
         callback.end()?;

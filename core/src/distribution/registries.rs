@@ -118,7 +118,7 @@ impl Registries<'_> {
             .with_hint(format!("ask for the tags of \"{}\"", parsed.repository())));
         }
         let reporter = Reporter::new(&parsed.repository(), progress);
-        self.call(&parsed, options, Access::Pull, &reporter, cancel, Client::tags)
+        self.call(&parsed, options, Access::Pull, &reporter, cancel, |client| client.tags())
             .context(|| format!("the tags of \"{repository}\""))
     }
 

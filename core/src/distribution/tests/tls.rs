@@ -57,6 +57,25 @@ impl Authority {
     }
 }
 
+#[test]
+fn what_is_spoken_is_said_in_the_handshake() {
+    let authority = Authority::new();
+    let bench = strict();
+    let fake = |protocols: &[&str]| {
+        let mut config = Arc::unwrap_or_clone(authority.server(&["127.0.0.1"], false));
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let fake = Fake::start_tls(Arc::new(config), |_| manifest());
+        bench.write(&format!("etc/containers/certs.d/{}/ca.crt", fake.authority()), &authority.pem());
+        fake
+    };
+    for protocols in [&["h2", "http/1.1"][..], &["http/1.1"], &["http/1.1", "h2"], &[]] {
+        get(&bench, &fake(protocols)).unwrap();
+    }
+    let error = get(&bench, &fake(&["h2"])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(error.to_string().contains("does not speak HTTP/1.1"), "{error}");
+}
+
 /// Nothing is marked insecure.
 fn strict() -> Bench {
     let mut bench = Bench::new();
