@@ -106,12 +106,20 @@ def test_a_server_that_closes_after_each_answer(engine: coble.Engine, server: Re
     """It is asked anew each time, without a failure that costs an attempt."""
     made = content.small(layers=8)
     server.put("team/image", "1", made)
+    server.extra_headers["Connection"] = "close"
+    heard: list[coble.Progress] = []
+    assert made_by(server, lambda: engine.images.pull(f"{server.host}/team/image:1", progress=heard.append, **reach)) == server.count()
+    assert not [one for one in heard if one.kind == "retry"]
+
+
+def test_a_server_that_closes_without_a_word(engine: coble.Engine, server: Registry, reach: dict[str, Any]) -> None:
+    """What was sent on a connection that was just being closed is sent again."""
+    made = content.small(layers=8)
+    server.put("team/image", "1", made)
 
     def close(exchange: Exchange) -> bool:
         exchange.close_connection = True
         return False
 
     server.on("GET|HEAD", r".*", close)
-    heard: list[coble.Progress] = []
-    engine.images.pull(f"{server.host}/team/image:1", progress=heard.append, **reach)
-    assert not [one for one in heard if one.kind == "retry"]
+    assert engine.images.pull(f"{server.host}/team/image:1", **reach).digest == made.digest
