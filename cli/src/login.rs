@@ -7,6 +7,7 @@ use coble::Credentials;
 
 use crate::args::Global;
 use crate::output::{self, Outcome};
+use crate::progress::hear;
 use crate::reach::{RestArgs, Secret};
 use crate::signals::cancellable;
 use crate::{open, prompt, refuse};
@@ -67,7 +68,8 @@ pub(crate) fn login(global: &Global, args: LoginArgs) -> Outcome {
     let credentials = Credentials::password(username, password);
     let options = args.rest.options();
     let engine = open(global)?;
-    let done = cancellable(|cancel| engine.registry().login(&args.server, &credentials, &options, cancel))?;
+    let done =
+        cancellable(|cancel| engine.registry().login(&args.server, &credentials, &options, &hear, cancel))?;
     if done.stored_in.contains('/') {
         output::note(format_args!(
             "warning: the password is stored unencrypted in '{}'; a credential helper would not do that",

@@ -172,6 +172,16 @@ impl Show {
     }
 }
 
+/// What a registry says beside the answer to a call that moves nothing.
+pub(crate) fn hear(progress: &Progress) {
+    let message = || output::printable(progress.message.as_deref().unwrap_or_default());
+    match progress.kind {
+        ProgressKind::Warning => output::note(format_args!("warning: {}", message())),
+        ProgressKind::Retry => output::note(message()),
+        _ => {}
+    }
+}
+
 impl Drop for Show {
     fn drop(&mut self) {
         if let Some(Display::Bars(bars)) = &self.display {

@@ -8,7 +8,7 @@ use coble::{Container, ContainerSpec, Engine, Error, ImageSummary, PullOptions, 
 use crate::args::{Format, FormatArgs, Global};
 use crate::images;
 use crate::output::{self, Failure, Outcome, Table};
-use crate::progress::{Show, Verb};
+use crate::progress::{Show, Verb, hear};
 use crate::reach::ReachArgs;
 use crate::signals::cancellable;
 use crate::{open, refuse};
@@ -70,12 +70,13 @@ pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
     options.registry = args.reach.options()?;
     let engine = open(global)?;
     if args.dry_run {
-        let plan = cancellable(|cancel| engine.images().plan(&args.reference, &options, cancel))?;
+        let plan = cancellable(|cancel| engine.images().plan(&args.reference, &options, &hear, cancel))?;
         return print_plan(&plan, json);
     }
     let references = if args.all_tags {
         all_tags(&args.reference)?;
-        let tags = cancellable(|cancel| engine.registry().tags(&args.reference, &options.registry, cancel))?;
+        let tags =
+            cancellable(|cancel| engine.registry().tags(&args.reference, &options.registry, &hear, cancel))?;
         tags.iter().map(|tag| format!("{}:{tag}", args.reference)).collect()
     } else {
         vec![args.reference]
@@ -193,7 +194,8 @@ pub(crate) fn lock(global: &Global, args: LockArgs) -> Outcome {
     let options = args.reach.options()?;
     let references: Vec<&str> = args.references.iter().map(String::as_str).collect();
     let engine = open(global)?;
-    let pins = cancellable(|cancel| engine.images().lock(&references, &args.output, &options, cancel))?;
+    let pins =
+        cancellable(|cancel| engine.images().lock(&references, &args.output, &options, &hear, cancel))?;
     if args.format.format == Format::Json {
         output::json(&pins)?;
         return Ok(0);

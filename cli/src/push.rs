@@ -1,9 +1,10 @@
 //! `push`, and `image copy`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use coble::{CopyOptions, Error, ErrorKind, PushOptions, Pushed, RegistryOptions, parse};
+use coble::{CopyOptions, Error, ErrorKind, ImageSummary, PushOptions, Pushed, RegistryOptions, parse};
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::open;
@@ -19,14 +20,20 @@ pub(crate) struct PushArgs {
     #[arg(short, long)]
     quiet: bool,
     /// Push every tag that the repository has here
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "tag")]
     all_tags: bool,
+    /// Give the image this tag in the repository, too; with one request for all of them where the registry can do that
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
     /// Push only this platform, such as linux/arm64 (default: all that the name has)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
     /// Send layers that were made here compressed with gzip, zstd or none, which gives the image another digest there
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", visible_alias = "compression-format")]
     compression: Option<String>,
+    /// How hard is tried to make them small: 1 to 9 of gzip, 1 to 22 of zstd (default: quickly)
+    #[arg(long, value_name = "NUMBER")]
+    compression_level: Option<u32>,
     /// Send blobs in pieces of this size, such as 32m (default: each in one request)
     #[arg(long, value_name = "SIZE")]
     chunk_size: Option<String>,
@@ -94,31 +101,30 @@ pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
     let mut options = PushOptions::default();
     options.platform = args.platform;
     options.compression = args.compression;
+    options.compression_level = args.compression_level;
     options.chunk_size = args.chunk_size.as_deref().map(parse::size).transpose()?;
     options.jobs = args.jobs;
     options.registry = args.reach.options()?;
     let engine = open(global)?;
-    let references = if args.all_tags {
+    let targets = if args.all_tags {
         all_tags(&args.reference)?;
         let filters = [format!("reference={}", args.reference)];
-        let mut names: Vec<String> =
-            engine.images().list(&filters)?.into_iter().flat_map(|image| image.references).collect();
-        // An image has names in other repositories, too.
-        names.retain(|name| is_of(name, &args.reference));
-        names.sort();
-        if names.is_empty() {
+        let images = engine.images().list(&filters)?;
+        let targets = together(names_of(&images, &args.reference));
+        if targets.is_empty() {
             let text = format!("no image of \"{}\"", args.reference.escape_debug());
             return Err(Error::new(ErrorKind::ImageNotFound, text).with_object(args.reference).into());
         }
-        names
+        targets
     } else {
-        vec![args.reference]
+        vec![Target { reference: args.reference, tags: args.tag }]
     };
     let mut all = Vec::new();
-    for reference in &references {
+    for target in targets {
+        options.tags = target.tags;
         let show = Show::new(Verb::Push, args.quiet || args.output.format == Format::Json);
         let tell = |progress: &coble::Progress| show.tell(progress);
-        let pushed = cancellable(|cancel| engine.images().push(reference, &options, &tell, cancel))?;
+        let pushed = cancellable(|cancel| engine.images().push(&target.reference, &options, &tell, cancel))?;
         drop(show);
         if args.output.format == Format::Json && args.all_tags {
             all.push(pushed);
@@ -130,6 +136,42 @@ pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
         output::json(&all)?;
     }
     Ok(0)
+}
+
+/// What is pushed together.
+#[derive(Debug, PartialEq, Eq)]
+struct Target {
+    reference: String,
+    /// Further tags.
+    tags: Vec<String>,
+}
+
+/// Every name that images have in a repository, with their ids.
+fn names_of<'a>(images: &'a [ImageSummary], repository: &str) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for image in images {
+        // An image has names in other repositories, too.
+        for name in image.references.iter().filter(|name| is_of(name, repository)) {
+            names.entry(name).or_default().push(&image.id);
+        }
+    }
+    names
+}
+
+/// The names of one image together. What has several platforms goes by itself, since its index is its own.
+fn together(names: BTreeMap<&str, Vec<&str>>) -> Vec<Target> {
+    let mut targets: Vec<(Option<&str>, Target)> = Vec::new();
+    for (name, ids) in names {
+        let only = match ids.as_slice() {
+            [id] => Some(*id),
+            _ => None,
+        };
+        match targets.iter_mut().find(|(id, _)| only.is_some() && *id == only) {
+            Some((_, target)) => target.tags.push(output::split_reference(name).1),
+            None => targets.push((only, Target { reference: name.to_owned(), tags: Vec::new() })),
+        }
+    }
+    targets.into_iter().map(|(_, target)| target).collect()
 }
 
 /// Whether a canonical name is a tag of a repository, as somebody wrote that.
@@ -165,13 +207,34 @@ pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
 }
 
 fn print(pushed: &Pushed, quiet: bool, format: Format) -> Outcome {
-    match format {
-        Format::Json => output::json(pushed)?,
-        Format::Table if quiet => output::line(&pushed.reference)?,
-        Format::Table => {
-            let (_, tag) = output::split_reference(&pushed.reference);
+    if format == Format::Json {
+        output::json(pushed)?;
+        return Ok(0);
+    }
+    let (repository, _) = output::split_reference(&pushed.reference);
+    for tag in &pushed.tags {
+        if quiet {
+            output::line(format_args!("{repository}:{tag}"))?;
+        } else {
             output::line(format_args!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))?;
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_one_image_go_together() {
+        let names =
+            [("r/a:1", vec!["x"]), ("r/a:2", vec!["y"]), ("r/a:3", vec!["x"]), ("r/a:4", vec!["x", "y"])];
+        let targets = together(names.into());
+        let shown: Vec<(&str, Vec<&str>)> = targets
+            .iter()
+            .map(|target| (target.reference.as_str(), target.tags.iter().map(String::as_str).collect()))
+            .collect();
+        assert_eq!(shown, [("r/a:1", vec!["3"]), ("r/a:2", vec![]), ("r/a:4", vec![])]);
+    }
 }

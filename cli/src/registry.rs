@@ -6,6 +6,7 @@ use coble::SearchOptions;
 use crate::args::{Format, FormatArgs, Global, InspectFormat};
 use crate::open;
 use crate::output::{self, Outcome, Table};
+use crate::progress::hear;
 use crate::reach::ReachArgs;
 use crate::signals::cancellable;
 
@@ -110,7 +111,7 @@ pub(crate) fn search(global: &Global, args: SearchArgs) -> Outcome {
     options.filters = args.filter;
     options.options = args.reach.options()?;
     let engine = open(global)?;
-    let found = cancellable(|cancel| engine.images().search(&args.term, &options, cancel))?;
+    let found = cancellable(|cancel| engine.images().search(&args.term, &options, &hear, cancel))?;
     if args.output.format == Format::Json {
         output::json(&found)?;
         return Ok(0);
@@ -132,19 +133,22 @@ pub(crate) fn registry(global: &Global, command: RegistryCommand) -> Outcome {
     match command {
         RegistryCommand::Tags(args) => {
             let (engine, options) = (open(global)?, args.reach.options()?);
-            let tags = cancellable(|cancel| engine.registry().tags(&args.repository, &options, cancel))?;
+            let tags =
+                cancellable(|cancel| engine.registry().tags(&args.repository, &options, &hear, cancel))?;
             lines(&tags, args.output.format)
         }
         RegistryCommand::Catalog(args) => {
             let (engine, options) = (open(global)?, args.reach.options()?);
-            let names = cancellable(|cancel| engine.registry().catalog(&args.server, &options, cancel))?;
+            let names =
+                cancellable(|cancel| engine.registry().catalog(&args.server, &options, &hear, cancel))?;
             lines(&names, args.output.format)
         }
         RegistryCommand::Inspect(args) => {
             let (engine, options) = (open(global)?, args.reach.options()?);
             let platform = args.platform.as_deref();
-            let image =
-                cancellable(|cancel| engine.registry().inspect(&args.reference, platform, &options, cancel))?;
+            let image = cancellable(|cancel| {
+                engine.registry().inspect(&args.reference, platform, &options, &hear, cancel)
+            })?;
             match args.format {
                 InspectFormat::Pretty => output::pretty_json(&image)?,
                 InspectFormat::Json => output::json(&image)?,
@@ -153,7 +157,7 @@ pub(crate) fn registry(global: &Global, command: RegistryCommand) -> Outcome {
         }
         RegistryCommand::Delete(args) => {
             let (engine, options) = (open(global)?, args.reach.options()?);
-            cancellable(|cancel| engine.registry().delete(&args.reference, &options, cancel))?;
+            cancellable(|cancel| engine.registry().delete(&args.reference, &options, &hear, cancel))?;
             output::line(format_args!("Deleted: {}", output::printable(&args.reference)))?;
             Ok(0)
         }
@@ -172,7 +176,8 @@ fn lines(texts: &[String], format: Format) -> Outcome {
 fn referrers(global: &Global, args: ReferrersArgs) -> Outcome {
     let (engine, options) = (open(global)?, args.reach.options()?);
     let kind = args.artifact_type.as_deref();
-    let found = cancellable(|cancel| engine.registry().referrers(&args.reference, kind, &options, cancel))?;
+    let found =
+        cancellable(|cancel| engine.registry().referrers(&args.reference, kind, &options, &hear, cancel))?;
     if args.output.format == Format::Json {
         output::json(&found)?;
         return Ok(0);

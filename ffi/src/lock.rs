@@ -5,11 +5,11 @@ use std::ffi::{CString, c_char};
 use core::Pin;
 
 use crate::boundary::Out;
-use crate::cancel::{coble_cancel_t, token};
+use crate::cancel::coble_cancel_t;
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::registry_options::{coble_registry_options_t, reach};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, path, texts};
@@ -39,13 +39,14 @@ pub unsafe extern "C" fn coble_image_lock(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, references, file, options, cancel, out) = unsafe {
+        let (engine, references, file, (options, callback), out) = unsafe {
             let (references, file) = (texts(references, count, "references")?, path(file, "file")?);
-            let options = registry_options(options);
-            (borrow(engine)?, references, file, options, token(cancel), Out::new(pins, "pins"))
+            (borrow(engine)?, references, file, reach(options, cancel), Out::new(pins, "pins"))
         };
         let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        let pins = engine.0.images().lock(&references, &file, &options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let pins = engine.0.images().lock(&references, &file, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             let items = pins.iter().map(|pin| (c_string(&pin.reference), c_string(&pin.digest))).collect();
             coble_pin_list_t { pins, items }.give(out);

@@ -84,7 +84,8 @@ fn number(kind: ProgressKind) -> i32 {
     }
 }
 
-/// A function of the caller that gets the progress of a transfer, with the pointer that was given along with it.
+/// A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
+/// coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
 ///
 /// It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
 /// has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
@@ -102,6 +103,33 @@ pub(crate) struct Callback {
 
 // SAFETY: the pointer is handed to the callback and not looked at; the header says that the callback is called on other threads.
 unsafe impl Sync for Callback {}
+
+/// A callback and its pointer, as options keep them.
+#[derive(Clone, Copy)]
+pub(crate) struct Listener {
+    function: coble_progress_callback_t,
+    userdata: *mut c_void,
+}
+
+// SAFETY: as of `Callback`.
+unsafe impl Send for Listener {}
+// SAFETY: as of `Callback`.
+unsafe impl Sync for Listener {}
+
+impl Listener {
+    pub(crate) fn new(function: coble_progress_callback_t, userdata: *mut c_void) -> Listener {
+        Listener { function, userdata }
+    }
+
+    pub(crate) fn nobody() -> Listener {
+        Listener::new(None, std::ptr::null_mut())
+    }
+
+    /// For one call, with the token of its caller.
+    pub(crate) fn callback(self, token: CancelToken) -> Callback {
+        Callback::new(self.function, self.userdata, token)
+    }
+}
 
 impl Callback {
     /// The token is that of the caller; the one of the call is [`Callback::token`].

@@ -10,8 +10,8 @@ use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::image::coble_image_t;
-use crate::progress::{Callback, coble_progress_callback_t};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::progress::{Callback, Listener, coble_progress_callback_t};
+use crate::registry_options::{coble_registry_options_t, listener, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, optional_path, owned_text, text};
@@ -37,7 +37,11 @@ pub(crate) fn policy(number: i32) -> Result<PullPolicy> {
 }
 
 /// How an image is pulled.
-pub struct coble_pull_options_t(PullOptions);
+pub struct coble_pull_options_t {
+    options: PullOptions,
+    /// Of a plan; a pull has a callback of its own.
+    listener: Listener,
+}
 
 impl Handle for coble_pull_options_t {
     const NAME: &'static str = "options";
@@ -47,13 +51,16 @@ impl Handle for coble_pull_options_t {
 /// As [`borrow`].
 unsafe fn pull_options(options: *const coble_pull_options_t) -> PullOptions {
     // SAFETY: passed on.
-    unsafe { borrow(options) }.map_or_else(|_| PullOptions::default(), |options| options.0.clone())
+    unsafe { borrow(options) }.map_or_else(|_| PullOptions::default(), |options| options.options.clone())
 }
 
 /// Every default: the registry is asked for the host's platform.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_pull_options_new() -> *mut coble_pull_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_pull_options_t(PullOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_pull_options_t { options: PullOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Sets the platform, such as "linux/arm64/v8", or "all" for every one that the name has. NULL: the host's.
@@ -65,7 +72,7 @@ pub unsafe extern "C" fn coble_pull_options_set_platform(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.platform = owned_text(platform, "platform")? };
+        unsafe { borrow_mut(options)?.options.platform = owned_text(platform, "platform")? };
     })
 }
 
@@ -78,7 +85,7 @@ pub unsafe extern "C" fn coble_pull_options_set_policy(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.policy = self::policy(policy)? };
+        unsafe { borrow_mut(options)?.options.policy = self::policy(policy)? };
     })
 }
 
@@ -91,7 +98,7 @@ pub unsafe extern "C" fn coble_pull_options_set_jobs(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.jobs = (jobs != 0).then_some(jobs) };
+        unsafe { borrow_mut(options)?.options.jobs = (jobs != 0).then_some(jobs) };
     })
 }
 
@@ -104,7 +111,7 @@ pub unsafe extern "C" fn coble_pull_options_set_lock(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.lock = optional_path(lock) };
+        unsafe { borrow_mut(options)?.options.lock = optional_path(lock) };
     })
 }
 
@@ -117,7 +124,10 @@ pub unsafe extern "C" fn coble_pull_options_set_registry(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.registry = registry_options(registry) };
+        let (options, registry, listener) =
+            unsafe { (borrow_mut(options)?, registry_options(registry), listener(registry)) };
+        options.options.registry = registry;
+        options.listener = listener;
     })
 }
 
@@ -195,11 +205,17 @@ pub unsafe extern "C" fn coble_image_plan(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, options, cancel, out) = unsafe {
+        let (engine, reference, options, listener, cancel, out) = unsafe {
             let reference = text(reference, "reference")?;
-            (borrow(engine)?, reference, pull_options(options), token(cancel), Out::new(plan, "plan")?)
+            let listener = borrow(options).map_or_else(|_| Listener::nobody(), |options| options.listener);
+            let options = pull_options(options);
+            (borrow(engine)?, reference, options, listener, token(cancel), Out::new(plan, "plan")?)
         };
-        coble_pull_plan_t::new(engine.0.images().plan(reference, &options, &cancel)?).give(out);
+        let callback = listener.callback(cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let plan = engine.0.images().plan(reference, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_pull_plan_t::new(plan).give(out);
     })
 }
 

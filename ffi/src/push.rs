@@ -54,6 +54,33 @@ pub unsafe extern "C" fn coble_push_options_set_compression(
     })
 }
 
+/// Sets how hard is tried to make such layers small: 1 to 9 of gzip, 1 to 22 of zstd. 0: quickly, and a layer that has the compression stays as it is.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_push_options_set_compression_level(
+    options: *mut coble_push_options_t,
+    level: u32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.compression_level = (level != 0).then_some(level) };
+    })
+}
+
+/// Adds a tag that the image gets in the same repository, beside the one of its reference. A registry that can do so sets all of them with one request.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_push_options_add_tag(
+    options: *mut coble_push_options_t,
+    tag: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, tag) = unsafe { (borrow_mut(options)?, text(tag, "tag")?) };
+        options.0.tags.push(tag.to_owned());
+    })
+}
+
 /// Sets the bytes of the pieces that blobs are sent in. 0: each blob goes in one request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_push_options_set_chunk_size(
@@ -182,6 +209,7 @@ pub struct coble_pushed_t {
     reference: CString,
     digest: CString,
     media_type: CString,
+    tags: Vec<CString>,
 }
 
 impl Handle for coble_pushed_t {
@@ -194,6 +222,7 @@ impl coble_pushed_t {
             reference: c_string(&pushed.reference),
             digest: c_string(&pushed.digest),
             media_type: c_string(&pushed.media_type),
+            tags: pushed.tags.iter().map(|tag| c_string(tag)).collect(),
             pushed,
         }
     }
@@ -273,6 +302,25 @@ pub unsafe extern "C" fn coble_pushed_reference(pushed: *const coble_pushed_t) -
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(pushed) }.map_or(std::ptr::null(), |pushed| pushed.reference.as_ptr())
+    })
+}
+
+/// How many tags were set: the one of the name, and those that were added.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pushed_tag_count(pushed: *const coble_pushed_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(pushed) }.map_or(0, |pushed| pushed.tags.len())
+    })
+}
+
+/// A tag that was set. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pushed_tag(pushed: *const coble_pushed_t, index: usize) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let tag = unsafe { borrow(pushed) }.ok().and_then(|pushed| pushed.tags.get(index));
+        tag.map_or(std::ptr::null(), |tag| tag.as_ptr())
     })
 }
 

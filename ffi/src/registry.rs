@@ -5,11 +5,11 @@ use std::ffi::{CString, c_char};
 use core::{CancelToken, RemoteImage};
 
 use crate::boundary::{Out, invalid};
-use crate::cancel::{coble_cancel_t, token};
+use crate::cancel::coble_cancel_t;
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::registry_options::{coble_registry_options_t, reach};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, optional_path, optional_text, owned_text, text};
@@ -27,13 +27,15 @@ pub unsafe extern "C" fn coble_registry_login(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, server, options, cancel, out) = unsafe {
+        let (engine, server, (options, callback), out) = unsafe {
             let server = text(server, "server")?;
-            (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json"))
+            (borrow(engine)?, server, reach(options, cancel), Out::new(json, "json"))
         };
         let credentials =
             options.credentials.as_ref().ok_or_else(|| invalid("options", "has no credentials"))?;
-        let done = engine.0.registry().login(server, credentials, &options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let done = engine.0.registry().login(server, credentials, &options, &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_string_t::json(&done)?.give(out);
         }
@@ -75,11 +77,14 @@ pub unsafe extern "C" fn coble_registry_tags(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, repository, options, cancel, out) = unsafe {
+        let (engine, repository, (options, callback), out) = unsafe {
             let repository = text(repository, "repository")?;
-            (borrow(engine)?, repository, registry_options(options), token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, repository, reach(options, cancel), Out::new(json, "json")?)
         };
-        coble_string_t::json(&engine.0.registry().tags(repository, &options, &cancel)?)?.give(out);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let tags = engine.0.registry().tags(repository, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&tags)?.give(out);
     })
 }
 
@@ -95,11 +100,14 @@ pub unsafe extern "C" fn coble_registry_catalog(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, server, options, cancel, out) = unsafe {
+        let (engine, server, (options, callback), out) = unsafe {
             let server = text(server, "server")?;
-            (borrow(engine)?, server, registry_options(options), token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, server, reach(options, cancel), Out::new(json, "json")?)
         };
-        coble_string_t::json(&engine.0.registry().catalog(server, &options, &cancel)?)?.give(out);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let names = engine.0.registry().catalog(server, &options, &told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&names)?.give(out);
     })
 }
 
@@ -115,10 +123,11 @@ pub unsafe extern "C" fn coble_registry_delete(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, options, cancel) = unsafe {
-            (borrow(engine)?, text(reference, "reference")?, registry_options(options), token(cancel))
-        };
-        engine.0.registry().delete(reference, &options, &cancel)?;
+        let (engine, reference, (options, callback)) =
+            unsafe { (borrow(engine)?, text(reference, "reference")?, reach(options, cancel)) };
+        let told = |progress: &core::Progress| callback.tell(progress);
+        engine.0.registry().delete(reference, &options, &told, callback.token())?;
+        callback.end()?;
     })
 }
 
@@ -135,13 +144,14 @@ pub unsafe extern "C" fn coble_registry_referrers(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, kind, options, cancel, out) = unsafe {
+        let (engine, reference, kind, (options, callback), out) = unsafe {
             let reference = text(reference, "reference")?;
             let kind = optional_text(artifact_type, "artifact_type")?;
-            let options = registry_options(options);
-            (borrow(engine)?, reference, kind, options, token(cancel), Out::new(json, "json")?)
+            (borrow(engine)?, reference, kind, reach(options, cancel), Out::new(json, "json")?)
         };
-        let found = engine.0.registry().referrers(reference, kind, &options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let found = engine.0.registry().referrers(reference, kind, &options, &told, callback.token())?;
+        callback.end()?;
         coble_string_t::json(&found)?.give(out);
     })
 }
@@ -185,12 +195,14 @@ pub unsafe extern "C" fn coble_registry_inspect(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, reference, platform, options, cancel, out) = unsafe {
+        let (engine, reference, platform, (options, callback), out) = unsafe {
             let (reference, platform) = (text(reference, "reference")?, owned_text(platform, "platform")?);
-            let options = registry_options(options);
-            (borrow(engine)?, reference, platform, options, token(cancel), Out::new(image, "image")?)
+            (borrow(engine)?, reference, platform, reach(options, cancel), Out::new(image, "image")?)
         };
-        let found = engine.0.registry().inspect(reference, platform.as_deref(), &options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let platform = platform.as_deref();
+        let found = engine.0.registry().inspect(reference, platform, &options, &told, callback.token())?;
+        callback.end()?;
         coble_remote_image_t::new(found).give(out);
     })
 }

@@ -1,17 +1,22 @@
 //! How a registry is reached: who asks, over what.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use core::{Credentials, RegistryOptions};
 
+use crate::cancel::{coble_cancel_t, token};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::options::flag;
+use crate::progress::{Callback, Listener, coble_progress_callback_t};
 use crate::status::coble_status_t;
 use crate::strings::{optional_path, text};
 
 /// How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
-pub struct coble_registry_options_t(RegistryOptions);
+pub struct coble_registry_options_t {
+    options: RegistryOptions,
+    listener: Listener,
+}
 
 impl Handle for coble_registry_options_t {
     const NAME: &'static str = "options";
@@ -23,13 +28,37 @@ impl Handle for coble_registry_options_t {
 /// As [`borrow`].
 pub(crate) unsafe fn registry_options(options: *const coble_registry_options_t) -> RegistryOptions {
     // SAFETY: passed on.
-    unsafe { borrow(options) }.map_or_else(|_| RegistryOptions::default(), |options| options.0.clone())
+    unsafe { borrow(options) }.map_or_else(|_| RegistryOptions::default(), |options| options.options.clone())
+}
+
+/// Who hears what registries say beside their answers.
+///
+/// # Safety
+/// As [`borrow`].
+pub(crate) unsafe fn listener(options: *const coble_registry_options_t) -> Listener {
+    // SAFETY: passed on.
+    unsafe { borrow(options) }.map_or_else(|_| Listener::nobody(), |options| options.listener)
+}
+
+/// The options of a call that moves nothing, and who hears what the registry says beside its answers.
+///
+/// # Safety
+/// As [`borrow`], of both.
+pub(crate) unsafe fn reach(
+    options: *const coble_registry_options_t,
+    cancel: *const coble_cancel_t,
+) -> (RegistryOptions, Callback) {
+    // SAFETY: passed on.
+    unsafe { (registry_options(options), listener(options).callback(token(cancel))) }
 }
 
 /// Every default.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_registry_options_new() -> *mut coble_registry_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_registry_options_t(RegistryOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_registry_options_t { options: RegistryOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Sets a user name and a password, which take the place of other credentials.
@@ -44,7 +73,7 @@ pub unsafe extern "C" fn coble_registry_options_set_password(
         // SAFETY: the caller's, by the contract of the header.
         let (options, username, password) =
             unsafe { (borrow_mut(options)?, text(username, "username")?, text(password, "password")?) };
-        options.0.credentials =
+        options.options.credentials =
             Some(Credentials::Password { username: username.to_owned(), password: password.to_owned() });
     })
 }
@@ -59,7 +88,7 @@ pub unsafe extern "C" fn coble_registry_options_set_identity_token(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, token) = unsafe { (borrow_mut(options)?, text(token, "token")?) };
-        options.0.credentials = Some(Credentials::IdentityToken(token.to_owned()));
+        options.options.credentials = Some(Credentials::IdentityToken(token.to_owned()));
     })
 }
 
@@ -73,7 +102,7 @@ pub unsafe extern "C" fn coble_registry_options_set_token(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, token) = unsafe { (borrow_mut(options)?, text(token, "token")?) };
-        options.0.credentials = Some(Credentials::Token(token.to_owned()));
+        options.options.credentials = Some(Credentials::Token(token.to_owned()));
     })
 }
 
@@ -86,7 +115,7 @@ pub unsafe extern "C" fn coble_registry_options_set_insecure(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.insecure = flag(insecure, "insecure")? };
+        unsafe { borrow_mut(options)?.options.insecure = flag(insecure, "insecure")? };
     })
 }
 
@@ -99,7 +128,7 @@ pub unsafe extern "C" fn coble_registry_options_set_auth_file(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.auth_file = optional_path(auth_file) };
+        unsafe { borrow_mut(options)?.options.auth_file = optional_path(auth_file) };
     })
 }
 
@@ -113,7 +142,7 @@ pub unsafe extern "C" fn coble_registry_options_set_cert_dir(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.cert_dir = optional_path(cert_dir) };
+        unsafe { borrow_mut(options)?.options.cert_dir = optional_path(cert_dir) };
     })
 }
 
@@ -126,7 +155,23 @@ pub unsafe extern "C" fn coble_registry_options_set_retries(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.retries = Some(retries) };
+        unsafe { borrow_mut(options)?.options.retries = Some(retries) };
+    })
+}
+
+/// Sets who hears what registries say beside their answers: retries, rate limits and warnings, of login, search, plan, lock and everything that begins with
+/// coble_registry_. What moves images has a callback of its own. NULL: nobody. `userdata` has to live as long as calls are made with these options or a copy of
+/// them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_progress(
+    options: *mut coble_registry_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.listener = Listener::new(progress, userdata) };
     })
 }
 

@@ -9,13 +9,17 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
-use crate::registry_options::{coble_registry_options_t, registry_options};
+use crate::progress::Listener;
+use crate::registry_options::{coble_registry_options_t, listener, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, owned_text, text};
 
 /// Where and how images are searched.
-pub struct coble_search_options_t(SearchOptions);
+pub struct coble_search_options_t {
+    options: SearchOptions,
+    listener: Listener,
+}
 
 impl Handle for coble_search_options_t {
     const NAME: &'static str = "options";
@@ -24,7 +28,10 @@ impl Handle for coble_search_options_t {
 /// Every default: 25 results of Docker Hub.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_search_options_new() -> *mut coble_search_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_search_options_t(SearchOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_search_options_t { options: SearchOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Sets the registry that is asked. NULL: the one of the term, or Docker Hub.
@@ -36,7 +43,7 @@ pub unsafe extern "C" fn coble_search_options_set_registry(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.registry = owned_text(registry, "registry")? };
+        unsafe { borrow_mut(options)?.options.registry = owned_text(registry, "registry")? };
     })
 }
 
@@ -49,7 +56,7 @@ pub unsafe extern "C" fn coble_search_options_set_limit(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.limit = (limit != 0).then_some(limit) };
+        unsafe { borrow_mut(options)?.options.limit = (limit != 0).then_some(limit) };
     })
 }
 
@@ -63,7 +70,7 @@ pub unsafe extern "C" fn coble_search_options_add_filter(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, filter) = unsafe { (borrow_mut(options)?, text(filter, "filter")?) };
-        options.0.filters.push(filter.to_owned());
+        options.options.filters.push(filter.to_owned());
     })
 }
 
@@ -76,7 +83,10 @@ pub unsafe extern "C" fn coble_search_options_set_registry_options(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.options = registry_options(registry) };
+        let (options, reach, listener) =
+            unsafe { (borrow_mut(options)?, registry_options(registry), listener(registry)) };
+        options.options.options = reach;
+        options.listener = listener;
     })
 }
 
@@ -112,11 +122,15 @@ pub unsafe extern "C" fn coble_image_search(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, term, options, cancel, out) = unsafe {
-            let options =
-                borrow(options).map_or_else(|_| SearchOptions::default(), |options| options.0.clone());
+            let options = borrow(options).ok();
             (borrow(engine)?, text(term, "term")?, options, token(cancel), Out::new(results, "results")?)
         };
-        let results = engine.0.images().search(term, &options, &cancel)?;
+        let listener = options.map_or_else(Listener::nobody, |options| options.listener);
+        let options = options.map_or_else(SearchOptions::default, |options| options.options.clone());
+        let callback = listener.callback(cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let results = engine.0.images().search(term, &options, &told, callback.token())?;
+        callback.end()?;
         let items = results.iter().map(|item| (c_string(&item.name), c_string(&item.description))).collect();
         coble_search_results_t { results, items }.give(out);
     })

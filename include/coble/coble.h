@@ -574,7 +574,8 @@ typedef struct {
 } coble_prune_options_t;
 
 /**
- * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it.
+ * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
+ * coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
  *
  * It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
  * has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
@@ -1570,6 +1571,16 @@ coble_status_t coble_registry_options_set_retries(coble_registry_options_t *opti
                                                   coble_error_t **error);
 
 /**
+ * Sets who hears what registries say beside their answers: retries, rate limits and warnings, of login, search, plan, lock and everything that begins with
+ * coble_registry_. What moves images has a callback of its own. NULL: nobody. `userdata` has to live as long as calls are made with these options or a copy of
+ * them.
+ */
+coble_status_t coble_registry_options_set_progress(coble_registry_options_t *options,
+                                                   coble_progress_callback_t progress,
+                                                   void *userdata,
+                                                   coble_error_t **error);
+
+/**
  * Deletes options. NULL is fine.
  */
 void coble_registry_options_delete(coble_registry_options_t *options);
@@ -1760,6 +1771,20 @@ coble_status_t coble_push_options_set_compression(coble_push_options_t *options,
                                                   coble_error_t **error);
 
 /**
+ * Sets how hard is tried to make such layers small: 1 to 9 of gzip, 1 to 22 of zstd. 0: quickly, and a layer that has the compression stays as it is.
+ */
+coble_status_t coble_push_options_set_compression_level(coble_push_options_t *options,
+                                                        uint32_t level,
+                                                        coble_error_t **error);
+
+/**
+ * Adds a tag that the image gets in the same repository, beside the one of its reference. A registry that can do so sets all of them with one request.
+ */
+coble_status_t coble_push_options_add_tag(coble_push_options_t *options,
+                                          const char *tag,
+                                          coble_error_t **error);
+
+/**
  * Sets the bytes of the pieces that blobs are sent in. 0: each blob goes in one request.
  */
 coble_status_t coble_push_options_set_chunk_size(coble_push_options_t *options,
@@ -1854,6 +1879,16 @@ coble_status_t coble_image_copy(const coble_engine_t *engine,
  * The canonical name that the image has in the registry now. NULL if the argument is NULL.
  */
 const char *coble_pushed_reference(const coble_pushed_t *pushed);
+
+/**
+ * How many tags were set: the one of the name, and those that were added.
+ */
+size_t coble_pushed_tag_count(const coble_pushed_t *pushed);
+
+/**
+ * A tag that was set. NULL if the index is too large.
+ */
+const char *coble_pushed_tag(const coble_pushed_t *pushed, size_t index);
 
 /**
  * The digest of the manifest or index that the name stands for. NULL if the argument is NULL.

@@ -270,6 +270,10 @@ public:
   PushOptions() : handle_(coble_push_options_new()) {}
   PushOptions &platform(const std::string &platform) { return set(coble_push_options_set_platform, platform.c_str()); }
   PushOptions &compression(const std::string &name) { return set(coble_push_options_set_compression, name.c_str()); }
+  /** 1 to 9 of gzip, 1 to 22 of zstd; 0: quickly. */
+  PushOptions &compression_level(std::uint32_t level) { return set(coble_push_options_set_compression_level, level); }
+  /** A further tag in the same repository; can be called again. */
+  PushOptions &tag(const std::string &tag) { return set(coble_push_options_add_tag, tag.c_str()); }
   PushOptions &chunk_size(std::uint64_t bytes) { return set(coble_push_options_set_chunk_size, bytes); }
   PushOptions &registry(const RegistryOptions &options) {
     return set(coble_push_options_set_registry, static_cast<const coble_registry_options_t *>(options.get()));

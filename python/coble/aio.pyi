@@ -348,6 +348,7 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> PullPlan:
         """What a pull with the same arguments would fetch. Fetches nothing but manifests. Can be cancelled. Raises what `pull` raises."""
 
@@ -356,8 +357,10 @@ class Images:
         self,
         reference: str,
         *,
+        tags: Sequence[str] | None = None,
         platform: str | None = None,
         compression: _Compression | None = None,
+        compression_level: int | None = None,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -371,9 +374,12 @@ class Images:
         """Sends an image to the registry of its name, as far as the registry does not have it. Can be cancelled.
 
         All platforms that the name has in the store are sent, with their index, unless `platform` chooses one. What was pulled or loaded goes byte for byte, and so
-        keeps its digests. `compression` sends the layers that were made here in another form, which gives the image another digest there. `chunk_size` sends
-        blobs in pieces of so many bytes, for registries behind something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent
-        at once, 1 to 64; by default 4. The rest is as in `pull`.
+        keeps its digests. `compression` sends the layers that were made here in another form, which gives the image another digest there; `compression_level`
+        says how hard is tried to make them small, 1 to 9 of gzip, 1 to 22 of zstd. `chunk_size` sends blobs in pieces of so many bytes, for registries behind
+        something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent at once, 1 to 64; by default 4. The rest is as in `pull`.
+
+        `tags` are further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the
+        manifest; with others, each takes one of its own.
 
         Raises `ImageNotFoundError` if the store does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
         `DigestMismatchError` if a blob of the store is damaged.
@@ -384,8 +390,10 @@ class Images:
         self,
         reference: str,
         *,
+        tags: Sequence[str] | None = None,
         platform: str | None = None,
         compression: _Compression | None = None,
+        compression_level: int | None = None,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -459,11 +467,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> _list[SearchResult]:
         """Searches a registry for repositories, best first. Can be cancelled.
 
         `registry` is by default what is in front of the term, as in `example.com/term`, and otherwise Docker Hub. `limit` is 1 to 100; by default 25. `filters` maps
-        `is-official`, `is-automated` and `stars` (at least) to a value. The rest is as in `pull`.
+        `is-official`, `is-automated` and `stars` (at least) to a value. `progress` is called with warnings and the like, as in `Registry`. The rest is as in `pull`.
 
         Raises `NetworkError`, `UnauthorizedError`, `RateLimitedError`, `RegistryError`, and `UnsupportedError` for a registry that cannot be searched.
         """
@@ -478,6 +487,7 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> _list[Pin]:
         """Asks the registries what names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as they
         are. Can be cancelled.
@@ -614,6 +624,9 @@ class Registry:
     Where they are, whether they may be insecure, and who asks, is said by docker's and podman's files unless a call says it: `credentials` is a tuple of user name and
     password, or `Credentials`; the other options are those of `Images.pull`. All calls can be cancelled. They raise `UnauthorizedError`, `NetworkError`,
     `RateLimitedError` and `RegistryError`.
+
+    What a registry says beside its answers (warnings, how many requests are left), and that a request is made again, goes to `progress`, which is called with
+    a `Progress` each time, as in `Images.pull`.
     """
 
     async def login(
@@ -625,6 +638,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> LoginResult:
         """Asks a registry whether it takes the credentials, and stores them as docker does: with the helper that is configured for the registry, or in the
         credential file. Docker Hub is `docker.io`. Raises `UnauthorizedError` if it does not take them."""
@@ -641,6 +655,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> list[str]:
         """The tags of a repository, sorted. Raises `ImageNotFoundError` if the registry does not have it."""
 
@@ -653,6 +668,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> list[str]:
         """The repositories of a registry, sorted. Many registries do not tell."""
 
@@ -666,6 +682,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> RemoteImage:
         """What a name stands for in its registry, without pulling it. With a platform the image of that; without one, of an index the index itself.
 
@@ -681,6 +698,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> None:
         """Deletes a tag, or with a digest a manifest with all its tags, or else the blob with that digest. Many registries do not allow it: `UnsupportedError`."""
 
@@ -694,6 +712,7 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        progress: _Progress | None = None,
     ) -> list[Referrer]:
         """What refers to an image, such as signatures and bills of materials."""
 

@@ -241,6 +241,10 @@ keywords! {
         progress: Option<Py<PyAny>>,
         stream: bool,
     }
+    /// Who is told what a registry says beside its answers.
+    Hear {
+        progress: Option<Py<PyAny>>,
+    }
     /// What a pull fetches.
     Pull {
         platform: Option<String>,
@@ -250,8 +254,10 @@ keywords! {
     }
     /// What a push sends.
     Push {
+        tags: Option<Vec<String>>,
         platform: Option<String>,
         compression: Option<String>,
+        compression_level: Option<Natural>,
         chunk_size: Option<Size>,
         jobs: Option<Natural>,
     }

@@ -9,7 +9,8 @@ use pyo3::types::PyDict;
 use crate::credentials::Given;
 use crate::engine::PyEngine;
 use crate::enter::blocking;
-use crate::options::{Reach, read};
+use crate::options::{Hear, Reach, read};
+use crate::progress::told;
 use crate::values::{LoginResult, Referrer, RemoteImage};
 
 /// The registries, as an engine reaches them.
@@ -24,21 +25,21 @@ impl PyRegistry {
     }
 }
 
-/// How the registry of a call is reached.
+/// How the registry of a call is reached, and who hears what it says beside its answers.
 fn reach(
     py: Python<'_>,
     function: &str,
     given: Option<&Bound<'_, PyDict>>,
-) -> PyResult<coble::RegistryOptions> {
-    let mut reach = Reach::default();
-    read(function, given, &mut [&mut reach])?;
-    reach.options(py)
+) -> PyResult<(coble::RegistryOptions, Option<Py<PyAny>>)> {
+    let (mut reach, mut hear) = (Reach::default(), Hear::default());
+    read(function, given, &mut [&mut reach, &mut hear])?;
+    Ok((reach.options(py)?, hear.progress))
 }
 
 #[pymethods]
 impl PyRegistry {
     /// Tries credentials at a registry, and stores them when it takes them.
-    #[pyo3(signature = (server, credentials, *, insecure=false, auth_file=None, cert_dir=None, retries=None))]
+    #[pyo3(signature = (server, credentials, *, insecure=false, auth_file=None, cert_dir=None, retries=None, progress=None))]
     #[expect(clippy::too_many_arguments, reason = "each is a keyword of its own")]
     fn login(
         &self,
@@ -49,12 +50,15 @@ impl PyRegistry {
         auth_file: Option<PathBuf>,
         cert_dir: Option<PathBuf>,
         retries: Option<u32>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<LoginResult> {
         let engine = self.engine(py)?;
         let options = crate::credentials::registry_options(None, insecure, auth_file, cert_dir, retries);
         let credentials = credentials.0;
-        blocking(py, |cancel| engine.registry().login(server, &credentials, &options, cancel))
-            .map(LoginResult)
+        told(py, progress, |progress, cancel| {
+            engine.registry().login(server, &credentials, &options, progress, cancel)
+        })
+        .map(LoginResult)
     }
 
     /// Forgets the credentials of a registry. False if there were none.
@@ -67,7 +71,7 @@ impl PyRegistry {
     /// The tags of a repository, sorted.
     #[pyo3(signature = (repository, **options))]
     #[pyo3(
-        text_signature = "($self, repository, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+        text_signature = "($self, repository, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
     )]
     fn tags(
         &self,
@@ -75,14 +79,15 @@ impl PyRegistry {
         repository: &str,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<String>> {
-        let (engine, options) = (self.engine(py)?, reach(py, "Registry.tags", options)?);
-        blocking(py, |cancel| engine.registry().tags(repository, &options, cancel))
+        let engine = self.engine(py)?;
+        let (options, progress) = reach(py, "Registry.tags", options)?;
+        told(py, progress, |progress, cancel| engine.registry().tags(repository, &options, progress, cancel))
     }
 
     /// The repositories of a registry, sorted.
     #[pyo3(signature = (server, **options))]
     #[pyo3(
-        text_signature = "($self, server, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+        text_signature = "($self, server, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
     )]
     fn catalog(
         &self,
@@ -90,14 +95,15 @@ impl PyRegistry {
         server: &str,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<String>> {
-        let (engine, options) = (self.engine(py)?, reach(py, "Registry.catalog", options)?);
-        blocking(py, |cancel| engine.registry().catalog(server, &options, cancel))
+        let engine = self.engine(py)?;
+        let (options, progress) = reach(py, "Registry.catalog", options)?;
+        told(py, progress, |progress, cancel| engine.registry().catalog(server, &options, progress, cancel))
     }
 
     /// What a name stands for in its registry.
     #[pyo3(signature = (reference, *, platform=None, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+        text_signature = "($self, reference, *, platform=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
     )]
     fn inspect(
         &self,
@@ -106,25 +112,29 @@ impl PyRegistry {
         platform: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RemoteImage> {
-        let (engine, options) = (self.engine(py)?, reach(py, "Registry.inspect", options)?);
-        blocking(py, |cancel| engine.registry().inspect(reference, platform, &options, cancel))
-            .map(RemoteImage)
+        let engine = self.engine(py)?;
+        let (options, progress) = reach(py, "Registry.inspect", options)?;
+        told(py, progress, |progress, cancel| {
+            engine.registry().inspect(reference, platform, &options, progress, cancel)
+        })
+        .map(RemoteImage)
     }
 
     /// Deletes a tag, or with a digest a manifest.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+        text_signature = "($self, reference, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
     )]
     fn delete(&self, py: Python<'_>, reference: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
-        let (engine, options) = (self.engine(py)?, reach(py, "Registry.delete", options)?);
-        blocking(py, |cancel| engine.registry().delete(reference, &options, cancel))
+        let engine = self.engine(py)?;
+        let (options, progress) = reach(py, "Registry.delete", options)?;
+        told(py, progress, |progress, cancel| engine.registry().delete(reference, &options, progress, cancel))
     }
 
     /// What refers to an image.
     #[pyo3(signature = (reference, *, artifact_type=None, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, artifact_type=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None)"
+        text_signature = "($self, reference, *, artifact_type=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
     )]
     fn referrers(
         &self,
@@ -133,9 +143,11 @@ impl PyRegistry {
         artifact_type: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Vec<Referrer>> {
-        let (engine, options) = (self.engine(py)?, reach(py, "Registry.referrers", options)?);
-        let found =
-            blocking(py, |cancel| engine.registry().referrers(reference, artifact_type, &options, cancel))?;
+        let engine = self.engine(py)?;
+        let (options, progress) = reach(py, "Registry.referrers", options)?;
+        let found = told(py, progress, |progress, cancel| {
+            engine.registry().referrers(reference, artifact_type, &options, progress, cancel)
+        })?;
         Ok(found.into_iter().map(Referrer).collect())
     }
 

@@ -9,10 +9,9 @@ use pyo3::types::PyDict;
 
 use crate::convert::Natural;
 use crate::credentials::registry_options;
-use crate::enter::blocking;
 use crate::errors::{invalid, to_py};
 use crate::image::PyImage;
-use crate::options::{Copy, Pull, Push, Reach, Search, Tell, read};
+use crate::options::{Copy, Hear, Pull, Push, Reach, Search, Tell, read};
 use crate::progress::{Done, PyProgressStream, told};
 use crate::values::{Pin, PullPlan, Pushed, SearchResult};
 
@@ -83,10 +82,11 @@ pub(crate) fn plan(
     reference: &str,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<PullPlan> {
-    let (mut pull, mut reach) = (Pull::default(), Reach::default());
-    read("Images.plan", given, &mut [&mut pull, &mut reach])?;
+    let (mut pull, mut reach, mut hear) = (Pull::default(), Reach::default(), Hear::default());
+    read("Images.plan", given, &mut [&mut pull, &mut reach, &mut hear])?;
     let options = pull.options(py, reach)?;
-    blocking(py, |cancel| engine.images().plan(reference, &options, cancel)).map(PullPlan)
+    told(py, hear.progress, |progress, cancel| engine.images().plan(reference, &options, progress, cancel))
+        .map(PullPlan)
 }
 
 pub(crate) fn push(
@@ -99,8 +99,10 @@ pub(crate) fn push(
     read("Images.push", given, &mut [&mut push, &mut reach, &mut tell])?;
     check(py, &tell)?;
     let mut options = PushOptions::default();
+    options.tags = push.tags.unwrap_or_default();
     options.platform = push.platform;
     options.compression = push.compression;
+    options.compression_level = small(py, "compression_level", push.compression_level)?;
     options.chunk_size = push.chunk_size.map(|size| size.0);
     options.jobs = small(py, "jobs", push.jobs)?;
     options.registry = reach.options(py)?;
@@ -162,14 +164,15 @@ pub(crate) fn search(
     term: &str,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Vec<SearchResult>> {
-    let (mut search, mut reach) = (Search::default(), Reach::default());
-    read("Images.search", given, &mut [&mut search, &mut reach])?;
+    let (mut search, mut reach, mut hear) = (Search::default(), Reach::default(), Hear::default());
+    read("Images.search", given, &mut [&mut search, &mut reach, &mut hear])?;
     let mut options = SearchOptions::default();
     options.registry = search.registry;
     options.limit = small(py, "limit", search.limit)?;
     options.filters = search.filters.unwrap_or_default().0;
     options.options = reach.options(py)?;
-    let found = blocking(py, |cancel| engine.images().search(term, &options, cancel))?;
+    let found =
+        told(py, hear.progress, |progress, cancel| engine.images().search(term, &options, progress, cancel))?;
     Ok(found.into_iter().map(SearchResult).collect())
 }
 
@@ -180,12 +183,12 @@ pub(crate) fn lock(
     path: PathBuf,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Vec<Pin>> {
-    let mut reach = Reach::default();
-    read("Images.lock", given, &mut [&mut reach])?;
+    let (mut reach, mut hear) = (Reach::default(), Hear::default());
+    read("Images.lock", given, &mut [&mut reach, &mut hear])?;
     let options = reach.options(py)?;
-    let pins = blocking(py, |cancel| {
-        let references: Vec<&str> = references.iter().map(String::as_str).collect();
-        engine.images().lock(&references, &path, &options, cancel)
+    let references: Vec<&str> = references.iter().map(String::as_str).collect();
+    let pins = told(py, hear.progress, |progress, cancel| {
+        engine.images().lock(&references, &path, &options, progress, cancel)
     })?;
     Ok(pins.into_iter().map(Pin).collect())
 }

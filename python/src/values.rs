@@ -702,11 +702,11 @@ values! {
         problems: Vec<Problem> = |s| s.problems.iter().cloned().map(Problem).collect();
     }
 
-    /// How far a pull, push or copy is.
+    /// How far a pull, push or copy is, or what a registry said beside the answer to another call.
     Progress(coble::Progress) {
         /// What happened, such as "blob-done".
         kind: &'static str = |p| p.kind.name();
-        /// The canonical name that the transfer is about.
+        /// The canonical name that the call is about: of an image, a repository or a registry.
         reference: String = |p| p.reference.clone();
         /// The blob that it is about.
         digest: Option<String> = |p| p.digest.clone();
@@ -726,6 +726,8 @@ values! {
     Pushed(coble::Pushed) {
         /// The canonical name that the image has in the registry now.
         reference: String = |p| p.reference.clone();
+        /// Its tag, and the further ones that were asked for.
+        tags: Vec<String> = |p| p.tags.clone();
         /// Digest of the manifest or index that the name stands for.
         digest: String = |p| p.digest.clone();
         /// Its media type.

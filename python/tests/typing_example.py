@@ -41,7 +41,7 @@ def registries(engine: coble.Engine) -> None:
             digest: str | None = event.digest
             print(digest, event.kind == "blob-done")
         pulled: coble.Image = events.result(timeout=1)
-    stream: coble.ProgressStream[coble.Pushed] = engine.images.push("registry.example/app", chunk_size="32m", compression="zstd", stream=True)
+    stream: coble.ProgressStream[coble.Pushed] = engine.images.push("registry.example/app", chunk_size="32m", compression="zstd", compression_level=9, tags=["1"], stream=True)
     pushed: coble.Pushed = stream.result()
     copied: coble.Pushed = engine.images.copy("a", "b", source_credentials=coble.Credentials("me", "secret"), target_insecure=True)
     found: list[str] = [one.name for one in engine.images.search("alpine", limit=3, filters={"is-official": True})]
@@ -50,7 +50,7 @@ def registries(engine: coble.Engine) -> None:
     server: str = engine.registry.login("registry.example", ("me", "secret"), cert_dir="/certs").server
     gone: bool = engine.registry.logout("registry.example")
     platforms: list[str] = engine.registry.inspect("alpine", platform="linux/arm64").platforms
-    print(image, told, pulled, pushed, copied, found, pins, blobs, server, gone, platforms, engine.registry.tags("alpine"))
+    print(image, told, pulled, pushed, copied, found, pins, blobs, server, gone, platforms, engine.registry.tags("alpine", progress=lambda event: print(event.message)))
     engine.run("alpine", pull="always")
     engine.images.pull("alpine", policy="sometimes")  # type: ignore[call-overload]
     engine.images.pull("alpine", progress=print, stream=True)  # type: ignore[call-overload]

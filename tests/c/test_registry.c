@@ -61,10 +61,16 @@ static void options_are_checked(coble_engine_t *engine) {
   CHECK(image == NULL);
   CHECK_OK(coble_push_options_set_platform(push, NULL, &error));
   CHECK_OK(coble_push_options_set_compression(push, "zstd", &error));
+  CHECK_OK(coble_push_options_set_compression_level(push, 23, &error));
+  CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_push_options_set_compression_level(push, 0, &error));
+  CHECK_FAILS(coble_push_options_add_tag(push, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_push_options_set_chunk_size(push, 0, &error));
   CHECK_OK(coble_push_options_set_jobs(push, 0, &error));
   CHECK_OK(coble_push_options_set_registry(push, NULL, &error));
   CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_IMAGE_NOT_FOUND);
+  CHECK_OK(coble_push_options_add_tag(push, "no tag", &error));
+  CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_REFERENCE);
   CHECK_OK(coble_copy_options_set_platform(copy, NULL, &error));
   CHECK_OK(coble_copy_options_set_jobs(copy, 1, &error));
   CHECK_OK(coble_copy_options_set_source(copy, registry, &error));
@@ -98,9 +104,43 @@ static void options_are_checked(coble_engine_t *engine) {
 static void nobody_answers(coble_engine_t *engine) {
   coble_error_t *error = NULL;
   coble_registry_options_t *registry = coble_registry_options_new();
+  coble_pull_options_t *pull = coble_pull_options_new();
+  coble_search_options_t *search = coble_search_options_new();
+  coble_cancel_t *cancel = coble_cancel_new();
   coble_string_t *json = NULL;
+  coble_pull_plan_t *plan = NULL;
+  coble_search_results_t *results = NULL;
+  coble_pin_list_t *pins = NULL;
+  const char *names[1] = {"127.0.0.1:1/x:1"};
+  seen_t seen = {0, 0, 1, 0};
   CHECK_OK(coble_registry_options_set_retries(registry, 0, &error));
   CHECK_FAILS(coble_registry_tags(engine, "127.0.0.1:1/x", registry, NULL, &json, &error), COBLE_ERR_NETWORK);
+  /* Who hears that it is tried again can end that, in every call, and without the caller's token. */
+  CHECK_OK(coble_registry_options_set_retries(registry, 1, &error));
+  CHECK_OK(coble_registry_options_set_progress(registry, see, &seen, &error));
+  CHECK_OK(coble_pull_options_set_registry(pull, registry, &error));
+  CHECK_OK(coble_search_options_set_registry_options(search, registry, &error));
+  CHECK_FAILS(coble_registry_tags(engine, "127.0.0.1:1/x", registry, cancel, &json, &error), COBLE_ERR_CANCELLED);
+  CHECK(seen.calls == 1 && seen.last == COBLE_PROGRESS_RETRY && coble_cancel_is_cancelled(cancel) == 0);
+  seen.calls = 0;
+  CHECK_FAILS(coble_registry_catalog(engine, "127.0.0.1:1", registry, cancel, &json, &error), COBLE_ERR_CANCELLED);
+  seen.calls = 0;
+  CHECK_FAILS(coble_registry_referrers(engine, names[0], NULL, registry, cancel, &json, &error), COBLE_ERR_CANCELLED);
+  seen.calls = 0;
+  CHECK_FAILS(coble_registry_delete(engine, names[0], registry, cancel, &error), COBLE_ERR_CANCELLED);
+  seen.calls = 0;
+  CHECK_FAILS(coble_image_plan(engine, names[0], pull, cancel, &plan, &error), COBLE_ERR_CANCELLED);
+  seen.calls = 0;
+  CHECK_FAILS(coble_image_search(engine, "127.0.0.1:1/x", search, cancel, &results, &error), COBLE_ERR_CANCELLED);
+  seen.calls = 0;
+  CHECK_FAILS(coble_image_lock(engine, names, 1, "/nowhere/lock", registry, cancel, &pins, &error), COBLE_ERR_CANCELLED);
+  CHECK(seen.calls == 1 && coble_cancel_is_cancelled(cancel) == 0);
+  CHECK_OK(coble_registry_options_set_progress(registry, NULL, NULL, &error));
+  CHECK_FAILS(coble_registry_tags(engine, "127.0.0.1:1/x", registry, cancel, &json, &error), COBLE_ERR_NETWORK);
+  CHECK(seen.calls == 1);
+  coble_cancel_delete(cancel);
+  coble_search_options_delete(search);
+  coble_pull_options_delete(pull);
   coble_registry_options_delete(registry);
 }
 
@@ -120,6 +160,7 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   size_t index;
   int32_t removed = 1;
   char *digest;
+  coble_push_options_t *push = coble_push_options_new();
   coble_pushed_t *pushed = NULL;
   coble_pull_plan_t *plan = NULL;
   coble_image_t *image = NULL;
@@ -140,7 +181,11 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   (void)name_of(second, sizeof second, host, "c/copy:1");
   (void)name_of(repository, sizeof repository, host, "c/image");
   CHECK_OK(coble_image_tag(engine, IMAGE, first, &error));
-  CHECK_OK(coble_image_push(engine, first, NULL, see, &seen, NULL, &pushed, &error));
+  CHECK_OK(coble_push_options_add_tag(push, "2", &error));
+  CHECK_OK(coble_image_push(engine, first, push, see, &seen, NULL, &pushed, &error));
+  coble_push_options_delete(push);
+  CHECK(coble_pushed_tag_count(pushed) == 2 && strcmp(coble_pushed_tag(pushed, 0), "1") == 0);
+  CHECK(strcmp(coble_pushed_tag(pushed, 1), "2") == 0 && coble_pushed_tag(pushed, 2) == NULL);
   CHECK(seen.calls > 2 && seen.last == COBLE_PROGRESS_DONE && seen.overall > 0);
   CHECK(strcmp(coble_pushed_reference(pushed), first) == 0);
   CHECK(strncmp(coble_pushed_digest(pushed), "sha256:", 7) == 0);
@@ -222,7 +267,7 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   coble_remote_image_delete(remote);
 
   CHECK_OK(coble_registry_tags(engine, repository, NULL, NULL, &json, &error));
-  CHECK(strcmp(coble_string_data(json), "[\"1\"]") == 0);
+  CHECK(strcmp(coble_string_data(json), "[\"1\",\"2\"]") == 0);
   coble_string_delete(json);
   CHECK_OK(coble_registry_catalog(engine, host, NULL, NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"c/copy\"") != NULL);

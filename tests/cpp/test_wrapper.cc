@@ -141,8 +141,11 @@ int main(int argc, char **argv) {
     steps++;
     return true;
   };
-  const auto pushed = engine.image_push(reference, coble::PushOptions().registry(registry), count);
+  const auto pushed = engine.image_push(reference, coble::PushOptions().registry(registry).tag("2"), count);
   CHECK(steps > 0 && coble_pushed_blobs_sent(pushed.get()) == 2);
+  CHECK(coble_pushed_tag_count(pushed.get()) == 2 && coble_pushed_tag(pushed.get(), 1) == std::string_view("2"));
+  CHECK(failure([&] { engine.image_push(reference, coble::PushOptions().compression("zstd").compression_level(23)); }) ==
+        COBLE_ERR_INVALID_ARGUMENT);
   engine.image_remove(reference);
   CHECK(failure([&] {
           engine.image_pull(reference, coble::PullOptions().registry(registry), [](const coble::Progress &) { return false; });

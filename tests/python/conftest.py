@@ -29,6 +29,8 @@ from assets import Assets  # noqa: E402
 
 import coble  # noqa: E402
 
+# What it asserts is explained, as in the tests themselves.
+pytest.register_assert_rewrite("registry.scene")
 pytest_plugins = ["registry.fixtures"]
 
 #: Things that are made once and shared by the suites of all users: see `Assets`.

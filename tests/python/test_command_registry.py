@@ -72,6 +72,60 @@ def test_all_tags(own: Command, engine: coble.Engine, debian: DebianRegistry, as
     assert own("push", "-a", PLAIN, f"{debian.host}/command/none").returncode == 125
 
 
+def test_several_tags(own: Command, engine: coble.Engine, registry: Registry, assets: Assets) -> None:
+    repository = f"{registry.host}/command/tags"
+    image = engine.images.import_rootfs(assets.busybox, f"{repository}:1")
+    pushed = own.good("push", PLAIN, "--tag", "1.0", "--tag", "latest", f"{repository}:1")
+    assert [line.split(":")[0] for line in pushed.splitlines()] == ["1", "1.0", "latest"]
+    assert sorted(tag for _, tag in registry.tags) == ["1", "1.0", "latest"]
+    # Those of one image go together.
+    engine.images.tag(image, f"{repository}:3")
+    engine.images.import_rootfs(assets.busybox, f"{repository}:2", labels={"other": "image"})
+    registry.forget()
+    found = json.loads(own.good("push", "-a", "--format", "json", PLAIN, repository))
+    assert [one["tags"] for one in found] == [["1", "3"], ["2"]]
+    assert registry.count("PUT", r".*/manifests/.*") == 2
+    assert own("push", "-a", "--tag", "x", PLAIN, repository).returncode == 125
+    assert b"cannot be a tag" in own("push", PLAIN, "--tag", "a/b", f"{repository}:1").stderr
+
+
+def test_compression_in_podmans_words(own: Command, engine: coble.Engine, registry: Registry, assets: Assets) -> None:
+    name = f"{registry.host}/command/compressed:1"
+    engine.images.import_rootfs(assets.busybox, name)
+    sizes = []
+    for level in ("1", "12"):
+        pushed = json.loads(own.good("push", PLAIN, "--format", "json", "--compression-format", "zstd", "--compression-level", level, name))
+        layer = json.loads(registry.manifests["command/compressed", pushed["digest"]][1])["layers"][0]
+        assert layer["mediaType"].endswith("+zstd")
+        sizes.append(layer["size"])
+    assert sizes[1] < sizes[0]
+    for words, said in ((["--compression-format", "zstd:chunked"], b"unknown compression"), (["--compression-level", "5"], b"level"), (["--compression", "gzip", "--compression-level", "10"], b"not from 1 to 9")):
+        refused = own("push", PLAIN, *words, name)
+        assert refused.returncode == 125 and said in refused.stderr
+
+
+def test_what_registries_say_beside_their_answers(own: Command, registry: Registry, tmp_path: Path, home: Path) -> None:
+    """It goes to standard error, and what is asked for stays as it is."""
+    registry.put("team/image", "1", content.small())
+    registry.extra_headers["Warning"] = '299 - "it closes on friday"'
+    name = f"{registry.host}/team/image:1"
+    said = f'warning: "{registry.host}" warns: it closes on friday\n'.encode()
+    for words in (
+        ["registry", "tags", PLAIN, f"{registry.host}/team/image"], ["registry", "catalog", PLAIN, registry.host], ["registry", "inspect", PLAIN, name],
+        ["registry", "referrers", PLAIN, name], ["search", PLAIN, f"{registry.host}/team"], ["pull", "--dry-run", PLAIN, name],
+        ["image", "lock", PLAIN, "-o", str(tmp_path / "lock"), name], ["pull", "-q", PLAIN, name], ["push", "-q", PLAIN, name], ["registry", "delete", PLAIN, name],
+    ):
+        done = own(*words)
+        assert done.returncode == 0 and done.stderr == said and b"friday" not in done.stdout, (words, done)
+    done = own("login", PLAIN, "-u", "me", "--password-stdin", registry.host, data=b"secret")
+    assert done.returncode == 0 and said in done.stderr and done.stdout == b"Login Succeeded\n"
+    registry.extra_headers.clear()
+    registry.put("team/image", "1", content.small())
+    registry.on("GET", r".*/tags/list.*", lambda exchange: exchange.reply(503, b"", {"Retry-After": "0"}), times=1)
+    done = own("registry", "tags", PLAIN, f"{registry.host}/team/image")
+    assert done.stdout == b"1\n" and b"503" in done.stderr and b"attempt 1" in done.stderr
+
+
 def test_what_a_pull_would_fetch(own: Command, registry: Registry) -> None:
     made = content.small()
     registry.put("team/image", "1", made)

@@ -46,7 +46,7 @@ def test_what_was_pulled_is_pushed_byte_for_byte(engine: coble.Engine, registry:
     assert other.manifests["there/image", made.digest] == (made.media_type, made.manifest)
     assert {digest: other.blobs[digest] for digest in made.blobs} == made.blobs
     assert pushed.to_dict() == {
-        "reference": target, "digest": made.digest, "media_type": made.media_type, "size": len(made.manifest),
+        "reference": target, "tags": ["2"], "digest": made.digest, "media_type": made.media_type, "size": len(made.manifest),
         "blobs_sent": 3, "blobs_mounted": 0, "blobs_present": 0, "bytes_sent": sum(map(len, made.blobs.values())),
     }
     assert registry.count() == 0 and other.uploads == {}
@@ -74,6 +74,104 @@ def test_blobs_are_mounted_from_other_repositories(engine: coble.Engine, registr
     pushed = engine.images.push(more, insecure=True)
     assert (pushed.blobs_sent, pushed.blobs_mounted) == (4, 0)
     assert registry.uploads == {}
+
+
+# --- several tags -----------------------------------------------------------------------------------------------------
+
+
+def puts(registry: Any) -> list[str]:
+    """The requests that sent manifests, without the host."""
+    return [one.target.rsplit("/", 1)[1] for one in registry.requests("PUT", rf"{MANIFEST}")]
+
+
+@pytest.mark.parametrize("platforms", [1, 2])
+def test_several_tags_take_one_request(engine: coble.Engine, registry: Registry, servers: Any, platforms: int) -> None:
+    made = content.small()
+    if platforms == 2:
+        made = content.index((made, {"os": "linux", "architecture": "amd64"}), (content.small("arm"), {"os": "linux", "architecture": "arm64"}))
+    registry.put("team/image", "1", made)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:1.2.3"
+    source = f"{registry.host}/team/image:1"
+    engine.images.pull(source, platform="all" if platforms == 2 else None, insecure=True)
+    engine.images.tag(source, target)
+    pushed = engine.images.push(target, tags=["1.2", "1", "latest", "1"], insecure=True)
+    assert pushed.tags == ["1.2.3", "1.2", "1", "latest"] and pushed.digest == made.digest
+    assert {tag: digest for (_, tag), digest in other.tags.items()} == dict.fromkeys(pushed.tags, made.digest)
+    assert puts(other)[-1] == f"{made.digest}?tag=1.2.3&tag=1.2&tag=1&tag=latest" and len(puts(other)) == (1 if platforms == 1 else 3)
+    # One is set as ever.
+    other.forget()
+    assert engine.images.push(target, insecure=True).tags == ["1.2.3"] and puts(other)[-1] == "1.2.3"
+
+
+@pytest.mark.parametrize("how", ["unheard of", "refused", "only some", "too many"])
+def test_several_tags_of_a_registry_that_does_not_set_all(engine: coble.Engine, registry: Registry, servers: Any, how: str) -> None:
+    made = content.small()
+    reference = pulled(engine, registry, made)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:0"
+    engine.images.tag(reference, target)
+    tags = [str(n) for n in range(1, 15)]
+    query = rf"/v2/.*/manifests/{made.digest}\?tag=.*"
+    if how == "unheard of":
+        other.tags_at_once = None
+    elif how == "too many":
+        other.tags_at_once = 3
+    elif how == "refused":
+        other.on("PUT", query, lambda exchange: (exchange.content(), exchange.reply(400, errors("UNSUPPORTED"), JSON)))
+    else:
+        # Those that have a 1 in them; and one that nobody asked for.
+        def some(exchange: Exchange) -> None:
+            body = exchange.content()
+            other.manifests["there/image", made.digest] = (made.media_type, body)
+            taken = [tag for tag in ("0", *tags) if f"tag={tag}" in exchange.path.replace("?", "&").split("&") and "1" in tag]
+            other.tags.update({("there/image", tag): made.digest for tag in taken})
+            exchange.reply(201, b"", {"OCI-Tag": " , ".join([*taken, "other"])})
+
+        other.on("PUT", query, some)
+    pushed = engine.images.push(target, tags=tags, insecure=True)
+    assert pushed.tags == ["0", *tags]
+    assert {tag: digest for (_, tag), digest in other.tags.items()} == dict.fromkeys(pushed.tags, made.digest)
+    asked = [put for put in puts(other) if "?" in put]
+    alone = [put for put in puts(other) if "?" not in put]
+    if how == "only some":
+        assert len(asked) == 2 and alone == [tag for tag in pushed.tags if "1" not in tag]
+    else:
+        assert len(asked) == 1 and alone == pushed.tags
+
+
+def test_several_tags_at_debians_registry(engine: coble.Engine, registry: Registry, debian: DebianRegistry) -> None:
+    """It takes each with a request of its own."""
+    made = content.small("several tags")
+    reference = pulled(engine, registry, made)
+    target = f"{debian.host}/several/tags:1"
+    engine.images.tag(reference, target)
+    pushed = engine.images.push(target, tags=["2", "3"], insecure=True)
+    assert engine.registry.tags(f"{debian.host}/several/tags", insecure=True) == ["1", "2", "3"] == pushed.tags
+    with content.Client(debian.host) as client:
+        assert [content.digest_of(client.manifest("several/tags", tag)[1]) for tag in pushed.tags] == [made.digest] * 3
+
+
+@pytest.mark.parametrize("tag", ["", "a/b", "a:b", "@sha256:" + "0" * 64, "a b", "-a", "x" * 129, "a\n"])
+def test_what_is_no_tag(engine: coble.Engine, registry: Registry, tag: str) -> None:
+    reference = pulled(engine, registry, content.small())
+    with pytest.raises(coble.InvalidReferenceError):
+        engine.images.push(reference, tags=["fine", tag], insecure=True)
+    assert registry.count() == 0
+
+
+def test_a_failure_under_one_of_several_tags(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    reference = pulled(engine, registry, content.small())
+    other: Registry = servers.add(Registry())
+    other.tags_at_once = None
+    other.on("PUT", r".*/manifests/locked", lambda exchange: (exchange.content(), exchange.reply(403, errors("DENIED", "the tag is locked"), JSON)))
+    target = f"{other.host}/there/image:1"
+    engine.images.tag(reference, target)
+    with pytest.raises(coble.UnauthorizedError, match="the tag is locked"):
+        engine.images.push(target, tags=["locked"], insecure=True)
+
+
+# --- blobs ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_blob_that_two_names_push_at_once(engine: coble.Engine, registry: Registry, servers: Any) -> None:
@@ -115,6 +213,28 @@ def test_layers_made_here(box: coble.Engine, registry: Registry, workplace: Path
     assert image.digest == pushed.digest and box.run(image, ["cat", "/file"]).stdout == b"made\n"
     with pytest.raises(coble.InvalidArgumentError):
         box.images.push(reference, compression="rar", insecure=True)
+
+
+@pytest.mark.parametrize(("compression", "low", "high"), [("gzip", 1, 9), ("zstd", 1, 19)])
+def test_how_hard_layers_made_here_are_compressed(box: coble.Engine, registry: Registry, workplace: Path, compression: str, low: int, high: int) -> None:
+    container = box.containers.create("box", ["sh", "-c", "for n in $(seq 3000); do echo $n $((n * n)) text; done > /file"])
+    container.start()
+    container.wait()
+    container.commit("made")
+    container.remove()
+    reference = f"{registry.host}/made/image:1"
+    box.images.tag("made", reference)
+
+    def size(level: int) -> int:
+        pushed = box.images.push(reference, compression=compression, compression_level=level, insecure=True)
+        layer: dict[str, Any] = json.loads(registry.manifests["made/image", pushed.digest][1])["layers"][-1]
+        assert layer["mediaType"] == f"{archives.OCI_LAYER}+{compression}"
+        return int(layer["size"])
+
+    assert size(high) < size(low)
+    for wrong in ({"compression": compression, "compression_level": 23}, {"compression": "none", "compression_level": 1}, {"compression_level": 1}):
+        with pytest.raises(coble.InvalidArgumentError, match="level"):
+            box.images.push(reference, insecure=True, **wrong)  # type: ignore[call-overload]
 
 
 def test_what_is_not_there_is_not_pushed(engine: coble.Engine, registry: Registry) -> None:

@@ -122,7 +122,7 @@ fn layer(
             packed
         })
         .map_err(|error| Error::io("clone", "helper thread", &error))?;
-        let compressed = compress(&mut &read, "layer", compression, &mut output, cancel);
+        let compressed = compress(&mut &read, "layer", compression, None, &mut output, cancel);
         // Whoever still writes has nobody to write to.
         let _ = shutdown(&read, Shutdown::Both);
         let gone = |_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended");

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,20 +29,43 @@ const MAX_THREADS: usize = 8;
 const GZIP_LEVEL: i32 = 1;
 /// The default of the library, which other engines use.
 const ZSTD_LEVEL: i32 = 3;
+/// The levels that can be asked for: those of the programs `gzip` and `zstd`.
+const GZIP_LEVELS: RangeInclusive<u32> = 1..=9;
+const ZSTD_LEVELS: RangeInclusive<u32> = 1..=22;
 
-/// Compresses everything that a reader has.
+/// A level that a caller asks for.
+pub(crate) fn check_level(compression: Option<Compression>, level: u32) -> Result<()> {
+    let (name, levels) = match compression {
+        Some(Compression::Gzip) => ("gzip", GZIP_LEVELS),
+        Some(Compression::Zstd) => ("zstd", ZSTD_LEVELS),
+        Some(Compression::None) | None => {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a level is for gzip and zstd only")
+                .with_hint("say which of them with the compression"));
+        }
+    };
+    if levels.contains(&level) {
+        return Ok(());
+    }
+    let text = format!("the level {level} of {name} is not from {} to {}", levels.start(), levels.end());
+    Err(Error::new(ErrorKind::InvalidArgument, text))
+}
+
+/// Compresses everything that a reader has. Without a level, quickly.
 pub(crate) fn compress(
     input: &mut dyn Read,
     what: &str,
     compression: Compression,
+    level: Option<u32>,
     output: &mut Writer<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
-    match compression {
-        Compression::None => output.append_all(input, what, cancel),
-        Compression::Gzip => in_pieces(&mut Pieces::new(input, what, Method::Gzip, cancel), output),
-        Compression::Zstd => in_pieces(&mut Pieces::new(input, what, Method::Zstd, cancel), output),
-    }
+    let level = level.and_then(|level| i32::try_from(level).ok());
+    let method = match compression {
+        Compression::None => return output.append_all(input, what, cancel),
+        Compression::Gzip => Method::Gzip(level.unwrap_or(GZIP_LEVEL)),
+        Compression::Zstd => Method::Zstd(level.unwrap_or(ZSTD_LEVEL)),
+    };
+    in_pieces(&mut Pieces::new(input, what, method, cancel), output)
 }
 
 /// An input, cut into pieces.
@@ -77,17 +101,18 @@ impl<'a> Pieces<'a> {
     }
 }
 
+/// A format, and how hard is tried.
 #[derive(Debug, Clone, Copy)]
 enum Method {
-    Gzip,
-    Zstd,
+    Gzip(i32),
+    Zstd(i32),
 }
 
 impl Method {
     fn piece(self) -> usize {
         match self {
-            Method::Gzip => GZIP_PIECE,
-            Method::Zstd => ZSTD_PIECE,
+            Method::Gzip(_) => GZIP_PIECE,
+            Method::Zstd(_) => ZSTD_PIECE,
         }
     }
 }
@@ -102,15 +127,15 @@ enum Encoder {
 impl Encoder {
     fn new(method: Method) -> Result<Encoder> {
         Ok(match method {
-            Method::Gzip => {
+            Method::Gzip(level) => {
                 // The library has the level; if it had not, its default would do.
-                let level = CompressionLvl::new(GZIP_LEVEL).unwrap_or_default();
+                let level = CompressionLvl::new(level).unwrap_or_default();
                 let mut compressor = libdeflater::Compressor::new(level);
                 let room = vec![0; compressor.gzip_compress_bound(GZIP_PIECE)];
                 Encoder::Gzip(compressor, room)
             }
-            Method::Zstd => {
-                let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(failed)?;
+            Method::Zstd(level) => {
+                let mut compressor = zstd::bulk::Compressor::new(level).map_err(failed)?;
                 compressor.include_checksum(true).map_err(failed)?;
                 Encoder::Zstd(compressor)
             }
@@ -229,12 +254,12 @@ mod tests {
                 let input: Vec<u8> = (0..size).map(|n| (n / 3 % 251) as u8).collect();
                 for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
                     let mut output = writer(session).unwrap();
-                    compress(&mut input.as_slice(), "input", compression, &mut output, &never).unwrap();
+                    compress(&mut input.as_slice(), "input", compression, None, &mut output, &never).unwrap();
                     let staged = output.finish();
-                    for method in [Method::Gzip, Method::Zstd] {
+                    for method in [Method::Gzip(GZIP_LEVEL), Method::Zstd(ZSTD_LEVEL)] {
                         let wanted = match method {
-                            Method::Gzip => Compression::Gzip,
-                            Method::Zstd => Compression::Zstd,
+                            Method::Gzip(_) => Compression::Gzip,
+                            Method::Zstd(_) => Compression::Zstd,
                         };
                         if wanted == compression {
                             let mut output = writer(session).unwrap();
@@ -260,5 +285,38 @@ mod tests {
             Ok(())
         })
         .unwrap();
+    }
+
+    #[test]
+    fn a_higher_level_makes_less_of_it() {
+        let (_dir, store) = temporary();
+        let never = CancelToken::never();
+        let input: Vec<u8> = (0..300_000u32)
+            .flat_map(|n| format!("{:x} ", (n / 7).wrapping_mul(40_503) % 9973).into_bytes())
+            .collect();
+        Session::run(&store, &FakeWorker::default(), &never, |session| {
+            let size = |compression, level| {
+                let mut output = writer(session).unwrap();
+                compress(&mut input.as_slice(), "input", compression, level, &mut output, &never).unwrap();
+                output.finish().size
+            };
+            assert!(size(Compression::Gzip, Some(9)) < size(Compression::Gzip, None));
+            assert!(size(Compression::Zstd, Some(19)) < size(Compression::Zstd, None));
+            assert_eq!(size(Compression::Zstd, Some(3)), size(Compression::Zstd, None));
+            Ok(())
+        })
+        .unwrap();
+        for (compression, level, fits) in [
+            (Some(Compression::Gzip), 1, true),
+            (Some(Compression::Gzip), 9, true),
+            (Some(Compression::Gzip), 10, false),
+            (Some(Compression::Zstd), 22, true),
+            (Some(Compression::Zstd), 0, false),
+            (Some(Compression::Zstd), u32::MAX, false),
+            (Some(Compression::None), 1, false),
+            (None, 1, false),
+        ] {
+            assert_eq!(check_level(compression, level).is_ok(), fits, "{compression:?} {level}");
+        }
     }
 }

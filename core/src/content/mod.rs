@@ -8,7 +8,7 @@ mod ingest;
 mod layout;
 mod partial;
 
-pub(crate) use compress::compress;
+pub(crate) use compress::{check_level, compress};
 pub(crate) use ingest::{
     Staged, Wrapped, Writer, read_error, stage, stage_bytes, stage_from, write_error, writer,
 };

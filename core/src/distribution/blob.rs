@@ -22,6 +22,8 @@ pub(crate) struct BlobBody {
     left: u64,
     /// Whether the length was announced, so that an end before its time is a cut connection.
     announced: bool,
+    /// What came instead of the end, for the next one who reads.
+    no_end: Option<io::Error>,
     digest: Digest,
     mirror: Option<String>,
 }
@@ -38,22 +40,28 @@ impl BlobBody {
     }
 }
 
+impl BlobBody {
+    /// Reads the end of the body as soon as all bytes are there: whoever knows how many those are asks for no more, and the connection can be used again.
+    fn finish(&mut self) {
+        let Some(mut inner) = self.inner.take() else { return };
+        self.no_end = match inner.read(&mut [0]) {
+            Ok(0) => None,
+            Ok(_) => Some(io::Error::other(wrong_length(&self.digest, "longer"))),
+            Err(error) => Some(error),
+        };
+    }
+}
+
 impl Read for BlobBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(inner) = &mut self.inner else { return Ok(0) };
         if buffer.is_empty() {
             return Ok(0);
         }
         if self.left == 0 {
-            // The end of the body is read, too, so that the connection can be used again.
-            let more = inner.read(&mut [0])?;
-            self.inner = None;
-            return if more == 0 {
-                Ok(0)
-            } else {
-                Err(io::Error::other(wrong_length(&self.digest, "longer")))
-            };
+            self.finish();
+            return self.no_end.take().map_or(Ok(0), Err);
         }
+        let Some(inner) = &mut self.inner else { return Ok(0) };
         let space = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
         let amount = inner.read(buffer.get_mut(..space).unwrap_or_default())?;
         self.left -= amount as u64;
@@ -63,7 +71,12 @@ impl Read for BlobBody {
                 Err(io::Error::other(Error::new(ErrorKind::Network, text).transient()))
             }
             0 => Err(io::Error::other(wrong_length(&self.digest, "shorter"))),
-            amount => Ok(amount),
+            amount => {
+                if self.left == 0 {
+                    self.finish();
+                }
+                Ok(amount)
+            }
         }
     }
 }
@@ -82,6 +95,7 @@ impl Client<'_> {
                 offset: size,
                 left: 0,
                 announced: true,
+                no_end: None,
                 digest: digest.clone(),
                 mirror: None,
             });
@@ -132,6 +146,7 @@ impl Client<'_> {
             offset: begin,
             left,
             announced,
+            no_end: None,
             digest: digest.clone(),
             mirror: self.is_mirror(server).then(|| server.host.authority()),
         })

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use ureq::http::{Method, StatusCode};
 
-use super::answer::hidden;
 use super::auth::{Auth, FileSet, Scopes};
 use super::event::Event;
 use super::net::{Answer, Http, Patience, Proxies, TlsSettings};
+use super::notice::{rate_limit_of, warnings_of};
 use super::options::RegistryOptions;
 use super::retry::{DEFAULT_RETRIES, Persistence};
 use super::server::{Ask, Server};
@@ -269,11 +269,8 @@ impl<'a> Client<'a> {
     /// Sends a request and takes note of what is beside the answer.
     pub(super) fn ask(&self, server: &Server, ask: &Ask<'_>) -> Result<Answer> {
         let answer = server.ask(&self.http, ask)?;
-        for value in answer.headers.get_all("warning").iter().filter_map(|value| value.to_str().ok()) {
-            if let Some(text) = warning_of(value) {
-                let text = hidden(&text, &answer.secrets());
-                self.warn(format!("\"{}\" warns: {text}", server.host.authority()));
-            }
+        for text in warnings_of(&answer) {
+            self.warn(format!("\"{}\" warns: {text}", server.host.authority()));
         }
         if let Some(event) = rate_limit_of(&answer) {
             (self.events)(event);
@@ -305,58 +302,6 @@ impl<'a> Client<'a> {
                 Err(Error::new(ErrorKind::Registry, text).with_object(server.host.authority()))
             }
             _ => Ok(()),
-        }
-    }
-}
-
-/// The text of `299 - "text"`, the only code that the specification has.
-fn warning_of(value: &str) -> Option<String> {
-    let rest = value.trim().strip_prefix("299 ")?;
-    let quoted = rest.split_once('"')?.1;
-    let mut text = String::new();
-    let mut chars = quoted.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => return Some(super::net::text_of(text.as_bytes(), 500)),
-            '\\' => text.extend(chars.next()),
-            c => text.push(c),
-        }
-    }
-    None
-}
-
-/// `RateLimit-Limit: 100;w=21600` and `RateLimit-Remaining: 76;w=21600`.
-fn rate_limit_of(answer: &Answer) -> Option<Event> {
-    let number = |name: &str| {
-        let value = answer.header(name)?;
-        let mut parts = value.split([';', ',']).map(str::trim);
-        let number = parts.next()?.parse::<u64>().ok()?;
-        Some((number, parts.find_map(|part| part.strip_prefix("w=")?.parse::<u64>().ok())))
-    };
-    let (limit, remaining) = (number("ratelimit-limit"), number("ratelimit-remaining"));
-    let period = limit.or(remaining)?.1.map(Duration::from_secs);
-    Some(Event::RateLimit {
-        limit: limit.map(|limit| limit.0),
-        remaining: remaining.map(|left| left.0),
-        period,
-    })
-}
-
-#[cfg(any(test, fuzzing))]
-pub(super) fn fuzz(text: &str) -> bool {
-    warning_of(text).is_some()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn warnings_have_one_form() {
-        assert_eq!(warning_of(r#"299 - "use \"v2\" now""#).as_deref(), Some(r#"use "v2" now"#));
-        assert_eq!(warning_of("299 - \"a\u{7}b\"").as_deref(), Some("a\\u{7}b"));
-        for other in ["", "199 - \"x\"", "299 - no quotes", "299 - \"open", "299"] {
-            assert_eq!(warning_of(other), None, "{other}");
         }
     }
 }

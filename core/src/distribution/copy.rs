@@ -73,10 +73,11 @@ pub(super) fn copy_with(
                 },
             })
             .collect();
-        let mut pushed = Pushed { reference: target.to_string(), ..Pushed::default() };
+        let tag = target.tag().unwrap_or("latest");
+        let mut pushed =
+            Pushed { reference: target.to_string(), tags: vec![tag.to_owned()], ..Pushed::default() };
         let sender = Sender { client: &to, reporter: &reporter, halt, chunk: None, jobs };
         sender.send(outgoing, &mut pushed)?;
-        let tag = target.tag().unwrap_or("latest");
         for Document { digest, media_type, bytes } in &manifests {
             halt.check()?;
             let name = if *digest == top.digest { tag } else { digest.as_str() };

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::lockfile::LockFile;
-use super::{Access, Client, Event, Pin, RegistryOptions, local};
+use super::progress::Reporter;
+use super::{Access, Client, Event, Pin, ProgressSink, RegistryOptions, local};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -16,6 +17,7 @@ pub(crate) fn lock(
     references: &[&str],
     path: &Path,
     options: &RegistryOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Vec<Pin>> {
     if references.is_empty() {
@@ -24,11 +26,12 @@ pub(crate) fn lock(
     let names = references.iter().map(|text| Reference::parse_tag(text)).collect::<Result<Vec<_>>>()?;
     let mut lock = LockFile::read_or_new(path)?;
     let pinned = Halt::under(cancel, Deadline::never(), |halt| {
-        let nobody = |_: Event| {};
         let mut pinned = Vec::new();
         for name in &names {
+            let reporter = Reporter::new(&name.to_string(), progress);
+            let events = |event: Event| reporter.event(event);
             let ask = || {
-                let client = Client::new(name, options, Access::Pull, &nobody, halt.token())?;
+                let client = Client::new(name, options, Access::Pull, &events, halt.token())?;
                 let tag = name.tag().unwrap_or("latest");
                 client.manifest_head(tag)?.ok_or_else(|| local::unknown(&name.to_string()))
             };

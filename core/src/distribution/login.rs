@@ -4,10 +4,13 @@ use std::path::Path;
 
 use ureq::http::{Method, StatusCode};
 
+use super::ProgressSink;
 use super::answer::refused;
 use super::auth::{FileSet, forget, store};
 use super::client::{Client, Tuning};
+use super::event::Event;
 use super::options::{Credentials, RegistryOptions};
+use super::progress::Reporter;
 use super::registries::LoginResult;
 use super::settings::{self, Places};
 use crate::cancel::CancelToken;
@@ -22,6 +25,7 @@ pub(super) fn login(
     server: &str,
     credentials: &Credentials,
     options: &RegistryOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
     tuning: Tuning,
 ) -> Result<LoginResult> {
@@ -40,8 +44,9 @@ pub(super) fn login(
         _ => String::new(),
     };
     let given = options.clone().credentials(credentials.clone());
-    let nobody = |_| {};
-    let client = Client::of_server(places, server, &given, &nobody, cancel, tuning)?;
+    let reporter = Reporter::new(server, progress);
+    let events = |event: Event| reporter.event(event);
+    let client = Client::of_server(places, server, &given, &events, cancel, tuning)?;
     let name = client.origin()?.host.keys.last().cloned().unwrap_or_default();
     verify(&client, &name).context(|| format!("logging in to \"{name}\""))?;
     cancel.check()?;

@@ -1,13 +1,13 @@
-//! Manifests and indexes: fetch, look, send, delete. What comes is what was asked for, or an error.
+//! Manifests and indexes: fetch, look, delete. What comes is what was asked for, or an error.
 
 use serde::Deserialize;
-use ureq::http::header::{ACCEPT, CONTENT_TYPE};
+use ureq::http::header::ACCEPT;
 use ureq::http::{Method, StatusCode};
 
 use super::answer::{refused, refused_as};
 use super::client::{Client, Fetched, Head};
 use super::net::{Answer, text_of};
-use super::server::{Body, Server};
+use super::server::Server;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Digest, Hasher, MAX_DOCUMENT, media_type};
 
@@ -140,53 +140,6 @@ impl Client<'_> {
         }
     }
 
-    /// Sends a manifest or index, as the bytes are.
-    pub(crate) fn put_manifest(&self, tag_or_digest: &str, media_type: &str, bytes: &[u8]) -> Result<Digest> {
-        let server = self.origin()?;
-        let own = match digest_of(tag_or_digest)? {
-            None => Digest::of(bytes),
-            Some(wanted) => {
-                let mut hasher = Hasher::new(wanted.algorithm());
-                hasher.update(bytes);
-                let digest = hasher.finish();
-                if digest != wanted {
-                    let text = format!("a manifest to be sent as \"{wanted}\" has the digest \"{digest}\"");
-                    return Err(Error::new(ErrorKind::DigestMismatch, text).with_object(tag_or_digest));
-                }
-                digest
-            }
-        };
-        let answer = self.persist(tag_or_digest, || {
-            let ask = self
-                .request(server, Method::PUT, &format!("manifests/{tag_or_digest}"))?
-                .header(CONTENT_TYPE, media_type)
-                .body(Body::Bytes(bytes));
-            let answer = self.ask(server, &ask)?;
-            match answer.status {
-                StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED | StatusCode::NO_CONTENT => {
-                    Ok(answer)
-                }
-                _ => Err(refused(answer, &self.name_of(tag_or_digest))),
-            }
-        })?;
-        let stored = answer.header("docker-content-digest").and_then(|text| Digest::parse(text).ok());
-        if let Some(stored) = stored.filter(|stored| stored.algorithm() == own.algorithm() && *stored != own)
-        {
-            let text = format!(
-                "\"{}\" stored a manifest as \"{stored}\", not as \"{own}\"",
-                server.host.authority()
-            );
-            return Err(Error::new(ErrorKind::DigestMismatch, text).with_object(self.name_of(tag_or_digest)));
-        }
-        let knows_subjects = answer.header("oci-subject").is_some();
-        answer.discard();
-        let subject = serde_json::from_slice::<Kind>(bytes).ok().and_then(|kind| kind.subject);
-        if let Some(subject) = subject.filter(|_| !knows_subjects) {
-            self.list_referrer(&subject.digest, &own, media_type, bytes)?;
-        }
-        Ok(own)
-    }
-
     /// Deletes a manifest with all its tags.
     pub(crate) fn delete_manifest(&self, digest: &Digest) -> Result<()> {
         self.delete(&format!("manifests/{digest}"), digest.as_str(), ErrorKind::ImageNotFound)
@@ -239,8 +192,13 @@ impl Client<'_> {
     }
 }
 
+/// What a manifest refers to.
+pub(super) fn subject_of(bytes: &[u8]) -> Option<Digest> {
+    serde_json::from_slice::<Kind>(bytes).ok().and_then(|kind| kind.subject).map(|subject| subject.digest)
+}
+
 /// A digest, if the name is one. Nothing else has a colon.
-fn digest_of(tag_or_digest: &str) -> Result<Option<Digest>> {
+pub(super) fn digest_of(tag_or_digest: &str) -> Result<Option<Digest>> {
     tag_or_digest.contains(':').then(|| Digest::parse(tag_or_digest)).transpose()
 }
 

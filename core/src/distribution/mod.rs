@@ -12,6 +12,7 @@ mod event;
 #[cfg(test)]
 mod fake;
 mod fetch;
+mod header;
 mod inspect;
 mod listing;
 mod local;
@@ -20,10 +21,12 @@ mod lockfile;
 mod login;
 mod manifest;
 mod net;
+mod notice;
 mod options;
 mod progress;
 mod pull;
 mod push;
+mod put;
 mod redirect;
 mod referrers;
 mod registries;
@@ -69,5 +72,5 @@ pub(crate) fn fuzz_answer(input: &[u8]) -> bool {
     location.is_some()
         || !challenges.is_empty()
         || manifest.is_ok()
-        || answer::fuzz(input) | client::fuzz(&text) | blob::fuzz(&text)
+        || answer::fuzz(input) | notice::fuzz(&text) | blob::fuzz(&text)
 }

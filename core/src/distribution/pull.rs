@@ -164,21 +164,22 @@ pub(crate) fn plan(
     inner: &Inner,
     reference: &str,
     options: &PullOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<PullPlan> {
-    plan_for(Ground::of(inner), reference, options, cancel)
+    plan_for(Ground::of(inner), reference, options, progress, cancel)
 }
 
 pub(super) fn plan_for(
     ground: Ground<'_>,
     reference: &str,
     options: &PullOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<PullPlan> {
-    let nobody = |_: &super::Progress| {};
     let candidates = super::short_names(&super::Places::of_process(), reference)?;
     let first = candidates.into_iter().next().map_or_else(|| Reference::parse(reference), Ok)?;
-    let pull = Pull::new(ground, first, options, &nobody)?;
+    let pull = Pull::new(ground, first, options, progress)?;
     Halt::under(cancel, Deadline::never(), |halt| {
         let events = |event: Event| pull.reporter.event(event);
         let client = Client::new(&pull.reference, &options.registry, Access::Pull, &events, halt.token())?;

@@ -10,7 +10,7 @@ use super::pull::Ground;
 use super::send::{Outgoing, Queue, Sender};
 use super::{Access, Client, Event, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
 use crate::cancel::CancelToken;
-use crate::content::{Staged, Wrapped, stage_bytes, writer};
+use crate::content::{Staged, Wrapped, check_level, stage_bytes, writer};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
@@ -44,6 +44,8 @@ struct Push<'a> {
     store: &'a Store,
     reference: Reference,
     name: String,
+    /// What the image is called in the repository.
+    tags: Vec<String>,
     options: &'a PushOptions,
     reporter: Reporter<'a>,
     halt: &'a Halt,
@@ -70,7 +72,9 @@ pub(super) fn push_from(
     let reference = Reference::parse_tag(reference)?;
     let name = reference.to_string();
     let jobs = pull::jobs(options.jobs)?;
+    let tags = tags_of(&reference, &options.tags)?;
     let compression = options.compression.as_deref().map(Compression::parse).transpose()?;
+    options.compression_level.map_or(Ok(()), |level| check_level(compression, level))?;
     let platform = match options.platform.as_deref() {
         None | Some("all") => None,
         Some(text) => Some(Platform::parse(text)?),
@@ -83,7 +87,7 @@ pub(super) fn push_from(
     }
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&name, progress);
-        let push = Push { store, reference, name: name.clone(), options, reporter, halt };
+        let push = Push { store, reference, name: name.clone(), tags, options, reporter, halt };
         // As long as the session lasts, nobody takes blobs away.
         Session::run(store, worker, halt.token(), |session| {
             push.run(session, platform.as_ref(), compression, jobs)
@@ -109,7 +113,8 @@ impl Push<'_> {
         let events = |event: Event| self.reporter.event(event);
         let client =
             Client::new(&self.reference, &self.options.registry, Access::Push, &events, self.halt.token())?;
-        let mut pushed = Pushed { reference: self.name.clone(), ..Pushed::default() };
+        let mut pushed =
+            Pushed { reference: self.name.clone(), tags: self.tags.clone(), ..Pushed::default() };
         let sender = Sender {
             client: &client,
             reporter: &self.reporter,
@@ -136,24 +141,23 @@ impl Push<'_> {
             }
             Ok(leaving)
         })?;
-        let tag = self.reference.tag().unwrap_or("latest");
-        let several = leaving.len() > 1;
-        for image in &leaving {
-            self.halt.check()?;
-            let images::Document { digest, media_type, bytes } = &image.manifest;
-            let name = if several { digest.as_str() } else { tag };
-            client.put_manifest(name, media_type, bytes).context(|| format!("manifest {digest}"))?;
-        }
-        let top = match leaving.as_slice() {
-            [only] => only.manifest.clone(),
+        let (what, top) = match leaving.as_slice() {
+            [only] => ("manifest", only.manifest.clone()),
             several => {
-                let top = self.index(&client, index, several)?;
-                client
-                    .put_manifest(tag, &top.media_type, &top.bytes)
-                    .context(|| format!("index {}", top.digest))?;
-                top
+                for image in several {
+                    self.halt.check()?;
+                    let images::Document { digest, media_type, bytes } = &image.manifest;
+                    client
+                        .put_manifest(digest.as_str(), media_type, bytes)
+                        .context(|| format!("manifest {digest}"))?;
+                }
+                ("index", self.index(&client, index, several)?)
             }
         };
+        self.halt.check()?;
+        client
+            .put_tagged(&self.tags, &top.media_type, &top.bytes)
+            .context(|| format!("{what} {}", top.digest))?;
         self.record(&leaving, &top.digest)?;
         pushed.digest = top.digest.to_string();
         pushed.media_type = top.media_type;
@@ -230,7 +234,7 @@ impl Push<'_> {
         Ok(Leaving { id: id.to_owned(), manifest, platform, blobs })
     }
 
-    /// A layer with another compression; None if it has that already.
+    /// A layer with another compression; None if it has that already, and no level of it was asked for.
     fn recompress(
         &self,
         session: &Session,
@@ -245,11 +249,12 @@ impl Push<'_> {
             Compression::Gzip => Format::Gzip,
             Compression::Zstd => Format::Zstd,
         };
-        if plain.decoder.format() == same {
+        let level = self.options.compression_level;
+        if plain.decoder.format() == same && level.is_none() {
             return Ok(None);
         }
         let mut output = writer(session)?;
-        crate::content::compress(&mut plain, what, compression, &mut output, self.halt.token())
+        crate::content::compress(&mut plain, what, compression, level, &mut output, self.halt.token())
             .context(|| format!("layer {what}"))?;
         let staged = output.finish();
         let descriptor = Descriptor::new(compression.layer_media_type(), staged.digest.clone(), staged.size);
@@ -368,6 +373,23 @@ fn damaged(digest: &str, error: &coble_layer::Error) -> Error {
     Error::new(ErrorKind::DigestMismatch, format!("blob {digest} is damaged: {error}"))
         .with_object(digest)
         .with_hint("`coble verify` shows what is damaged; pull or load the image again")
+}
+
+/// The tag of a reference and further ones, each once.
+fn tags_of(reference: &Reference, more: &[String]) -> Result<Vec<String>> {
+    let mut tags = vec![reference.tag().unwrap_or("latest").to_owned()];
+    for tag in more {
+        let named = Reference::parse_tag(&format!("{}:{tag}", reference.repository()));
+        // Nothing of it may have become part of the repository's name.
+        if !named.is_ok_and(|named| named.tag() == Some(tag) && named.path() == reference.path()) {
+            let text = format!("\"{}\" cannot be a tag", tag.escape_debug());
+            return Err(Error::new(ErrorKind::InvalidReference, text).with_object(tag.as_str()));
+        }
+        if !tags.contains(tag) {
+            tags.push(tag.clone());
+        }
+    }
+    Ok(tags)
 }
 
 /// The paths of other repositories of the same registry.

@@ -138,18 +138,21 @@ impl Client<'_> {
             })?;
             let is_new = answer.status == StatusCode::NOT_FOUND;
             let version = answer.header("etag").map(str::to_owned);
-            let mut index: Map<String, Value> = if is_new {
+            let mut index = if is_new {
                 answer.discard();
                 Map::new()
             } else {
-                serde_json::from_slice(&answer.bytes(MAX_DOCUMENT)?).unwrap_or_default()
+                index_of(&answer.bytes(MAX_DOCUMENT)?).ok_or_else(|| {
+                    let text = format!(
+                        "\"{}\" is no list of what refers to \"{subject}\", and is left as it is",
+                        self.name_of(&tag)
+                    );
+                    Error::new(ErrorKind::Registry, text).with_object(self.name_of(&tag))
+                })?
             };
             index.insert("schemaVersion".into(), json!(2));
             index.insert("mediaType".into(), json!(media_type::INDEX));
             let manifests = index.entry("manifests").or_insert_with(|| json!([]));
-            if !manifests.is_array() {
-                *manifests = json!([]);
-            }
             let Some(manifests) = manifests.as_array_mut() else { continue };
             if manifests.iter().any(|other| other.get("digest").and_then(Value::as_str) == Some(own.as_str()))
             {
@@ -189,6 +192,15 @@ impl Client<'_> {
         );
         Err(Error::new(ErrorKind::Registry, text).with_object(subject.as_str()))
     }
+}
+
+/// What is under the tag, if it is an index and nothing else.
+fn index_of(bytes: &[u8]) -> Option<Map<String, Value>> {
+    let index: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    let of_type = index.get("mediaType").is_none_or(|found| found.as_str() == Some(media_type::INDEX));
+    let lists = index.get("manifests").is_some_and(Value::is_array);
+    let alone = !index.contains_key("layers") && !index.contains_key("config");
+    (of_type && lists && alone).then_some(index)
 }
 
 /// The tag of the index: the algorithm and the digits, both cut to what a tag can take.

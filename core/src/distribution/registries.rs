@@ -9,8 +9,9 @@ use serde_json::Value;
 use super::client::{Access, Client, Tuning};
 use super::event::Event;
 use super::options::{Credentials, RegistryOptions};
+use super::progress::Reporter;
 use super::settings::Places;
-use super::{inspect, login};
+use super::{ProgressSink, inspect, login};
 use crate::cancel::CancelToken;
 use crate::engine::Engine;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -77,9 +78,7 @@ impl Engine {
     }
 }
 
-/// What a client tells beside its results has no place in the answers of these calls.
-fn nobody(_: Event) {}
-
+/// What a registry says beside its answers (warnings, how many requests are left) and what is tried again goes to `progress`, as in transfers.
 impl Registries<'_> {
     /// Tries the credentials at the registry, and stores them when it takes them: with the program that the credential file names, or in the file.
     pub fn login(
@@ -87,10 +86,12 @@ impl Registries<'_> {
         server: &str,
         credentials: &Credentials,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<LoginResult> {
         self.engine.inner()?;
-        login::login(&Places::of_process(), server, credentials, options, cancel, Tuning::default())
+        let places = Places::of_process();
+        login::login(&places, server, credentials, options, progress, cancel, Tuning::default())
     }
 
     /// Forgets the credentials of a registry. False if there were none.
@@ -104,6 +105,7 @@ impl Registries<'_> {
         &self,
         repository: &str,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
         let parsed = Reference::parse(repository)?;
@@ -115,7 +117,8 @@ impl Registries<'_> {
             .with_object(repository)
             .with_hint(format!("ask for the tags of \"{}\"", parsed.repository())));
         }
-        self.call(repository, options, Access::Pull, cancel, |client, _| client.tags())
+        let reporter = Reporter::new(&parsed.repository(), progress);
+        self.call(&parsed, options, Access::Pull, &reporter, cancel, |client| client.tags())
             .context(|| format!("the tags of \"{repository}\""))
     }
 
@@ -124,11 +127,13 @@ impl Registries<'_> {
         &self,
         server: &str,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
         self.engine.inner()?;
-        let places = Places::of_process();
-        Client::of_server(&places, server, options, &nobody, cancel, Tuning::default())?
+        let reporter = Reporter::new(server, progress);
+        let events = |event: Event| reporter.event(event);
+        Client::of_server(&Places::of_process(), server, options, &events, cancel, Tuning::default())?
             .catalog()
             .context(|| format!("the repositories of \"{server}\""))
     }
@@ -140,18 +145,29 @@ impl Registries<'_> {
         reference: &str,
         platform: Option<&str>,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<RemoteImage> {
-        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
-            inspect::inspect(client, parsed, platform)
+        let parsed = Reference::parse(reference)?;
+        let reporter = Reporter::new(&parsed.to_string(), progress);
+        self.call(&parsed, options, Access::Pull, &reporter, cancel, |client| {
+            inspect::inspect(client, &parsed, platform)
         })
         .context(|| format!("inspecting \"{reference}\""))
     }
 
     /// Deletes a tag, or with a digest a manifest with all its tags, or a blob if no manifest has the digest. Many registries do not allow it.
-    pub fn delete(&self, reference: &str, options: &RegistryOptions, cancel: &CancelToken) -> Result<()> {
-        self.call(reference, options, Access::Delete, cancel, |client, parsed| {
-            inspect::delete(client, parsed, Reference::names_tag(reference))
+    pub fn delete(
+        &self,
+        reference: &str,
+        options: &RegistryOptions,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let parsed = Reference::parse(reference)?;
+        let reporter = Reporter::new(&parsed.to_string(), progress);
+        self.call(&parsed, options, Access::Delete, &reporter, cancel, |client| {
+            inspect::delete(client, &parsed, Reference::names_tag(reference))
         })
         .context(|| format!("deleting \"{reference}\""))
     }
@@ -162,12 +178,15 @@ impl Registries<'_> {
         reference: &str,
         artifact_type: Option<&str>,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<Referrer>> {
-        self.call(reference, options, Access::Pull, cancel, |client, parsed| {
+        let parsed = Reference::parse(reference)?;
+        let reporter = Reporter::new(&parsed.to_string(), progress);
+        self.call(&parsed, options, Access::Pull, &reporter, cancel, |client| {
             let digest = match parsed.digest() {
                 Some(digest) => digest.clone(),
-                None => inspect::head(client, parsed)?.digest,
+                None => inspect::head(client, &parsed)?.digest,
             };
             client.referrers(&digest, artifact_type)
         })
@@ -176,14 +195,15 @@ impl Registries<'_> {
 
     fn call<T>(
         &self,
-        reference: &str,
+        reference: &Reference,
         options: &RegistryOptions,
         access: Access,
+        reporter: &Reporter<'_>,
         cancel: &CancelToken,
-        call: impl FnOnce(&Client<'_>, &Reference) -> Result<T>,
+        call: impl FnOnce(&Client<'_>) -> Result<T>,
     ) -> Result<T> {
         self.engine.inner()?;
-        let reference = Reference::parse(reference)?;
-        call(&Client::new(&reference, options, access, &nobody, cancel)?, &reference)
+        let events = |event: Event| reporter.event(event);
+        call(&Client::new(reference, options, access, &events, cancel)?)
     }
 }

@@ -3,11 +3,14 @@
 use serde::{Deserialize, Serialize};
 use ureq::http::{Method, StatusCode};
 
+use super::ProgressSink;
 use super::answer::refused;
 use super::auth::Scopes;
 use super::client::{Client, Tuning};
+use super::event::Event;
 use super::net::{MAX_SMALL_BODY, encode, parse};
 use super::options::RegistryOptions;
+use super::progress::Reporter;
 use super::server::Ask;
 use super::settings::Places;
 use crate::cancel::CancelToken;
@@ -75,15 +78,16 @@ struct Entry {
 }
 
 impl Images<'_> {
-    /// Searches a registry for repositories, best first.
+    /// Searches a registry for repositories, best first. `progress` gets what the registry says beside its answer.
     pub fn search(
         &self,
         term: &str,
         options: &SearchOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<SearchResult>> {
         self.engine.inner()?;
-        search(&Places::of_process(), term, options, cancel, Tuning::default())
+        search(&Places::of_process(), term, options, progress, cancel, Tuning::default())
             .context(|| format!("searching for \"{}\"", term.escape_debug()))
     }
 }
@@ -93,6 +97,7 @@ pub(super) fn search(
     places: &Places,
     term: &str,
     options: &SearchOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
     tuning: Tuning,
 ) -> Result<Vec<SearchResult>> {
@@ -115,14 +120,15 @@ pub(super) fn search(
     }
     let is_hub =
         matches!(server.trim_end_matches('/'), "docker.io" | "index.docker.io" | "registry-1.docker.io");
-    let nobody = |_| {};
+    let reporter = Reporter::new(server, progress);
+    let events = |event: Event| reporter.event(event);
     let (host, talk) = if is_hub {
         // Another host than the registry's, which has no claim to the registry's credentials.
         (HUB_SEARCH, RegistryOptions { credentials: None, ..options.options.clone() })
     } else {
         (server, options.options.clone())
     };
-    let client = Client::of_server(places, host, &talk, &nobody, cancel, tuning)?;
+    let client = Client::of_server(places, host, &talk, &events, cancel, tuning)?;
     let asked = Asked { client: &client, term, limit };
     let mut found = match is_hub {
         true => asked.repositories()?.ok_or_else(|| asked.unsupported())?,

@@ -70,11 +70,15 @@ pub struct PullOptions {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct PushOptions {
+    /// Further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the manifest.
+    pub tags: Vec<String>,
     /// The platform, as `os/architecture/variant`. None: all that the name has in the store, with their index.
     pub platform: Option<String>,
     /// `gzip`, `zstd` or `none`: the compression that layers made here are sent with, which gives the image another digest there. None: everything
     /// goes byte for byte.
     pub compression: Option<String>,
+    /// How hard is tried to make them small: 1 to 9 of gzip, 1 to 22 of zstd. None: quickly, and a layer that has the compression stays as it is.
+    pub compression_level: Option<u32>,
     /// Blobs are sent in pieces of this many bytes. None: each in one request.
     pub chunk_size: Option<u64>,
     /// How many blobs are sent at once, 1 to 64. None: 4.
@@ -103,6 +107,8 @@ pub struct CopyOptions {
 pub struct Pushed {
     /// The canonical name that the image has in the registry now.
     pub reference: String,
+    /// Its tag, and the further ones that were asked for.
+    pub tags: Vec<String>,
     /// Digest of the manifest or index that the name stands for.
     pub digest: String,
     /// Its media type.
@@ -157,13 +163,13 @@ pub struct Pin {
     pub digest: String,
 }
 
-/// How far a pull, push or copy is.
+/// How far a pull, push or copy is, or what a registry said beside the answer to another call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
     /// What happened.
     pub kind: ProgressKind,
-    /// The canonical name that the transfer is about.
+    /// The canonical name that the call is about: of an image, a repository or a registry.
     pub reference: String,
     /// The blob that it is about. None: all of it.
     pub digest: Option<String>,
@@ -251,5 +257,6 @@ impl Serialize for ProgressKind {
     }
 }
 
-/// Gets the progress of a transfer, on the threads that do the work, one call at a time. It must be quick: the transfer waits for it.
+/// Gets the progress of a transfer, on the threads that do the work, one call at a time. It must be quick: the transfer waits for it. Calls that move no
+/// blobs tell it of retries, rate limits and warnings.
 pub type ProgressSink<'a> = &'a (dyn Fn(&Progress) + Sync);

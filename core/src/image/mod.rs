@@ -79,9 +79,15 @@ impl Images<'_> {
         distribution::pull(&*self.engine.inner()?, reference, options, progress, cancel)
     }
 
-    /// What a pull would fetch.
-    pub fn plan(&self, reference: &str, options: &PullOptions, cancel: &CancelToken) -> Result<PullPlan> {
-        distribution::plan(&*self.engine.inner()?, reference, options, cancel)
+    /// What a pull would fetch. `progress` gets what the registry says beside its answers.
+    pub fn plan(
+        &self,
+        reference: &str,
+        options: &PullOptions,
+        progress: ProgressSink<'_>,
+        cancel: &CancelToken,
+    ) -> Result<PullPlan> {
+        distribution::plan(&*self.engine.inner()?, reference, options, progress, cancel)
     }
 
     /// Sends an image to the registry of the name. All platforms that the name has in the store are sent, with their index.
@@ -107,15 +113,17 @@ impl Images<'_> {
         distribution::copy(&*self.engine.inner()?, source, target, options, progress, cancel)
     }
 
-    /// Asks the registries what names stand for, and pins them to it in a lock file. Pins of other names stay as they are.
+    /// Asks the registries what names stand for, and pins them to it in a lock file. Pins of other names stay as they are. `progress` gets what the
+    /// registries say beside their answers.
     pub fn lock(
         &self,
         references: &[&str],
         path: &Path,
         options: &RegistryOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<Pin>> {
-        distribution::lock(&*self.engine.inner()?, references, path, options, cancel)
+        distribution::lock(&*self.engine.inner()?, references, path, options, progress, cancel)
     }
 
     /// Saves images, with the names that they are called by here. An archive on a path appears when it is complete.

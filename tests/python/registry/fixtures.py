@@ -12,6 +12,7 @@ from registry.certificates import Authority
 from registry.debian import DebianRegistry, PASSWORD, USER, program
 from registry.http import Servers
 from registry.own import Registry
+from registry.scene import Case, Judge, judge as judge_case
 from registry.tokens import TokenServer
 from registry.worker import Worker
 
@@ -75,6 +76,16 @@ def worker() -> Iterator[Worker]:
     made = Worker()
     yield made
     made.close()
+
+
+@pytest.fixture
+def judge(store: Any, worker: Worker, registry: Registry, servers: Servers, authority: Authority, tmp_path: Path) -> Judge:
+    """Has a case of misbehaviour happen on an empty store."""
+
+    def judged(case: Case) -> None:
+        judge_case(case, store, worker, registry, servers, authority, tmp_path)
+
+    return judged
 
 
 def needs_debian() -> None:

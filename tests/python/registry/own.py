@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from registry.certificates import Certificate
 from registry.content import Content, digest_of
@@ -56,6 +56,8 @@ class Registry(Server):
         self.referrers = True
         self.mounts = True
         self.deletes = True
+        #: How many tags one PUT may have; None: it has not heard of such a thing.
+        self.tags_at_once: int | None = 10
         self.chunk_minimum = 0
         self.page = 1000
         self.extra_headers: dict[str, str] = {}
@@ -132,7 +134,7 @@ class Registry(Server):
         return f"repository:{found[1]}:{actions}"
 
     def ping(self, exchange: Exchange) -> None:
-        exchange.reply(200, b"{}", {**JSON, "Docker-Distribution-API-Version": "registry/2.0"})
+        exchange.reply(200, b"{}", {**JSON, "Docker-Distribution-API-Version": "registry/2.0", **self.extra_headers})
 
     def blob(self, exchange: Exchange, repository: str, digest: str) -> None:
         with self.lock:
@@ -184,7 +186,7 @@ class Registry(Server):
                         del self.tags[tag]
                 else:
                     del self.tags[repository, name]
-            exchange.reply(202)
+            exchange.reply(202, b"", self.extra_headers)
         else:
             headers = {"Content-Type": found[0], "Docker-Content-Digest": digest, **self.extra_headers}
             exchange.reply(200, found[1], headers)
@@ -197,6 +199,7 @@ class Registry(Server):
             exchange.reply(400, errors("DIGEST_INVALID"), JSON)
             return
         document = json.loads(data)
+        tags = parse_qs(urlsplit(exchange.path).query).get("tag", []) if self.tags_at_once is not None else []
         with self.lock:
             needed = [entry["digest"] for entry in [*document.get("layers", []), *([document["config"]] if "config" in document else [])]]
             missing = [entry for entry in needed if (repository, entry) not in self.held]
@@ -204,10 +207,15 @@ class Registry(Server):
             if missing:
                 exchange.reply(400, errors("MANIFEST_BLOB_UNKNOWN", "a blob is missing", missing), JSON)
                 return
+            if self.tags_at_once is not None and len(tags) > self.tags_at_once:
+                exchange.reply(414)
+                return
             self.manifests[repository, digest] = (exchange.headers["content-type"], data)
-            if ":" not in name:
-                self.tags[repository, name] = digest
-        headers = {"Location": f"/v2/{repository}/manifests/{digest}", "Docker-Content-Digest": digest}
+            for tag in [name] if ":" not in name else tags:
+                self.tags[repository, tag] = digest
+        headers = {"Location": f"/v2/{repository}/manifests/{digest}", "Docker-Content-Digest": digest, **self.extra_headers}
+        if tags:
+            headers["OCI-Tag"] = ", ".join(tags)
         if "subject" in document and self.referrers:
             headers["OCI-Subject"] = document["subject"]["digest"]
         exchange.reply(201, b"", headers)
@@ -275,7 +283,7 @@ class Registry(Server):
         size = min(int(exchange.query.get("n", self.page)), self.page)
         if "last" in exchange.query:
             names = [name for name in names if name > exchange.query["last"]]
-        headers = dict(JSON)
+        headers = {**JSON, **self.extra_headers}
         if len(names) > size:
             headers["Link"] = f'<{exchange.url_path}?n={size}&last={quote(names[size - 1])}>; rel="next"'
         return names[:size], headers
@@ -312,6 +320,6 @@ class Registry(Server):
             if wanted in (None, kind):
                 entry = {"mediaType": media_type, "digest": name, "size": len(data), "artifactType": kind}
                 entries.append({**entry, "annotations": document.get("annotations", {})})
-        headers = {"Content-Type": "application/vnd.oci.image.index.v1+json", **({"OCI-Filters-Applied": "artifactType"} if wanted else {})}
+        headers = {"Content-Type": "application/vnd.oci.image.index.v1+json", **self.extra_headers, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})}
         document = {"schemaVersion": 2, "mediaType": headers["Content-Type"], "manifests": entries}
         exchange.reply(200, json.dumps(document).encode(), headers)

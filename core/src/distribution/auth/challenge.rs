@@ -1,5 +1,6 @@
 //! `WWW-Authenticate`: what a server wants to see.
 
+use crate::distribution::header::{parts, unquote};
 use crate::distribution::options::Credentials;
 
 /// More challenges than any server has.
@@ -38,7 +39,7 @@ pub(in crate::distribution) fn challenges_of<'a>(values: impl Iterator<Item = &'
     let mut raw: Vec<(String, Vec<(String, String)>)> = Vec::new();
     for value in values {
         let mut fresh = true;
-        for part in split(value) {
+        for part in parts(value) {
             if raw.len() > MAX_CHALLENGES {
                 break;
             }
@@ -58,7 +59,7 @@ pub(in crate::distribution) fn challenges_of<'a>(values: impl Iterator<Item = &'
             fresh = false;
             let parameter = rest
                 .split_once('=')
-                .map(|(name, value)| (name.trim().to_ascii_lowercase(), unquote(value.trim())));
+                .map(|(name, value)| (name.trim().to_ascii_lowercase(), unquoted(value.trim())));
             if let (Some(parameter), Some((_, parameters))) = (parameter, raw.last_mut()) {
                 parameters.push(parameter);
             }
@@ -86,38 +87,10 @@ pub(in crate::distribution) fn challenges_of<'a>(values: impl Iterator<Item = &'
         .collect()
 }
 
-/// The parts between commas that are not in quotes.
-fn split(value: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let (mut begin, mut quoted, mut escaped) = (0, false, false);
-    for (i, c) in value.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            ',' if !quoted => {
-                parts.push(value.get(begin..i).unwrap_or_default());
-                begin = i + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(value.get(begin..).unwrap_or_default());
-    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
-}
-
-fn unquote(value: &str) -> String {
+fn unquoted(value: &str) -> String {
     let Some(inner) = value.strip_prefix('"') else { return value.to_owned() };
-    let mut text = String::new();
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' => break,
-            '\\' => text.extend(chars.next()),
-            c => text.push(c),
-        }
-    }
-    text
+    // A quote that is missing ends with the value.
+    unquote(inner).or_else(|| unquote(&format!("{inner}\""))).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -206,6 +206,9 @@ fn handshake_error(error: io::Error, target: &Origin) -> Error {
         }
         rustls::Error::InvalidMessage(_) => unreachable(&name, "it does not speak TLS")
             .with_hint("plain HTTP is used only where it is allowed: `--tls-verify=false`, `insecure` of the call, or `insecure = true` for the registry in registries.conf"),
+        rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+            unreachable(&name, "it does not speak HTTP/1.1")
+        }
         rustls::Error::AlertReceived(alert) => {
             unreachable(&name, &format!("it refused TLS with the alert {alert:?}"))
         }

@@ -80,17 +80,20 @@ fn config_of(trust: &Trust) -> Result<ClientConfig> {
     } else {
         builder.with_root_certificates(roots(&trust.authorities)?)
     };
-    match &trust.client {
-        None => Ok(builder.with_no_client_auth()),
+    let mut config = match &trust.client {
+        None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
             let key_der = PrivateKeyDer::from_pem_slice(&read(key)?)
                 .map_err(|_| unusable(key, "it holds no private key that can be used"))?;
             builder
                 .with_client_auth_cert(chain, key_der)
-                .map_err(|error| unusable(certificate, &error.to_string()))
+                .map_err(|error| unusable(certificate, &error.to_string()))?
         }
-    }
+    };
+    // What is spoken is said, so that nobody takes it for something else, or us for somebody who has never heard of ALPN.
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// The system's authorities and those of the files. Certificates of the system that cannot be read are passed over, as everywhere.

@@ -283,7 +283,7 @@ fn a_login_is_tried_before_it_is_stored() {
     let places = bench.places();
     let try_with = |password: &str| {
         let credentials = Credentials::password("me", password);
-        login(&places, &fake.authority(), &credentials, &bench.options, &bench.cancel, bench.tuning)
+        login(&places, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel, bench.tuning)
     };
     let file = bench.path().join("home/.docker/config.json");
     let error = try_with("wrong").unwrap_err();
@@ -306,6 +306,7 @@ fn a_login_is_tried_before_it_is_stored() {
             bad,
             &Credentials::password("a", "b"),
             &bench.options,
+            &|_| {},
             &bench.cancel,
             bench.tuning,
         );
@@ -334,7 +335,7 @@ fn reg_10_searching() {
             options: bench.options.clone(),
             ..SearchOptions::default()
         };
-        search(&bench.places(), term, &options, &bench.cancel, bench.tuning)
+        search(&bench.places(), term, &options, &|_| {}, &bench.cancel, bench.tuning)
     };
     let all = look(&v1, "de mo", &[]).unwrap();
     assert_eq!(all.len(), 2);

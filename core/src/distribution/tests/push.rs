@@ -362,6 +362,90 @@ fn dst_13_and_16_manifests_are_sent_as_they_are_and_subjects_listed() {
 }
 
 #[test]
+fn dst_14_several_tags_take_one_request_where_the_registry_says_so() {
+    let digest = Digest::of(MANIFEST.as_bytes());
+    let tags: Vec<String> = (1..=12).map(|n| format!("v{n}")).collect();
+    let put = |handler: fn(&Seen) -> Reply| {
+        let fake = Fake::start(handler);
+        let sent = Bench::new()
+            .push(&fake, |client| client.put_tagged(&tags, MANIFEST_TYPE, MANIFEST.as_bytes()))
+            .unwrap();
+        assert_eq!(sent, digest);
+        assert!(fake.seen().iter().all(|seen| seen.body == MANIFEST.as_bytes()));
+        let prefix = "PUT /v2/a/b/manifests/";
+        fake.lines().iter().map(|line| line.strip_prefix(prefix).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let query = |tags: &[String]| {
+        let tags: Vec<String> = tags.iter().map(|tag| format!("tag={tag}")).collect();
+        format!("{digest}?{}", tags.join("&"))
+    };
+    // All of those it is asked for, in two headers. Ten at once are what it should take.
+    let lines = put(|seen| {
+        let query = seen.target.split_once('?').map_or("", |(_, query)| query);
+        let tags: Vec<&str> = query.split('&').filter_map(|pair| pair.strip_prefix("tag=")).collect();
+        let (one, two) = tags.split_at(tags.len() / 2);
+        Reply::new(201).header("OCI-Tag", one.join(" ,")).header("OCI-Tag", two.join(", "))
+    });
+    assert_eq!(lines, [query(&tags[..10]), query(&tags[10..])]);
+    // One that has not heard of it is asked once.
+    let lines = put(|_| Reply::new(201));
+    assert_eq!(lines, [&[query(&tags[..10])][..], &tags[..]].concat());
+    // So is one that does not want it.
+    for refuse in [
+        (|seen| Reply::new(if seen.target.contains('?') { 414 } else { 201 })) as fn(&Seen) -> Reply,
+        |seen| Reply::new(if seen.target.contains('?') { 400 } else { 201 }),
+        |seen| Reply::new(if seen.target.contains('?') { 431 } else { 201 }),
+    ] {
+        assert_eq!(put(refuse), [&[query(&tags[..10])][..], &tags[..]].concat());
+    }
+    // What is not confirmed is sent alone.
+    let lines = put(|_| Reply::new(201).header("OCI-Tag", "v1, v2, v3, v4, v5, v6, v8, v9, v10, v11, other"));
+    assert_eq!(lines, [query(&tags[..10]), "v7".into(), query(&tags[10..]), "v12".into()]);
+    // Who may not, may not either way.
+    let fake = Fake::start(|_| Reply::new(403));
+    let error = Bench::new()
+        .push(&fake, |client| client.put_tagged(&tags, MANIFEST_TYPE, MANIFEST.as_bytes()))
+        .unwrap_err();
+    assert_eq!((error.kind(), fake.lines().len()), (ErrorKind::Unauthorized, 1));
+    // Another manifest than was sent.
+    let fake = Fake::start(|_| {
+        Reply::new(201).header("OCI-Tag", "v1").header("Docker-Content-Digest", Digest::of(b"x").as_str())
+    });
+    let error = Bench::new()
+        .push(&fake, |client| client.put_tagged(&tags, MANIFEST_TYPE, MANIFEST.as_bytes()))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+}
+
+#[test]
+fn dst_16_what_is_no_list_of_referrers_is_not_replaced() {
+    let subject = Digest::of(b"subject");
+    let artifact = format!(
+        r#"{{"schemaVersion":2,"config":{{}},"layers":[],"subject":{{"mediaType":"m","digest":"{subject}","size":7}}}}"#
+    );
+    for there in [
+        MANIFEST.to_owned(),
+        "not json".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        r#"{"manifests":{}}"#.to_owned(),
+        r#"{"manifests":[],"layers":[]}"#.to_owned(),
+        r#"{"mediaType":"application/other","manifests":[]}"#.to_owned(),
+    ] {
+        let body = there.clone();
+        let fake = Fake::start(move |seen| match seen.method.as_str() {
+            "GET" => Reply::new(200).body(body.clone()),
+            _ => Reply::new(201),
+        });
+        let error = Bench::new()
+            .push(&fake, |client| client.put_manifest("sig", MANIFEST_TYPE, artifact.as_bytes()))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Registry, "{there}");
+        assert_eq!(fake.lines().iter().filter(|line| line.starts_with("PUT")).count(), 1, "{there}");
+    }
+}
+
+#[test]
 fn dst_20_deletion() {
     let digest = Digest::of(b"x");
     let fake = Fake::start(|seen| match seen.target.rsplit('/').next().unwrap() {

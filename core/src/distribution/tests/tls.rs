@@ -57,6 +57,25 @@ impl Authority {
     }
 }
 
+#[test]
+fn what_is_spoken_is_said_in_the_handshake() {
+    let authority = Authority::new();
+    let bench = strict();
+    let fake = |protocols: &[&str]| {
+        let mut config = Arc::unwrap_or_clone(authority.server(&["127.0.0.1"], false));
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let fake = Fake::start_tls(Arc::new(config), |_| manifest());
+        bench.write(&format!("etc/containers/certs.d/{}/ca.crt", fake.authority()), &authority.pem());
+        fake
+    };
+    for protocols in [&["h2", "http/1.1"][..], &["http/1.1"], &["http/1.1", "h2"], &[]] {
+        get(&bench, &fake(protocols)).unwrap();
+    }
+    let error = get(&bench, &fake(&["h2"])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert!(error.to_string().contains("does not speak HTTP/1.1"), "{error}");
+}
+
 /// Nothing is marked insecure.
 fn strict() -> Bench {
     let mut bench = Bench::new();
@@ -89,7 +108,7 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
     let places = bench.places();
     let credentials = Credentials::password("me", "s3");
     errors.push(
-        login(&places, &fake.authority(), &credentials, &bench.options, &bench.cancel, bench.tuning)
+        login(&places, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel, bench.tuning)
             .unwrap_err(),
     );
     let options = SearchOptions {
@@ -97,7 +116,7 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
         options: bench.options.clone(),
         ..SearchOptions::default()
     };
-    errors.push(search(&places, "x", &options, &bench.cancel, bench.tuning).unwrap_err());
+    errors.push(search(&places, "x", &options, &|_| {}, &bench.cancel, bench.tuning).unwrap_err());
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Network, "{error}");
         assert!(error.to_string().contains("nobody vouches for it"), "{error}");

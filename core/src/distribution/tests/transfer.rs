@@ -300,7 +300,7 @@ fn an_image_comes_once_and_an_unchanged_name_is_one_question() {
     let (server, here) = (Server::start(), Here::new());
     let (digest, layers) = server.image("a/b", "1", "amd64", &["one", "two", "three"]);
     let name = server.name("a/b:1");
-    let plan = plan_for(here.ground(), &name, &options(), &CancelToken::never()).unwrap();
+    let plan = plan_for(here.ground(), &name, &options(), &|_| {}, &CancelToken::never()).unwrap();
     assert_eq!((plan.blobs.len(), plan.present_bytes, plan.digest.as_str()), (4, 0, digest.as_str()));
     let image = here.pull(&name).unwrap();
     assert_eq!((image.digest.as_str(), image.references.as_slice()), (digest.as_str(), &[name.clone()][..]));
@@ -326,7 +326,7 @@ fn an_image_comes_once_and_an_unchanged_name_is_one_question() {
     assert_eq!(here.pull(&name).unwrap(), image);
     assert_eq!(server.fake.lines()[before..], ["HEAD /v2/a/b/manifests/1"]);
     assert_eq!(here.worker.applied.load(Ordering::SeqCst), 3);
-    let plan = plan_for(here.ground(), &name, &options(), &CancelToken::never()).unwrap();
+    let plan = plan_for(here.ground(), &name, &options(), &|_| {}, &CancelToken::never()).unwrap();
     assert_eq!((plan.missing_bytes, plan.blobs.iter().all(|blob| blob.present)), (0, true));
 
     // The same content under another name brings no blob.
@@ -700,7 +700,7 @@ fn sizes_that_nobody_has_are_no_sums() {
     }
     server.manifest("a/b", "2", media_type::MANIFEST, manifest.to_string().as_bytes());
     let name = server.name("a/b:2");
-    let plan = plan_for(here.ground(), &name, &options(), &CancelToken::never());
+    let plan = plan_for(here.ground(), &name, &options(), &|_| {}, &CancelToken::never());
     assert!(plan.is_err() || plan.unwrap().missing_bytes >= i64::MAX as u64);
     here.pull(&name).unwrap_err();
     here.assert_clean(0);
