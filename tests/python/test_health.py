@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import time
 from pathlib import Path
 
 import coble
 import pytest
-from helpers import eventually, monitor_of, private
+from helpers import eventually, monitor_of, private, processor_time
 
 SECOND = 1_000_000_000
 #: Healthy as long as the file is there.
@@ -105,6 +107,26 @@ def test_a_paused_container_is_left_alone(shared: coble.Engine) -> None:
         container.unpause()
         eventually(lambda: container.health.log[-1].start > before.log[-1].start, "checks go on", 20)
         assert status(container) == "healthy"
+
+
+def test_checks_that_cannot_begin_come_no_sooner(shared: coble.Engine) -> None:
+    """The monitor has no descriptor left for one: that is a failure as any other, and the next one is an interval later."""
+    with start(shared, healthcheck=CHECK | {"interval": SECOND // 2}) as container:
+        container.wait(condition="healthy", timeout=20)
+        monitor = monitor_of(container)
+        limit = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
+        # One is left to write down what happens.
+        taken = {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
+        free = [number for number in range(max(taken) + 3) if number not in taken]
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, (free[1], limit[1]))
+        eventually(lambda: container.health.log[-1].exit_code == -1, "one that cannot begin", 20)
+        before = processor_time(monitor)
+        time.sleep(2)
+        assert processor_time(monitor) - before < 0.5
+        failed = [probe for probe in container.health.log if probe.exit_code == -1]
+        assert len(failed) >= 2 and all(later.start - sooner.end >= SECOND // 2 for sooner, later in zip(failed, failed[1:])), failed
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, limit)
+        eventually(lambda: status(container) == "healthy", "a good check", 20)
 
 
 def test_of_the_image(shared: coble.Engine) -> None:

@@ -113,23 +113,24 @@ impl Checks {
         self.plan(now);
     }
 
-    /// Begins a probe: the standard streams of its program.
+    /// Begins a probe: the standard streams of its program. It has begun, and is to be said to be over, also if there are none.
     pub(crate) fn begin(&mut self) -> Result<Fds, Failure> {
+        let probe = self.probe.insert(Running {
+            start: wall_clock(),
+            since: Instant::now(),
+            pipe: None,
+            output: Vec::new(),
+            more: false,
+            group: None,
+            late: false,
+        });
         let step = Step::Stdio;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .during(step, "/dev/null")?;
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during(step, "pipe")?;
         rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).during(step, "pipe")?;
         let again = rustix::io::fcntl_dupfd_cloexec(&write, 0).during(step, "pipe")?;
-        self.probe = Some(Running {
-            start: wall_clock(),
-            since: Instant::now(),
-            pipe: Some(read),
-            output: Vec::new(),
-            more: false,
-            group: None,
-            late: false,
-        });
+        probe.pipe = Some(read);
         Ok(Fds::of(vec![null, write, again]))
     }
 
