@@ -349,7 +349,7 @@ pub struct Spaces {
 /// How `/sys/fs/cgroup` looks inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupView {
-    /// A read-only cgroup2 mount, in a cgroup namespace.
+    /// A read-only cgroup2 mount: in a cgroup namespace of its own, or the host's.
     V2,
     /// An empty read-only tmpfs: on v1 and hybrid hosts.
     Hidden,
