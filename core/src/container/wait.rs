@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use coble_protocol::{Condition, ExitRecord, HealthStatus, Request, Response};
+use coble_protocol::{Condition, Ended, ExitRecord, HealthStatus, Request, Response};
 
 use super::live::RunDir;
 use super::monitor::Monitor;
@@ -296,15 +296,15 @@ pub(super) fn settle_end(
         last_words(row, condition)?;
     }
     let condition = condition.unwrap_or_default();
-    if let (None, Some(exit)) = (exit, condition.waiting) {
+    if let (None, Some(Ended { exit, .. })) = (exit, condition.ended) {
         // The program had ended before its monitor did.
         (row.exit_code, row.finished_at, row.error) = (Some(exit.code), Some(exit.finished_at), None);
     }
-    let told = condition.waiting.is_some();
     let before = condition.oom_kills;
     let warning = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit, before));
     let journal = run_dir.map_or_else(Vec::new, |run_dir| run_dir.journal(row.journal));
-    let last = Last { exit, journal, oom: warning.is_some(), told };
+    let record = condition.ended.map(|ended| ended.record);
+    let last = Last { exit, journal, oom: warning.is_some(), record };
     let late = exit.and_then(super::run::over_time);
     if warning.is_some() || late.is_some() {
         let mut run = row.run()?;

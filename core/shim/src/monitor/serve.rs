@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Commit, Condition, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Happening, Hooks, Incoming,
-    Report, Request, Response, Stdio, Step,
+    Commit, Condition, Connection, Ended, Exit, ExitRecord, Failure, Fds, FrameReader, Happening, Hooks,
+    Incoming, Report, Request, Response, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -125,7 +125,9 @@ pub(crate) struct Server {
     checks: Option<Checks>,
     /// What the program is started again with, if it is.
     again: Option<Box<Again>>,
-    /// When that is due, after which end.
+    /// How it ended, until it is started again.
+    ended: Option<Ended>,
+    /// When it is due to be started again, after which end.
     waiting: Option<(Instant, Exit)>,
     /// When the program was started last, and its process id on the host; if it was started again.
     restarted: Option<(u64, i32)>,
@@ -181,6 +183,7 @@ impl Server {
             journal,
             checks,
             again,
+            ended: None,
             waiting: None,
             restarted: None,
             oom_kills: 0,
@@ -328,7 +331,10 @@ impl Server {
         if let Some(log) = &mut self.log {
             log.drain();
         }
-        self.after_hooks();
+        self.after_hooks(exit);
+        if let Some(ended) = &mut self.ended {
+            ended.waits = true;
+        }
         self.waiting = Some((Instant::now() + pause, exit));
         self.restarted = None;
         self.tell_condition();
@@ -344,9 +350,18 @@ impl Server {
         true
     }
 
-    /// Runs the hooks for the end of the program and of all that was with it.
-    fn after_hooks(&mut self) {
-        if let (Some(hooks), true) = (&self.hooks, std::mem::replace(&mut self.hooks_due, false)) {
+    /// Runs the hooks for the end of the program and of all that was with it, once that end is on file: meanwhile nobody is answered.
+    fn after_hooks(&mut self, exit: Exit) {
+        if !std::mem::replace(&mut self.hooks_due, false) {
+            return;
+        }
+        // That of a start that failed is the end that it was after.
+        let record = self.ended.map_or(self.journal.number() + 1, |ended| ended.record);
+        self.ended = Some(Ended { exit, record, waits: false });
+        if let Some(hooks) = &self.hooks
+            && !hooks.poststop.is_empty()
+        {
+            self.tell_condition();
             let complaints = super::after(hooks);
             self.complain(complaints);
         }
@@ -369,7 +384,7 @@ impl Server {
         }
         match self.next_run() {
             Ok(()) => {
-                self.waiting = None;
+                (self.waiting, self.ended) = (None, None);
                 self.oom_kills = self.again.as_ref().map_or(0, |again| again.oom_kills());
                 self.run_until = self.run_time.and_then(|time| Instant::now().checked_add(time));
                 self.restarted = Some((wall_clock(), host_pid(self.container.init.as_fd()).unwrap_or(0)));
@@ -538,12 +553,12 @@ impl Server {
 
     /// Puts on file what an engine cannot know otherwise.
     fn tell_condition(&self) {
-        if self.checks.is_none() && self.again.is_none() {
+        if self.checks.is_none() && self.again.is_none() && self.ended.is_none() {
             return;
         }
         let condition = Condition {
             restarts: self.again.as_ref().map_or(0, |again| again.count),
-            waiting: self.waiting.map(|(_, exit)| exit),
+            ended: self.ended,
             started: self.restarted,
             oom_kills: self.oom_kills,
             health: self.checks.as_ref().map(|checks| checks.health().clone()),
@@ -856,7 +871,7 @@ impl Server {
             log.drain();
             warnings.extend(log.loss());
         }
-        self.after_hooks();
+        self.after_hooks(exit);
         warnings.extend(self.stuck.take());
         warnings.append(&mut self.complaints);
         let complaints = if self.leavings.is_some() { std::mem::take(&mut warnings) } else { Vec::new() };

@@ -420,11 +420,9 @@ fn namespaces(all: &mut Fields<'_>, spec: &mut ContainerSpec) -> Result<()> {
     if !has("network") {
         spec.network = NetworkMode::Host;
     }
-    for (kind, mode) in [
-        ("pid", &mut spec.pid_mode),
-        ("ipc", &mut spec.ipc_mode),
-        ("uts", &mut spec.uts_mode),
-    ] {
+    for (kind, mode) in
+        [("pid", &mut spec.pid_mode), ("ipc", &mut spec.ipc_mode), ("uts", &mut spec.uts_mode)]
+    {
         if !has(kind) {
             *mode = NamespaceMode::Host;
         }
