@@ -30,6 +30,7 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let deadline = Deadline::after(timeout);
         let (mut code, mut started_at) = (None, None);
+        let mut pause = Glance::up_to(Duration::from_millis(250));
         loop {
             let row = match self.row(inner).and_then(|row| refreshed(inner, row)) {
                 Ok(row) => row,
@@ -67,7 +68,9 @@ impl Container {
             let told = told.map(|(Told::Ended(code) | Told::Restarts(code))| code);
             code = told.or(code);
             if told.is_none() {
-                settle(deadline, cancel, self.name())?;
+                // Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells. Or too many wait there.
+                let late = format!("\"{}\" is still running", self.name());
+                pause.wait(deadline, cancel, &late).map_err(|error| error.with_object(self.name()))?;
             }
         }
     }
@@ -168,23 +171,31 @@ impl Container {
 }
 
 /// The pause between two looks at what nobody tells.
-struct Glance(Duration);
+struct Glance {
+    next: Duration,
+    most: Duration,
+}
 
 impl Default for Glance {
     fn default() -> Glance {
-        Glance(Duration::from_millis(1))
+        Glance::up_to(Duration::from_millis(50))
     }
 }
 
 impl Glance {
+    /// It doubles until it is that long.
+    fn up_to(most: Duration) -> Glance {
+        Glance { next: Duration::from_millis(1), most }
+    }
+
     fn wait(&mut self, deadline: Deadline, cancel: &CancelToken, late: &str) -> Result<()> {
         cancel.check()?;
         if deadline.is_over() {
             return Err(Error::new(ErrorKind::Timeout, late));
         }
-        let left = deadline.left().unwrap_or(self.0).max(Duration::from_millis(1));
-        std::thread::sleep(self.0.min(left));
-        self.0 = (self.0 * 2).min(Duration::from_millis(50));
+        let left = deadline.left().unwrap_or(self.next).max(Duration::from_millis(1));
+        std::thread::sleep(self.next.min(left));
+        self.next = (self.next * 2).min(self.most);
         Ok(())
     }
 }
@@ -203,16 +214,6 @@ fn wait_on(monitor: &Monitor, deadline: Deadline, cancel: &CancelToken, name: &s
         Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) => Err(error),
         _ => Ok(None),
     }
-}
-
-/// Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells.
-fn settle(deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<()> {
-    cancel.check()?;
-    if deadline.is_over() {
-        return Err(Error::new(ErrorKind::Timeout, format!("\"{name}\" is still running")).with_object(name));
-    }
-    std::thread::sleep(Duration::from_millis(1));
-    Ok(())
 }
 
 /// A row that says running is looked at again: if nobody holds the container's lock, it has ended, and the row is brought up to date.

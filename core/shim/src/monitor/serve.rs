@@ -29,8 +29,14 @@ use crate::program::terminal;
 use crate::sys;
 use programs::{Program, Stage};
 
-/// Clients at once; more wait to be accepted.
-const MAX_CLIENTS: usize = 256;
+/// Clients that wait for the end at once. Who is refused asks again.
+const MAX_WAITING: usize = 256;
+/// Clients who wait for nothing, or have not said yet for what: of more, the first are hung up on.
+const MAX_IDLE: usize = 64;
+/// Clients that are accepted before the others are heard: less than [`MAX_IDLE`], so that each is heard once.
+const MAX_ACCEPTED: usize = 32;
+/// How long nobody is accepted when there is no descriptor for one.
+const DEAF: Duration = Duration::from_millis(100);
 /// Failures of hooks that are remembered.
 const MAX_COMPLAINTS: usize = 16;
 /// How long a client may take for one request.
@@ -118,6 +124,8 @@ pub(crate) struct Server {
     committed: bool,
     clients: Vec<Client>,
     next_client: u64,
+    /// Until when nobody is accepted.
+    deaf: Option<Instant>,
     programs: Vec<Program>,
     next_program: u32,
     journal: Journal,
@@ -178,6 +186,7 @@ impl Server {
             committed: false,
             clients: Vec::new(),
             next_client: 0,
+            deaf: None,
             programs: Vec::new(),
             next_program: 1,
             journal,
@@ -602,7 +611,9 @@ impl Server {
             events.push(Event::Client(client.number));
             fds.push(PollFd::new(&client.connection, PollFlags::IN));
         }
-        if self.clients.len() < MAX_CLIENTS {
+        let now = Instant::now();
+        let deaf = self.deaf.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero());
+        if deaf.is_none() {
             events.push(Event::Connect);
             fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
         }
@@ -632,7 +643,6 @@ impl Server {
         fds.push(PollFd::new(&self.ends, PollFlags::IN));
         let partial = self.clients.iter().any(|client| client.since.is_some());
         let joining = self.programs.iter().any(|program| program.channel.is_some());
-        let now = Instant::now();
         let kept = self.programs.iter().map(|program| program.kept).chain([self.kept]).flatten().min();
         let kept = kept.map(|since| (since + KEEPING).saturating_duration_since(now));
         let checks =
@@ -647,6 +657,7 @@ impl Server {
             .chain(checks)
             .chain(again)
             .chain(end)
+            .chain(deaf)
             .min();
         // Not sooner than it is due, which would only be looked at again.
         let left = left.map(|left| left + Duration::from_micros(1));
@@ -687,16 +698,27 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while self.clients.len() < MAX_CLIENTS {
+        for _ in 0..MAX_ACCEPTED {
             let socket = match rustix::net::accept_with(&self.socket.listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(_) => return,
+                Err(Errno::AGAIN) => return,
+                // The connection stays where it is, and would be told of for ever.
+                Err(_) => {
+                    self.deaf = Some(Instant::now() + DEAF);
+                    return;
+                }
             };
             // The directory and the mode of the socket say the same; this is the second lock.
             let own = rustix::process::geteuid().as_raw();
             if !sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == own) {
                 continue;
+            }
+            let idle = |client: &Client| !client.waits && !client.busy;
+            if self.clients.iter().filter(|client| idle(client)).count() >= MAX_IDLE
+                && let Some(first) = self.clients.iter().position(idle)
+            {
+                self.clients.remove(first);
             }
             self.clients.push(Client {
                 number: self.next_client,
@@ -772,7 +794,10 @@ impl Server {
                 }
                 Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
             },
-            Request::Wait => self.expect_end(number),
+            Request::Wait => match self.has_room() {
+                Ok(()) => self.expect_end(number),
+                Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
+            },
             Request::Init => {
                 let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
                 if client.connection.try_send(&Response::Ok, &[self.container.init.as_fd()]).is_err() {
@@ -828,6 +853,7 @@ impl Server {
         if self.waiting.is_some() {
             return Err(Failure::rule(Step::Stdio, "container", "it is restarting"));
         }
+        self.has_room()?;
         let place = self.log.as_ref().and_then(Log::place);
         if output && place.is_none() {
             return Err(Failure::rule(Step::Log, "container", "its output is not kept in the log"));
@@ -838,6 +864,14 @@ impl Server {
             self.input.as_mut().ok_or_else(closed)?.add(client, source)?;
         }
         Ok(place.unwrap_or_default())
+    }
+
+    /// Fails if too many wait for the end.
+    fn has_room(&self) -> Result<(), Failure> {
+        match self.clients.iter().filter(|client| client.waits).count() < MAX_WAITING {
+            true => Ok(()),
+            false => Err(Failure::rule(Step::Protocol, "container", "too many wait for its end")),
+        }
     }
 
     /// The client hears of the end of the container.
