@@ -336,11 +336,21 @@ pub(crate) fn mount_propagation(
 
 /// Sends a signal, of any number.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    send_signal(pidfd, signal, 0)
+}
+
+/// Sends a signal to the process group that this process leads, or led. `EINVAL` before Linux 6.9.
+pub(crate) fn pidfd_signal_group(leader: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    /// `PIDFD_SIGNAL_PROCESS_GROUP`.
+    const GROUP: c_uint = 4;
+    send_signal(leader, signal, GROUP)
+}
+
+fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int, flags: c_uint) -> Result<()> {
+    let info = std::ptr::null::<u8>();
     // SAFETY: no siginfo is passed.
-    check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) })
+        .map(drop)
 }
 
 /// Installs a seccomp filter: pairs of `struct sock_filter` bytes.

@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::container::wall_clock;
 use crate::failure::During;
+use crate::sys;
 
 /// What stands for a client of a program that is a probe.
 pub(crate) const PROBE: u64 = u64::MAX;
@@ -34,10 +35,18 @@ struct Running {
     output: Vec<u8>,
     /// It wrote more than is kept.
     more: bool,
-    /// The process group that it was made in, as this process sees it.
-    group: Option<Pid>,
+    /// The process group that it was made in.
+    group: Option<Group>,
     /// It took too long, and was killed.
     late: bool,
+}
+
+/// A process group.
+struct Group {
+    /// Who led it. That process has ended, but its pidfd stands for the group as long as anybody is in it.
+    leader: OwnedFd,
+    /// Its number, as this process sees it. It may be anybody's when nobody is in the group any more.
+    number: Pid,
 }
 
 /// What is known before the first check.
@@ -100,11 +109,16 @@ impl Checks {
         }
     }
 
-    /// Kills what is left of a probe's process group.
-    pub(crate) fn kill_group(&self) {
-        if let Some(group) = self.probe.as_ref().and_then(|probe| probe.group) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    /// Kills a probe's program, which was not reaped yet, and what is left of its process group.
+    pub(crate) fn kill(&self, program: BorrowedFd<'_>) {
+        if let Some(Group { leader, number }) = self.probe.as_ref().and_then(|probe| probe.group.as_ref())
+            && sys::pidfd_signal_group(leader.as_fd(), libc::SIGKILL) == Err(Errno::INVAL)
+            // Before Linux 6.9 a group has to be meant by its number, which is the right one as long as the program is in it.
+            && pid_of(program).is_some_and(|pid| rustix::process::getpgid(Some(pid)) == Ok(*number))
+        {
+            let _ = rustix::process::kill_process_group(*number, Signal::KILL);
         }
+        let _ = sys::pidfd_signal(program, libc::SIGKILL);
     }
 
     /// Not now: the next one comes an interval later.
@@ -137,7 +151,8 @@ impl Checks {
     /// The process that a probe's program is made in, which is not the program itself yet: it leads the group.
     pub(crate) fn made(&mut self, leader: BorrowedFd<'_>) {
         if let Some(probe) = &mut self.probe {
-            probe.group = pid_of(leader);
+            let leader = pid_of(leader).zip(rustix::io::fcntl_dupfd_cloexec(leader, 0).ok());
+            probe.group = leader.map(|(number, leader)| Group { leader, number });
         }
     }
 

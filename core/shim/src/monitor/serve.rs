@@ -521,9 +521,8 @@ impl Server {
         let Some(checks) = &mut self.checks else { return };
         let frozen = || self.container.home.as_ref().is_some_and(is_frozen);
         if checks.gets_late(now) {
-            checks.kill_group();
             for program in self.programs.iter().filter(|program| program.client == PROBE) {
-                let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+                checks.kill(program.pidfd.as_fd());
             }
         } else if self.waiting.is_none() && checks.is_due(now) {
             if frozen() {
