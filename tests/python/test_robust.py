@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -117,7 +118,7 @@ def test_many_who_wait_keep_nobody_else_out(shared: coble.Engine) -> None:
         assert container.exec(["echo", "here"], timeout=20).stdout == b"here\n"
         before = helpers.processor_time(monitor)
         time.sleep(1)
-        assert helpers.processor_time(monitor) - before < 0.5
+        assert helpers.processor_time(monitor) - before < 0.2
         container.stop(timeout=20)
         for thread in waiting:
             thread.join()
@@ -129,8 +130,18 @@ def test_a_monitor_without_descriptors_is_idle(shared: coble.Engine) -> None:
         helpers.wait_for_output(container, b"ready")
         monitor = helpers.monitor_of(container)
         limit = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
-        taken = {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
-        resource.prlimit(monitor, resource.RLIMIT_NOFILE, (min(set(range(len(taken) + 1)) - taken), limit[1]))
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(32)]
+        # By way of a directory: the name of a socket is short.
+        directory = os.open(f"{shared.info().run_root}/containers/{container.id}", os.O_PATH)
+        for one in idle:
+            one.connect(f"/proc/self/fd/{directory}/ctl")
+        os.close(directory)
+
+        def taken() -> set[int]:
+            return {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
+
+        helpers.eventually(lambda: len(idle) < len(taken()) == max(taken()) + 1, "no number that is free in between")
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, (len(taken()), limit[1]))
         said: list[bytes] = []
         asking = threading.Thread(target=lambda: said.append(container.exec(["echo", "here"]).stdout))
         asking.start()
@@ -140,7 +151,9 @@ def test_a_monitor_without_descriptors_is_idle(shared: coble.Engine) -> None:
         spent = helpers.processor_time(monitor) - before
         resource.prlimit(monitor, resource.RLIMIT_NOFILE, limit)
         asking.join()
-        assert said == [b"here\n"] and spent < 0.5
+        for one in idle:
+            one.close()
+        assert said == [b"here\n"] and spent < 0.2
 
 
 def test_programs_have_the_callers_limit_of_descriptors(shared: coble.Engine, tmp_path: Path) -> None:
