@@ -57,9 +57,12 @@ impl Container {
                 State::Running | State::Paused | State::Restarting => {}
             }
             // A lost connection is no end: whether the container has ended is what the lock and the exit file say.
-            let told = match Monitor::connect(inner, self.id(), self.name())? {
-                Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
-                None => None,
+            let told = match Monitor::connect(inner, self.id(), self.name()) {
+                // It is busy, as with the hooks for the end.
+                Err(error) if error.kind() == ErrorKind::Timeout => None,
+                Err(error) => return Err(error),
+                Ok(Some(monitor)) => wait_on(&monitor, deadline, cancel, self.name())?,
+                Ok(None) => None,
             };
             // An end is an end, though the program will be started again.
             if let Some(Told::Restarts(code)) = told {
