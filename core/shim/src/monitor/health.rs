@@ -256,10 +256,16 @@ impl Checks {
 
 /// The id of a process in this process's pid namespace. None when it is gone.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    // One id for each namespace, from that of the procfs inwards.
-    let ids = info.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    Pid::from_raw(ids.split_ascii_whitespace().next_back()?.parse().ok()?)
+    // One id for each namespace, from that of the procfs inwards. The process may be in one that is further in than ours.
+    let ids = |file: String| -> Option<Vec<i32>> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        ids.split_ascii_whitespace().map(|id| id.parse().ok()).collect()
+    };
+    let ours = ids("/proc/self/status".to_owned())?.len();
+    let id = *ids(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?.get(ours.checked_sub(1)?)?;
+    // -1 of one that was reaped.
+    if id > 0 { Pid::from_raw(id) } else { None }
 }
 
 /// Whether the processes of a version 2 cgroup are stopped where they are.
