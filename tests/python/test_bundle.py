@@ -407,6 +407,14 @@ def test_what_nobody_knows_is_a_warning(engine: coble.Engine, bundle: Callable[.
     assert all(word in found[0].message for word in ("extra", "linux.more", "noatime"))
 
 
+def test_a_cgroup_namespace_that_is_not_named_is_its_own(engine: coble.Engine, bundle: Callable[..., Path]) -> None:
+    folder = bundle(lambda config: config["linux"]["namespaces"].pop(5))
+    for options, own in [({}, True), ({"cgroupns": "host"}, False)]:
+        done = engine.run(bundle=folder, **options)
+        assert done.isolation is not None
+        assert [space.own for space in done.isolation.namespaces if space.name == "cgroup"] == [own]
+
+
 def test_namespaces_that_are_not_named_are_the_hosts_if_the_caller_agrees(engine: coble.Engine, bundle: Callable[..., Path]) -> None:
     folder = bundle(lambda config: config["linux"].update(namespaces=[n for n in config["linux"]["namespaces"] if n["type"] != "network"], sysctl={}))
     with pytest.raises(coble.UnsupportedError, match="network=host"):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import subprocess
 import time
 from pathlib import Path
 
 import coble
 import pytest
-from helpers import eventually, monitor_of, private
+from helpers import eventually, monitor_of, private, processor_time
+from test_spaces import can_share_pids
 
 SECOND = 1_000_000_000
 #: Healthy as long as the file is there.
@@ -80,6 +84,35 @@ def test_a_check_that_hangs_is_killed_with_what_it_started(shared: coble.Engine)
         assert int(count) <= 2
 
 
+@pytest.mark.root
+def test_a_check_that_hangs_takes_no_stranger_along(shared: coble.Engine) -> None:
+    """A check that has left its process group leaves it empty, and the number goes to somebody else: among the host's processes to anybody."""
+    if not can_share_pids(shared):
+        pytest.skip("the caller can make no cgroup of version 2")
+    script = "cut -d' ' -f5 /proc/self/stat > /group; exec setsid sleep 7776"
+    check = {"test": ["CMD", "sh", "-c", script], "interval": SECOND // 10, "timeout": 4 * SECOND, "retries": 1}
+    with start(shared, healthcheck=check, pid_mode="host") as container:
+        group = int(eventually(lambda: container.exec(["sh", "-c", "pidof sleep > /dev/null && cat /group"]).stdout, "the check", 20))
+        stranger = None
+
+        def made() -> bool:
+            nonlocal stranger
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(group - 1))
+            stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+            if stranger.pid != group:
+                stranger.kill()
+                stranger.wait()
+            return stranger.pid == group
+
+        eventually(made, "a process with that number", 3)
+        assert stranger is not None
+        eventually(lambda: container.health.log and container.health.log[0].exit_code == -1, "the check took too long", 20)
+        time.sleep(0.2)
+        assert stranger.poll() is None
+        stranger.kill()
+        stranger.wait()
+
+
 def test_output_is_bounded_and_a_missing_program_is_a_failure(shared: coble.Engine) -> None:
     check = {"test": ["CMD-SHELL", "head -c 100000 /dev/zero | tr '\\0' x"], "interval": SECOND // 10}
     with start(shared, healthcheck=check) as container:
@@ -105,6 +138,25 @@ def test_a_paused_container_is_left_alone(shared: coble.Engine) -> None:
         container.unpause()
         eventually(lambda: container.health.log[-1].start > before.log[-1].start, "checks go on", 20)
         assert status(container) == "healthy"
+
+
+def test_checks_that_cannot_begin_come_no_sooner(shared: coble.Engine) -> None:
+    """The monitor has no descriptor left for one: that is a failure as any other, and the next one is an interval later."""
+    with start(shared, healthcheck=CHECK | {"interval": SECOND // 2}) as container:
+        container.wait(condition="healthy", timeout=20)
+        monitor = monitor_of(container)
+        limit = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
+        # One is left to write down what happens.
+        taken = {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
+        free = [number for number in range(max(taken) + 3) if number not in taken]
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, (free[1], limit[1]))
+        eventually(lambda: container.health.log[-1].exit_code == -1, "one that cannot begin", 20)
+        before = processor_time(monitor)
+        time.sleep(2)
+        assert processor_time(monitor) - before < 0.2
+        assert 2 <= len([probe for probe in container.health.log if probe.exit_code == -1]) <= 5
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, limit)
+        eventually(lambda: status(container) == "healthy", "a good check", 20)
 
 
 def test_of_the_image(shared: coble.Engine) -> None:

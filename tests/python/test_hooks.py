@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,57 @@ def test_a_time_out_kills(engine: coble.Engine, box: coble.Engine, place: Path) 
     done = engine.run("box", ["true"], hooks={"poststop": [{"path": "/bin/sleep", "args": ["sleep", "3210"], "timeout": 1}]})
     assert [warning.code for warning in done.warnings].count("hook") == 1
     assert subprocess.run(["pgrep", "-f", "^sleep 3210"], capture_output=True, check=False).stdout == b""
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, box: coble.Engine, place: Path, policy: str) -> None:
+    """The program has ended: its exit is its own, the hook goes on to its end, and nobody starts the program again."""
+
+    def killed(container: coble.Container) -> None:
+        with pytest.raises(coble.InvalidStateError, match="is not running"):
+            container.kill("KILL")
+        container.wait(timeout=30)
+
+    ways: list[Callable[[coble.Container], None]] = [lambda c: c.stop(timeout=0), lambda c: c.remove(force=True), killed]
+
+    def one(way: Callable[[coble.Container], None], folder: Path) -> None:
+        script = f"echo begun >> {folder}/order; sleep 7; echo done >> {folder}/order"
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
+        container = engine.containers.create("box", ["sh", "-c", "exit 7"], hooks={"poststop": [hook]}, restart_policy=policy)
+        container.start()
+        eventually(lambda: order(folder) == ["begun"], "the hook")
+        way(container)
+        ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": container.id, "event": "die"})]
+        assert (order(folder), ends) == (["begun", "done"], ["7"])
+        if way is not ways[1]:
+            details = container.inspect()
+            assert (details.state, details.exit_code, details.error) == ("exited", 7, None)
+            container.remove()
+
+    folders = [place / str(n) for n in range(len(ways))]
+    for folder in folders:
+        folder.mkdir(mode=0o777)
+    with ThreadPoolExecutor(len(ways)) as pool:
+        for done in [pool.submit(one, way, folder) for way, folder in zip(ways, folders)]:
+            done.result()
+
+
+def test_an_end_is_known_also_if_the_monitor_is_killed_meanwhile(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    for policy in ("no", "always"):
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo begun >> {place}/{policy}; exec sleep 60"]}
+        container = engine.containers.create("box", ["sh", "-c", "sleep 1; exit 7"], hooks={"poststop": [hook]}, restart_policy=policy)
+        container.start()
+        monitor = monitor_of(container)
+        eventually(lambda: (place / policy).exists(), "the hook")
+        os.kill(monitor, signal.SIGKILL)
+        assert wait_for_exit(monitor)
+        assert container.wait(timeout=10) == 7
+        details = container.inspect()
+        assert (details.state, details.exit_code, details.error) == ("exited", 7, None)
+        ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": container.id, "event": "die"})]
+        assert ends == ["7"]
+        container.remove()
 
 
 def test_much_output_and_a_child_that_stays_hold_nobody_up(engine: coble.Engine, box: coble.Engine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -203,6 +204,29 @@ def test_a_program_that_is_killed_while_it_is_paused(shared: coble.Engine) -> No
     eventually(lambda: log_bytes(container) == b"run\nrun\n", "the next run")
     assert container.state == "running"
     container.remove(force=True)
+
+
+def test_a_pause_that_meets_the_end_stops_nothing(shared: coble.Engine) -> None:
+    """Either it is paused, or it is not and the next run comes."""
+    failed = 0
+    for round in range(40):
+        with start(shared, "exec sleep 60", "always") as container:
+            pid = container.inspect().pid
+            assert pid is not None
+            killer = threading.Timer(round / 10_000, os.kill, [pid, signal.SIGKILL])
+            killer.start()
+            try:
+                container.pause()
+            except coble.UnsupportedError:
+                pytest.skip("no freezer for this user")
+            except coble.InvalidStateError:
+                failed += 1
+                killer.join()
+                eventually(lambda: container.state == "running" and container.inspect().pid != pid, "the next run", 20)
+            else:
+                assert container.state == "paused"
+            killer.join()
+    assert failed, "no pause met an end"
 
 
 def test_the_size_of_a_terminal_stays(shared: coble.Engine) -> None:

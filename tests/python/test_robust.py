@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -98,6 +100,77 @@ def test_a_stopped_monitor_is_no_obstacle(box: coble.Engine, how: str) -> None:
         assert container.inspect().state == "exited"
     container.remove(force=True)
     assert time.monotonic() - begin < 30
+
+
+TRAPPED = ["sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"]
+
+
+def test_many_who_wait_keep_nobody_else_out(shared: coble.Engine) -> None:
+    """More than a monitor keeps connections for. All of them hear of the end."""
+    with shared.containers.run("box", TRAPPED) as container:
+        helpers.wait_for_output(container, b"ready")
+        monitor = helpers.monitor_of(container)
+        codes: list[int] = []
+        waiting = [threading.Thread(target=lambda: codes.append(container.wait(timeout=60))) for _ in range(400)]
+        for thread in waiting:
+            thread.start()
+        helpers.eventually(lambda: len(os.listdir(f"/proc/{monitor}/fd")) >= 256, "many connections", 30)
+        assert container.exec(["echo", "here"], timeout=20).stdout == b"here\n"
+        before = helpers.processor_time(monitor)
+        time.sleep(1)
+        assert helpers.processor_time(monitor) - before < 0.2
+        container.stop(timeout=20)
+        for thread in waiting:
+            thread.join()
+        assert (codes, container.exit_code) == ([5] * len(waiting), 5)
+
+
+def test_a_monitor_without_descriptors_is_idle(shared: coble.Engine) -> None:
+    with shared.containers.run("box", TRAPPED) as container:
+        helpers.wait_for_output(container, b"ready")
+        monitor = helpers.monitor_of(container)
+        limit = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
+        idle = [socket.socket(socket.AF_UNIX) for _ in range(32)]
+        # By way of a directory: the name of a socket is short.
+        directory = os.open(f"{shared.info().run_root}/containers/{container.id}", os.O_PATH)
+        for one in idle:
+            one.connect(f"/proc/self/fd/{directory}/ctl")
+        os.close(directory)
+
+        def taken() -> set[int]:
+            return {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
+
+        helpers.eventually(lambda: len(idle) < len(taken()) == max(taken()) + 1, "no number that is free in between")
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, (len(taken()), limit[1]))
+        said: list[bytes] = []
+        asking = threading.Thread(target=lambda: said.append(container.exec(["echo", "here"]).stdout))
+        asking.start()
+        time.sleep(0.2)
+        before = helpers.processor_time(monitor)
+        time.sleep(2)
+        spent = helpers.processor_time(monitor) - before
+        resource.prlimit(monitor, resource.RLIMIT_NOFILE, limit)
+        asking.join()
+        for one in idle:
+            one.close()
+        assert said == [b"here\n"] and spent < 0.2
+
+
+def test_programs_have_the_callers_limit_of_descriptors(shared: coble.Engine, tmp_path: Path) -> None:
+    """The monitor's own is higher."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    try:
+        place = tmp_path / "limit"
+        place.touch(mode=0o666)
+        hook = {"path": "/bin/sh", "args": ["sh", "-c", f"ulimit -n >> {place}"]}
+        with shared.containers.run("box", ["sh", "-c", "ulimit -n; exec sleep 1000"], hooks={"poststart": [hook]}) as container:
+            helpers.wait_for_output(container, b"\n")
+            found = [helpers.log_bytes(container), container.exec(["sh", "-c", "ulimit -n"]).stdout, place.read_bytes()]
+            assert found == [b"%d\n" % (hard // 2)] * 3
+            assert resource.prlimit(helpers.monitor_of(container), resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_junk_in_run_directories_goes(store: Store, box: coble.Engine) -> None:

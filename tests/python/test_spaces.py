@@ -11,7 +11,7 @@ from typing import Any
 
 import coble
 import pytest
-from conftest import MODE, Store
+from conftest import CGROUPS, MODE, Store
 from helpers import eventually, monitor_of, output, sh, wait_for_exit
 
 NAMES = ("pid", "ipc", "uts", "net", "cgroup", "mnt", "user")
@@ -196,6 +196,30 @@ def test_the_hosts_view_of_cgroups(shared: coble.Engine) -> None:
     with shared.containers.run("box", ["sleep", "1000"], cgroupns="host") as container:
         assert of(container)["cgroup"] == HOST["cgroup"]
         assert container.inspect_docker()["HostConfig"]["CgroupnsMode"] == "host"
+
+
+def cgroup_options() -> set[str]:
+    """With what the host has cgroups of version 2 mounted."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        kind, _, options = line.partition(" - ")[2].split(" ", 2)
+        if kind == "cgroup2":
+            return set(options.split(","))
+    return set()
+
+
+@pytest.mark.vm
+def test_a_view_of_the_hosts_cgroups_leaves_the_host_alone(shared: coble.Engine) -> None:
+    """A mount of cgroups from the host's cgroup namespace would put its own options in force for all of them."""
+    before = cgroup_options()
+    line = sh(shared, "grep ' /sys/fs/cgroup ' /proc/self/mountinfo; ls /sys/fs/cgroup/cgroup.procs", cgroupns="host") if CGROUPS == "v2" else sh(shared, "true", cgroupns="host")
+    assert cgroup_options() == before
+    if CGROUPS == "v2":
+        place, _, found = line.splitlines()[0].partition(" - ")
+        assert found.startswith("cgroup2 ") and {"ro", "nosuid", "nodev", "noexec"} <= set(place.split()[5].split(",")), line
+        with pytest.raises(coble.ContainerExitError):
+            sh(shared, "mkdir /sys/fs/cgroup/made", cgroupns="host")
+    with pytest.raises(coble.InvalidArgumentError, match="writable-cgroups"):
+        shared.containers.create("box", ["true"], cgroupns="host", security_opt=["writable-cgroups"])
 
 
 @pytest.mark.vm

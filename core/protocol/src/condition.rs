@@ -88,13 +88,24 @@ pub struct Probe {
     pub output: Vec<u8>,
 }
 
+/// An end of the program. It is on file before the hooks for it are run, so that it is not lost with a monitor that is killed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How it was.
+    pub exit: Exit,
+    /// The number that the record of it has in the journal, once that is there. Only an end that the container outlives gets one.
+    pub record: u64,
+    /// Whether the hooks are over, and it waits to be started again.
+    pub waits: bool,
+}
+
 /// The content of [`CONDITION_FILE`].
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Condition {
     /// How often the program was started again.
     pub restarts: u32,
-    /// How it ended last, while it waits to be started again.
-    pub waiting: Option<Exit>,
+    /// How it ended last, until it is started again.
+    pub ended: Option<Ended>,
     /// When it was started last, nanoseconds since the epoch, and its process id on the host; if it was started again.
     pub started: Option<(u64, i32)>,
     /// How many programs of the container had been killed for want of memory when it was started last.
@@ -110,6 +121,11 @@ pub fn oom_kills(text: &[u8]) -> Option<u64> {
 }
 
 impl Condition {
+    /// How the program ended last, while it waits to be started again.
+    pub fn waiting(&self) -> Option<Exit> {
+        self.ended.filter(|ended| ended.waits).map(|ended| ended.exit)
+    }
+
     /// The bytes of the file: [`VERSION`] as a little-endian `u32`, then the condition.
     pub fn encode(&self) -> Result<Vec<u8>, ProtocolError> {
         let mut out = VERSION.to_le_bytes().to_vec();

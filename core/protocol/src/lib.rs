@@ -21,8 +21,8 @@ mod mounts;
 mod steps;
 
 pub use condition::{
-    CONDITION_FILE, CONDITION_TEMPORARY, Condition, Health, HealthSpec, HealthStatus, Probe, RestartSpec,
-    oom_kills,
+    CONDITION_FILE, CONDITION_TEMPORARY, Condition, Ended, Health, HealthSpec, HealthStatus, Probe,
+    RestartSpec, oom_kills,
 };
 pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
 pub use files::{Live, Look, Node, NodeKind, Owner, Place, WRITERS_FILE};
@@ -35,7 +35,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -349,7 +349,7 @@ pub struct Spaces {
 /// How `/sys/fs/cgroup` looks inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CgroupView {
-    /// A read-only cgroup2 mount, in a cgroup namespace.
+    /// A read-only cgroup2 mount: in a cgroup namespace of its own, or the host's.
     V2,
     /// An empty read-only tmpfs: on v1 and hybrid hosts.
     Hidden,

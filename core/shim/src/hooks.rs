@@ -173,6 +173,7 @@ fn prepare(input: &OwnedFd, stderr: &OwnedFd) -> rustix::io::Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::setsid()?;
     sys::reset_signals();
+    sys::restore_descriptor_limit()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     sys::place(input.as_fd(), 0, false)?;
     sys::place(null.as_fd(), 1, false)?;

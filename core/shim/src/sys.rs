@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use libc::{c_int, c_long, c_uint, c_ulong};
 use rustix::io::{Errno, Result};
@@ -18,6 +19,9 @@ use rustix::thread::UnshareFlags;
 
 /// The resource of core files, the same number on every machine (libc gives it different types).
 pub(crate) const RLIMIT_CORE: u32 = 4;
+
+/// That of descriptors.
+const RLIMIT_NOFILE: u32 = 7;
 
 /// `CLONE_INTO_CGROUP`.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -381,11 +385,21 @@ pub(crate) fn mount_propagation(
 
 /// Sends a signal, of any number.
 pub(crate) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    send_signal(pidfd, signal, 0)
+}
+
+/// Sends a signal to the process group that this process leads, or led. `EINVAL` before Linux 6.9.
+pub(crate) fn pidfd_signal_group(leader: BorrowedFd<'_>, signal: c_int) -> Result<()> {
+    /// `PIDFD_SIGNAL_PROCESS_GROUP`.
+    const GROUP: c_uint = 4;
+    send_signal(leader, signal, GROUP)
+}
+
+fn send_signal(pidfd: BorrowedFd<'_>, signal: c_int, flags: c_uint) -> Result<()> {
+    let info = std::ptr::null::<u8>();
     // SAFETY: no siginfo is passed.
-    check(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, flags) })
+        .map(drop)
 }
 
 /// Installs a seccomp filter: pairs of `struct sock_filter` bytes.
@@ -532,6 +546,24 @@ pub(crate) fn peer_uid(socket: BorrowedFd<'_>) -> Result<u32> {
         )
     };
     check(done.into()).map(|_| peer.uid)
+}
+
+/// The soft limit of descriptors that this process was started with, once it has raised it.
+static DESCRIPTORS: OnceLock<u64> = OnceLock::new();
+
+/// Lets this process have as many descriptors as it may at most.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
+    let (soft, hard) = prlimit(RLIMIT_NOFILE, None)?;
+    prlimit(RLIMIT_NOFILE, Some((hard, hard)))?;
+    DESCRIPTORS.get_or_init(|| soft);
+    Ok(())
+}
+
+/// Puts the limit back that was there before: some programs look at every descriptor that they may have, and `select` knows no more than 1024.
+pub(crate) fn restore_descriptor_limit() -> Result<()> {
+    let Some(soft) = DESCRIPTORS.get() else { return Ok(()) };
+    let (_, hard) = prlimit(RLIMIT_NOFILE, None)?;
+    prlimit(RLIMIT_NOFILE, Some(((*soft).min(hard), hard))).map(drop)
 }
 
 /// Reads and, if asked, replaces a resource limit (soft, hard); returns the old one.

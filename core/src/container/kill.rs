@@ -1,5 +1,6 @@
 //! Signals to a container's program.
 
+use super::live::RunDir;
 use super::monitor::{Monitor, stopped};
 use super::stop::own_stop_signal;
 use super::{Container, RestartPolicy, Signal};
@@ -26,8 +27,9 @@ impl Container {
     }
 
     fn send(&self, inner: &Inner, signal: Signal, ends: bool) -> Result<()> {
-        let monitor = Monitor::connect(inner, self.id(), self.name())?;
-        monitor.ok_or_else(|| stopped(self.name()))?.signal(signal, ends)?;
+        let run_dir = RunDir::open(&inner.run_root, self.id())?.ok_or_else(|| stopped(self.name()))?;
+        let monitor = Monitor::of(&run_dir, self.name())?.ok_or_else(|| stopped(self.name()))?;
+        monitor.signal(&run_dir, signal, ends)?;
         if ends && inner.cgroups.is_frozen(self.id()) {
             inner.cgroups.thaw(self.id())?;
         }

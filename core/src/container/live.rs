@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
@@ -20,6 +21,8 @@ use crate::state::{Locked, Pause};
 const LOCK: &str = "lock";
 /// A record is a few hundred bytes; the monitor's user could have made it anything.
 const MAX_RECORD: u64 = 4 << 20;
+/// How long a monitor may take to accept somebody.
+const ACCEPTANCE: Duration = Duration::from_secs(5);
 
 /// The open run directory of a container.
 #[derive(Debug)]
@@ -148,19 +151,31 @@ impl RunDir {
         Some(bytes)
     }
 
-    /// Connects to the monitor. None if there is none.
+    /// Connects to the monitor. None if there is none. Fails with `Timeout` if it does not accept anybody: so many may be waiting for that that there is no place for one more.
     pub(crate) fn connect(&self) -> Result<Option<Connection>> {
         // The name of a socket has 107 bytes at most, and the run root may be longer, so the way is over the open directory.
         let name = format!("/proc/self/fd/{}/{CONTROL_SOCKET}", self.dir.as_raw_fd());
         let address = SocketAddrUnix::new(name.as_str()).call("sockaddr", &self.path)?;
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .call("socket", "control socket")?;
-        match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
-            Ok(()) => Ok(Some(Connection::new(socket))),
-            Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-            Err(errno) => Err(errno).call("connect", self.path.join(CONTROL_SOCKET)),
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+            .call("socket", "control socket")?;
+        let path = || self.path.join(CONTROL_SOCKET);
+        let deadline = Deadline::after(Some(ACCEPTANCE));
+        let mut pause = Pause::default();
+        loop {
+            match retry_on_intr(|| rustix::net::connect(&socket, &address)) {
+                Ok(()) => break,
+                Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
+                Err(Errno::AGAIN) if !deadline.is_over() => pause.wait(&CancelToken::never())?,
+                Err(Errno::AGAIN) => {
+                    let why = format!("nobody is accepted at \"{}\"", path().display());
+                    return Err(Error::new(ErrorKind::Timeout, why));
+                }
+                Err(errno) => return Err(errno).call("connect", path()),
+            }
         }
+        rustix::io::ioctl_fionbio(&socket, false).call("ioctl(FIONBIO)", path())?;
+        Ok(Some(Connection::new(socket)))
     }
 
     /// Removes what a run left, but not the lock.

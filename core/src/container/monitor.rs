@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use coble_protocol::{Connection, Fds, ProtocolError, Request, Response};
+use coble_protocol::{Condition, Connection, Fds, ProtocolError, Request, Response};
 
 use super::Signal;
 use super::live::RunDir;
@@ -62,8 +62,10 @@ impl Monitor {
 
     /// Sends a signal to the program. A monitor that does not answer is killed if the program was to be killed: the kernel then kills all of the container.
     ///
+    /// One whose program has ended is left alone: it runs the hooks for that, and hears of this afterwards.
+    ///
     /// With `ends` the program is not started again after its end.
-    pub(super) fn signal(&self, signal: Signal, ends: bool) -> Result<()> {
+    pub(super) fn signal(&self, run_dir: &RunDir, signal: Signal, ends: bool) -> Result<()> {
         let late = format!("the monitor of \"{}\" was asked to send {signal}", self.name);
         let number = signal.number();
         let request = if ends { Request::Stop(number) } else { Request::Signal(number) };
@@ -71,7 +73,11 @@ impl Monitor {
             Ok(Some((Response::Ok, _))) => Ok(()),
             Ok(Some(_)) => Err(self.lost("an unexpected answer")),
             Ok(None) => Err(self.stopped()),
-            Err(error) if error.kind() == ErrorKind::Timeout && signal == Signal::KILL => self.destroy(),
+            Err(error) if error.kind() == ErrorKind::Timeout => match run_dir.condition() {
+                Some(Condition { ended: Some(_), .. }) => Err(self.stopped()),
+                _ if signal == Signal::KILL => self.destroy(),
+                _ => Err(error),
+            },
             Err(error) => Err(error),
         }
     }

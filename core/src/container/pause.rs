@@ -30,8 +30,11 @@ impl Container {
             return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
         }
         let frozen = inner.cgroups.freeze(self.id(), |procs| self.join_cgroups(inner, procs));
-        // Its end may have come in between, and with it the next user of the name of its cgroup.
-        self.running(inner).context(doing)?;
+        // Its end may have come in between, and with it the next user of the name of its cgroup, who is not to wait for ever.
+        if let Err(error) = self.running(inner) {
+            inner.cgroups.thaw(self.id()).context(doing)?;
+            return Err(error).context(doing);
+        }
         frozen.map_err(|error| error.with_object(self.name())).context(doing)?;
         note(inner, self.id(), "pause", &[]);
         Ok(())
@@ -89,7 +92,7 @@ impl Container {
 
     fn not_restarting(&self, run_dir: &RunDir) -> Result<()> {
         match run_dir.condition() {
-            Some(Condition { waiting: Some(_), .. }) => {
+            Some(condition) if condition.waiting().is_some() => {
                 let why = format!("container \"{}\" is restarting", self.name());
                 Err(Error::new(ErrorKind::InvalidState, why)
                     .with_object(self.name())
@@ -114,7 +117,7 @@ pub(super) fn state_of(inner: &Inner, row: &mut ContainerRow) -> Result<(State, 
             row.started_at = Some(started_at);
             row.pid = Some(pid);
         }
-        if let Some(exit) = condition.waiting {
+        if let Some(exit) = condition.waiting() {
             row.exit_code = Some(exit.code);
             row.finished_at = Some(exit.finished_at);
             row.pid = None;

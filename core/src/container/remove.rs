@@ -44,7 +44,7 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
         match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
             Taken::Lock(lock) => return locked(inner, id, run_dir, lock, None, || {}),
             Taken::Gone => return Ok(()),
-            Taken::Running(monitor) if force => match monitor.signal(Signal::KILL, true) {
+            Taken::Running(monitor) if force => match monitor.signal(&run_dir, Signal::KILL, true) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
                 _ => {
                     // Frozen by version 1 it would not end.
@@ -75,8 +75,12 @@ pub(crate) fn locked(
     let condition = run_dir.condition().unwrap_or_default();
     let before = condition.oom_kills;
     let oom = exit.is_some_and(|exit| super::run::out_of_memory(inner, id, exit, before).is_some());
-    let told = condition.waiting.is_some();
-    let last = Last { exit, journal: run_dir.journal(0), oom, told };
+    let last = Last {
+        exit: exit.or(condition.ended.map(|ended| ended.exit)),
+        journal: run_dir.journal(0),
+        oom,
+        record: condition.ended.map(|ended| ended.record),
+    };
     // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
     let removed = delete(inner, id, &last).and_then(|()| {
         let cgroups = inner.cgroups.remove(id);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use coble_protocol::Landlock;
 
-use super::{ContainerSpec, ExecSpec, NetworkMode, RestartPolicy, Signal, names};
+use super::{ContainerSpec, ExecSpec, NamespaceMode, NetworkMode, RestartPolicy, Signal, names};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::exposed;
 use crate::isolation::paths;
@@ -172,7 +172,13 @@ pub(crate) fn spec(spec: &ContainerSpec) -> Result<SecurityOptions> {
             "a container that is removed at its end cannot be started again",
         ));
     }
-    security_options(&spec.security_opt, spec.privileged)
+    let security = security_options(&spec.security_opt, spec.privileged)?;
+    if security.writable_cgroups && !spec.privileged && spec.cgroupns == NamespaceMode::Host {
+        // They would be all of the host's.
+        return Err(invalid("cgroupns", "\"host\" and writable-cgroups exclude each other")
+            .with_hint("leave one of them out"));
+    }
+    Ok(security)
 }
 
 /// Checks the options of an exec.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use coble_protocol::{Condition, ExitRecord, HealthStatus, Request, Response};
+use coble_protocol::{Condition, Ended, ExitRecord, HealthStatus, Request, Response};
 
 use super::live::RunDir;
 use super::monitor::Monitor;
@@ -30,6 +30,7 @@ impl Container {
         let inner = &*self.engine.inner()?;
         let deadline = Deadline::after(timeout);
         let (mut code, mut started_at) = (None, None);
+        let mut pause = Glance::up_to(Duration::from_millis(250));
         loop {
             let row = match self.row(inner).and_then(|row| refreshed(inner, row)) {
                 Ok(row) => row,
@@ -56,9 +57,12 @@ impl Container {
                 State::Running | State::Paused | State::Restarting => {}
             }
             // A lost connection is no end: whether the container has ended is what the lock and the exit file say.
-            let told = match Monitor::connect(inner, self.id(), self.name())? {
-                Some(monitor) => wait_on(&monitor, deadline, cancel, self.name())?,
-                None => None,
+            let told = match Monitor::connect(inner, self.id(), self.name()) {
+                // It is busy, as with the hooks for the end.
+                Err(error) if error.kind() == ErrorKind::Timeout => None,
+                Err(error) => return Err(error),
+                Ok(Some(monitor)) => wait_on(&monitor, deadline, cancel, self.name())?,
+                Ok(None) => None,
             };
             // An end is an end, though the program will be started again.
             if let Some(Told::Restarts(code)) = told {
@@ -67,7 +71,9 @@ impl Container {
             let told = told.map(|(Told::Ended(code) | Told::Restarts(code))| code);
             code = told.or(code);
             if told.is_none() {
-                settle(deadline, cancel, self.name())?;
+                // Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells. Or too many wait there.
+                let late = format!("\"{}\" is still running", self.name());
+                pause.wait(deadline, cancel, &late).map_err(|error| error.with_object(self.name()))?;
             }
         }
     }
@@ -168,23 +174,31 @@ impl Container {
 }
 
 /// The pause between two looks at what nobody tells.
-struct Glance(Duration);
+struct Glance {
+    next: Duration,
+    most: Duration,
+}
 
 impl Default for Glance {
     fn default() -> Glance {
-        Glance(Duration::from_millis(1))
+        Glance::up_to(Duration::from_millis(50))
     }
 }
 
 impl Glance {
+    /// It doubles until it is that long.
+    fn up_to(most: Duration) -> Glance {
+        Glance { next: Duration::from_millis(1), most }
+    }
+
     fn wait(&mut self, deadline: Deadline, cancel: &CancelToken, late: &str) -> Result<()> {
         cancel.check()?;
         if deadline.is_over() {
             return Err(Error::new(ErrorKind::Timeout, late));
         }
-        let left = deadline.left().unwrap_or(self.0).max(Duration::from_millis(1));
-        std::thread::sleep(self.0.min(left));
-        self.0 = (self.0 * 2).min(Duration::from_millis(50));
+        let left = deadline.left().unwrap_or(self.next).max(Duration::from_millis(1));
+        std::thread::sleep(self.next.min(left));
+        self.next = (self.next * 2).min(self.most);
         Ok(())
     }
 }
@@ -203,16 +217,6 @@ fn wait_on(monitor: &Monitor, deadline: Deadline, cancel: &CancelToken, name: &s
         Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) => Err(error),
         _ => Ok(None),
     }
-}
-
-/// Between the monitor's last word and the end of its process lies a moment, which no descriptor of ours tells.
-fn settle(deadline: Deadline, cancel: &CancelToken, name: &str) -> Result<()> {
-    cancel.check()?;
-    if deadline.is_over() {
-        return Err(Error::new(ErrorKind::Timeout, format!("\"{name}\" is still running")).with_object(name));
-    }
-    std::thread::sleep(Duration::from_millis(1));
-    Ok(())
 }
 
 /// A row that says running is looked at again: if nobody holds the container's lock, it has ended, and the row is brought up to date.
@@ -296,15 +300,15 @@ pub(super) fn settle_end(
         last_words(row, condition)?;
     }
     let condition = condition.unwrap_or_default();
-    if let (None, Some(exit)) = (exit, condition.waiting) {
+    if let (None, Some(Ended { exit, .. })) = (exit, condition.ended) {
         // The program had ended before its monitor did.
         (row.exit_code, row.finished_at, row.error) = (Some(exit.code), Some(exit.finished_at), None);
     }
-    let told = condition.waiting.is_some();
     let before = condition.oom_kills;
     let warning = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit, before));
     let journal = run_dir.map_or_else(Vec::new, |run_dir| run_dir.journal(row.journal));
-    let last = Last { exit, journal, oom: warning.is_some(), told };
+    let record = condition.ended.map(|ended| ended.record);
+    let last = Last { exit, journal, oom: warning.is_some(), record };
     let late = exit.and_then(super::run::over_time);
     if warning.is_some() || late.is_some() {
         let mut run = row.run()?;

@@ -506,8 +506,16 @@ pub(crate) struct Last {
     pub(crate) journal: Vec<Record>,
     /// Whether the kernel killed a program for want of memory.
     pub(crate) oom: bool,
-    /// The program had ended before, and was to be started again: that end is in the journal.
-    pub(crate) told: bool,
+    /// The number that the end of the program has in the journal, if the monitor has come to write it down there.
+    pub(crate) record: Option<u64>,
+}
+
+impl Last {
+    /// Whether the end is among what the journal says, or among what somebody has taken over from it before.
+    fn is_told(&self, row: &ContainerRow) -> bool {
+        let newest = self.journal.last().map_or(0, |record| record.number).max(row.journal);
+        self.record.is_some_and(|record| record <= newest)
+    }
 }
 
 /// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not.
@@ -535,7 +543,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
         if last.oom {
             events::of_container(tx, &row.subject(), "oom", finished_at, &[])?;
         }
-        if !last.told {
+        if !last.is_told(row) {
             let code = row.exit_code.unwrap_or_default();
             events::died(tx, &row.subject(), code, (row.started_at, finished_at))?;
         }
@@ -564,7 +572,7 @@ pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool
             if last.oom {
                 events::of_container(tx, &row.subject(), "oom", exit.1, &[])?;
             }
-            if !last.told {
+            if !last.is_told(&row) {
                 events::died(tx, &row.subject(), exit.0, (row.started_at, exit.1))?;
             }
         }
@@ -668,6 +676,35 @@ mod tests {
     }
 
     /// The list of a large store reads nothing but its index.
+    #[test]
+    fn an_end_is_told_once() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        let exit = Exit { code: 7, signal: None, finished_at: 9, core_dumped: false, timed_out: false };
+        let died = Record { number: 5, time: 9, what: coble_protocol::Happening::Died(exit) };
+        // The monitor has written down that the program ended, and was killed before, or after, it wrote that to the journal; which somebody may have taken over.
+        for (n, (known, journal)) in
+            [(4, Vec::new()), (4, vec![died.clone()]), (5, Vec::new())].into_iter().enumerate()
+        {
+            let id = format!("{n:064}");
+            let running = ContainerRow {
+                state: "running".into(),
+                started_at: Some(5),
+                journal: known,
+                ..row(&id, &format!("n{n}"), "img")
+            };
+            insert(db, &running, None).unwrap();
+            let ended = ContainerRow { state: "exited".into(), exit_code: Some(7), ..running };
+            let last = Last { exit: None, journal, oom: false, record: Some(5) };
+            assert!(settle(db, &ended, Some(5), &last).unwrap());
+            let told = db.read(|c| events::after(c, 0, 100)).unwrap();
+            let told = told.iter().filter(|event| event.actor == id && event.action == "die").count();
+            assert_eq!(told, usize::from(known < 5), "{n}");
+        }
+    }
+
     #[test]
     fn a_list_needs_no_rows() {
         let (_dir, store) = temporary();

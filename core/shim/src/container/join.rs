@@ -47,7 +47,7 @@ pub(super) fn host_proc() -> Result<OwnedFd, Failure> {
 }
 
 fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> {
-    // The monitor may ignore the one and blocks the other.
+    // The monitor ignores the one and blocks the other.
     let _ = sys::set_sigpipe(false);
     let _ = sys::unblock_child_signals();
     let _ = rustix::process::setsid();

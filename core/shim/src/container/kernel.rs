@@ -12,6 +12,8 @@ use crate::ids::IdMaps;
 use crate::program::terminal;
 use crate::root::Root;
 
+/// Where cgroups are seen.
+const CGROUPS: &str = "/sys/fs/cgroup";
 /// The group that owns terminals, in every distribution.
 const TTY_GROUP: u32 = 5;
 
@@ -28,6 +30,8 @@ pub(crate) struct Dev {
 pub(crate) struct Detached {
     sys: OwnedFd,
     dev: Dev,
+    /// The host's view of cgroups, if that is the container's.
+    host_cgroups: Option<OwnedFd>,
 }
 
 /// A procfs of this pid namespace that nobody else knows. Of the host's processes, where the kernel makes none for a user namespace, a copy of the host's.
@@ -138,6 +142,23 @@ pub(crate) fn sysfs(
             mount::empty(Step::Mount, "/sys")
         }
     }
+}
+
+/// A copy of the host's view of cgroups of version 2. A mount of its own would put its options in force for the host, whose cgroup namespace the container is in.
+pub(crate) fn host_cgroups(writable: bool, warnings: &mut Vec<Failure>) -> Result<OwnedFd, Failure> {
+    /// The kernel's number of cgroups of version 2.
+    const CGROUPS_TYPE: i64 = 0x6367_7270;
+    let rest = NOSUID | NODEV | NOEXEC;
+    let host = mount::copy(CWD, CGROUPS, true).and_then(|host| {
+        if rustix::fs::fstatfs(&host)?.f_type as i64 != CGROUPS_TYPE {
+            return Err(Errno::NODEV);
+        }
+        mount::restrict(fd(&host), if writable { rest } else { RDONLY | rest }, true).map(|()| host)
+    });
+    host.or_else(|errno| {
+        warnings.push(explained(Step::Mount, errno, CGROUPS, "the container's is empty"));
+        mount::empty(Step::Mount, CGROUPS)
+    })
 }
 
 /// Makes a device node. Where that is not allowed, a place for the host's, and a detached mount of that one.
@@ -260,9 +281,9 @@ impl Dev {
         Ok(())
     }
 
-    /// Together with a `/sys`.
-    pub(crate) fn with_sys(self, sys: OwnedFd) -> Detached {
-        Detached { sys, dev: self }
+    /// Together with a `/sys`, and perhaps with the host's view of cgroups.
+    pub(crate) fn with_sys(self, sys: OwnedFd, host_cgroups: Option<OwnedFd>) -> Detached {
+        Detached { sys, dev: self, host_cgroups }
     }
 }
 
@@ -298,25 +319,27 @@ impl Detached {
         empty: &mut super::paths::Empty,
         warnings: &mut Vec<Failure>,
     ) -> Result<(), Failure> {
-        const PATH: &str = "/sys/fs/cgroup";
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = match rustix::fs::openat(&self.sys, "fs/cgroup", flags, Mode::empty()) {
             // A kernel without cgroups, or an empty /sys: there is nothing to show or to hide.
             Err(Errno::NOENT) => return Ok(()),
             // The host's /sys, where something is mounted already, is entered with what is mounted on it.
-            target => target.during(Step::Mount, PATH)?,
+            target => target.during(Step::Mount, CGROUPS)?,
         };
+        if let Some(host) = &self.host_cgroups {
+            return mount::attach(fd(host), fd(&target)).during(Step::Mount, CGROUPS);
+        }
         if view == CgroupView::V2 {
             let rest = NOSUID | NODEV | NOEXEC;
             match mount::new("cgroup2", &[], if writable { rest } else { RDONLY | rest }) {
-                Ok(cgroups) => return mount::attach(fd(&cgroups), fd(&target)).during(Step::Mount, PATH),
+                Ok(cgroups) => return mount::attach(fd(&cgroups), fd(&target)).during(Step::Mount, CGROUPS),
                 Err(errno @ (Errno::PERM | Errno::NODEV | Errno::BUSY)) => {
-                    warnings.push(explained(Step::Mount, errno, PATH, "the container's is empty"));
+                    warnings.push(explained(Step::Mount, errno, CGROUPS, "the container's is empty"));
                 }
-                Err(errno) => return Err(errno).during(Step::Mount, PATH),
+                Err(errno) => return Err(errno).during(Step::Mount, CGROUPS),
             }
         }
-        empty.cover(fd(&target), Step::Mount, PATH)
+        empty.cover(fd(&target), Step::Mount, CGROUPS)
     }
 }
 

@@ -17,7 +17,8 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{
-    Connection, Failure, Ground, Hook, Isolation, MonitorSpec, MountSource, ProcessSpec, Started, Step,
+    CgroupView, Connection, Failure, Ground, Hook, Isolation, MonitorSpec, MountSource, ProcessSpec, Started,
+    Step,
 };
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
@@ -98,7 +99,7 @@ struct Mounted {
 
 /// The life of the container's first process. Never returns.
 pub(crate) fn first(plan: Plan<'_>, mut channel: Connection) -> ! {
-    // The monitor may ignore the one and blocks the other.
+    // The monitor ignores the one and blocks the other.
     let _ = sys::set_sigpipe(false);
     let _ = sys::unblock_child_signals();
     let Err(failure) = run(plan, &mut channel);
@@ -250,7 +251,13 @@ fn set_up(
     }
     // Those of the network are those of the namespace that the process is in.
     kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
-    let detached = dev.with_sys(kernel::sysfs(rootless, own_network, spec.privileged, warnings)?);
+    let sys = kernel::sysfs(rootless, own_network, spec.privileged, warnings)?;
+    let writable_cgroups = spec.privileged || spec.writable_cgroups;
+    let host_cgroups = match spaces.host_cgroups && spec.cgroup_view == CgroupView::V2 {
+        true => Some(kernel::host_cgroups(writable_cgroups, warnings)?),
+        false => None,
+    };
+    let detached = dev.with_sys(sys, host_cgroups);
     timings.push(now(Step::RootMount));
     if let Some(hooks) = &spec.hooks {
         let pid = created(channel)?;
@@ -276,8 +283,7 @@ fn set_up(
     files::attach(&root, &spec.files, &files, spec.readonly_root, |path| !covered(path))?;
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
-    let writable = spec.privileged || spec.writable_cgroups;
-    detached.cgroups(spec.cgroup_view, writable, &mut empty, warnings)?;
+    detached.cgroups(spec.cgroup_view, writable_cgroups, &mut empty, warnings)?;
     let mounts = binds::attach(&root, own, &spec.mounts, trees)?;
     // Nor is the host shown them.
     let shared = spec.mounts.iter().any(coble_protocol::Mount::is_shared);

@@ -7,9 +7,10 @@
 //! let the container's first process end before all others of its namespace have been reaped, so these are reaped, too, whatever they are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use coble_protocol::{Exit, Failure, Step};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
@@ -19,6 +20,8 @@ use crate::sys;
 
 /// What a program is said to have ended with of which nobody saw the end: as if it was killed.
 const UNSEEN: i32 = 128 + libc::SIGKILL;
+/// How long killed processes may take to end before nobody waits for them any more.
+pub(super) const ENDING: Duration = Duration::from_secs(10);
 
 /// Where SIGCHLD is heard of.
 pub(crate) struct Ends(OwnedFd);
@@ -83,9 +86,16 @@ pub(crate) fn end(init: &OwnedFd) {
     reap(init.as_fd());
 }
 
-/// Waits until the process has ended, which is so when all of its namespace have.
+/// Waits until the process has ended, which is so when all of its namespace have: but not for ever for one that is frozen by cgroup version 1, where SIGKILL waits, too.
 fn over(pidfd: &OwnedFd) {
-    while poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None) == Err(Errno::INTR) {}
+    let end = Instant::now() + ENDING;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        if poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout)) != Err(Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// How the first process ended, of which that is known.

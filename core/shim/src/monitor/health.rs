@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::container::wall_clock;
 use crate::failure::During;
+use crate::sys;
 
 /// What stands for a client of a program that is a probe.
 pub(crate) const PROBE: u64 = u64::MAX;
@@ -34,10 +35,18 @@ struct Running {
     output: Vec<u8>,
     /// It wrote more than is kept.
     more: bool,
-    /// The process group that it was made in, as this process sees it.
-    group: Option<Pid>,
+    /// The process group that it was made in.
+    group: Option<Group>,
     /// It took too long, and was killed.
     late: bool,
+}
+
+/// A process group.
+struct Group {
+    /// Who led it. That process has ended, but its pidfd stands for the group as long as anybody is in it.
+    leader: OwnedFd,
+    /// Its number, as this process sees it. It may be anybody's when nobody is in the group any more.
+    number: Pid,
 }
 
 /// What is known before the first check.
@@ -100,11 +109,16 @@ impl Checks {
         }
     }
 
-    /// Kills what is left of a probe's process group.
-    pub(crate) fn kill_group(&self) {
-        if let Some(group) = self.probe.as_ref().and_then(|probe| probe.group) {
-            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    /// Kills a probe's program, which was not reaped yet, and what is left of its process group.
+    pub(crate) fn kill(&self, program: BorrowedFd<'_>) {
+        if let Some(Group { leader, number }) = self.probe.as_ref().and_then(|probe| probe.group.as_ref())
+            && sys::pidfd_signal_group(leader.as_fd(), libc::SIGKILL) == Err(Errno::INVAL)
+            // Before Linux 6.9 a group has to be meant by its number, which is the right one as long as the program is in it.
+            && pid_of(program).is_some_and(|pid| rustix::process::getpgid(Some(pid)) == Ok(*number))
+        {
+            let _ = rustix::process::kill_process_group(*number, Signal::KILL);
         }
+        let _ = sys::pidfd_signal(program, libc::SIGKILL);
     }
 
     /// Not now: the next one comes an interval later.
@@ -113,30 +127,32 @@ impl Checks {
         self.plan(now);
     }
 
-    /// Begins a probe: the standard streams of its program.
+    /// Begins a probe: the standard streams of its program. It has begun, and is to be said to be over, also if there are none.
     pub(crate) fn begin(&mut self) -> Result<Fds, Failure> {
+        let probe = self.probe.insert(Running {
+            start: wall_clock(),
+            since: Instant::now(),
+            pipe: None,
+            output: Vec::new(),
+            more: false,
+            group: None,
+            late: false,
+        });
         let step = Step::Stdio;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .during(step, "/dev/null")?;
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during(step, "pipe")?;
         rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).during(step, "pipe")?;
         let again = rustix::io::fcntl_dupfd_cloexec(&write, 0).during(step, "pipe")?;
-        self.probe = Some(Running {
-            start: wall_clock(),
-            since: Instant::now(),
-            pipe: Some(read),
-            output: Vec::new(),
-            more: false,
-            group: None,
-            late: false,
-        });
+        probe.pipe = Some(read);
         Ok(Fds::of(vec![null, write, again]))
     }
 
     /// The process that a probe's program is made in, which is not the program itself yet: it leads the group.
     pub(crate) fn made(&mut self, leader: BorrowedFd<'_>) {
         if let Some(probe) = &mut self.probe {
-            probe.group = pid_of(leader);
+            let leader = pid_of(leader).zip(rustix::io::fcntl_dupfd_cloexec(leader, 0).ok());
+            probe.group = leader.map(|(number, leader)| Group { leader, number });
         }
     }
 
@@ -240,10 +256,16 @@ impl Checks {
 
 /// The id of a process in this process's pid namespace. None when it is gone.
 pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    // One id for each namespace, from that of the procfs inwards.
-    let ids = info.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-    Pid::from_raw(ids.split_ascii_whitespace().next_back()?.parse().ok()?)
+    // One id for each namespace, from that of the procfs inwards. The process may be in one that is further in than ours.
+    let ids = |file: String| -> Option<Vec<i32>> {
+        let text = std::fs::read_to_string(file).ok()?;
+        let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        ids.split_ascii_whitespace().map(|id| id.parse().ok()).collect()
+    };
+    let ours = ids("/proc/self/status".to_owned())?.len();
+    let id = *ids(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?.get(ours.checked_sub(1)?)?;
+    // -1 of one that was reaped.
+    if id > 0 { Pid::from_raw(id) } else { None }
 }
 
 /// Whether the processes of a version 2 cgroup are stopped where they are.

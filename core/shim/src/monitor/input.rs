@@ -10,7 +10,6 @@ use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::failure::During;
-use crate::sys;
 
 /// Bytes moved at once, and so the most that is kept here.
 const PIECE: usize = 4096;
@@ -56,8 +55,6 @@ impl Input {
 
     fn into(target: OwnedFd, once: bool) -> Result<Input, Failure> {
         nonblocking(target.as_fd())?;
-        // A program that does not read any more is no reason for this process to end.
-        sys::set_sigpipe(true).during(Step::Internal, "signals")?;
         Ok(Input { target: Some(target), once, sources: Vec::new(), pending: Vec::new(), ending: false })
     }
 
@@ -225,7 +222,6 @@ mod tests {
         rustix::io::write(&giver, b"x").unwrap();
         input.advance(Wanted::Piece(3));
         assert!(input.wanted().is_empty(), "the program does not read any more");
-        // SIGPIPE is ignored by now.
         assert_eq!(rustix::io::write(&giver, b"x").unwrap_err(), Errno::PIPE);
     }
 }

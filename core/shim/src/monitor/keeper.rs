@@ -6,7 +6,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use coble_protocol::{Failure, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,12 +14,9 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::children;
+use super::children::{self, ENDING};
 use crate::failure::During;
 use crate::sys;
-
-/// How long killed processes may take to end before nobody waits for them any more.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// The most that is read of a list of processes.
 const MOST: u64 = 8 << 20;

@@ -151,6 +151,10 @@ pub(crate) fn channel(step: Step) -> Result<(Connection, Connection), Failure> {
 /// Hears what the monitor is for, and starts it.
 fn begin(control: &Connection, basis: Basis) -> Result<Server, Ended> {
     let _ = rustix::thread::set_name(c"coble-monitor");
+    // Nobody who stops reading is a reason for this process to end. Whatever becomes a program takes it back.
+    sys::set_sigpipe(true).during(Step::Internal, "signals")?;
+    // Nor how many ask it for something.
+    sys::raise_descriptor_limit().during(Step::Internal, "descriptors")?;
     match control.recv::<MonitorSpec>() {
         Ok(Some((spec, fds))) => start(control, basis, spec, fds),
         Ok(None) => Err(Ended::Unwanted),

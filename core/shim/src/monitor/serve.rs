@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use coble_protocol::{
-    Commit, Condition, Connection, Exit, ExitRecord, Failure, Fds, FrameReader, Happening, Hooks, Incoming,
-    Report, Request, Response, Stdio, Step,
+    Commit, Condition, Connection, Ended, Exit, ExitRecord, Failure, Fds, FrameReader, Happening, Hooks,
+    Incoming, Report, Request, Response, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -29,8 +29,14 @@ use crate::program::terminal;
 use crate::sys;
 use programs::{Program, Stage};
 
-/// Clients at once; more wait to be accepted.
-const MAX_CLIENTS: usize = 256;
+/// Clients that wait for the end at once. Who is refused asks again.
+const MAX_WAITING: usize = 256;
+/// Clients who wait for nothing, or have not said yet for what: of more, the first are hung up on.
+const MAX_IDLE: usize = 64;
+/// Clients that are accepted before the others are heard: less than [`MAX_IDLE`], so that each is heard once.
+const MAX_ACCEPTED: usize = 32;
+/// How long nobody is accepted when there is no descriptor for one.
+const DEAF: Duration = Duration::from_millis(100);
 /// Failures of hooks that are remembered.
 const MAX_COMPLAINTS: usize = 16;
 /// How long a client may take for one request.
@@ -118,6 +124,8 @@ pub(crate) struct Server {
     committed: bool,
     clients: Vec<Client>,
     next_client: u64,
+    /// Until when nobody is accepted.
+    deaf: Option<Instant>,
     programs: Vec<Program>,
     next_program: u32,
     journal: Journal,
@@ -125,7 +133,9 @@ pub(crate) struct Server {
     checks: Option<Checks>,
     /// What the program is started again with, if it is.
     again: Option<Box<Again>>,
-    /// When that is due, after which end.
+    /// How it ended, until it is started again.
+    ended: Option<Ended>,
+    /// When it is due to be started again, after which end.
     waiting: Option<(Instant, Exit)>,
     /// When the program was started last, and its process id on the host; if it was started again.
     restarted: Option<(u64, i32)>,
@@ -176,11 +186,13 @@ impl Server {
             committed: false,
             clients: Vec::new(),
             next_client: 0,
+            deaf: None,
             programs: Vec::new(),
             next_program: 1,
             journal,
             checks,
             again,
+            ended: None,
             waiting: None,
             restarted: None,
             oom_kills: 0,
@@ -328,7 +340,10 @@ impl Server {
         if let Some(log) = &mut self.log {
             log.drain();
         }
-        self.after_hooks();
+        self.after_hooks(exit);
+        if let Some(ended) = &mut self.ended {
+            ended.waits = true;
+        }
         self.waiting = Some((Instant::now() + pause, exit));
         self.restarted = None;
         self.tell_condition();
@@ -344,9 +359,18 @@ impl Server {
         true
     }
 
-    /// Runs the hooks for the end of the program and of all that was with it.
-    fn after_hooks(&mut self) {
-        if let (Some(hooks), true) = (&self.hooks, std::mem::replace(&mut self.hooks_due, false)) {
+    /// Runs the hooks for the end of the program and of all that was with it, once that end is on file: meanwhile nobody is answered.
+    fn after_hooks(&mut self, exit: Exit) {
+        if !std::mem::replace(&mut self.hooks_due, false) {
+            return;
+        }
+        // That of a start that failed is the end that it was after.
+        let record = self.ended.map_or(self.journal.number() + 1, |ended| ended.record);
+        self.ended = Some(Ended { exit, record, waits: false });
+        if let Some(hooks) = &self.hooks
+            && !hooks.poststop.is_empty()
+        {
+            self.tell_condition();
             let complaints = super::after(hooks);
             self.complain(complaints);
         }
@@ -369,7 +393,7 @@ impl Server {
         }
         match self.next_run() {
             Ok(()) => {
-                self.waiting = None;
+                (self.waiting, self.ended) = (None, None);
                 self.oom_kills = self.again.as_ref().map_or(0, |again| again.oom_kills());
                 self.run_until = self.run_time.and_then(|time| Instant::now().checked_add(time));
                 self.restarted = Some((wall_clock(), host_pid(self.container.init.as_fd()).unwrap_or(0)));
@@ -497,9 +521,8 @@ impl Server {
         let Some(checks) = &mut self.checks else { return };
         let frozen = || self.container.home.as_ref().is_some_and(is_frozen);
         if checks.gets_late(now) {
-            checks.kill_group();
             for program in self.programs.iter().filter(|program| program.client == PROBE) {
-                let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+                checks.kill(program.pidfd.as_fd());
             }
         } else if self.waiting.is_none() && checks.is_due(now) {
             if frozen() {
@@ -538,12 +561,12 @@ impl Server {
 
     /// Puts on file what an engine cannot know otherwise.
     fn tell_condition(&self) {
-        if self.checks.is_none() && self.again.is_none() {
+        if self.checks.is_none() && self.again.is_none() && self.ended.is_none() {
             return;
         }
         let condition = Condition {
             restarts: self.again.as_ref().map_or(0, |again| again.count),
-            waiting: self.waiting.map(|(_, exit)| exit),
+            ended: self.ended,
             started: self.restarted,
             oom_kills: self.oom_kills,
             health: self.checks.as_ref().map(|checks| checks.health().clone()),
@@ -587,7 +610,9 @@ impl Server {
             events.push(Event::Client(client.number));
             fds.push(PollFd::new(&client.connection, PollFlags::IN));
         }
-        if self.clients.len() < MAX_CLIENTS {
+        let now = Instant::now();
+        let deaf = self.deaf.map(|until| until.saturating_duration_since(now)).filter(|left| !left.is_zero());
+        if deaf.is_none() {
             events.push(Event::Connect);
             fds.push(PollFd::new(&self.socket.listener, PollFlags::IN));
         }
@@ -617,7 +642,6 @@ impl Server {
         fds.push(PollFd::new(&self.ends, PollFlags::IN));
         let partial = self.clients.iter().any(|client| client.since.is_some());
         let joining = self.programs.iter().any(|program| program.channel.is_some());
-        let now = Instant::now();
         let kept = self.programs.iter().map(|program| program.kept).chain([self.kept]).flatten().min();
         let kept = kept.map(|since| (since + KEEPING).saturating_duration_since(now));
         let checks =
@@ -632,6 +656,7 @@ impl Server {
             .chain(checks)
             .chain(again)
             .chain(end)
+            .chain(deaf)
             .min();
         // Not sooner than it is due, which would only be looked at again.
         let left = left.map(|left| left + Duration::from_micros(1));
@@ -672,16 +697,27 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while self.clients.len() < MAX_CLIENTS {
+        for _ in 0..MAX_ACCEPTED {
             let socket = match rustix::net::accept_with(&self.socket.listener, SocketFlags::CLOEXEC) {
                 Ok(socket) => socket,
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                Err(_) => return,
+                Err(Errno::AGAIN) => return,
+                // The connection stays where it is, and would be told of for ever.
+                Err(_) => {
+                    self.deaf = Some(Instant::now() + DEAF);
+                    return;
+                }
             };
             // The directory and the mode of the socket say the same; this is the second lock.
             let own = rustix::process::geteuid().as_raw();
             if !sys::peer_uid(socket.as_fd()).is_ok_and(|uid| uid == own) {
                 continue;
+            }
+            let idle = |client: &Client| !client.waits && !client.busy;
+            if self.clients.iter().filter(|client| idle(client)).count() >= MAX_IDLE
+                && let Some(first) = self.clients.iter().position(idle)
+            {
+                self.clients.remove(first);
             }
             self.clients.push(Client {
                 number: self.next_client,
@@ -757,7 +793,10 @@ impl Server {
                 }
                 Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
             },
-            Request::Wait => self.expect_end(number),
+            Request::Wait => match self.has_room() {
+                Ok(()) => self.expect_end(number),
+                Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
+            },
             Request::Init => {
                 let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
                 if client.connection.try_send(&Response::Ok, &[self.container.init.as_fd()]).is_err() {
@@ -813,6 +852,7 @@ impl Server {
         if self.waiting.is_some() {
             return Err(Failure::rule(Step::Stdio, "container", "it is restarting"));
         }
+        self.has_room()?;
         let place = self.log.as_ref().and_then(Log::place);
         if output && place.is_none() {
             return Err(Failure::rule(Step::Log, "container", "its output is not kept in the log"));
@@ -823,6 +863,14 @@ impl Server {
             self.input.as_mut().ok_or_else(closed)?.add(client, source)?;
         }
         Ok(place.unwrap_or_default())
+    }
+
+    /// Fails if too many wait for the end.
+    fn has_room(&self) -> Result<(), Failure> {
+        match self.clients.iter().filter(|client| client.waits).count() < MAX_WAITING {
+            true => Ok(()),
+            false => Err(Failure::rule(Step::Protocol, "container", "too many wait for its end")),
+        }
     }
 
     /// The client hears of the end of the container.
@@ -856,7 +904,7 @@ impl Server {
             log.drain();
             warnings.extend(log.loss());
         }
-        self.after_hooks();
+        self.after_hooks(exit);
         warnings.extend(self.stuck.take());
         warnings.append(&mut self.complaints);
         let complaints = if self.leavings.is_some() { std::mem::take(&mut warnings) } else { Vec::new() };

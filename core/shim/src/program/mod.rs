@@ -93,6 +93,7 @@ impl Prepared<'_> {
         // Opened before a filter could forbid it; what it says is made up when it is read.
         let status = verify::open(self.program.proc, "self/status")?;
 
+        sys::restore_descriptor_limit().during(Step::Rlimit, "descriptors")?;
         for (resource, soft, hard) in &spec.rlimits {
             isolation.rlimits.extend(limit(*resource, (*soft, *hard), warnings));
         }

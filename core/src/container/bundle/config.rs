@@ -416,16 +416,13 @@ fn namespaces(all: &mut Fields<'_>, spec: &mut ContainerSpec) -> Result<()> {
     if !has("mount") {
         return Err(refused(&all.name("namespaces"), "a container has a mount namespace of its own"));
     }
-    // What is not named is the host's.
+    // What is not named is the host's, but for that of cgroups, which many configurations leave out and none needs: it is the container's own unless the caller says "host".
     if !has("network") {
         spec.network = NetworkMode::Host;
     }
-    for (kind, mode) in [
-        ("pid", &mut spec.pid_mode),
-        ("ipc", &mut spec.ipc_mode),
-        ("uts", &mut spec.uts_mode),
-        ("cgroup", &mut spec.cgroupns),
-    ] {
+    for (kind, mode) in
+        [("pid", &mut spec.pid_mode), ("ipc", &mut spec.ipc_mode), ("uts", &mut spec.uts_mode)]
+    {
         if !has(kind) {
             *mode = NamespaceMode::Host;
         }
