@@ -242,7 +242,7 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
         row.frozen,
     ]);
     let Err(error) = result else {
-        events::of_container(tx, &row.subject(), "create", row.created_at, &[])?;
+        events::of_container(tx, &row.subject(tx)?, "create", row.created_at, &[])?;
         return super::images::touch(tx, &row.image_id);
     };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
@@ -320,7 +320,7 @@ pub(crate) fn change(
         if changed {
             let sql = "UPDATE containers SET spec = ?2, run = ?3 WHERE id = ?1";
             tx.execute(sql, params![id, row.spec, row.run])?;
-            events::of_container(tx, &row.subject(), "update", now_nanos(), &[])?;
+            events::of_container(tx, &row.subject(tx)?, "update", now_nanos(), &[])?;
         }
         Ok(changed)
     })
@@ -476,7 +476,7 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
 pub(crate) fn started(db: &Db, row: &ContainerRow) -> Result<()> {
     db.write(|tx| {
         update_in(tx, row)?;
-        events::of_container(tx, &row.subject(), "start", row.started_at.unwrap_or_else(now_nanos), &[])
+        events::of_container(tx, &row.subject(tx)?, "start", row.started_at.unwrap_or_else(now_nanos), &[])
     })
 }
 
@@ -532,12 +532,13 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
         }
         events::take_over(tx, row, &last.journal)?;
         let finished_at = row.finished_at.unwrap_or_else(now_nanos);
+        let subject = row.subject(tx)?;
         if last.oom {
-            events::of_container(tx, &row.subject(), "oom", finished_at, &[])?;
+            events::of_container(tx, &subject, "oom", finished_at, &[])?;
         }
         if !last.told {
             let code = row.exit_code.unwrap_or_default();
-            events::died(tx, &row.subject(), code, (row.started_at, finished_at))?;
+            events::died(tx, &subject, code, (row.started_at, finished_at))?;
         }
         Ok(true)
     })
@@ -559,16 +560,17 @@ pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool
         let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
         events::take_over(tx, &row, &last.journal)?;
         let now = now_nanos();
+        let subject = row.subject(tx)?;
         if row.state == State::Running.name() {
             let exit = last.exit.map_or((killed, now), |exit| (exit.code, exit.finished_at));
             if last.oom {
-                events::of_container(tx, &row.subject(), "oom", exit.1, &[])?;
+                events::of_container(tx, &subject, "oom", exit.1, &[])?;
             }
             if !last.told {
-                events::died(tx, &row.subject(), exit.0, (row.started_at, exit.1))?;
+                events::died(tx, &subject, exit.0, (row.started_at, exit.1))?;
             }
         }
-        events::of_container(tx, &row.subject(), "destroy", now, &[])?;
+        events::of_container(tx, &subject, "destroy", now, &[])?;
         Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0)
     })
 }
