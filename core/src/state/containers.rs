@@ -510,7 +510,8 @@ pub(crate) struct Last {
     pub(crate) told: bool,
 }
 
-/// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not.
+/// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not. The row may say when the program was
+/// started again.
 pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last: &Last) -> Result<bool> {
     db.write(|tx| {
         let mut statement = tx.prepare_cached(
@@ -530,7 +531,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
         if changed == 0 {
             return Ok(false);
         }
-        events::take_over(tx, row, &last.journal)?;
+        events::take_over(tx, row, started_at, &last.journal)?;
         let finished_at = row.finished_at.unwrap_or_else(now_nanos);
         let subject = row.subject(tx)?;
         if last.oom {
@@ -546,7 +547,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
 
 /// Takes over what the journal of a container's monitor says.
 pub(crate) fn take_over(db: &Db, row: &ContainerRow, records: &[Record]) -> Result<()> {
-    db.write(|tx| events::take_over(tx, row, records))
+    db.write(|tx| events::take_over(tx, row, row.started_at, records))
 }
 
 /// Adds an event of a container.
@@ -558,7 +559,7 @@ pub(crate) fn note(db: &Db, id: &str, action: &str, extra: events::Extra<'_>) ->
 pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool> {
     db.write(|tx| {
         let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
-        events::take_over(tx, &row, &last.journal)?;
+        events::take_over(tx, &row, row.started_at, &last.journal)?;
         let now = now_nanos();
         let subject = row.subject(tx)?;
         if row.state == State::Running.name() {
@@ -577,6 +578,8 @@ pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool
 
 #[cfg(test)]
 mod tests {
+    use coble_protocol::Happening;
+
     use super::*;
     use crate::state::tests::temporary;
 
@@ -667,6 +670,28 @@ mod tests {
         };
         insert(db, &bound, None).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
+    }
+
+    #[test]
+    fn a_program_has_one_id_in_all_events_though_the_container_s_own_was_started_again() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        let running = ContainerRow {
+            state: "running".into(),
+            started_at: Some(6),
+            ..row(&"ab".repeat(32), "box", "img")
+        };
+        insert(db, &running, None).unwrap();
+        let record = |number, what| Record { number, time: 7, what };
+        take_over(db, &running, &[record(1, Happening::ExecStart(3, "ls".into()))]).unwrap();
+        let ended = ContainerRow { state: "exited".into(), started_at: Some(8), ..running };
+        let last = Last { journal: vec![record(2, Happening::ExecDie(3, 0))], ..Last::default() };
+        assert!(settle(db, &ended, Some(6), &last).unwrap());
+        let told = db.read(|connection| events::after(connection, 0, 10)).unwrap();
+        let ids: Vec<_> = told.iter().filter_map(|event| event.attributes.get("execID")).collect();
+        assert!(ids.len() == 2 && ids[0] == ids[1], "{told:?}");
     }
 
     /// The list of a large store reads nothing but its index.

@@ -158,8 +158,13 @@ pub(crate) fn died(
     of_container(tx, subject, "die", finished_at, &extra)
 }
 
-/// Adds what a monitor has kept in its journal, as far as nobody has done so before.
-pub(crate) fn take_over(tx: &Transaction<'_>, row: &ContainerRow, records: &[Record]) -> Result<()> {
+/// Adds what a monitor, which was started at `began`, has kept in its journal, as far as nobody has done so before.
+pub(crate) fn take_over(
+    tx: &Transaction<'_>,
+    row: &ContainerRow,
+    began: Option<u64>,
+    records: &[Record],
+) -> Result<()> {
     let Some(last) = records.last() else { return Ok(()) };
     let known = tx
         .prepare_cached("SELECT journal FROM containers WHERE id = ?1")?
@@ -171,17 +176,17 @@ pub(crate) fn take_over(tx: &Transaction<'_>, row: &ContainerRow, records: &[Rec
     }
     let subject = row.subject(tx)?;
     for record in records.iter().filter(|record| record.number > known) {
-        happened(tx, row, &subject, record)?;
+        happened(tx, &subject, began, record)?;
     }
     tx.prepare_cached("UPDATE containers SET journal = ?2 WHERE id = ?1")?
         .execute(params![row.id, signed(last.number)])?;
     Ok(())
 }
 
-fn happened(tx: &Transaction<'_>, row: &ContainerRow, subject: &Subject<'_>, record: &Record) -> Result<()> {
+fn happened(tx: &Transaction<'_>, subject: &Subject<'_>, began: Option<u64>, record: &Record) -> Result<()> {
     let program = |number: &u32| {
-        // Docker's are random; these can be told from the number alone.
-        let text = format!("{}/{}/{number}", row.id, row.started_at.unwrap_or(0));
+        // Docker's are random; these can be told from the number alone, which no other program of this monitor has.
+        let text = format!("{}/{}/{number}", subject.id, began.unwrap_or(0));
         ("execID", Digest::of(text.as_bytes()).hex().to_owned())
     };
     let of = |action: &str, extra: Extra<'_>| of_container(tx, subject, action, record.time, extra);
