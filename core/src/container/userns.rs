@@ -163,6 +163,9 @@ fn maps(spec: &ContainerSpec) -> Result<IdMapping> {
 }
 
 fn map(field: &str, lines: &[String]) -> Result<Vec<IdRange>> {
+    if lines.len() > MOST {
+        return Err(invalid(field, format!("has more than {MOST} lines")));
+    }
     let mut map: Vec<IdRange> = Vec::with_capacity(lines.len());
     let overlap = |a: u32, b: u32, one: u32, other: u32| {
         u64::from(a) < u64::from(b) + u64::from(other) && u64::from(b) < u64::from(a) + u64::from(one)
@@ -192,9 +195,6 @@ fn map(field: &str, lines: &[String]) -> Result<Vec<IdRange>> {
             return Err(invalid(field, format!("\"{}\" maps an id twice", line.escape_default())));
         }
         map.push(range);
-    }
-    if map.len() > MOST {
-        return Err(invalid(field, format!("has more than {MOST} lines")));
     }
     if !map.iter().any(|range| range.inside == 0) {
         return Err(invalid(field, "does not map 0, which owns the container's files"));
