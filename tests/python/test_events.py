@@ -247,6 +247,13 @@ def test_programs_with_long_commands_are_all_told(shared: coble.Engine) -> None:
         assert actions(told).count("exec_die") == 100
 
 
+def test_very_many_signals_are_all_told(shared: coble.Engine) -> None:
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        for _ in range(7000):
+            container.kill("SIGWINCH")
+        assert actions(of(shared, container)).count("kill") == 7000
+
+
 def test_what_is_left_goes_on(shared: coble.Engine) -> None:
     """A program with a terminal that somebody leaves is not hung up, and what it writes holds it up never."""
     container = shared.containers.create("box", ["sleep", "1000"])

@@ -1,8 +1,9 @@
 //! Signals to a container's program.
 
+use super::live::RunDir;
 use super::monitor::{Monitor, stopped};
 use super::stop::own_stop_signal;
-use super::{Container, RestartPolicy, Signal};
+use super::{Container, RestartPolicy, Signal, look_at};
 use crate::engine::Inner;
 use crate::error::{Context, Result};
 
@@ -26,8 +27,13 @@ impl Container {
     }
 
     fn send(&self, inner: &Inner, signal: Signal, ends: bool) -> Result<()> {
-        let monitor = Monitor::connect(inner, self.id(), self.name())?;
+        let run_dir = RunDir::open(&inner.run_root, self.id())?.ok_or_else(|| stopped(self.name()))?;
+        let monitor = Monitor::of(&run_dir, self.name())?;
         monitor.ok_or_else(|| stopped(self.name()))?.signal(signal, ends)?;
+        if run_dir.is_journal_filling() {
+            // Before the monitor has no place for more. What cannot be recorded now may be so later.
+            let _ = look_at(inner, self.id());
+        }
         if ends && inner.cgroups.is_frozen(self.id()) {
             inner.cgroups.thaw(self.id())?;
         }
