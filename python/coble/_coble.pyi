@@ -2750,7 +2750,7 @@ class Event:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image."""
+        """More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image. If these have more than 8 KiB, those that a container has from its image are left out, and if that is not enough, all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The event as docker's API has it: `Type`, `Action`, `Actor`, `time`, `timeNano`."""

@@ -342,6 +342,8 @@ WRONG: list[tuple[str, Callable[[Config], object]]] = [
     ("linux.namespaces[6].type", lambda c: c["linux"]["namespaces"].append({"type": "pid"})),
     ("linux.maskedPaths", lambda c: c["linux"].update(maskedPaths=["/proc/../etc"])),
     ("linux.maskedPaths", lambda c: c["linux"].update(maskedPaths=["/a"] * 2000)),
+    ("linux.seccomp", lambda c: c["linux"].update(seccomp="unconfined")),
+    ("linux.seccomp", lambda c: c["linux"].update(seccomp=5)),
     ("annotations", lambda c: c.update(annotations={"a": 1})),
     ("mounts[8].options", lambda c: c["mounts"][8].update(options=["bind", "ro,rw"])),
 ]

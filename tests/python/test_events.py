@@ -236,6 +236,24 @@ def test_every_event_of_an_image_that_docker_documents(engine: coble.Engine, reg
     assert all(event.attributes["name"] for event in events if event.action != "prune")
 
 
+def test_programs_with_long_commands_are_all_told(shared: coble.Engine) -> None:
+    """Though nobody looks, and the monitor keeps fewer of them for those who do."""
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        for number in range(100):
+            container.exec(["true", f"{number:03}", "x" * 2000], check=True)
+        told = of(shared, container)
+        for action in ("exec_create", "exec_start"):
+            assert [event.action.split()[2] for event in told if event.action.startswith(action)] == [f"{number:03}" for number in range(100)]
+        assert actions(told).count("exec_die") == 100
+
+
+def test_very_many_signals_are_all_told(shared: coble.Engine) -> None:
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        for _ in range(7000):
+            container.kill("SIGWINCH")
+        assert actions(of(shared, container)).count("kill") == 7000
+
+
 def test_what_is_left_goes_on(shared: coble.Engine) -> None:
     """A program with a terminal that somebody leaves is not hung up, and what it writes holds it up never."""
     container = shared.containers.create("box", ["sleep", "1000"])

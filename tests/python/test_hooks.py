@@ -48,7 +48,7 @@ def order(place: Path) -> list[str]:
 
 @pytest.mark.vm
 def test_each_is_run_when_and_where_it_has_to_be(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
-    inside = {"path": "/bin/sh", "args": ["x", "-c", "cat > /state; id -u > /user; env > /env; grep -E 'CapBnd|Seccomp:|NoNewPrivs' /proc/self/status > /status; ls /proc/self/fd > /fds"], "env": ["IN=1"]}
+    inside = {"path": "/bin/sh", "args": ["sh", "-c", "cat > /state; id -u > /user; env > /env; grep -E 'CapBnd|Seccomp:|NoNewPrivs' /proc/self/status > /status; ls /proc/self/fd > /fds"], "env": ["IN=1"]}
     look = 'readlink /proc/self/ns/mnt > "$1/$NAME.mnt"; readlink /proc/self/ns/net > "$1/$NAME.net"; ls > "$1/$NAME.cwd"'
     hooks: Hooks = {name: [note(place, name, look)] for name in ORDER if name != "startContainer"}
     hooks["startContainer"] = [inside]
@@ -103,6 +103,13 @@ def test_one_that_fails_is_the_end_of_the_start(engine: coble.Engine, box: coble
     container.remove()
     with pytest.raises(coble.InvalidStateError, match="exit code 3"):
         engine.run("box", ["true"], hooks=hooks)
+
+
+def test_the_first_argument_is_what_a_hook_is_called(engine: coble.Engine, box: coble.Engine) -> None:
+    """By which a program that is several knows which one is meant."""
+    with pytest.raises(coble.InvalidStateError, match="exit code 1"):
+        engine.run("box", ["true"], hooks={"startContainer": [{"path": "/bin/busybox", "args": ["false"]}]})
+    engine.run("box", ["true"], hooks={"startContainer": [{"path": "/bin/busybox", "args": ["true"]}]}, check=True)
 
 
 def test_a_hook_sees_the_hosts_files_and_no_secret(engine: coble.Engine, box: coble.Engine, place: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import coble
 import pytest
@@ -75,6 +76,20 @@ def test_signals_stay_in_the_scope(shared: coble.Engine) -> None:
         container.stop(timeout=5)
         assert container.wait() == 7
         container.remove()
+
+
+@pytest.mark.vm
+@needs(1)
+def test_a_program_has_no_say_in_what_rules_are_about(shared: coble.Engine, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    rules = [*PROGRAMS, "landlock=write:/work", "landlock=read:/work/own"]
+    script = "rmdir /work/own; ln -s / /work/own; echo made; exec sleep 1000"
+    with shared.containers.run("box", ["sh", "-c", script], security_opt=rules, volumes={str(tmp_path): "/work"}) as container:
+        wait_for_output(container, b"made")
+        with pytest.raises(coble.InvalidArgumentError, match="/work/own.*symbolic link"):
+            container.exec(["cat", "/etc/passwd"])
+        with pytest.raises(coble.InvalidArgumentError, match="symbolic link"):
+            container.restart(timeout=0)
 
 
 @needs(1)

@@ -214,7 +214,7 @@ def test_what_no_record_can_say(shared: coble.Engine, options: dict[str, Any]) -
 
 def test_a_record_does_not_say_too_much(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["true"], environment={"A": "x" * 20000}, log_driver="json-file", log_opt={"env": "A"})
-    with pytest.raises(coble.LimitExceededError, match="16 KiB"):
+    with pytest.raises(coble.LimitExceededError, match="4 KiB"):
         container.start()
     container.remove()
 

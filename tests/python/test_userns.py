@@ -111,7 +111,7 @@ def test_explicit_maps(shared: coble.Engine) -> None:
         with shared.containers.run("box", ["sleep", "1000"], userns_mode="auto") as other:
             assert disjoint([ids_of(other), (0, 300000, 10), (0, 400000, 70000)])
     assert map_of(sh(shared, "cat /proc/self/gid_map", uidmap=["0:500000:2"])) == [(0, 500000, 2)]
-    with pytest.raises(coble.CobleError, match="not mapped"):
+    with pytest.raises(coble.InvalidArgumentError, match="not mapped"):
         shared.run("box", ["true"], userns_mode="auto:size=1000", user="1000", check=True)
 
 

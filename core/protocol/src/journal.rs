@@ -19,6 +19,10 @@ pub const JOURNAL_BYTES: u64 = 64 * 1024;
 const MAX_COMMAND: usize = 1024;
 /// Length, number, time.
 const HEADER: usize = 4 + 8 + 8;
+/// The longest record: with a command that was shortened, its length, and a number.
+const LONGEST: usize = HEADER + 1 + 5 + 2 + MAX_COMMAND + '…'.len_utf8();
+/// How many records are kept at least, whatever they are.
+pub const JOURNAL_RECORDS: u64 = JOURNAL_BYTES / LONGEST as u64;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,5 +143,7 @@ mod tests {
         assert_eq!(Happening::command(&[b"ls".to_vec(), b"-l".to_vec()]), "ls -l");
         let long = Happening::command(&["é".repeat(2000).into_bytes()]);
         assert!(long.len() <= MAX_COMMAND + 3 && long.ends_with("é…"));
+        let longest = Happening::ExecCreate(u32::MAX, Happening::command(&[vec![b'x'; 2000]]));
+        assert_eq!(Record { number: 1, time: 1, what: longest }.encode().unwrap().len(), LONGEST);
     }
 }

@@ -27,7 +27,7 @@ pub use condition::{
 pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
 pub use files::{Live, Look, Node, NodeKind, Owner, Place, WRITERS_FILE};
 pub use hooks::{Hook, Hooks};
-pub use journal::{Happening, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, Record};
+pub use journal::{Happening, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, JOURNAL_RECORDS, Record};
 pub use landlock::Landlock;
 pub use mounts::{Mount, MountSource, Propagation};
 pub use steps::{Failure, Step};

@@ -1,5 +1,7 @@
 //! The program of a container: how options and image configuration become arguments, environment and the rest of a process.
 
+use std::collections::HashMap;
+
 use coble_protocol::{Capabilities, ProcessSpec, Terminal, TerminalSize};
 
 use super::validate::{Seccomp, SecurityOptions};
@@ -36,11 +38,38 @@ pub(crate) fn argv(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Stri
     }
 }
 
-/// Sets a variable, in its place if it is there.
-fn set(env: &mut Vec<(String, String)>, name: &str, value: &str) {
-    match env.iter_mut().find(|(known, _)| known == name) {
-        Some((_, old)) => value.clone_into(old),
-        None => env.push((name.to_owned(), value.to_owned())),
+/// Variables of an environment in their order, each once. An image may have very many.
+#[derive(Debug, Default)]
+struct Variables {
+    all: Vec<(String, String)>,
+    places: HashMap<String, usize>,
+}
+
+impl Variables {
+    fn of(env: &[Vec<u8>]) -> Variables {
+        let mut variables = Variables::default();
+        for entry in env {
+            let text = String::from_utf8_lossy(entry);
+            if let Some((name, value)) = text.split_once('=') {
+                variables.set(name, value);
+            }
+        }
+        variables
+    }
+
+    /// Sets one, in its place if it is there.
+    fn set(&mut self, name: &str, value: &str) {
+        match self.places.get(name).and_then(|place| self.all.get_mut(*place)) {
+            Some((_, old)) => value.clone_into(old),
+            None => {
+                self.places.insert(name.to_owned(), self.all.len());
+                self.all.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    fn joined(&self) -> Vec<Vec<u8>> {
+        self.all.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
     }
 }
 
@@ -50,44 +79,31 @@ pub(super) fn environment(
     image: &ImageConfig,
     hostname: &str,
 ) -> Vec<(String, String)> {
-    let mut env =
-        vec![("PATH".to_owned(), DEFAULT_PATH.to_owned()), ("HOSTNAME".to_owned(), hostname.to_owned())];
+    variables(spec, image, hostname).all
+}
+
+fn variables(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) -> Variables {
+    let mut env = Variables::default();
+    env.set("PATH", DEFAULT_PATH);
+    env.set("HOSTNAME", hostname);
     if spec.tty {
-        set(&mut env, "TERM", "xterm");
+        env.set("TERM", "xterm");
     }
-    for (name, value) in &image.env {
-        set(&mut env, name, value);
-    }
-    for (name, value) in &spec.environment {
-        set(&mut env, name, value);
+    for (name, value) in image.env.iter().chain(&spec.environment) {
+        env.set(name, value);
     }
     env
 }
 
-fn joined(env: &[(String, String)]) -> Vec<Vec<u8>> {
-    env.iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
-}
-
-fn split(env: &[Vec<u8>]) -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = Vec::new();
-    for entry in env {
-        let text = String::from_utf8_lossy(entry);
-        if let Some((name, value)) = text.split_once('=') {
-            set(&mut all, name, value);
-        }
-    }
-    all
-}
-
 /// Adds proxies to the environment of a process: over the image's, not over those that the caller named.
 pub(super) fn add_proxies(env: &mut Vec<Vec<u8>>, spec: &ContainerSpec, proxies: &[(String, String)]) {
-    let mut all = split(env);
+    let mut all = Variables::of(env);
     for (name, value) in proxies {
         if !spec.environment.iter().any(|(own, _)| own == name) {
-            set(&mut all, name, value);
+            all.set(name, value);
         }
     }
-    *env = joined(&all);
+    *env = all.joined();
 }
 
 fn bytes(words: &[String]) -> Vec<Vec<u8>> {
@@ -108,7 +124,7 @@ pub(crate) fn process(
     let beyond = spec.beyond.as_deref();
     Ok(ProcessSpec {
         argv: bytes(&argv(spec, image)?),
-        env: joined(&environment(spec, image, hostname)),
+        env: variables(spec, image, hostname).joined(),
         cwd: working_dir.into_bytes(),
         create_cwd: true,
         user: spec.user.clone().or_else(|| image.user.clone()).unwrap_or_default(),
@@ -141,16 +157,16 @@ fn terminal(size: Option<(u16, u16)>, given: bool) -> Terminal {
 /// The process of another program in the container: as the container's own, which has no terminal, with what the caller changes. `given` if the
 /// caller wants the master of its terminal.
 pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec, given: bool) -> ProcessSpec {
-    let mut env = split(&own.env);
-    if exec.tty && !env.iter().any(|(name, _)| name == "TERM") {
-        set(&mut env, "TERM", "xterm");
+    let mut env = Variables::of(&own.env);
+    if exec.tty && !env.places.contains_key("TERM") {
+        env.set("TERM", "xterm");
     }
     for (name, value) in &exec.environment {
-        set(&mut env, name, value);
+        env.set(name, value);
     }
     ProcessSpec {
         argv: bytes(&exec.command),
-        env: joined(&env),
+        env: env.joined(),
         cwd: exec.working_dir.clone().map_or_else(|| own.cwd.clone(), String::into_bytes),
         create_cwd: false,
         user: exec.user.clone().unwrap_or_else(|| own.user.clone()),
@@ -213,5 +229,8 @@ mod tests {
         let env = environment(&spec, &image, "h");
         let env: Vec<String> = env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(env, ["PATH=/x", "HOSTNAME=h", "A=2", "B="]);
+        // As many as an image can have are no work.
+        spec.environment = (0..500_000).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(environment(&spec, &image, "h").len(), 500_003);
     }
 }

@@ -9,7 +9,7 @@ use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::Winsize;
 
-use coble_protocol::{Connection, ProtocolError, Report, Request, Response};
+use coble_protocol::{Connection, JOURNAL_RECORDS, ProtocolError, Report, Request, Response};
 
 use super::attach::Pump;
 use super::known::KnownProcesses;
@@ -31,8 +31,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long a monitor may take to answer otherwise.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How much may happen to a container before somebody brings it on record who does something else with it.
-const JOURNAL_LAG: u64 = 200;
+/// How much may happen to a container before somebody brings it on record who does something else with it. The other half is for what happens until he has done so.
+const JOURNAL_LAG: u64 = JOURNAL_RECORDS / 2;
 
 /// A program that was started in a running container, or a container's own that was attached to. Dropping it closes its pipes and leaves the program alone.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::live::RunDir;
 use super::monitor::{Monitor, stopped};
 use super::stop::own_stop_signal;
-use super::{Container, RestartPolicy, Signal};
+use super::{Container, RestartPolicy, Signal, look_at};
 use crate::engine::Inner;
 use crate::error::{Context, Result};
 
@@ -28,8 +28,12 @@ impl Container {
 
     fn send(&self, inner: &Inner, signal: Signal, ends: bool) -> Result<()> {
         let run_dir = RunDir::open(&inner.run_root, self.id())?.ok_or_else(|| stopped(self.name()))?;
-        let monitor = Monitor::of(&run_dir, self.name())?.ok_or_else(|| stopped(self.name()))?;
-        monitor.signal(&run_dir, signal, ends)?;
+        let monitor = Monitor::of(&run_dir, self.name())?;
+        monitor.ok_or_else(|| stopped(self.name()))?.signal(&run_dir, signal, ends)?;
+        if run_dir.is_journal_filling() {
+            // Before the monitor has no place for more. What cannot be recorded now may be so later.
+            let _ = look_at(inner, self.id());
+        }
         if ends && inner.cgroups.is_frozen(self.id()) {
             inner.cgroups.thaw(self.id())?;
         }

@@ -133,6 +133,13 @@ impl RunDir {
         }
     }
 
+    /// Whether the journal has grown so far that somebody has to look at it, since at its full length the one before it goes.
+    pub(crate) fn is_journal_filling(&self) -> bool {
+        let length =
+            rustix::fs::statat(&self.dir, JOURNAL, AtFlags::SYMLINK_NOFOLLOW).map_or(0, |stat| stat.st_size);
+        u64::try_from(length).is_ok_and(|length| length > JOURNAL_BYTES / 2)
+    }
+
     /// What the monitor has on file of its container, beyond what the engine knows since the start. None if there is nothing.
     pub(crate) fn condition(&self) -> Option<Condition> {
         Condition::decode(&self.read(CONDITION_FILE, MAX_RECORD)?).ok()

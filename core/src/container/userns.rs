@@ -14,8 +14,9 @@ use crate::state::ids::Wanted;
 
 /// How many ids a range has that is made automatically.
 const SIZE: u32 = 65_536;
-/// The most lines of a map, which is the kernel's.
+/// The most lines of a map, and the most bytes of its text, which are the kernel's.
 const MOST: usize = 340;
+const MOST_BYTES: usize = 4095;
 
 /// Which user namespace a container is in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -163,6 +164,9 @@ fn maps(spec: &ContainerSpec) -> Result<IdMapping> {
 }
 
 fn map(field: &str, lines: &[String]) -> Result<Vec<IdRange>> {
+    if lines.len() > MOST {
+        return Err(invalid(field, format!("has more than {MOST} lines")));
+    }
     let mut map: Vec<IdRange> = Vec::with_capacity(lines.len());
     let overlap = |a: u32, b: u32, one: u32, other: u32| {
         u64::from(a) < u64::from(b) + u64::from(other) && u64::from(b) < u64::from(a) + u64::from(one)
@@ -193,8 +197,9 @@ fn map(field: &str, lines: &[String]) -> Result<Vec<IdRange>> {
         }
         map.push(range);
     }
-    if map.len() > MOST {
-        return Err(invalid(field, format!("has more than {MOST} lines")));
+    let line = |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count).len();
+    if map.iter().map(line).sum::<usize>() > MOST_BYTES {
+        return Err(invalid(field, format!("is longer than the {MOST_BYTES} bytes that the kernel takes")));
     }
     if !map.iter().any(|range| range.inside == 0) {
         return Err(invalid(field, "does not map 0, which owns the container's files"));
@@ -282,6 +287,8 @@ mod tests {
         }
         let many: Vec<String> = (0..341).map(|n| format!("{n}:{n}")).collect();
         assert!(map("uidmap", &many).is_err());
+        let lines = |first: u32| -> Vec<String> { (0..340).map(|n| format!("{n}:{}", first + n)).collect() };
+        assert!(map("uidmap", &lines(1000)).is_ok() && map("uidmap", &lines(1_000_000)).is_err());
     }
 
     #[test]

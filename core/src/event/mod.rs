@@ -32,7 +32,8 @@ pub struct Event {
     pub action: String,
     /// The id of the container or image, or for `pull` and `push` the image's name.
     pub actor: String,
-    /// More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image.
+    /// More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image. If these have more than 8 KiB,
+    /// those that a container has from its image are left out, and if that is not enough, all.
     pub attributes: BTreeMap<String, String>,
 }
 

@@ -6,8 +6,8 @@ use regex_lite::Regex;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The most bytes of them, since they are in each record.
-const MOST: usize = 16 << 10;
+/// The most bytes of them, since they are in each record, and a program that writes empty lines makes one of every byte.
+const MOST: usize = 4 << 10;
 
 /// What a container is, for those who read its log.
 #[derive(Debug)]
@@ -94,10 +94,7 @@ impl Attributes {
                 found.insert(name.to_owned(), value.to_owned());
             }
         }
-        if found.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MOST {
-            let why = "log_opt: labels and variables of more than 16 KiB in each record";
-            return Err(Error::new(ErrorKind::LimitExceeded, why).with_object("log_opt"));
-        }
+        bounded(found.iter().map(|(name, value)| name.len() + value.len()).sum())?;
         Ok(found)
     }
 
@@ -110,9 +107,19 @@ impl Attributes {
         if all.is_empty() {
             return Ok(None);
         }
-        let text = serde_json::to_string(&all);
-        text.map(Some).map_err(|error| Error::new(ErrorKind::Internal, format!("json: {error}")))
+        let text = serde_json::to_string(&all)
+            .map_err(|error| Error::new(ErrorKind::Internal, format!("json: {error}")))?;
+        bounded(text.len())?;
+        Ok(Some(text))
     }
+}
+
+fn bounded(bytes: usize) -> Result<()> {
+    if bytes <= MOST {
+        return Ok(());
+    }
+    let why = "log_opt: a tag, labels and variables of more than 4 KiB in each record";
+    Err(Error::new(ErrorKind::LimitExceeded, why).with_object("log_opt"))
 }
 
 /// The name of a field of the journal, as docker makes it of any name; None if nothing is left of it.
@@ -205,6 +212,27 @@ mod tests {
             assert!(attributes(&[(name, value)]).is_err(), "{name} {value:?}");
         }
         assert_eq!(Attributes::default().take("max-size", "1m"), Ok(false));
+    }
+
+    #[test]
+    fn all_that_a_record_says_has_a_bound_as_it_is_written() {
+        let json = |tag: &str, value: &str| {
+            let about = About {
+                id: "0123",
+                name: "box",
+                image: "tools:1",
+                image_id: "sha256:fedc",
+                labels: &[("app".to_owned(), value.to_owned())].into(),
+                environment: &[],
+            };
+            attributes(&[("tag", tag), ("labels", "app")]).unwrap().json(&about).map_err(|error| error.kind())
+        };
+        assert!(json("x", &"y".repeat(4000)).is_ok());
+        for (tag, value) in
+            [("x", "y".repeat(4096)), ("x", "\u{1}".repeat(1000)), (&*"x".repeat(4096), "y".into())]
+        {
+            assert_eq!(json(tag, &value), Err(ErrorKind::LimitExceeded));
+        }
     }
 
     #[test]

@@ -85,7 +85,9 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         Step::Exec if errno == libc::ENOENT => Kind::CommandNotFound,
         Step::Exec => Kind::CommandNotExecutable,
         Step::Landlock if matches!(errno, libc::ENOSYS | libc::EOPNOTSUPP) => Kind::Unsupported,
-        Step::Landlock if errno == libc::ENOENT => Kind::InvalidArgument,
+        Step::Landlock if matches!(errno, libc::ENOENT | libc::ELOOP) => Kind::InvalidArgument,
+        // An id that the container's user namespace does not have.
+        Step::SetIds if errno == libc::EINVAL => Kind::InvalidArgument,
         Step::Hook if errno == 0 => Kind::InvalidState,
         Step::WorkingDirectory => Kind::InvalidArgument,
         Step::InvalidArchive => Kind::InvalidArchive,

@@ -242,7 +242,7 @@ fn insert_in(tx: &Transaction<'_>, row: &ContainerRow) -> Result<()> {
         row.frozen,
     ]);
     let Err(error) = result else {
-        events::of_container(tx, &row.subject(), "create", row.created_at, &[])?;
+        events::of_container(tx, &row.subject(tx)?, "create", row.created_at, &[])?;
         return super::images::touch(tx, &row.image_id);
     };
     Err(match error.sqlite_error().map(|error| error.extended_code) {
@@ -320,7 +320,7 @@ pub(crate) fn change(
         if changed {
             let sql = "UPDATE containers SET spec = ?2, run = ?3 WHERE id = ?1";
             tx.execute(sql, params![id, row.spec, row.run])?;
-            events::of_container(tx, &row.subject(), "update", now_nanos(), &[])?;
+            events::of_container(tx, &row.subject(tx)?, "update", now_nanos(), &[])?;
         }
         Ok(changed)
     })
@@ -476,7 +476,7 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
 pub(crate) fn started(db: &Db, row: &ContainerRow) -> Result<()> {
     db.write(|tx| {
         update_in(tx, row)?;
-        events::of_container(tx, &row.subject(), "start", row.started_at.unwrap_or_else(now_nanos), &[])
+        events::of_container(tx, &row.subject(tx)?, "start", row.started_at.unwrap_or_else(now_nanos), &[])
     })
 }
 
@@ -518,7 +518,8 @@ impl Last {
     }
 }
 
-/// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not.
+/// Writes the end of a run, if the row still says that this run, which began at `started_at`, is going on. False if it does not. The row may say when the program was
+/// started again.
 pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last: &Last) -> Result<bool> {
     db.write(|tx| {
         let mut statement = tx.prepare_cached(
@@ -538,14 +539,15 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
         if changed == 0 {
             return Ok(false);
         }
-        events::take_over(tx, row, &last.journal)?;
+        events::take_over(tx, row, started_at, &last.journal)?;
         let finished_at = row.finished_at.unwrap_or_else(now_nanos);
+        let subject = row.subject(tx)?;
         if last.oom {
-            events::of_container(tx, &row.subject(), "oom", finished_at, &[])?;
+            events::of_container(tx, &subject, "oom", finished_at, &[])?;
         }
         if !last.is_told(row) {
             let code = row.exit_code.unwrap_or_default();
-            events::died(tx, &row.subject(), code, (row.started_at, finished_at))?;
+            events::died(tx, &subject, code, (row.started_at, finished_at))?;
         }
         Ok(true)
     })
@@ -553,7 +555,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
 
 /// Takes over what the journal of a container's monitor says.
 pub(crate) fn take_over(db: &Db, row: &ContainerRow, records: &[Record]) -> Result<()> {
-    db.write(|tx| events::take_over(tx, row, records))
+    db.write(|tx| events::take_over(tx, row, row.started_at, records))
 }
 
 /// Adds an event of a container.
@@ -565,24 +567,27 @@ pub(crate) fn note(db: &Db, id: &str, action: &str, extra: events::Extra<'_>) ->
 pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool> {
     db.write(|tx| {
         let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
-        events::take_over(tx, &row, &last.journal)?;
+        events::take_over(tx, &row, row.started_at, &last.journal)?;
         let now = now_nanos();
+        let subject = row.subject(tx)?;
         if row.state == State::Running.name() {
             let exit = last.exit.map_or((killed, now), |exit| (exit.code, exit.finished_at));
             if last.oom {
-                events::of_container(tx, &row.subject(), "oom", exit.1, &[])?;
+                events::of_container(tx, &subject, "oom", exit.1, &[])?;
             }
             if !last.is_told(&row) {
-                events::died(tx, &row.subject(), exit.0, (row.started_at, exit.1))?;
+                events::died(tx, &subject, exit.0, (row.started_at, exit.1))?;
             }
         }
-        events::of_container(tx, &row.subject(), "destroy", now, &[])?;
+        events::of_container(tx, &subject, "destroy", now, &[])?;
         Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use coble_protocol::Happening;
+
     use super::*;
     use crate::state::tests::temporary;
 
@@ -673,6 +678,28 @@ mod tests {
         };
         insert(db, &bound, None).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
+    }
+
+    #[test]
+    fn a_program_has_one_id_in_all_events_though_the_container_s_own_was_started_again() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        let running = ContainerRow {
+            state: "running".into(),
+            started_at: Some(6),
+            ..row(&"ab".repeat(32), "box", "img")
+        };
+        insert(db, &running, None).unwrap();
+        let record = |number, what| Record { number, time: 7, what };
+        take_over(db, &running, &[record(1, Happening::ExecStart(3, "ls".into()))]).unwrap();
+        let ended = ContainerRow { state: "exited".into(), started_at: Some(8), ..running };
+        let last = Last { journal: vec![record(2, Happening::ExecDie(3, 0))], ..Last::default() };
+        assert!(settle(db, &ended, Some(6), &last).unwrap());
+        let told = db.read(|connection| events::after(connection, 0, 10)).unwrap();
+        let ids: Vec<_> = told.iter().filter_map(|event| event.attributes.get("execID")).collect();
+        assert!(ids.len() == 2 && ids[0] == ids[1], "{told:?}");
     }
 
     /// The list of a large store reads nothing but its index.

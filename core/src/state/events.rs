@@ -17,6 +17,8 @@ const KEPT: i64 = 20_000;
 const KEPT_FOR: u64 = 7 * 24 * 3600 * 1_000_000_000;
 /// How many events come between two prunings.
 const ROUND: i64 = 256;
+/// The most bytes that an event has of labels: they are in every event of their container, and an image has as many as whoever made it likes.
+const LABELS: usize = 8 << 10;
 
 /// An event, as the database has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,23 +57,60 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// What an event shows of a container.
+/// What events show of a container.
 pub(crate) struct Subject<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) image: &'a str,
-    /// Labels, as JSON.
-    pub(crate) labels: &'a str,
+    id: &'a str,
+    /// As docker has it: image, name and labels.
+    attributes: BTreeMap<String, String>,
+}
+
+impl<'a> Subject<'a> {
+    fn new(
+        tx: &Transaction<'_>,
+        id: &'a str,
+        [name, image, image_id, labels]: [&str; 4],
+    ) -> Result<Subject<'a>> {
+        let mut attributes = match labels {
+            "{}" | "" => BTreeMap::new(),
+            labels => shown(tx, labels, image_id)?,
+        };
+        attributes.insert("image".to_owned(), image.to_owned());
+        attributes.insert("name".to_owned(), name.to_owned());
+        Ok(Subject { id, attributes })
+    }
 }
 
 impl ContainerRow {
     /// What events show of it.
-    pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { id: &self.id, name: &self.name, image: &self.image, labels: &self.labels }
+    pub(crate) fn subject(&self, tx: &Transaction<'_>) -> Result<Subject<'_>> {
+        Subject::new(tx, &self.id, [&self.name, &self.image, &self.image_id, &self.labels])
     }
 }
 
-/// Adds an event of a container. As docker has it: its labels are attributes of it.
+/// The labels of a container, in JSON, that events show: of too many only those that it does not have from its image, and of too many of those none.
+fn shown(tx: &Transaction<'_>, labels: &str, image: &str) -> Result<BTreeMap<String, String>> {
+    let mut all: BTreeMap<String, String> = serde_json::from_str(labels).unwrap_or_default();
+    if bytes(&all) > LABELS {
+        let image = of_its_image(tx, image)?;
+        all.retain(|name, value| image.get(name) != Some(value));
+    }
+    Ok(if bytes(&all) > LABELS { BTreeMap::new() } else { all })
+}
+
+/// The labels of an image; none if there is no such image.
+fn of_its_image(tx: &Transaction<'_>, id: &str) -> Result<BTreeMap<String, String>> {
+    let labels = tx
+        .prepare_cached("SELECT labels FROM images WHERE id = ?1")?
+        .query_row([id], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(labels.and_then(|labels| serde_json::from_str(&labels).ok()).unwrap_or_default())
+}
+
+fn bytes(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+/// Adds an event of a container.
 pub(crate) fn of_container(
     tx: &Transaction<'_>,
     subject: &Subject<'_>,
@@ -79,12 +118,7 @@ pub(crate) fn of_container(
     time: u64,
     extra: Extra<'_>,
 ) -> Result<()> {
-    let mut attributes: BTreeMap<String, String> = match subject.labels {
-        "{}" | "" => BTreeMap::new(),
-        labels => serde_json::from_str(labels).unwrap_or_default(),
-    };
-    attributes.insert("image".to_owned(), subject.image.to_owned());
-    attributes.insert("name".to_owned(), subject.name.to_owned());
+    let mut attributes = subject.attributes.clone();
     attributes.extend(extra.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     add(tx, ("container", action, subject.id), time, &attributes)
 }
@@ -98,14 +132,12 @@ pub(crate) fn of_container_id(
     extra: Extra<'_>,
 ) -> Result<()> {
     let found = tx
-        .prepare_cached("SELECT name, image, labels FROM containers WHERE id = ?1")?
-        .query_row([id], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
-        })
+        .prepare_cached("SELECT name, image, image_id, labels FROM containers WHERE id = ?1")?
+        .query_row([id], |row| Ok([row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))
         .optional()?;
     match found {
-        Some((name, image, labels)) => {
-            let subject = Subject { id, name: &name, image: &image, labels: &labels };
+        Some(found) => {
+            let subject = Subject::new(tx, id, found.each_ref().map(String::as_str))?;
             of_container(tx, &subject, action, time, extra)
         }
         None => Ok(()),
@@ -126,8 +158,13 @@ pub(crate) fn died(
     of_container(tx, subject, "die", finished_at, &extra)
 }
 
-/// Adds what a monitor has kept in its journal, as far as nobody has done so before.
-pub(crate) fn take_over(tx: &Transaction<'_>, row: &ContainerRow, records: &[Record]) -> Result<()> {
+/// Adds what a monitor, which was started at `began`, has kept in its journal, as far as nobody has done so before.
+pub(crate) fn take_over(
+    tx: &Transaction<'_>,
+    row: &ContainerRow,
+    began: Option<u64>,
+    records: &[Record],
+) -> Result<()> {
     let Some(last) = records.last() else { return Ok(()) };
     let known = tx
         .prepare_cached("SELECT journal FROM containers WHERE id = ?1")?
@@ -137,19 +174,19 @@ pub(crate) fn take_over(tx: &Transaction<'_>, row: &ContainerRow, records: &[Rec
     if last.number <= known {
         return Ok(());
     }
-    let subject = row.subject();
+    let subject = row.subject(tx)?;
     for record in records.iter().filter(|record| record.number > known) {
-        happened(tx, row, &subject, record)?;
+        happened(tx, &subject, began, record)?;
     }
     tx.prepare_cached("UPDATE containers SET journal = ?2 WHERE id = ?1")?
         .execute(params![row.id, signed(last.number)])?;
     Ok(())
 }
 
-fn happened(tx: &Transaction<'_>, row: &ContainerRow, subject: &Subject<'_>, record: &Record) -> Result<()> {
+fn happened(tx: &Transaction<'_>, subject: &Subject<'_>, began: Option<u64>, record: &Record) -> Result<()> {
     let program = |number: &u32| {
-        // Docker's are random; these can be told from the number alone.
-        let text = format!("{}/{}/{number}", row.id, row.started_at.unwrap_or(0));
+        // Docker's are random; these can be told from the number alone, which no other program of this monitor has.
+        let text = format!("{}/{}/{number}", subject.id, began.unwrap_or(0));
         ("execID", Digest::of(text.as_bytes()).hex().to_owned())
     };
     let of = |action: &str, extra: Extra<'_>| of_container(tx, subject, action, record.time, extra);
@@ -167,14 +204,12 @@ fn happened(tx: &Transaction<'_>, row: &ContainerRow, subject: &Subject<'_>, rec
     }
 }
 
-/// Adds an event of an image, with its labels. `reference` is what was named: a canonical reference or an id.
+/// Adds an event of an image, with its labels, unless they are too many. `reference` is what was named: a canonical reference or an id.
 pub(crate) fn of_image(tx: &Transaction<'_>, action: &str, id: &str, reference: &str) -> Result<()> {
-    let labels = tx
-        .prepare_cached("SELECT labels FROM images WHERE id = ?1")?
-        .query_row([id], |row| row.get::<_, String>(0))
-        .optional()?;
-    let mut attributes: BTreeMap<String, String> =
-        labels.and_then(|labels| serde_json::from_str(&labels).ok()).unwrap_or_default();
+    let mut attributes = of_its_image(tx, id)?;
+    if bytes(&attributes) > LABELS {
+        attributes.clear();
+    }
     let name = Reference::parse(reference).map_or_else(|_| reference.to_owned(), |name| name.familiar());
     // As docker has it: what comes from a registry, or goes there, is known by its name.
     let actor = if matches!(action, "pull" | "push") { name.clone() } else { id.to_owned() };
@@ -243,5 +278,50 @@ mod tests {
         store.db.write(many).unwrap();
         let left = store.db.read(|c| after(c, 0, usize::MAX >> 1)).unwrap().len() as i64;
         assert!((KEPT..KEPT + ROUND).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn an_event_has_a_bound_on_labels_and_the_container_s_own_come_first() {
+        let (_dir, store) = temporary();
+        let labels = |count: usize, own: &str| {
+            let mut labels: BTreeMap<String, String> =
+                (0..count).map(|n| (format!("{n:07}"), "x".repeat(1017))).collect();
+            labels.insert("of".into(), "image".into());
+            if !own.is_empty() {
+                labels.insert("own".into(), own.into());
+            }
+            serde_json::to_string(&labels).unwrap()
+        };
+        let told = |count: usize, own: &str| {
+            let row = ContainerRow {
+                id: "ab".into(),
+                name: "box".into(),
+                image: "demo".into(),
+                image_id: "img".into(),
+                labels: labels(count, own),
+                ..ContainerRow::default()
+            };
+            let from = store.db.read(newest).unwrap();
+            store
+                .db
+                .write(|tx| {
+                    let sql = "INSERT OR REPLACE INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, ?1, NULL, 0)";
+                    tx.execute(sql, [labels(count, "")])?;
+                    of_container(tx, &row.subject(tx)?, "start", 5, &[("exitCode", "1".into())])?;
+                    of_image(tx, "tag", "img", "demo")
+                })
+                .unwrap();
+            let told = store.db.read(|c| after(c, from, 2)).unwrap();
+            assert!(told.iter().all(|event| event.attributes["name"] == "box" || event.kind == "image"));
+            assert_eq!(told[0].attributes["exitCode"], "1");
+            [&told[0], &told[1]].map(|event| {
+                let has = |name| event.attributes.contains_key(name);
+                (event.attributes.len(), has("own"), has("of"))
+            })
+        };
+        assert_eq!(told(7, "yes"), [(12, true, true), (9, false, true)]);
+        // An image cannot crowd out what tells its containers from others.
+        assert_eq!(told(100, "yes"), [(4, true, false), (1, false, false)]);
+        assert_eq!(told(0, &"y".repeat(LABELS)), [(3, false, false), (2, false, true)]);
     }
 }

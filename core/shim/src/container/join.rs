@@ -89,7 +89,8 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         terminal::control()?;
     }
     let root = Root::open().during(Step::Join, "/")?;
-    let prepared = Program { spec, maps, proc: proc.as_fd(), core_limit, init: false }.prepare(&root)?;
+    let prepared =
+        Program { spec, path: None, maps, proc: proc.as_fd(), core_limit, init: false }.prepare(&root)?;
     // Its maker may have been killed before it told of this process, or the monitor may have had no descriptor left. Nobody would hear of the end of the program then.
     match channel.recv::<Known>() {
         Ok(Some(_)) => {}

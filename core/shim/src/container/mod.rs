@@ -137,7 +137,8 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     }
 
     let root = Root::open().during(Step::PivotRoot, "/")?;
-    let program = Program { spec: &spec.process, maps, proc: proc.as_fd(), core_limit, init: spec.init };
+    let program =
+        Program { spec: &spec.process, path: None, maps, proc: proc.as_fd(), core_limit, init: spec.init };
     let prepared = program.prepare(&root)?;
     if spec.readonly_root {
         rootfs::make_readonly(root.as_fd())?;
@@ -345,13 +346,19 @@ fn start_hooks(plan: &Inside<'_>, root: &Root, proc: BorrowedFd<'_>) -> Result<(
     let Some(hooks) = &plan.spec.hooks else { return Ok(()) };
     let become_hook = |hook: &Hook| {
         let process = ProcessSpec {
-            argv: [vec![hook.path.clone().into_bytes()], hooks::arguments(hook).split_off(1)].concat(),
+            argv: hooks::arguments(hook),
             env: hook.env.iter().map(|entry| entry.clone().into_bytes()).collect(),
             terminal: None,
             ..plan.spec.process.clone()
         };
-        let program =
-            Program { spec: &process, maps: plan.maps, proc, core_limit: plan.core_limit, init: false };
+        let program = Program {
+            spec: &process,
+            path: Some(hook.path.as_bytes()),
+            maps: plan.maps,
+            proc,
+            core_limit: plan.core_limit,
+            init: false,
+        };
         let done = program.prepare(root).and_then(|prepared| {
             prepared.become_program(root, Isolation::default(), &mut Vec::new(), |_, _| Ok(()))
         });

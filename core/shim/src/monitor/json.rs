@@ -1,5 +1,7 @@
 //! The form of docker's driver `json-file`: a line of JSON for each line of output, or for a part of one that has no end yet. Bytes that are no text are U+FFFD in it.
 
+use rustix::io::Errno;
+
 /// Docker's bound for a part of a line.
 const MAX_PART: usize = 16 * 1024;
 /// Days from the beginning of year 0, in the proleptic Gregorian calendar that begins with March, to 1970.
@@ -14,8 +16,39 @@ pub(crate) struct Facts<'a> {
     pub(crate) attributes: Option<&'a str>,
 }
 
+/// Where lines go: to `put`, as soon as there are so many bytes of them, so that it does not matter how much longer they are than what they are of.
+pub(crate) struct Lines<P> {
+    text: Vec<u8>,
+    enough: usize,
+    put: P,
+}
+
+impl<P: FnMut(&[u8]) -> Result<(), Errno>> Lines<P> {
+    pub(crate) fn new(enough: usize, put: P) -> Lines<P> {
+        Lines { text: Vec::new(), enough, put }
+    }
+
+    fn add(&mut self, part: &[u8], facts: Facts<'_>, time: &str) -> Result<(), Errno> {
+        entry(&mut self.text, part, facts, time);
+        if self.text.len() >= self.enough { self.end() } else { Ok(()) }
+    }
+
+    /// What is left of them.
+    pub(crate) fn end(&mut self) -> Result<(), Errno> {
+        let put = (self.put)(&self.text);
+        self.text.clear();
+        put
+    }
+}
+
 /// Adds the lines for a piece of a stream. `carry` keeps the beginning of a character whose end is in the next piece.
-pub(crate) fn encode(out: &mut Vec<u8>, carry: &mut Vec<u8>, facts: Facts<'_>, time: u64, piece: &[u8]) {
+pub(crate) fn encode<P: FnMut(&[u8]) -> Result<(), Errno>>(
+    lines: &mut Lines<P>,
+    carry: &mut Vec<u8>,
+    facts: Facts<'_>,
+    time: u64,
+    piece: &[u8],
+) -> Result<(), Errno> {
     let joined;
     let mut data = piece;
     if !carry.is_empty() {
@@ -25,6 +58,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, carry: &mut Vec<u8>, facts: Facts<'_>, t
     }
     let whole = data.len() - unfinished(data);
     let (data, rest) = data.split_at(whole);
+    carry.extend_from_slice(rest);
     let time = stamp(time);
     for line in data.split_inclusive(|byte| *byte == b'\n') {
         let mut line = line;
@@ -34,19 +68,24 @@ pub(crate) fn encode(out: &mut Vec<u8>, carry: &mut Vec<u8>, facts: Facts<'_>, t
                 end -= unfinished(line.get(..end).unwrap_or_default());
             }
             let (part, more) = line.split_at(end);
-            entry(out, part, facts, &time);
+            lines.add(part, facts, &time)?;
             line = more;
         }
     }
-    carry.extend_from_slice(rest);
+    Ok(())
 }
 
 /// Adds what is left of a character that has no end.
-pub(crate) fn finish(out: &mut Vec<u8>, carry: &mut Vec<u8>, facts: Facts<'_>, time: u64) {
-    if !carry.is_empty() {
-        entry(out, carry, facts, &stamp(time));
-        *carry = Vec::new();
+pub(crate) fn finish<P: FnMut(&[u8]) -> Result<(), Errno>>(
+    lines: &mut Lines<P>,
+    carry: &mut Vec<u8>,
+    facts: Facts<'_>,
+    time: u64,
+) -> Result<(), Errno> {
+    if carry.is_empty() {
+        return Ok(());
     }
+    lines.add(&std::mem::take(carry), facts, &stamp(time))
 }
 
 /// The bytes at the end that are the beginning of a character.
@@ -116,14 +155,25 @@ fn stamp(time: u64) -> String {
 mod tests {
     use super::*;
 
-    fn lines(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut out, mut carry) = (Vec::new(), Vec::new());
-        let facts = Facts { stream: "stdout", attributes: None };
+    fn encoded(pieces: &[&[u8]], facts: Facts<'_>, enough: usize) -> Vec<String> {
+        let mut put = Vec::new();
+        let mut lines = Lines::new(enough, |text: &[u8]| {
+            put.push(String::from_utf8(text.to_vec()).unwrap());
+            Ok(())
+        });
+        let mut carry = Vec::new();
         for piece in pieces {
-            encode(&mut out, &mut carry, facts, 0, piece);
+            encode(&mut lines, &mut carry, facts, 0, piece).unwrap();
         }
-        finish(&mut out, &mut carry, facts, 0);
-        let text = String::from_utf8(out).unwrap();
+        finish(&mut lines, &mut carry, facts, 0).unwrap();
+        lines.end().unwrap();
+        put
+    }
+
+    fn lines(pieces: &[&[u8]]) -> Vec<String> {
+        let facts = Facts { stream: "stdout", attributes: None };
+        let text = encoded(pieces, facts, usize::MAX).concat();
+        assert_eq!(encoded(pieces, facts, 1).concat(), text);
         let end = r#"","stream":"stdout","time":"1970-01-01T00:00:00.000000000Z"}"#;
         let cut =
             |line: &str| line.strip_prefix(r#"{"log":""#).unwrap().strip_suffix(end).unwrap().to_owned();
@@ -148,12 +198,19 @@ mod tests {
 
     #[test]
     fn attributes_come_before_the_time() {
-        let mut out = Vec::new();
         let facts = Facts { stream: "stderr", attributes: Some(r#"{"tag":"x"}"#) };
-        encode(&mut out, &mut Vec::new(), facts, 0, b"a\n");
         let line =
             r#"{"log":"a\n","stream":"stderr","attrs":{"tag":"x"},"time":"1970-01-01T00:00:00.000000000Z"}"#;
-        assert_eq!(String::from_utf8(out).unwrap().trim_end(), line);
+        assert_eq!(encoded(&[b"a\n"], facts, usize::MAX).concat().trim_end(), line);
+    }
+
+    #[test]
+    fn many_lines_come_in_pieces() {
+        let attributes = "x".repeat(4000);
+        let facts = Facts { stream: "stdout", attributes: Some(&attributes) };
+        let put = encoded(&[&[b'\n'; MAX_PART]], facts, 64 << 10);
+        assert!(put.iter().all(|text| text.len() < 70_000 && (text.ends_with('\n') || text.is_empty())));
+        assert_eq!(put.concat().lines().count(), MAX_PART);
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::failure::During;
 
 /// Bytes read at once where a record can be several times as long as what it is of.
 const SMALL: usize = 16 * 1024;
+/// How long a record is without what it says of its container, when it is of an empty line.
+const RECORD: usize = 96;
+/// Bytes of records that are written at once.
+const WRITTEN: usize = 64 * 1024;
 const STREAMS: [&str; 2] = ["stdout", "stderr"];
 
 /// An open log file.
@@ -63,7 +67,11 @@ impl Sink {
     pub(crate) fn piece(&self) -> usize {
         match self.form {
             LogForm::Frames => LogFrame::MAX_DATA,
-            LogForm::Json => SMALL,
+            // The less the more is written of each byte, so that nobody has to wait for it for long.
+            LogForm::Json => {
+                let more = self.attributes.as_ref().map_or(0, String::len);
+                (SMALL / (1 + more / RECORD)).max(256)
+            }
         }
     }
 
@@ -78,15 +86,7 @@ impl Sink {
                 let header = LogFrame { time, length: data.len() as u32, stream: number as u8 + 1 }.encode();
                 self.write(&[IoSlice::new(&header), IoSlice::new(data)])
             }
-            LogForm::Json => {
-                let (Some(carry), Some(name)) = (self.carry.get_mut(number), STREAMS.get(number)) else {
-                    return Ok(());
-                };
-                let mut lines = Vec::with_capacity(data.len() + 256);
-                let facts = json::Facts { stream: name, attributes: self.attributes.as_deref() };
-                json::encode(&mut lines, carry, facts, time, data);
-                self.write(&[IoSlice::new(&lines)])
-            }
+            LogForm::Json => self.lines(number, Some((time, data))),
         }
     }
 
@@ -95,12 +95,31 @@ impl Sink {
         if let Some(journal) = &mut self.journal {
             journal.finish();
         }
-        let mut lines = Vec::new();
-        for (carry, name) in self.carry.iter_mut().zip(STREAMS) {
-            let facts = json::Facts { stream: name, attributes: self.attributes.as_deref() };
-            json::finish(&mut lines, carry, facts, wall_clock());
+        (0..STREAMS.len()).try_for_each(|number| self.lines(number, None))
+    }
+
+    /// Appends the lines of a piece of a stream, or of its end.
+    fn lines(&mut self, number: usize, piece: Option<(u64, &[u8])>) -> Result<(), Errno> {
+        let (Some(carry), Some(stream)) = (self.carry.get_mut(number), STREAMS.get(number)) else {
+            return Ok(());
+        };
+        let mut carry = std::mem::take(carry);
+        let attributes = self.attributes.take();
+        let facts = json::Facts { stream, attributes: attributes.as_deref() };
+        // A file that is put aside is at most a line longer than it may be.
+        let most = self.rotation.as_ref().map_or(u64::MAX, |(_, rotation)| rotation.max_size);
+        let enough = WRITTEN.min(usize::try_from(most).unwrap_or(WRITTEN));
+        let mut lines = json::Lines::new(enough, |text: &[u8]| self.write(&[IoSlice::new(text)]));
+        let added = match piece {
+            Some((time, data)) => json::encode(&mut lines, &mut carry, facts, time, data),
+            None => json::finish(&mut lines, &mut carry, facts, wall_clock()),
+        };
+        let added = added.and_then(|()| lines.end());
+        self.attributes = attributes;
+        if let Some(kept) = self.carry.get_mut(number) {
+            *kept = carry;
         }
-        self.write(&[IoSlice::new(&lines)])
+        added
     }
 
     /// A record is whole or not there at all.
@@ -181,6 +200,32 @@ mod tests {
             rotate(directory.as_fd(), &rotation).unwrap();
             assert_eq!(read("log"), "");
             assert!(!path("log.new").exists());
+        }
+    }
+
+    #[test]
+    fn a_file_is_put_aside_also_in_the_middle_of_a_piece() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(place.path()).unwrap();
+        let max_size = 100_000;
+        let index = coble_protocol::FdList::default().push(directory.as_fd());
+        let rotation = Rotation { directory: index, name: "log".into(), max_size, max_files: 2 };
+        let mut sink = Sink {
+            file: std::fs::File::create(place.path().join("log")).unwrap().into(),
+            length: 0,
+            form: LogForm::Json,
+            attributes: Some(format!("{{\"a\":\"{}\"}}", "x".repeat(4000))),
+            rotation: Some((directory.into(), rotation)),
+            journal: None,
+            carry: Default::default(),
+        };
+        for _ in 0..2 {
+            sink.append(0, &vec![b'\n'; sink.piece()]).unwrap();
+            for name in ["log", "log.1"] {
+                let text = std::fs::read_to_string(place.path().join(name)).unwrap();
+                assert!(text.len() as u64 <= max_size + 5000, "{}", text.len());
+                assert!(text.lines().all(|line| line.starts_with("{\"log\"") && line.ends_with("Z\"}")));
+            }
         }
     }
 }

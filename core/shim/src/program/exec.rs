@@ -44,9 +44,13 @@ fn missing(path: &CString) -> bool {
     matches!(found, Err(Errno::NOENT | Errno::NOTDIR))
 }
 
-/// Executes the program that `argv` names. Returns only when that failed.
-pub(crate) fn exec(argv: &[CString], env: &[CString], raw_env: &[Vec<u8>]) -> Result<Infallible, Failure> {
-    let name = argv.first().map_or(&b""[..], |name| name.to_bytes());
+/// Executes a program, looked for as a shell does. Returns only when that failed.
+pub(crate) fn exec(
+    name: &[u8],
+    argv: &[CString],
+    env: &[CString],
+    raw_env: &[Vec<u8>],
+) -> Result<Infallible, Failure> {
     let mut denied = None;
     let mut interpreter = None;
     let candidates = if name.is_empty() { Vec::new() } else { candidates(name, raw_env) };
@@ -105,11 +109,11 @@ mod tests {
     fn names_that_are_nothing() {
         for name in ["", "no-such-program"] {
             let argv = [CString::new(name).unwrap()];
-            let failure = exec(&argv, &[], &[b"PATH=/dev:/none".to_vec()]).unwrap_err();
+            let failure = exec(name.as_bytes(), &argv, &[], &[b"PATH=/dev:/none".to_vec()]).unwrap_err();
             assert_eq!((failure.step, failure.errno), (Step::FindProgram, libc::ENOENT), "{name:?}");
         }
         for (name, errno) in [("/", libc::EACCES), ("/dev", libc::EACCES), ("/dev/null/x", libc::ENOTDIR)] {
-            let failure = exec(&[CString::new(name).unwrap()], &[], &[]).unwrap_err();
+            let failure = exec(name.as_bytes(), &[CString::new(name).unwrap()], &[], &[]).unwrap_err();
             assert_eq!((failure.step, failure.errno), (Step::Exec, errno), "{name:?}");
         }
     }

@@ -37,7 +37,7 @@ const fn rights(abi: u32) -> u64 {
 pub(crate) struct Rules(OwnedFd);
 
 impl Rules {
-    /// Finds the files in the container's root, links followed in there.
+    /// Finds the files in the container's root.
     pub(crate) fn prepare(wanted: &Landlock, root: &Root) -> Result<Rules, Failure> {
         let step = Step::Landlock;
         let abi = sys::landlock_version().map_err(|errno| {
@@ -63,7 +63,7 @@ impl Rules {
         let rules = sys::landlock_ruleset(files, net, scopes).during(step, "rules")?;
         for (list, allowed) in paths {
             for path in list {
-                let file = root.follow(path.as_bytes(), OFlags::PATH).during(step, path)?;
+                let file = find(root, path)?;
                 let kind = FileType::from_raw_mode(rustix::fs::fstat(&file).during(step, path)?.st_mode);
                 let of = if kind == FileType::Directory { all } else { OF_FILES };
                 sys::landlock_path(rules.as_fd(), file.as_fd(), allowed & of & all).during(step, path)?;
@@ -84,4 +84,14 @@ impl Rules {
             errno => Failure::new(Step::Landlock, errno.raw_os_error(), "rules"),
         })
     }
+}
+
+/// Finds the file of a rule. No link is followed: where the program may write it makes those that it likes, and files are found anew at each start and for each program of exec.
+fn find(root: &Root, path: &str) -> Result<OwnedFd, Failure> {
+    root.strict(path.as_bytes(), OFlags::PATH).map_err(|errno| match errno {
+        Errno::LOOP => {
+            explained(Step::Landlock, errno, path, "there is a symbolic link in it: say where that leads")
+        }
+        errno => Failure::new(Step::Landlock, errno.raw_os_error(), path),
+    })
 }

@@ -34,6 +34,8 @@ const FIRST_CLOSED: u32 = 3;
 /// What the program is made from.
 pub(crate) struct Program<'a> {
     pub(crate) spec: &'a ProcessSpec,
+    /// Where it is, if its first argument does not say so.
+    pub(crate) path: Option<&'a [u8]>,
     pub(crate) maps: &'a IdMaps,
     /// The shim's own procfs.
     pub(crate) proc: BorrowedFd<'a>,
@@ -151,7 +153,8 @@ impl Prepared<'_> {
         if self.program.init {
             init::stay_behind(self.program.maps)?;
         }
-        exec::exec(&argv, &env, &self.env)
+        let name = self.program.path.or_else(|| spec.argv.first().map(Vec::as_slice));
+        exec::exec(name.unwrap_or_default(), &argv, &env, &self.env)
     }
 }
 

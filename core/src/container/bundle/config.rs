@@ -361,6 +361,10 @@ fn linux(mut all: Fields<'_>, userns: Option<&UserNamespace>, spec: &mut Contain
     }
     spec.sysctls = all.map("sysctl")?;
     if let Some(profile) = all.raw("seccomp") {
+        // What is no profile would be the name of a file that has one.
+        if !profile.is_object() {
+            return Err(wrong(&all.name("seccomp"), "is not an object"));
+        }
         spec.security_opt.push(format!("seccomp={profile}"));
     }
     for (key, slot) in [("maskedPaths", &mut spec.masked_paths), ("readonlyPaths", &mut spec.readonly_paths)]
