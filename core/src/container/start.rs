@@ -34,9 +34,9 @@ use crate::isolation::mounts::Mounts;
 use crate::isolation::{capabilities, devices, files, labels, paths, seccomp};
 use crate::log::attributes::About;
 use crate::log::driver::{Log, Settings};
-use crate::process::{self, Deadline};
+use crate::process::{self, Deadline, Workers};
 use crate::snapshot;
-use crate::state::{BASE, ContainerRow, Locked, containers, ids, now_nanos};
+use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -119,7 +119,7 @@ impl Foreseen {
         let joined = Joined::open(inner, spec, cancel)?;
         Ok(Foreseen {
             network: joined.network(spec),
-            mapped: is_mapped(inner, spec, &joined),
+            mapped: is_mapped(spec, &joined),
             joined: Arc::new(joined),
             dev: Dev { devices: devices::nodes(spec, inner.rootless()), shm_size: shm_size(spec) },
         })
@@ -131,9 +131,9 @@ impl Foreseen {
     }
 }
 
-/// Whether a container has a user namespace that is not the engine's.
-fn is_mapped(inner: &Inner, spec: &ContainerSpec, joined: &Joined) -> bool {
-    !inner.rootless() && userns::is_own(spec) || joined.maps.is_some()
+/// Whether a container has a user namespace that is not the monitor's.
+fn is_mapped(spec: &ContainerSpec, joined: &Joined) -> bool {
+    userns::is_own(spec) || joined.maps.is_some()
 }
 
 /// Starts the monitor of a container.
@@ -291,7 +291,9 @@ fn try_start(
         run_dir.clear()?;
     }
     let mut lower = frozen::lower(row)?;
-    lower.extend(snapshot::ensure(&inner.store, inner, image, cancel)?);
+    let owners = userns::on_disk(inner, spec)?;
+    let workers = Workers::new(inner, owners.as_ref());
+    lower.extend(snapshot::ensure(&inner.store, &workers, image, cancel)?);
     let rootfs = source::open(spec)?;
     let resolved = begin.elapsed();
 
@@ -313,7 +315,7 @@ fn try_start(
     if joined.shares_pids() && cgroup.home.is_none() {
         return Err(no_way_to_end());
     }
-    let confined = inner.rootless() || is_mapped(inner, spec, joined);
+    let confined = inner.rootless() || is_mapped(spec, joined);
     let bounding = allowed_capabilities(spec, &cgroup, confined, &mut warnings)?;
     labels::check(&security, inner.rootless(), &mut warnings)?;
     if let Seccomp::Profile(text) = &security.seccomp {
@@ -354,9 +356,7 @@ fn try_start(
     let mounts = Mounts::open(spec, devices.binds, confined, &mut warnings)?;
     let paths = paths::of(spec, &security);
     let maps = match &joined.maps {
-        None if is_mapped(inner, spec, joined) => {
-            Some(ids::of(&inner.store.db, &row.id)?.ok_or_else(|| no_ids(row))?)
-        }
+        None => userns::ids(inner, row, spec)?,
         maps => maps.clone(),
     };
 
@@ -509,12 +509,6 @@ fn call_off(control: &Connection) {
         }
     }
 }
-
-fn no_ids(row: &ContainerRow) -> Error {
-    Error::new(ErrorKind::Database, format!("container \"{}\" has no ids for its user namespace", row.name))
-        .with_object(&row.name)
-}
-
 /// Where nothing kills everything of a container at once, it cannot be among the processes of others: some of it could outlive its monitor.
 fn no_way_to_end() -> Error {
     Error::new(

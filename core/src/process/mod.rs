@@ -17,7 +17,7 @@ pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
 pub(crate) use shim::{Shim, report};
 pub(crate) use thread::beside;
 pub use thread::{spawn_helper, spawn_worker};
-pub(crate) use worker::{names_in, remove_tree};
+pub(crate) use worker::{Workers, names_in, remove_tree};
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
-//! A container with a user namespace of its own, of an engine that needs none itself. Its first process is made in it, and so has no rights over the host. What takes rights is done by the monitor, which writes the id
-//! maps, and by a child of it, which makes the root mount, over directories that are mounted with other ids, and the copies of the binds. All that is handed to the first process by descriptor.
+//! A container with a user namespace of its own, in which the monitor is not. Its first process is made in it, and so has no rights over the host, or over the user namespace of a rootless engine. What takes rights is done
+//! by the monitor, which writes the id maps, and by a child of it, which makes the root mount and the copies of the binds. All that is handed to the first process by descriptor.
 //!
-//! The whole root is mounted that way, the writable layer as well: on the disk everything has the ids that the container sees, whatever range it was given. So nothing
-//! is ever owned by a range, and images, copies and commits have nothing to translate.
+//! Where the monitor may mount with other ids, the whole root is mounted that way, the writable layer as well: on the disk everything has the ids that the container sees, whatever range it was given. So nothing
+//! is ever owned by a range, and images, copies and commits have nothing to translate. A rootless engine may not do that, and gives the container layers with the owners that it needs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Connection, Failure, IdMapping, IdRange, Mount, MountSource, Step};
+use coble_protocol::{Connection, Failure, Ground, IdMapping, IdRange, Mount, MountSource, Step};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -36,6 +36,7 @@ pub(crate) struct Given {
 
 /// Gives the first process, whose number on the host is `pid`, its ids and what it needs of the host. Called by the monitor. `own`: the namespace was made with the process, and has no maps yet. Returns the maps as the kernel has them.
 pub(crate) fn provide(
+    ground: &Ground,
     (mapping, own): (&IdMapping, bool),
     pid: Option<i32>,
     status: &Connection,
@@ -51,13 +52,14 @@ pub(crate) fn provide(
         write_map(&format!("/proc/{pid}/gid_map"), &mapping.gids)?;
     }
     let root = root(mapping)?;
+    let idmapped = ground.userns.is_none();
     stdio.iter().flatten().for_each(|stream| give_pipe(stream.as_fd(), root.0, Some(root.1)));
     let path = format!("/proc/{pid}/ns/user");
     let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let namespace = namespace.during(Step::UserNamespace, &path)?;
     match sys::clone(0, None).during(Step::RootMount, "helper")? {
         sys::Clone::Child => {
-            let made = make(root, namespace.as_fd(), overlay, mounts, sources);
+            let made = make((root, idmapped), namespace.as_fd(), overlay, mounts, sources);
             let told = match &made {
                 Ok(mounts) => {
                     let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
@@ -80,9 +82,12 @@ pub(crate) fn provide(
     IdMaps::of(&pid.to_string())
 }
 
-/// User and group on the host that are 0 in the container.
+/// User and group of the monitor's namespace that are 0 in the container, or what there is instead where it has but one id.
 fn root(mapping: &IdMapping) -> Result<(u32, u32), Failure> {
-    let root = |ranges: &[IdRange]| ranges.iter().find(|range| range.inside == 0).map(|range| range.outside);
+    let root = |ranges: &[IdRange]| {
+        let zero = ranges.iter().find(|range| range.inside == 0);
+        zero.or(ranges.first().filter(|range| range.count == 1)).map(|range| range.outside)
+    };
     root(&mapping.uids).zip(root(&mapping.gids)).ok_or_else(|| {
         Failure::rule(Step::IdMap, "0", "the container's user namespace has no user or no group 0")
     })
@@ -102,7 +107,7 @@ fn write_map(path: &str, ranges: &[IdRange]) -> Result<(), Failure> {
 
 /// Makes the mounts, in a mount namespace that goes with this process. The first one is the root.
 fn make(
-    (uid, gid): (u32, u32),
+    ((uid, gid), idmapped): ((u32, u32), bool),
     namespace: BorrowedFd<'_>,
     overlay: &Overlay,
     mounts: &[Mount],
@@ -118,10 +123,24 @@ fn make(
                 .map_err(|errno| cannot_map(Step::UserMount, errno, &mount.target))?;
         }
     }
+    if idmapped {
+        cover_all(namespace, overlay)?;
+    }
+    // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
+    sys::set_file_ids(uid, gid).during(step, "ids")?;
+    rootfs::mount(overlay, &rootfs::find(overlay)?)?;
+    let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
+    made.extend(trees.into_iter().flatten());
+    Ok(made)
+}
+
+/// Mounts all directories of the overlay over themselves, with the ids of the namespace.
+fn cover_all(namespace: BorrowedFd<'_>, overlay: &Overlay) -> Result<(), Failure> {
     // Layers and the container's own directory are both in the data root.
     let layers = rootfs::reopen(&overlay.layers, "layers")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let data = rustix::fs::openat(&layers, "..", flags, Mode::empty()).during(step, "data root")?;
+    let data =
+        rustix::fs::openat(&layers, "..", flags, Mode::empty()).during(Step::RootMount, "data root")?;
     cover(&data, true, namespace, "data root")?;
     for directory in [&overlay.layers, &overlay.container] {
         check_covered(directory, "data root")?;
@@ -130,12 +149,7 @@ fn make(
         cover(&rootfs::reopen(directory, "rootfs")?, false, namespace, "rootfs")?;
         check_covered(directory, "rootfs")?;
     }
-    // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
-    sys::set_file_ids(uid, gid).during(step, "ids")?;
-    rootfs::mount(overlay, &rootfs::find(overlay)?)?;
-    let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
-    made.extend(trees.into_iter().flatten());
-    Ok(made)
+    Ok(())
 }
 
 /// Mounts a directory over itself, with the ids of the namespace.
@@ -176,8 +190,8 @@ fn cannot_map(step: Step, errno: Errno, object: &str) -> Failure {
     explained(step, errno, object, detail)
 }
 
-/// Waits until this process, the container's first one, has ids and is given what it needs, and becomes user 0.
-pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, Failure> {
+/// Waits until this process, the container's first one, has ids and is given what it needs, and becomes user 0. Returns its ids, too.
+pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<(IdMaps, Given), Failure> {
     let lost = || Failure::rule(Step::Protocol, "monitor", "it has gone");
     let mut fds = match channel.recv::<Made>() {
         Ok(Some((Made(Ok(())), fds))) => fds,
@@ -185,7 +199,8 @@ pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, F
         Ok(None) => return Err(lost()),
         Err(error) => return Err(error).during(Step::Protocol, "monitor"),
     };
-    userns::become_root(true)?;
+    let maps = IdMaps::read()?;
+    userns::become_root(&maps)?;
     let mut next = 0;
     let mut take = || {
         let taken = fds.take_nth(next).during(Step::Protocol, "mounts");
@@ -198,5 +213,5 @@ pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, F
         MountSource::Tmpfs { .. } | MountSource::Secret { .. } => Ok(None),
     };
     let trees = mounts.iter().map(tree).collect::<Result<_, _>>()?;
-    Ok(Given { root, trees })
+    Ok((maps, Given { root, trees }))
 }

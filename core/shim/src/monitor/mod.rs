@@ -130,8 +130,11 @@ fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
         return Ok((maps, Place::Monitor(network)));
     }
     let (ours, theirs) = match ground.network {
-        Network::None => channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
-        Network::Host | Network::Joined => (None, None),
+        // One of this user namespace would be of no use in another one.
+        Network::None if !ground.mapped => {
+            channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?
+        }
+        Network::None | Network::Host | Network::Joined => (None, None),
     };
     let own = if ground.shared_pids { 0 } else { libc::CLONE_NEWPID };
     let place = match sys::clone(own, None).during(Step::MonitorNamespace, "pid")? {
@@ -313,6 +316,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     let provided = spec.maps.as_ref().map(|mapping| {
         let pid = serve::host_pid(init.as_fd());
         mapped::provide(
+            &ground,
             (mapping, spaces.user.is_none()),
             pid,
             &status,

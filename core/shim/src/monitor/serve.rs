@@ -449,6 +449,7 @@ impl Server {
         let provided = again.spec.maps.as_ref().map(|mapping| {
             let pid = host_pid(container.init.as_fd());
             mapped::provide(
+                &again.ground,
                 (mapping, container.spaces.user.is_none()),
                 pid,
                 &status,
