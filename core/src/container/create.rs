@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::live::RunDir;
 use super::{
-    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, security, source, spaces,
-    userns, validate,
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, security, source,
+    spaces, userns, validate,
 };
 use crate::cancel::CancelToken;
 use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
@@ -210,7 +210,7 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         (run_dir, lock)
     };
     let made = userns::on_disk(inner, &spec)
-        .and_then(|owners| make_directory(inner, &id, owners.as_ref(), upper.as_ref()))
+        .and_then(|owners| make_directory(inner, &spec, &id, owners.as_ref(), upper.as_ref()))
         .and_then(|()| insert(inner, &mut row, spec.name.as_deref(), ids.as_ref()));
     match made.context(doing) {
         Ok(()) => {
@@ -242,12 +242,19 @@ fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>, ids: Option
 }
 
 /// `upper` and `work` of the overlay. The root of a container is its user 0's and has mode 0755 whatever the umask, or is like that of another one.
-fn make_directory(inner: &Inner, id: &str, owners: Option<&OtherIds>, like: Option<&OwnedFd>) -> Result<()> {
+fn make_directory(
+    inner: &Inner,
+    spec: &ContainerSpec,
+    id: &str,
+    owners: Option<&OtherIds>,
+    like: Option<&OwnedFd>,
+) -> Result<()> {
     let directory = directory(inner, id);
     make_dir(&directory, Mode::RWXU)?;
     make_dir(&directory.join("work"), Mode::RWXU)?;
     let upper = directory.join("upper");
     make_dir(&upper, Mode::from_raw_mode(0o755))?;
+    places::make(inner, &directory, spec, owners)?;
     if like.is_none() && owners.is_none() {
         // It is as it has to be.
         return Ok(());

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use coble_protocol::PackForm;
-use rustix::fs::{CWD, Dir, MemfdFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, MemfdFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::Container;
@@ -92,7 +92,7 @@ impl New {
 }
 
 /// What a container's files consist of now, beside its image: names of frozen layers, uppermost first. Those of a container that does not run are frozen where they
-/// are, and it goes on with an empty directory upon them; those of a running one are copied, while it is stopped if there is something to stop it with.
+/// are, if the engine may move them, and it goes on with an empty directory upon them; those of a running one are copied, while it is stopped if there is something to stop it with.
 /// `own` has to live until a row names the layers.
 pub(super) struct Frozen {
     pub(super) layers: Vec<String>,
@@ -127,7 +127,7 @@ pub(super) fn freeze(
     }
     let new = New::make(inner)?;
     let layers: Vec<String> = [&new.name].into_iter().chain(&before).cloned().collect();
-    let done = if tree.running {
+    let done = if tree.running || !may_move(tree) {
         copy(inner, container, tree, &before, &new, freezer, cancel)
     } else {
         exchange(inner, tree, &before, &layers, &new, cancel)
@@ -158,6 +158,11 @@ fn is_empty(directory: &OwnedFd) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Whether the engine may give the writable directory another place: its root may be that of a user namespace now.
+fn may_move(tree: &Tree) -> bool {
+    rustix::fs::accessat(&tree.directory, "upper", Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// Freezes the directory of a container that does not run where it is: the container's row names the new, empty layer, and then the two change places. Before and after, and whoever dies when, the
@@ -274,15 +279,14 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
         let _gate = inner.store.gate_exclusive()?;
         for name in names {
             let path = parent.join(&name);
-            match open(&path) {
-                Ok(fd) if is_readable(&fd) => match Locked::try_exclusive(fd, &path)? {
-                    Some(lock) => doomed.push((name, Some(lock))),
-                    None => {}
-                },
+            // Some: it may go, if no row names it, and nobody makes it as long as the lock, if there is one, is held.
+            let free = match open(&path) {
+                Ok(fd) if is_readable(&fd) => Locked::try_exclusive(fd, &path)?.map(Some),
                 // Nobody who still makes it lets it be for so long.
-                Ok(fd) if is_old(&fd) => doomed.push((name, None)),
-                Ok(_) | Err(_) => {}
-            }
+                Ok(fd) => is_old(&fd).then_some(None),
+                Err(_) => None,
+            };
+            doomed.extend(free.map(|lock| (name, lock)));
         }
         // Under the locks: what is named by now stays, and nobody who makes one is left who has not named it.
         let named = containers::frozen(&inner.store.db)?;

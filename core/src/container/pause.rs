@@ -30,8 +30,11 @@ impl Container {
             return Err(Error::new(ErrorKind::InvalidState, why).with_object(self.name())).context(doing);
         }
         let frozen = inner.cgroups.freeze(self.id(), |procs| self.join_cgroups(inner, procs));
-        // Its end may have come in between, and with it the next user of the name of its cgroup.
-        self.running(inner).context(doing)?;
+        // Its end may have come in between, and with it the next user of the name of its cgroup, who is not to wait for ever.
+        if let Err(error) = self.running(inner) {
+            inner.cgroups.thaw(self.id()).context(doing)?;
+            return Err(error).context(doing);
+        }
         frozen.map_err(|error| error.with_object(self.name())).context(doing)?;
         note(inner, self.id(), "pause", &[]);
         Ok(())

@@ -21,7 +21,8 @@ use super::take::Held;
 use super::validate::Seccomp;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NamespaceMode, NetworkMode, State, Stdio, StdioMode,
-    Warning, command, create, frozen, namespace, proxies, report, resources, source, userns, validate,
+    Warning, command, create, frozen, hooks, namespace, places, proxies, report, resources, source, userns,
+    validate,
 };
 use crate::cancel::CancelToken;
 use crate::cgroup::Created;
@@ -36,7 +37,7 @@ use crate::log::attributes::About;
 use crate::log::driver::{Log, Settings};
 use crate::process::{self, Deadline, Workers};
 use crate::snapshot;
-use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -178,6 +179,7 @@ impl Container {
         refuse_foreign(inner, &row).context(doing)?;
         if row.state()? == State::Running {
             // Its end was not noticed yet.
+            hooks::settle(inner, &mut row, &run_dir).context(doing)?;
             if !super::wait::settle_end(inner, &mut row, Some(&run_dir), run_dir.exit())? {
                 row = self.row(inner)?;
             }
@@ -256,6 +258,8 @@ pub(super) fn start(
         }
         Err(error) => {
             let _ = inner.cgroups.remove(&row.id);
+            // What they have to say is less than why the start has failed.
+            hooks::run_owed(inner, row, run_dir);
             let _ = run_dir.clear();
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
@@ -368,7 +372,7 @@ fn try_start(
             layers: fds.push(layers.as_fd()),
             lower,
             directory: rootfs.as_ref().map(|fd| fds.push(fd.as_fd())),
-            base: BASE.to_owned(),
+            base: places::base(inner, &row.id),
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
         },

@@ -18,9 +18,13 @@ use super::mount::{self, Identity, fd};
 use super::rootfs::{self, Overlay};
 use crate::failure::{During, explained};
 use crate::ids::IdMaps;
+use crate::monitor::host_pid;
 use crate::program::give_pipe;
 use crate::sys;
 use crate::userns;
+
+/// The descriptor number of the channel to the monitor, where everything else is closed.
+const CHANNEL: i32 = 3;
 
 /// What the first process gets: the frame carries the root mount, and a tree for each bind.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,8 +40,7 @@ pub(crate) struct Given {
 
 /// Gives the first process, whose number on the host is `pid`, its ids and what it needs of the host. Called by the monitor. `own`: the namespace was made with the process, and has no maps yet. Returns the maps as the kernel has them.
 pub(crate) fn provide(
-    ground: &Ground,
-    (mapping, own): (&IdMapping, bool),
+    (ground, mapping, own): (&Ground, &IdMapping, bool),
     pid: Option<i32>,
     status: &Connection,
     overlay: &Overlay,
@@ -52,14 +55,14 @@ pub(crate) fn provide(
         write_map(&format!("/proc/{pid}/gid_map"), &mapping.gids)?;
     }
     let root = root(mapping)?;
-    let idmapped = ground.userns.is_none();
     stdio.iter().flatten().for_each(|stream| give_pipe(stream.as_fd(), root.0, Some(root.1)));
-    let path = format!("/proc/{pid}/ns/user");
-    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let namespace = namespace.during(Step::UserNamespace, &path)?;
+    let namespace = match &ground.userns {
+        None => Some(namespace_of(pid)?),
+        Some(_) => None,
+    };
     match sys::clone(0, None).during(Step::RootMount, "helper")? {
         sys::Clone::Child => {
-            let made = make((root, idmapped), namespace.as_fd(), overlay, mounts, sources);
+            let made = make(root, namespace.as_ref().map(AsFd::as_fd), overlay, mounts, sources);
             let told = match &made {
                 Ok(mounts) => {
                     let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
@@ -80,6 +83,52 @@ pub(crate) fn provide(
         }
     }
     IdMaps::of(&pid.to_string())
+}
+
+/// The user namespace of a process.
+fn namespace_of(pid: i32) -> Result<OwnedFd, Failure> {
+    let path = format!("/proc/{pid}/ns/user");
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    namespace.during(Step::UserNamespace, &path)
+}
+
+/// Makes the user namespace before the first process, in a rootless monitor, which has no rights over the files in `/proc` of a process that nobody may look into: in a child that has nothing to hide.
+pub(crate) fn namespace(mapping: &IdMapping) -> Result<OwnedFd, Failure> {
+    let step = Step::UserNamespace;
+    let lost = || Failure::rule(step, "helper", "it was killed");
+    let (ours, theirs) = crate::monitor::channel(step)?;
+    match sys::clone(0, None).during(step, "helper")? {
+        sys::Clone::Child => {
+            let made = sys::place(theirs.as_fd(), CHANNEL, true)
+                .and_then(|()| sys::close_from(CHANNEL as u32 + 1))
+                .and_then(|()| sys::unshare(UnshareFlags::NEWUSER))
+                .and_then(|()| sys::prctl(libc::PR_SET_DUMPABLE, 1, 0))
+                .during(step, "");
+            let channel = Connection::new(sys::number(CHANNEL));
+            let _ = channel.send(&Made(made.map(drop)), &[]);
+            // Until the other end is closed.
+            let _ = channel.recv::<Made>();
+            sys::exit(0)
+        }
+        sys::Clone::Parent(child) => {
+            drop(theirs);
+            let namespace = (|| {
+                match ours.recv::<Made>() {
+                    Ok(Some((Made(made), _))) => made?,
+                    Ok(None) | Err(_) => return Err(lost()),
+                }
+                let pid = host_pid(child.as_fd()).ok_or_else(lost)?;
+                write_map(&format!("/proc/{pid}/uid_map"), &mapping.uids)?;
+                write_map(&format!("/proc/{pid}/gid_map"), &mapping.gids)?;
+                namespace_of(pid)
+            })();
+            drop(ours);
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)
+            });
+            namespace
+        }
+    }
 }
 
 /// User and group of the monitor's namespace that are 0 in the container, or what there is instead where it has but one id.
@@ -105,10 +154,10 @@ fn write_map(path: &str, ranges: &[IdRange]) -> Result<(), Failure> {
     }
 }
 
-/// Makes the mounts, in a mount namespace that goes with this process. The first one is the root.
+/// Makes the mounts, in a mount namespace that goes with this process. The first one is the root. `namespace`: whose ids files have on them, where they can be mounted so.
 fn make(
-    ((uid, gid), idmapped): ((u32, u32), bool),
-    namespace: BorrowedFd<'_>,
+    (uid, gid): (u32, u32),
+    namespace: Option<BorrowedFd<'_>>,
     overlay: &Overlay,
     mounts: &[Mount],
     sources: &[OwnedFd],
@@ -119,11 +168,13 @@ fn make(
     rootfs::make_private()?;
     for (mount, tree) in mounts.iter().zip(&trees) {
         if let (MountSource::Bind { mapped: true, .. }, Some(tree)) = (&mount.source, tree) {
-            sys::mount_idmap(tree.as_fd(), namespace, true)
+            namespace
+                .ok_or(Errno::PERM)
+                .and_then(|namespace| sys::mount_idmap(tree.as_fd(), namespace, true))
                 .map_err(|errno| cannot_map(Step::UserMount, errno, &mount.target))?;
         }
     }
-    if idmapped {
+    if let Some(namespace) = namespace {
         cover_all(namespace, overlay)?;
     }
     // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.

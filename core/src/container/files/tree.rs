@@ -8,13 +8,14 @@ use coble_protocol::{FdList, Live, Place, Request, Response, Rootfs};
 use super::super::Container;
 use super::super::live::RunDir;
 use super::super::monitor::Monitor;
+use super::super::places;
 use super::super::tree::Tree;
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process::reader::View;
 use crate::process::{Deadline, Workers};
-use crate::state::{BASE, Pause};
+use crate::state::Pause;
 
 /// How long a monitor may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -94,7 +95,7 @@ impl Files {
                     // As at a start: a directory that is made must not hide what belongs below it then.
                     lower: tree.lower.clone(),
                     directory: tree.rootfs.as_ref().map(|fd| fds.push(fd.as_fd())),
-                    base: BASE.to_owned(),
+                    base: places::base(inner, &tree.row.id),
                     container: fds.push(tree.directory.as_fd()),
                     userxattr: inner.rootless(),
                 },
