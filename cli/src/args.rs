@@ -376,7 +376,7 @@ pub(crate) struct CreateOptions {
     /// How cgroups are seen: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) cgroupns: String,
-    /// User namespace: host, auto or auto:size=N, with ids of the host that no other container has (root only)
+    /// User namespace: host, auto or auto:size=N, with ids of the host that no other container has (root only), keep-id[:uid=N,gid=N], with your own ids inside, or nomap, without them (not root)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) userns: String,
     /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)

@@ -149,7 +149,7 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
         let mut users: BTreeMap<(bool, String), u64> = BTreeMap::new();
         let mut owned = Vec::new();
         for summary in &summaries {
-            let parts = images::parts(connection, &summary.id, &inner.store.idmap)?;
+            let parts = images::parts(connection, &summary.id)?;
             for digest in &parts.0 {
                 *users.entry((true, digest.to_string())).or_default() += 1;
             }

@@ -359,7 +359,8 @@ pub unsafe extern "C" fn coble_container_spec_set_cgroupns(
 }
 
 /// Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
-/// which maps are added. In its own one its programs are nobody on the host. Rootless, a container with its own fails with COBLE_ERR_UNSUPPORTED.
+/// which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
+/// COBLE_ERR_UNSUPPORTED, as those do for root.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_userns_mode(
     spec: *mut coble_container_spec_t,

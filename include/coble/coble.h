@@ -2348,7 +2348,8 @@ coble_status_t coble_container_spec_set_cgroupns(coble_container_spec_t *spec,
 
 /**
  * Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
- * which maps are added. In its own one its programs are nobody on the host. Rootless, a container with its own fails with COBLE_ERR_UNSUPPORTED.
+ * which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
+ * COBLE_ERR_UNSUPPORTED, as those do for root.
  */
 coble_status_t coble_container_spec_set_userns_mode(coble_container_spec_t *spec,
                                                     const char *userns_mode,

@@ -146,3 +146,102 @@ finally:
     container.remove(force=True)
 """,
     )
+
+
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_what_is_paused_ends_or_is_restarted_at_once(shared: coble.Engine, shared_store: Store, policy: str) -> None:
+    """As docker has it: whoever ends a paused container lets it go on, so that it can."""
+    alone(
+        shared_store,
+        f"""
+ENDS = {{
+    "kill": lambda container: (container.kill(), container.wait(5)),
+    "term": lambda container: (container.kill("TERM"), container.wait(5)),
+    "stop": lambda container: container.stop(timeout=5),
+    "restart": lambda container: container.restart(timeout=5),
+    "restart at once": lambda container: container.restart(timeout=0),
+    "remove": lambda container: container.remove(force=True),
+}}
+for end, call in ENDS.items():
+    container = engine.containers.create("box", FOREVER, restart_policy={policy!r})
+    container.start()
+    wait_for_output(container, b"ready")
+    for _ in range(2):
+        container.pause()
+        assert container.state == "paused"
+        begin = time.monotonic()
+        call(container)
+        assert time.monotonic() - begin < 3, end
+        if end == "remove":
+            break
+        state = "running" if "restart" in end else "exited"
+        assert container.state == state, (end, container.state)
+        if state == "running":
+            # Started again it is as any other one.
+            container.exec(["true"], check=True)
+        else:
+            code = 137 if end == "kill" else 143
+            assert container.exit_code == code, (end, container.exit_code)
+            container.start()
+            wait_for_output(container, b"ready")
+    if end != "remove":
+        container.remove(force=True)
+assert engine.containers.list(all=True) == []
+""",
+    )
+
+
+def test_pausing_one_that_is_started_again_holds_up_nobody(shared: coble.Engine, shared_store: Store) -> None:
+    """Its processes are new while it is paused: what is started then would get nowhere, and nobody would answer."""
+    alone(
+        shared_store,
+        """
+container = engine.containers.create("box", ["sh", "-c", "sleep 0.02; exit 1"], restart_policy="always")
+container.start()
+end = time.monotonic() + 6
+paused = refused = 0
+while time.monotonic() < end:
+    try:
+        container.pause()
+    except coble.InvalidStateError as error:
+        assert "restarting" in str(error), error
+        refused += 1
+        continue
+    paused += 1
+    time.sleep(0.05)
+    begin = time.monotonic()
+    assert container.state == "paused"
+    container.unpause()
+    assert time.monotonic() - begin < 2
+begin = time.monotonic()
+if container.state != "paused":
+    try:
+        container.pause()
+    except coble.InvalidStateError:
+        pass
+container.stop(timeout=1)
+assert time.monotonic() - begin < 4 and container.state == "exited"
+container.remove()
+assert refused > 0, (paused, refused)
+""",
+    )
+
+
+def test_health_of_one_that_is_paused_is_not_looked_at(shared: coble.Engine, shared_store: Store) -> None:
+    alone(
+        shared_store,
+        """
+check = {"test": ["CMD", "true"], "interval": 100_000_000, "timeout": 200_000_000, "retries": 1}
+container = engine.containers.create("box", FOREVER, healthcheck=check)
+container.start()
+healthy = lambda: container.inspect().health is not None and container.inspect().health.status == "healthy"
+eventually(healthy, "healthy")
+container.pause()
+time.sleep(1)
+assert healthy() and container.state == "paused"
+container.unpause()
+time.sleep(0.5)
+assert healthy()
+container.remove(force=True)
+""",
+    )

@@ -332,3 +332,95 @@ def test_the_hook_is_the_callers_user(engine: coble.Engine, box: coble.Engine, p
     assert (place / "id").read_text() == "0\n" and (place / "umask").read_text() == "0022\n"
 
 
+@pytest.mark.vm
+def test_poststop_of_a_monitor_that_was_killed_is_run_by_who_comes_next(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
+    """Once, whoever that is: an engine that opens the store, one that looks, starts or removes."""
+
+    def killed(name: str, **options: Any) -> coble.Container:
+        bad = {"path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 4"]}
+        container = engine.containers.create("box", ["sleep", "1000"], hooks={"poststop": [bad, note(place, "poststop", "sleep 0.2")]}, name=name, **options)
+        container.start()
+        monitor = monitor_of(container)
+        os.kill(monitor, signal.SIGKILL)
+        assert wait_for_exit(monitor)
+        assert order(place) == []
+        return container
+
+    def over() -> list[str]:
+        found = order(place)
+        (place / "order").unlink(missing_ok=True)
+        return found
+
+    for end in ("open", "look", "start", "remove", "many"):
+        container = killed(end)
+        if end == "open":
+            with store.engine():
+                assert state(place, "poststop")["status"] == "stopped" and state(place, "poststop")["id"] == container.id
+        elif end == "look":
+            assert container.state == "exited"
+            assert container.inspect().exit_code == 137
+        elif end == "start":
+            container.start()
+            assert over() == ["poststop"]
+            container.stop(timeout=0)
+        elif end == "many":
+            code = f"import coble; coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})"
+            processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+            assert [process.wait(60) for process in processes] == [0] * 4
+        if end in ("open", "look"):
+            warnings = [warning.message for warning in container.inspect().warnings if warning.code == "hook"]
+            assert len(warnings) == 1 and "poststop: it ended with exit code 4" in warnings[0] and "no" in warnings[0]
+        container.remove(force=True)
+        assert over() == ["poststop"], end
+    # What is removed at its end.
+    container = killed("gone", auto_remove=True)
+    with store.engine():
+        assert over() == ["poststop"]
+    with pytest.raises(coble.ContainerNotFoundError):
+        container.inspect()
+    # Where it is restarted, each run has its own.
+    container = engine.containers.create("box", ["sh", "-c", "[ -e /again ] && exec sleep 1000; touch /again; exit 1"], hooks={"poststop": [note(place, "poststop")]}, restart_policy="always")
+    container.start()
+    eventually(lambda: container.inspect().restart_count == 1 and container.state == "running", "the second run")
+    monitor = monitor_of(container)
+    os.kill(monitor, signal.SIGKILL)
+    assert wait_for_exit(monitor) and over() == ["poststop"]
+    with store.engine():
+        assert over() == ["poststop"]
+    container.remove()
+    assert over() == []
+
+
+def test_a_poststop_that_has_begun_is_not_begun_again(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
+    """The monitor is killed in the middle of it."""
+    container = engine.containers.create("box", ["sleep", "1000"], hooks={"poststop": [note(place, "poststop", "exec sleep 3212")]})
+    container.start()
+    monitor = monitor_of(container)
+    container.kill()
+    eventually(lambda: order(place) == ["poststop"], "the hook")
+    os.kill(monitor, signal.SIGKILL)
+    assert wait_for_exit(monitor)
+    with store.engine():
+        assert container.state == "exited" and order(place) == ["poststop"]
+    assert subprocess.run(["pgrep", "-f", "^sleep 3212"], capture_output=True, check=False).stdout == b""
+    container.remove()
+    assert order(place) == ["poststop"]
+
+
+def test_poststop_without_a_monitor_goes_on_without_an_engine(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
+    """The engine that has come next is killed while the hook runs: it is run to its end, and nobody runs it again."""
+    container = engine.containers.create("box", ["sleep", "1000"], hooks={"poststop": [note(place, "poststop", f"sleep 1; echo end >> {place}/order")]})
+    container.start()
+    monitor = monitor_of(container)
+    os.kill(monitor, signal.SIGKILL)
+    assert wait_for_exit(monitor)
+    code = f"import coble; coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    eventually(lambda: order(place) == ["poststop"], "the hook")
+    process.kill()
+    process.wait()
+    with store.engine():
+        assert container.state == "exited"
+    eventually(lambda: order(place) == ["poststop", "end"], "its end")
+    container.remove()
+    assert order(place) == ["poststop", "end"]

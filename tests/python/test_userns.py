@@ -14,7 +14,7 @@ from typing import Any
 import coble
 import pytest
 from assets import Assets
-from conftest import IS_ROOT, Store
+from conftest import IS_ROOT, MODE, Store
 from helpers import eventually, log_bytes, sh, wait_for_output
 
 SIZE = 65536
@@ -360,7 +360,11 @@ def test_a_directory_and_secrets(shared: coble.Engine, assets: Assets, tmp_path:
     ("options", "kind"),
     [
         ({"userns_mode": "somebody"}, "InvalidArgument"),
-        ({"userns_mode": "nomap"}, "Unsupported"),
+        ({"userns_mode": "ns:/proc/1/ns/user"}, "Unsupported"),
+        ({"userns_mode": "keep-id:size=1"}, "Unsupported"),
+        ({"userns_mode": "keep-id:uid=x"}, "InvalidArgument"),
+        ({"userns_mode": "keep-id", "privileged": True}, "InvalidArgument"),
+        ({"userns_mode": "keep-id", "network": "container:x"}, "InvalidArgument"),
         ({"userns_mode": "auto:size=0"}, "InvalidArgument"),
         ({"userns_mode": "private"}, "InvalidArgument"),
         ({"userns_mode": "auto", "uidmap": ["0:1:1"]}, "InvalidArgument"),
@@ -381,9 +385,6 @@ def test_what_cannot_be_is_refused(shared: coble.Engine, options: dict[str, Any]
 
 def test_the_engines_own_namespace_is_the_default(shared: coble.Engine) -> None:
     assert sh(shared, "cat /proc/self/uid_map", userns_mode="host") == sh(shared, "cat /proc/self/uid_map")
-    if not IS_ROOT:
-        with pytest.raises(coble.UnsupportedError, match="only root"):
-            shared.containers.create("box", ["true"], userns_mode="auto")
 
 
 # --- in common with others --------------------------------------------------------------------------------------------
@@ -431,3 +432,203 @@ def test_standard_streams_can_be_opened_by_name(shared: coble.Engine, options: d
         wait_for_output(container, b"err")
         done = container.exec(["sh", "-c", script], input=b"in")
         assert (done.stdout, done.stderr) == (b"out\nin", b"err\n")
+
+
+# --- of an ordinary user ----------------------------------------------------------------------------------------------
+
+UID, GID = os.getuid(), os.getgid()
+
+ranges = pytest.mark.skipif(MODE != "ranges", reason="needs an ordinary user with ranges of ids")
+ordinary = pytest.mark.skipif(IS_ROOT, reason="root's containers have it otherwise")
+
+
+@ordinary
+def test_keep_id_makes_the_caller_himself_inside(box: coble.Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    script = "id -u; id -g; stat -c %u:%g /in /in/file; echo y > /in/made; stat -c %u:%g /in/made; cat /in/made"
+    done = box.run("box", ["sh", "-c", script], userns_mode="keep-id", volumes=[f"{folder}:/in"], check=True)
+    own = f"{UID}:{GID}"
+    assert done.stdout.decode().split() == [str(UID), str(GID), own, own, own, "y"]
+    made = (folder / "made").stat()
+    assert (made.st_uid, made.st_gid) == (UID, GID)
+    assert done.isolation is not None and done.isolation.rootless
+    uids = map_of(done.isolation.user.uid_map)
+    assert (UID, 0, 1) in uids
+    if MODE == "ranges":
+        assert [line[0] for line in uids] == [0, UID, UID + 1] and sum(line[2] for line in uids) == SIZE + 1
+    else:
+        assert uids == [(UID, 0, 1)]
+
+
+@ranges
+def test_keep_id_with_other_numbers(box: coble.Engine) -> None:
+    script = "id -u; id -g; cat /proc/self/uid_map"
+    done = box.run("box", ["sh", "-c", script], userns_mode="keep-id:uid=5,gid=7", check=True).stdout.decode().splitlines()
+    assert done[:2] == ["5", "7"] and map_of("\n".join(done[2:])) == [(0, 1, 5), (5, 0, 1), (6, 6, SIZE - 5)]
+    # Who says who he is, is that.
+    assert box.run("box", ["id", "-u"], userns_mode="keep-id", user="0", check=True).stdout == b"0\n"
+    # As an image does.
+    with box.containers.create("box", ["true"]) as container:
+        container.commit("named", changes=["USER 3:4"])
+    assert box.run("named", ["id", "-u"], userns_mode="keep-id", check=True).stdout == b"3\n"
+
+
+@ranges
+@pytest.mark.parametrize("mode", ["keep-id", "nomap"])
+def test_the_image_is_roots_and_files_have_the_ids_of_the_container(box: coble.Engine, tmp_path: Path, mode: str) -> None:
+    script = "cd /d && id -u && stat -c '%n %u %g %a' * && stat -c %u:%g / /bin /bin/busybox /etc /tmp && cat /proc/self/setgroups"
+    make = f"mkdir /d; echo a > /d/root; echo b > /d/user; chown {UID}:{GID} /d/user; cp /bin/busybox /d/id; chown 5:6 /d/id; chmod 6755 /d/id; rm /etc/group"
+    container = box.containers.create("box", ["sh", "-c", f"{make}; {script}; sleep 1000"], userns_mode=mode, user="0")
+    container.start()
+    eventually(lambda: b"allow" in log_bytes(container), "the files")
+    wanted = {"root": (0, 0, 0o644), "user": (UID, GID, 0o644), "id": (5, 6, 0o6755)}
+    listed = f"id 5 6 6755\nroot 0 0 644\nuser {UID} {GID} 644\n"
+    assert log_bytes(container).decode() == f"0\n{listed}" + "0:0\n" * 5 + "allow\n"
+
+    def archived(write: Any) -> dict[str, tuple[int, int, int]]:
+        file = tmp_path / "archive.tar"
+        write(file)
+        with tarfile.open(file) as archive:
+            members = {Path(member.name).name: member for member in archive if "d/" in member.name}
+        return {name: (member.uid, member.gid, member.mode) for name, member in members.items()}
+
+    for running in (True, False):
+        assert {entry.name: (entry.uid, entry.gid, entry.mode) for entry in container.list_files("/d")} == wanted, running
+        assert archived(lambda file: container.get_archive("/d", file)) == wanted, running
+        assert archived(container.export) == wanted, running
+        assert {(change.kind, change.path) for change in container.diff()} >= {("added", "/d/user"), ("deleted", "/etc/group")}, running
+        assert container.read_file("/d/root") == b"a\n"
+        container.write_file("/d/written", b"w", user=f"{UID}:{GID}")
+        assert [(entry.uid, entry.gid) for entry in container.list_files("/d") if entry.name == "written"] == [(UID, GID)], running
+        source = tmp_path / "source"
+        source.write_text("s")
+        container.copy_to(source, "/d/copied")
+        assert [(entry.uid, entry.gid) for entry in container.list_files("/d") if entry.name == "copied"] == [(0, 0)], running
+        if running:
+            assert container.exec(["sh", "-c", "stat -c %u:%g /d/written /d/copied; rm /d/written /d/copied"], check=True).stdout.decode() == f"{UID}:{GID}\n0:0\n"
+            container.stop(timeout=0)
+            container.commit("made", pause=False)
+            copy = container.snapshot()
+    # The image is the same for everybody.
+    look = ["sh", "-c", "cd /d; stat -c '%n %u %g %a' *"]
+    for other in ({}, {"userns_mode": "keep-id", "user": "0"}, {"userns_mode": "nomap"}):
+        assert box.run("made", look, check=True, **other).stdout.decode() == listed, other
+    with copy:
+        copy.start()
+        assert copy.exec(["sh", "-c", "cd /d; stat -c '%n %u %g' *"], check=True).stdout.decode() == f"id 5 6\nroot 0 0\nuser {UID} {GID}\n"
+        assert copy.exec(["sh", "-c", "stat -c %u /; chown 7 /; chmod 700 /"], user="0", check=True).stdout == b"0\n"
+        # The root of the container is not the caller's to open.
+        copy.stop(timeout=0)
+        assert ("changed", "/") not in {(change.kind, change.path) for change in copy.diff()}
+        with copy.snapshot() as third:
+            third.start()
+            assert third.exec(["stat", "-c", "%u %a", "/"], user="0", check=True).stdout == b"7 700\n"
+    container.remove(force=True)
+
+
+@ranges
+def test_nomap_has_nothing_of_the_callers(box: coble.Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    (folder / "secret").write_text("x")
+    (folder / "secret").chmod(0o600)
+    (folder / "open").write_text("y")
+    script = "id -u; stat -c %u /in /in/open; cat /in/open; cat /in/secret || echo no; touch /in/made || echo no; echo; cat /proc/self/uid_map"
+    done = box.run("box", ["sh", "-c", script], userns_mode="nomap", cap_add=["ALL"], volumes=[f"{folder}:/in"], check=True).stdout.decode()
+    first, uid_map = done.split("\n\n")
+    assert first.split() == ["0", "65534", "65534", "yno", "no"]
+    assert map_of(uid_map) == [(0, 1, SIZE)]
+    with box.containers.run("box", ["sleep", "1000"], userns_mode="nomap") as container:
+        pid = container.inspect().pid
+        mapped = map_of(Path(f"/proc/{pid}/uid_map").read_text())
+        assert all(not outside <= UID < outside + count for _, outside, count in mapped)
+
+
+@ordinary
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"read_only": True},
+        {"init": True},
+        {"network": "host"},
+        {"tmpfs": {"/t": "size=1m"}},
+        {"ipc_mode": "none"},
+        {"uts_mode": "host"},
+        {"cap_drop": ["ALL"]},
+        {"sysctls": {"net.core.somaxconn": "7"}},
+        {"devices": ["/dev/zero:/dev/other"]},
+        {"ulimits": ["nofile=100:200"]},
+        {"secrets": {"s": b"word"}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["keep-id", "nomap"])
+def test_a_users_ids_together_with_other_options(shared: coble.Engine, mode: str, options: dict[str, Any]) -> None:
+    if mode == "nomap" and MODE == "single":
+        pytest.skip("there are no other ids")
+    if MODE == "single" and "secrets" in options:
+        options = {"secrets": [coble.Secret("s", b"word", uid=UID, gid=GID)]}
+    script = "id -u; cat /proc/self/uid_map; ls /proc/self > /dev/null && ls /sys > /dev/null && echo > /dev/null && echo fine"
+    with shared.containers.run("box", ["sh", "-c", f"{script}; sleep 1000"], userns_mode=mode, **options) as container:
+        wait_for_output(container, b"fine")
+        done = container.exec(["sh", "-c", script], check=True).stdout.splitlines()
+        assert done[0].decode() == (str(UID) if mode == "keep-id" else "0") and done[-1] == b"fine"
+        found = container.exec(["sh", "-c", "tty; echo x > $(tty)"], tty=True, check=True).stdout.split()
+        assert found[0].startswith(b"/dev/pts/") and found[1] == b"x"
+
+
+@ordinary
+def test_a_users_program_is_started_again_with_the_same_ids(shared: coble.Engine) -> None:
+    script = "echo run; ip link | grep -c lo; cat /proc/self/uid_map | head -1; sleep 0.2; exit 3"
+    with shared.containers.run("box", ["sh", "-c", script], userns_mode="keep-id", restart_policy="on-failure:2") as container:
+        eventually(lambda: container.inspect().state == "exited", "the end", 60)
+        lines = log_bytes(container).decode().splitlines()
+        assert len(lines) == 9 and lines[:3] == lines[3:6] == lines[6:], lines
+
+
+@ordinary
+def test_what_an_ordinary_user_cannot_have_is_said(shared: coble.Engine, tmp_path: Path) -> None:
+    for options in ({"userns_mode": "auto"}, {"userns_mode": "auto:size=10"}, {"uidmap": ["0:1:1"]}):
+        with pytest.raises(coble.UnsupportedError, match="only root"):
+            shared.containers.create("box", ["true"], **options)
+    with pytest.raises(coble.UnsupportedError, match="only root"):
+        shared.containers.create("box", ["true"], userns_mode="keep-id", volumes=[f"{tmp_path}:/in:idmap"])
+    if MODE == "single":
+        with pytest.raises(coble.UnsupportedError, match="no other ids than the caller's own: .*/etc/subuid"):
+            shared.containers.create("box", ["true"], userns_mode="nomap")
+        with pytest.raises(coble.CobleError, match="not mapped"):
+            shared.run("box", ["true"], userns_mode="keep-id", user="0", check=True)
+    with shared.containers.run("box", ["sleep", "1000"], userns_mode="keep-id", ipc_mode="shareable") as own:
+        with pytest.raises(coble.UnsupportedError, match="another user namespace"):
+            shared.run("box", ["true"], ipc_mode=f"container:{own.id}")
+
+
+@ranges
+def test_layers_of_other_ids_go_with_their_image(box: coble.Engine, store: Store) -> None:
+    layers = store.data_root / "layers"
+
+    def count() -> int:
+        return len(list(layers.iterdir()))
+
+    box.run("box", ["true"], check=True)
+    before, usage = count(), box.disk_usage()
+    for mode, number in (("keep-id", 1), ("keep-id", 1), ("nomap", 2), ("keep-id:uid=5,gid=5", 3)):
+        box.run("box", ["true"], userns_mode=mode, check=True)
+        assert count() == before + number, mode
+    after = box.disk_usage()
+    assert after.layers == usage.layers * 4 and after.images[0].size > usage.images[0].size
+    assert box.verify() == []
+    scrub = box.scrub()
+    assert scrub.problems == [] and scrub.layers == 1
+    box.images.prune(all=True)
+    assert count() == 0
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("mode", ["keep-id", "nomap"])
+def test_keeping_ids_is_for_ordinary_users(shared: coble.Engine, mode: str) -> None:
+    with pytest.raises(coble.UnsupportedError, match="ordinary user"):
+        shared.containers.create("box", ["true"], userns_mode=mode)

@@ -71,28 +71,66 @@ def test_a_paused_container_does_nothing(shared: coble.Engine, counting: coble.C
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("end", ["kill", "stop", "remove", "term", "restart"])
-def test_a_paused_container_ends_at_once(counting: coble.Container, end: str) -> None:
-    paused(counting)
-    begin = time.monotonic()
-    if end == "kill":
-        counting.kill()
-        assert counting.wait(5) == 137
-    elif end == "term":
-        # Meant to end it, since it has no stop signal of its own: it goes on to follow it.
-        counting.kill("TERM")
-        assert counting.wait(5) == 143
-    elif end == "stop":
-        counting.stop(timeout=5)
-        assert counting.wait(0) == 143
-    elif end == "restart":
-        counting.restart(timeout=5)
-        assert counting.state == "running"
-    else:
-        counting.remove(force=True)
-        with pytest.raises(coble.ContainerNotFoundError):
-            counting.inspect()
-    assert time.monotonic() - begin < 3
+@pytest.mark.parametrize("policy", ["no", "always"])
+@pytest.mark.parametrize("end", ["kill", "stop", "remove", "term", "restart", "restart at once"])
+def test_a_paused_container_ends_at_once(shared: coble.Engine, end: str, policy: str) -> None:
+    container = shared.containers.create("box", COUNTING, restart_policy=policy)
+    container.start()
+    wait_for_output(container, b"ready")
+    try:
+        paused(container)
+        begin = time.monotonic()
+        if end == "kill":
+            container.kill()
+            assert container.wait(5) == 137
+        elif end == "term":
+            # Meant to end it, since it has no stop signal of its own: it goes on to follow it.
+            container.kill("TERM")
+            assert container.wait(5) == 143
+        elif end == "stop":
+            container.stop(timeout=5)
+            assert container.wait(0) == 143
+        elif end.startswith("restart"):
+            container.restart(timeout=5 if end == "restart" else 0)
+            assert container.state == "running"
+            assert container.exec(["true"]).exit_code == 0
+        else:
+            container.remove(force=True)
+            with pytest.raises(coble.ContainerNotFoundError):
+                container.inspect()
+        assert time.monotonic() - begin < 3
+        if end in ("kill", "term", "stop"):
+            assert container.state == "exited"
+    finally:
+        if end != "remove":
+            container.remove(force=True)
+
+
+@pytest.mark.vm
+def test_pausing_one_that_is_started_again_holds_up_nobody(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sh", "-c", "sleep 0.02; exit 1"], restart_policy="always")
+    container.start()
+    try:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            try:
+                container.pause()
+            except coble.InvalidStateError as error:
+                assert "restarting" in str(error)
+                continue
+            except coble.UnsupportedError:
+                assert MODE != "root"
+                pytest.skip("this user has no freezer here: refused")
+            time.sleep(0.05)
+            begin = time.monotonic()
+            assert container.state == "paused"
+            container.unpause()
+            assert time.monotonic() - begin < 2
+        begin = time.monotonic()
+        container.stop(timeout=1)
+        assert time.monotonic() - begin < 4 and container.state == "exited"
+    finally:
+        container.remove(force=True)
 
 
 def test_another_signal_than_the_stop_signal_leaves_it_paused(shared: coble.Engine) -> None:

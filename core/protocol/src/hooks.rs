@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::UserNamespace;
+
 /// A hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
@@ -13,6 +15,20 @@ pub struct Hook {
     pub env: Vec<String>,
     /// Seconds until it is killed.
     pub timeout: u32,
+}
+
+/// The name of the file in the container's run directory that is there from the beginning of a run until its [`Hooks::poststop`] begin, if there are any. Who finds it when the monitor is gone, and removes it, runs them.
+pub const OWED_FILE: &str = "poststop";
+
+/// Hooks of a run whose monitor was killed before it could run them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedHooks {
+    /// The user namespace that they are run in.
+    pub userns: Option<UserNamespace>,
+    /// [`Hooks::poststop`].
+    pub poststop: Vec<Hook>,
+    /// The state that they are told.
+    pub state: String,
 }
 
 /// The hooks of a container.

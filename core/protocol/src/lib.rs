@@ -26,7 +26,7 @@ pub use condition::{
 };
 pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
 pub use files::{Live, Look, Node, NodeKind, Owner, Place, WRITERS_FILE};
-pub use hooks::{Hook, Hooks};
+pub use hooks::{Hook, Hooks, OWED_FILE, OwedHooks};
 pub use journal::{Happening, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, JOURNAL_RECORDS, Record};
 pub use landlock::Landlock;
 pub use mounts::{Mount, MountSource, Propagation};
@@ -58,6 +58,8 @@ pub enum Launch {
     Archive(Box<ArchiveJob>),
     /// The parent of a program of the host. The frame carries its standard input and its standard output.
     Program(Box<HostProgram>),
+    /// The parent of hooks that a monitor still owed when it was killed. [`Report::Complaints`] is its answer.
+    Hooks(Box<OwedHooks>),
 }
 
 /// A program of the host that the engine has to ask something, such as a credential helper. It ends with the connection.
@@ -130,7 +132,7 @@ pub enum Report {
     Hello(u32),
     /// The program runs. The frame carries two pidfds: the monitor's and the program's; and both ends of its terminal, if the engine is to have it.
     Started(Box<Started>),
-    /// What went wrong at the end of a container of which there is no [`EXIT_FILE`]. [`Report::Exited`] follows.
+    /// What went wrong at the end of a container of which there is no [`EXIT_FILE`], and [`Report::Exited`] follows; or with the hooks of one whose monitor was killed.
     Complaints(Vec<Failure>),
     /// The program ended.
     Exited(Exit),
@@ -279,8 +281,8 @@ pub enum Rootfs {
         lower: Vec<String>,
         /// A directory of somebody else's, which is below them.
         directory: Option<FdIndex>,
-        /// One more name as those of `lower`: the lowest of all.
-        base: String,
+        /// More names as those of `lower`, below that.
+        base: Vec<String>,
         /// The container's directory, which has `upper` and `work`.
         container: FdIndex,
         /// Use `user.overlay.*` attributes (needed in a user namespace).

@@ -1,12 +1,12 @@
 //! Hooks: programs that are run, one after the other, beside the life of a container. The monitor runs those of the runtime, in its own namespaces; the container's first process runs the
-//! others, in its. Each has the container's state as its standard input, nowhere to write to but standard error, whose end is told when it fails, its own environment and nothing else of ours. It has a time, after which
+//! others, in its. What a monitor that was killed has not run is run by a process of its own. Each has the container's state as its standard input, nowhere to write to but standard error, whose end is told when it fails, its own environment and nothing else of ours. It has a time, after which
 //! it is killed with its process group, and is killed when whoever runs it ends.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use coble_protocol::{Failure, Hook, Step};
+use coble_protocol::{Connection, Failure, Fds, Hook, OwedHooks, Report, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,7 +16,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use crate::failure::During;
 use crate::program::strings;
 use crate::sys;
+use crate::userns;
 
+/// The stage after the end.
+pub(crate) const POSTSTOP: &str = "poststop";
 /// How much of the end of standard error is told.
 const TAIL: usize = 400;
 
@@ -61,6 +64,17 @@ pub(crate) fn run_each(stage: &str, hooks: &[Hook], state: &str) -> Vec<Failure>
         _ => None,
     };
     hooks.iter().filter_map(failed).collect()
+}
+
+/// The role of one who runs the hooks for the end of a run whose monitor was killed. They have begun then, and go on whatever becomes of the engine: nobody would run them another time.
+pub(crate) fn run_owed(control: &Connection, owed: &OwedHooks, mut fds: Fds) -> Result<(), Failure> {
+    let _ = rustix::thread::set_name(c"coble-hooks");
+    if let Some(namespace) = &owed.userns {
+        userns::enter(namespace, &mut fds)?;
+    }
+    let complaints = run_each(POSTSTOP, &owed.poststop, &owed.state);
+    let _ = control.send(&Report::Complaints(complaints), &[]);
+    Ok(())
 }
 
 fn one(

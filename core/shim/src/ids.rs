@@ -59,12 +59,16 @@ impl IdMaps {
 
     /// Those of a process, by its name in the host's procfs.
     pub(crate) fn of(process: &str) -> Result<IdMaps, Failure> {
-        let read = |file: &str| {
+        IdMaps::collect(|file| {
             let path = format!("/proc/{process}/{file}");
             let text = std::fs::read_to_string(&path);
             text.map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
                 .during(Step::ReadBack, &path)
-        };
+        })
+    }
+
+    /// From the files of a process in procfs.
+    pub(crate) fn collect(read: impl Fn(&str) -> Result<String, Failure>) -> Result<IdMaps, Failure> {
         let (uid_text, gid_text) = (read("uid_map")?, read("gid_map")?);
         Ok(IdMaps {
             uids: Mapped::parse(&uid_text),

@@ -1,7 +1,7 @@
 //! The helper executable of coble: everything that touches namespaces, container roots and untrusted archives happens here.
 //!
 //! The engine starts it with one end of a socket pair and tells it which role to play: [`monitor`] of one container, [`archive`] worker,
-//! or parent of a [`host_program`].
+//! parent of a [`host_program`], or of [`hooks`] that a monitor could not run.
 //! It decides nothing: what a container gets comes as data.
 
 // No part of the standard library's start-up is wanted: it would install signal handlers and look at the standard streams.
@@ -65,6 +65,10 @@ fn run() -> i32 {
         Ok(Some((Launch::Monitor(ground), fds))) => monitor::run(control, ground, fds, origin),
         Ok(Some((Launch::Archive(job), fds))) => work(control, *job, fds),
         Ok(Some((Launch::Program(program), fds))) => match host_program::run(&control, &program, fds) {
+            Ok(()) => 0,
+            Err(failure) => fail(&control, failure),
+        },
+        Ok(Some((Launch::Hooks(owed), fds))) => match hooks::run_owed(&control, &owed, fds) {
             Ok(()) => 0,
             Err(failure) => fail(&control, failure),
         },

@@ -11,6 +11,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 use rustix::thread::{Gid, LinkNameSpaceType, Uid, UnshareFlags, move_into_link_name_space};
 
 use crate::failure::{During, explained};
+use crate::ids::IdMaps;
 use crate::sys;
 
 /// The most bytes of a helper's error text that are kept.
@@ -54,9 +55,11 @@ fn set_ids(groups: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// As the end of [`enter`], for a process that nobody may look into, which a change of ids may have changed.
-pub(crate) fn become_root(groups: bool) -> Result<(), Failure> {
-    set_ids(groups)?;
+/// As the end of [`enter`], in a namespace with these ids, for a process that nobody may look into, which a change of ids may have changed. Where there is no user 0, the process is the only one that there is, and stays it.
+pub(crate) fn become_root(maps: &IdMaps) -> Result<(), Failure> {
+    if maps.uids.contains(0) {
+        set_ids(maps.setgroups)?;
+    }
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).during(Step::SetIds, "dumpable").map(drop)
 }
 

@@ -127,7 +127,13 @@ pub(crate) fn process(
         env: variables(spec, image, hostname).joined(),
         cwd: working_dir.into_bytes(),
         create_cwd: true,
-        user: spec.user.clone().or_else(|| image.user.clone()).unwrap_or_default(),
+        user: spec
+            .user
+            .clone()
+            .or_else(|| image.user.clone())
+            .filter(|user| !user.is_empty())
+            .or_else(|| super::userns::user(spec))
+            .unwrap_or_default(),
         additional_groups: spec.group_add.clone(),
         capabilities: Capabilities {
             bounding,

@@ -17,7 +17,7 @@ use crate::event::note;
 use crate::image::{ImageSummary, NewLayer, Upon, changes, record};
 use crate::oci::{Compression, Digest, Reference};
 use crate::process::reader::{self, FreezerFiles, View};
-use crate::process::spawn_helper;
+use crate::process::{Workers, spawn_helper};
 use crate::state::{Session, rfc3339};
 
 impl Container {
@@ -50,9 +50,17 @@ impl Container {
             let freezer = self.freezer(inner, &tree, options.pause)?;
             let mut layers = Vec::new();
             for below in frozen::open_all(inner, &tree.row)?.into_iter().rev() {
-                layers.extend(layer(inner, session, &below, None, compression, cancel)?);
+                layers.extend(layer(inner, tree.workers(inner), session, &below, None, compression, cancel)?);
             }
-            layers.extend(layer(inner, session, &tree.upper()?, freezer.as_ref(), compression, cancel)?);
+            layers.extend(layer(
+                inner,
+                tree.workers(inner),
+                session,
+                &tree.upper()?,
+                freezer.as_ref(),
+                compression,
+                cancel,
+            )?);
             self.still_there(inner)?;
             let spec = tree.row.spec()?;
             let created_by = tree.row.command()?.join(" ").chars().take(4096).collect();
@@ -103,6 +111,7 @@ impl Container {
 /// Writes what is in a directory of changes as a layer, compressed on the way.
 fn layer(
     inner: &Inner,
+    workers: Workers<'_>,
     session: &Session,
     upper: &OwnedFd,
     freezer: Option<&FreezerFiles>,
@@ -117,7 +126,7 @@ fn layer(
     let (packed, compressed) = std::thread::scope(|scope| -> Result<_> {
         let pack = spawn_helper(scope, "coble-commit", move || {
             let view = View::Directory(upper.as_fd());
-            let packed = reader::pack(inner, view, PackForm::Layer, Some(write.as_fd()), freezer, cancel);
+            let packed = reader::pack(workers, view, PackForm::Layer, Some(write.as_fd()), freezer, cancel);
             let _ = shutdown(write, Shutdown::Write);
             packed
         })

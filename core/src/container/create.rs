@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::live::RunDir;
 use super::{
-    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, security, source, spaces,
-    userns, validate,
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, security, source,
+    spaces, userns, validate,
 };
 use crate::cancel::CancelToken;
 use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
@@ -17,8 +17,9 @@ use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
 use crate::isolation::mounts;
+use crate::isolation::userns::OtherIds;
 use crate::oci::Reference;
-use crate::process::Deadline;
+use crate::process::{Deadline, Workers};
 use crate::state::ids::Wanted;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
@@ -104,6 +105,7 @@ pub(super) fn plan(
     // Where a link leads may be where nothing may come from.
     super::mount::check(&spec)?;
     spaces::resolve(inner, &mut spec).context(doing)?;
+    userns::resolve(&mut spec);
     // Before an image is pulled for nothing.
     userns::wanted(inner, &spec).context(doing)?;
     let image = match spec.rootfs {
@@ -207,7 +209,8 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         })?;
         (run_dir, lock)
     };
-    let made = make_directory(inner, &id, upper.as_ref())
+    let made = userns::on_disk(inner, &spec)
+        .and_then(|owners| make_directory(inner, &spec, &id, owners.as_ref(), upper.as_ref()))
         .and_then(|()| insert(inner, &mut row, spec.name.as_deref(), ids.as_ref()));
     match made.context(doing) {
         Ok(()) => {
@@ -238,20 +241,27 @@ fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>, ids: Option
     Ok(())
 }
 
-/// `upper` and `work` of the overlay. The root of a container has mode 0755 whatever the umask, or is like that of another one.
-fn make_directory(inner: &Inner, id: &str, like: Option<&OwnedFd>) -> Result<()> {
+/// `upper` and `work` of the overlay. The root of a container is its user 0's and has mode 0755 whatever the umask, or is like that of another one.
+fn make_directory(
+    inner: &Inner,
+    spec: &ContainerSpec,
+    id: &str,
+    owners: Option<&OtherIds>,
+    like: Option<&OwnedFd>,
+) -> Result<()> {
     let directory = directory(inner, id);
     make_dir(&directory, Mode::RWXU)?;
     make_dir(&directory.join("work"), Mode::RWXU)?;
     let upper = directory.join("upper");
     make_dir(&upper, Mode::from_raw_mode(0o755))?;
-    match like {
-        Some(like) => {
-            let made = frozen::open(&upper)?;
-            frozen::give_root(inner, like.as_fd(), made.as_fd(), &CancelToken::never())
-        }
-        None => Ok(()),
+    places::make(inner, &directory, spec, owners)?;
+    if like.is_none() && owners.is_none() {
+        // It is as it has to be.
+        return Ok(());
     }
+    let made = frozen::open(&upper)?;
+    let like = like.map(AsFd::as_fd);
+    frozen::give_root(Workers::new(inner, owners), like, made.as_fd(), &CancelToken::never())
 }
 
 fn make_dir(path: &std::path::Path, mode: Mode) -> Result<()> {

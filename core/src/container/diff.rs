@@ -1,10 +1,9 @@
 //! What a container changed of its image, or of the directory that it has instead.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
-
-use super::Container;
+use super::{Container, frozen};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Result};
 use crate::image::PathChange;
@@ -26,22 +25,16 @@ impl Container {
                 directory: tree.rootfs.as_ref().map(AsFd::as_fd),
                 container: None,
             };
-            let found = reader::compare(inner, image, tree.view(inner), cancel).context(doing)?;
+            let found =
+                reader::compare(tree.workers(inner), image, tree.view(inner), cancel).context(doing)?;
             self.still_there(inner).context(doing)?;
             return Ok(found.iter().filter_map(PathChange::of).collect());
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut lower = tree
-            .lower
-            .iter()
-            .map(|name| {
-                rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty()).call("open", name)
-            })
-            .collect::<Result<Vec<OwnedFd>>>()
-            .context(doing)?;
+        let open = |name: &String| frozen::open_at(&inner.store.layers, Path::new(name)).call("open", name);
+        let mut lower = tree.lower.iter().map(open).collect::<Result<Vec<OwnedFd>>>().context(doing)?;
         lower.extend(tree.rootfs_to_read().context(doing)?);
         let upper = tree.upper().context(doing)?;
-        let found = reader::changes(inner, upper.as_fd(), &lower, cancel).context(doing)?;
+        let found = reader::changes(tree.workers(inner), upper.as_fd(), &lower, cancel).context(doing)?;
         self.still_there(inner).context(doing)?;
         Ok(found.iter().filter_map(PathChange::of).collect())
     }

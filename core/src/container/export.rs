@@ -19,8 +19,15 @@ impl Container {
         let doing = || format!("exporting container \"{}\"", self.name());
         let tree = self.tree(inner, cancel).context(doing)?;
         let output = sink::create(sink, cancel).context(doing)?;
-        let done = reader::pack(inner, tree.view(inner), PackForm::Tree, Some(output.fd()), None, cancel)
-            .context(doing)?;
+        let done = reader::pack(
+            tree.workers(inner),
+            tree.view(inner),
+            PackForm::Tree,
+            Some(output.fd()),
+            None,
+            cancel,
+        )
+        .context(doing)?;
         self.still_there(inner).context(doing)?;
         output.finish().context(doing)?;
         note(inner, self.id(), "export", &[]);

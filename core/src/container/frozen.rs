@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use coble_protocol::PackForm;
-use rustix::fs::{Dir, MemfdFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, MemfdFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::Container;
@@ -18,9 +18,9 @@ use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::reader::{self, FreezerFiles, View};
-use crate::process::{names_in, remove_tree};
+use crate::process::{Workers, names_in, remove_tree};
 use crate::snapshot::{Application, Worker};
-use crate::state::{BASE, ContainerRow, Locked, containers, random_hex};
+use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos, random_hex};
 
 /// The directory of the data root.
 const DIRECTORY: &str = "frozen";
@@ -42,8 +42,16 @@ pub(super) fn open_all(inner: &Inner, row: &ContainerRow) -> Result<Vec<OwnedFd>
 }
 
 pub(super) fn open(path: &std::path::Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).call("open", path)
+    open_at(CWD, path).call("open", path)
+}
+
+/// Opens a directory that containers write to. It may be the root of a user namespace who has it now, and keeps it from the engine: then the descriptor only names it, which is enough for a worker.
+pub(super) fn open_at(at: impl AsFd, path: &std::path::Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(&at, path, flags | OFlags::RDONLY, Mode::empty()) {
+        Err(Errno::ACCESS) => rustix::fs::openat(&at, path, flags | OFlags::PATH, Mode::empty()),
+        result => result,
+    }
 }
 
 /// A layer that no row names yet. As long as it is locked, no sweep takes it.
@@ -84,7 +92,7 @@ impl New {
 }
 
 /// What a container's files consist of now, beside its image: names of frozen layers, uppermost first. Those of a container that does not run are frozen where they
-/// are, and it goes on with an empty directory upon them; those of a running one are copied, while it is stopped if there is something to stop it with.
+/// are, if the engine may move them, and it goes on with an empty directory upon them; those of a running one are copied, while it is stopped if there is something to stop it with.
 /// `own` has to live until a row names the layers.
 pub(super) struct Frozen {
     pub(super) layers: Vec<String>,
@@ -119,7 +127,7 @@ pub(super) fn freeze(
     }
     let new = New::make(inner)?;
     let layers: Vec<String> = [&new.name].into_iter().chain(&before).cloned().collect();
-    let done = if tree.running {
+    let done = if tree.running || !may_move(tree) {
         copy(inner, container, tree, &before, &new, freezer, cancel)
     } else {
         exchange(inner, tree, &before, &layers, &new, cancel)
@@ -137,14 +145,24 @@ pub(super) fn freeze(
     }
 }
 
+/// Whether nothing is in a directory, as far as the engine may see.
 fn is_empty(directory: &OwnedFd) -> Result<bool> {
-    for entry in Dir::read_from(directory).call("open", "upper")? {
+    let entries = match Dir::read_from(directory) {
+        Err(Errno::ACCESS) => return Ok(false),
+        entries => entries.call("open", "upper")?,
+    };
+    for entry in entries {
         let entry = entry.call("getdents", "upper")?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Whether the engine may give the writable directory another place: its root may be that of a user namespace now.
+fn may_move(tree: &Tree) -> bool {
+    rustix::fs::accessat(&tree.directory, "upper", Access::WRITE_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// Freezes the directory of a container that does not run where it is: the container's row names the new, empty layer, and then the two change places. Before and after, and whoever dies when, the
@@ -157,39 +175,34 @@ fn exchange(
     new: &New,
     cancel: &CancelToken,
 ) -> Result<bool> {
-    give_root(inner, tree.upper()?.as_fd(), new.fd.as_fd(), cancel)?;
     inner.store.keep_reserve();
     containers::set_frozen(&inner.store.db, &tree.row.id, after)?;
-    let exchanged = rustix::fs::renameat_with(
-        &tree.directory,
-        "upper",
-        rustix::fs::CWD,
-        &new.path,
-        RenameFlags::EXCHANGE,
-    );
-    match exchanged {
-        Ok(()) => Ok(true),
-        Err(errno) => {
-            // An empty layer more or less makes no difference, so it may stay if this fails.
-            let _ = containers::set_frozen(&inner.store.db, &tree.row.id, before);
-            Err(errno).call("rename", &new.path)
-        }
+    let like = tree.upper()?;
+    let exchanged =
+        give_root(tree.workers(inner), Some(like.as_fd()), new.fd.as_fd(), cancel).and_then(|()| {
+            rustix::fs::renameat_with(&tree.directory, "upper", CWD, &new.path, RenameFlags::EXCHANGE)
+                .call("rename", &new.path)
+        });
+    if exchanged.is_err() {
+        // An empty layer more or less makes no difference, so it may stay if this fails.
+        let _ = containers::set_frozen(&inner.store.db, &tree.row.id, before);
     }
+    exchanged.map(|()| true)
 }
 
-/// Gives an empty directory the attributes of a container's `/`: mode, owner, time and extended attributes. It takes the worker's rights to give an owner in a user namespace, and an archive without
-/// entries, of which the root is as the layer below has it.
+/// Gives an empty directory the attributes of a container's `/`, or those of one that nobody has changed: mode, owner, time and extended attributes. It takes a worker's rights to give an owner in a user
+/// namespace, and an archive without entries, of which the root is as the layer below has it.
 pub(super) fn give_root(
-    inner: &Inner,
-    upper: BorrowedFd<'_>,
+    workers: Workers<'_>,
+    like: Option<BorrowedFd<'_>>,
     to: BorrowedFd<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let empty =
         rustix::fs::memfd_create(c"coble-empty", MemfdFlags::CLOEXEC).call("memfd_create", "archive")?;
     rustix::fs::ftruncate(&empty, 1024).call("ftruncate", "archive")?;
-    let layer = Application { target: to, input: empty.as_fd(), lower: &[upper], ready: None };
-    inner.apply(layer, cancel).map(drop)
+    let layer = Application { target: to, input: empty.as_fd(), lower: like.as_slice(), ready: None };
+    workers.apply(layer, cancel).map(drop)
 }
 
 /// Copies what a running container has written. False if that is nothing.
@@ -203,18 +216,25 @@ fn copy(
     cancel: &CancelToken,
 ) -> Result<bool> {
     let upper = tree.upper()?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open =
-        |name: &str| rustix::fs::openat(&inner.store.layers, name, flags, Mode::empty()).call("open", name);
+    let open = |name: &str| open_at(&inner.store.layers, std::path::Path::new(name)).call("open", name);
     let mut lower = tree.lower.iter().map(|name| open(name)).collect::<Result<Vec<OwnedFd>>>()?;
     lower.extend(tree.rootfs_to_read()?);
     lower.push(open(BASE)?);
     let lower: Vec<_> = lower.iter().map(AsFd::as_fd).collect();
     let (packed, _) = through(
-        |to| reader::pack(inner, View::Directory(upper.as_fd()), PackForm::Layer, Some(to), freezer, cancel),
+        |to| {
+            reader::pack(
+                tree.workers(inner),
+                View::Directory(upper.as_fd()),
+                PackForm::Layer,
+                Some(to),
+                freezer,
+                cancel,
+            )
+        },
         |from| {
             let layer = Application { target: new.fd.as_fd(), input: from, lower: &lower, ready: None };
-            inner.apply(layer, cancel)
+            tree.workers(inner).apply(layer, cancel)
         },
     )?;
     // Somebody may have frozen it meanwhile, after it ended: then this may be less than all.
@@ -230,6 +250,17 @@ pub(super) fn are_there(inner: &Inner, layers: &[String]) -> Result<bool> {
     // Not while somebody decides what goes.
     let _gate = inner.store.gate_shared()?;
     Ok(layers.iter().all(|name| directory(inner).join(name).is_dir()))
+}
+
+/// Whether a descriptor can be used for more than naming a directory.
+fn is_readable(directory: &OwnedFd) -> bool {
+    rustix::fs::fcntl_getfl(directory).is_ok_and(|flags| !flags.contains(OFlags::PATH))
+}
+
+/// Whether nothing of a directory itself was changed within the last hour.
+fn is_old(directory: &OwnedFd) -> bool {
+    let hour = 3600;
+    rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_ctime < now_nanos() as i64 / 1_000_000_000 - hour)
 }
 
 /// The end of the name of a layer that is to be removed. No row has such a name.
@@ -248,10 +279,14 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
         let _gate = inner.store.gate_exclusive()?;
         for name in names {
             let path = parent.join(&name);
-            let Ok(fd) = open(&path) else { continue };
-            if let Some(lock) = Locked::try_exclusive(fd, &path)? {
-                doomed.push((name, lock));
-            }
+            // Some: it may go, if no row names it, and nobody makes it as long as the lock, if there is one, is held.
+            let free = match open(&path) {
+                Ok(fd) if is_readable(&fd) => Locked::try_exclusive(fd, &path)?.map(Some),
+                // Nobody who still makes it lets it be for so long.
+                Ok(fd) => is_old(&fd).then_some(None),
+                Err(_) => None,
+            };
+            doomed.extend(free.map(|lock| (name, lock)));
         }
         // Under the locks: what is named by now stays, and nobody who makes one is left who has not named it.
         let named = containers::frozen(&inner.store.db)?;

@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ContainerSpec;
+use coble_protocol::OwedHooks;
+
+use super::live::RunDir;
 use super::validate::invalid;
+use super::{ContainerSpec, Warning, create};
+use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::process;
+use crate::state::ContainerRow;
 
 /// The most hooks of one container.
 const MOST: usize = 64;
@@ -159,4 +165,30 @@ impl Hooks {
             poststop: list(&hooks.poststop),
         })))
     }
+}
+
+/// Runs the hooks for the end of a run whose monitor was killed before it began to, and returns what went wrong. The caller has the container's lock, so nothing of it runs any more, and nobody else runs them: they begin once,
+/// and what ends them on their way (the end of the machine, say) does not make them begin again.
+pub(super) fn run_owed(inner: &Inner, row: &ContainerRow, run_dir: &RunDir) -> Vec<Warning> {
+    if !run_dir.owes_hooks() {
+        return Vec::new();
+    }
+    let run = || {
+        let hooks = Hooks::plan(&row.spec()?, &row.id, &create::directory(inner, &row.id))?;
+        let Some(hooks) = hooks.filter(|_| run_dir.take_hooks()) else { return Ok(Vec::new()) };
+        let state = hooks.state("stopped", None);
+        process::run_owed(inner, OwedHooks { userns: inner.userns.clone(), poststop: hooks.poststop, state })
+    };
+    run().unwrap_or_else(|error: Error| vec![Warning { code: "hook".into(), message: error.to_string() }])
+}
+
+/// As [`run_owed`], with what went wrong in the row, which the caller writes.
+pub(super) fn settle(inner: &Inner, row: &mut ContainerRow, run_dir: &RunDir) -> Result<()> {
+    let warnings = run_owed(inner, row, run_dir);
+    if warnings.is_empty() {
+        return Ok(());
+    }
+    let mut run = row.run()?;
+    run.warnings.extend(warnings);
+    row.set_run(&run)
 }

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use coble_protocol::{
     CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, Connection, EXIT_FILE, ExitRecord,
-    JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, Record, TEMPORARY_FILE,
+    JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, OWED_FILE, Record, TEMPORARY_FILE,
 };
 
 use crate::cancel::CancelToken;
@@ -145,6 +145,16 @@ impl RunDir {
         Condition::decode(&self.read(CONDITION_FILE, MAX_RECORD)?).ok()
     }
 
+    /// Whether the hooks for the end of a run have not begun. Asked with the lock, this is for good: there is no monitor any more that would run them.
+    pub(crate) fn owes_hooks(&self) -> bool {
+        rustix::fs::statat(&self.dir, OWED_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Takes it upon the caller to run them. False if somebody else has.
+    pub(crate) fn take_hooks(&self) -> bool {
+        rustix::fs::unlinkat(&self.dir, OWED_FILE, AtFlags::empty()).is_ok()
+    }
+
     fn old_journal(&self, after: u64) -> Vec<Record> {
         self.read(JOURNAL_OLD, 2 * JOURNAL_BYTES).map_or_else(Vec::new, |old| Record::decode(&old, after))
     }
@@ -195,6 +205,7 @@ impl RunDir {
             JOURNAL_OLD,
             CONDITION_FILE,
             CONDITION_TEMPORARY,
+            OWED_FILE,
         ] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

@@ -26,6 +26,7 @@ mod names;
 mod namespace;
 pub mod parse;
 mod pause;
+mod places;
 mod policy;
 mod processes;
 mod proxies;

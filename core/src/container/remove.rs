@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use super::live::RunDir;
 use super::take::{Taken, WRITERS, take, writers_gone};
 use super::wait::KILLED;
-use super::{Container, Signal, create, frozen};
+use super::{Container, Signal, create, frozen, hooks};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -70,6 +70,12 @@ pub(crate) fn locked(
     exit: Option<Exit>,
     settle: impl FnOnce(),
 ) -> Result<()> {
+    if run_dir.owes_hooks()
+        && let Some(row) = containers::get(&inner.store.db, id)?
+    {
+        // Nobody will ask what they have to say.
+        hooks::run_owed(inner, &row, &run_dir);
+    }
     inner.secrets.forget(id);
     let exit = exit.or_else(|| run_dir.exit().map(|record| record.exit));
     let condition = run_dir.condition().unwrap_or_default();

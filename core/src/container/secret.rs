@@ -113,7 +113,7 @@ impl Secret {
     }
 
     /// The place in the container, without `.` and repeated `/`.
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         let target = self.target.as_deref().unwrap_or(&self.name);
         if target.starts_with('/') { clean(target) } else { clean(&format!("{DIRECTORY}/{target}")) }
     }

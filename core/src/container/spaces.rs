@@ -372,6 +372,10 @@ impl Joined {
             let why = format!("container \"{}\" is in another user namespace", other.row.name);
             Err(Error::new(ErrorKind::Unsupported, why).with_object(&other.row.name).with_hint(hint))
         };
+        if inner.rootless() && super::userns::is_own(&other.row.spec()?) {
+            // Its processes see files of images with other ids.
+            return foreign("join containers that have the ids of all others");
+        }
         match (other.open("user")?, inner.rootless()) {
             (None, false) if self.user.is_none() => {
                 self.ours = true;

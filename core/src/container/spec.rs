@@ -85,7 +85,7 @@ pub struct ContainerSpec {
     /// How it sees cgroups: `private`, its own as the top, or `host`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cgroupns: NamespaceMode,
-    /// Which user namespace it has: that of the engine's other containers, or its own, with ids of the host that no other container of the store has, or with those of `uidmap` and `gidmap`. In its own one its programs
+    /// Which user namespace it has: that of the engine's other containers, or its own, with ids of the host that no other container of the store has, or with those of `uidmap` and `gidmap`, or, of an ordinary user, with his ids in another order. In its own one its programs
     /// are nobody on the host, and have capabilities over nothing but the container. The root file system is mounted with the ids of the container, which its file system has to be able to.
     #[serde(default)]
     pub userns_mode: UsernsMode,

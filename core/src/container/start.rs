@@ -21,7 +21,8 @@ use super::take::Held;
 use super::validate::Seccomp;
 use super::{
     Container, ContainerSpec, Isolation, Lifetime, NamespaceMode, NetworkMode, State, Stdio, StdioMode,
-    Warning, command, create, frozen, namespace, proxies, report, resources, source, userns, validate,
+    Warning, command, create, frozen, hooks, namespace, places, proxies, report, resources, source, userns,
+    validate,
 };
 use crate::cancel::CancelToken;
 use crate::cgroup::Created;
@@ -34,9 +35,9 @@ use crate::isolation::mounts::Mounts;
 use crate::isolation::{capabilities, devices, files, labels, paths, seccomp};
 use crate::log::attributes::About;
 use crate::log::driver::{Log, Settings};
-use crate::process::{self, Deadline};
+use crate::process::{self, Deadline, Workers};
 use crate::snapshot;
-use crate::state::{BASE, ContainerRow, Locked, containers, ids, now_nanos};
+use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// How long a killed monitor may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(30);
@@ -119,7 +120,7 @@ impl Foreseen {
         let joined = Joined::open(inner, spec, cancel)?;
         Ok(Foreseen {
             network: joined.network(spec),
-            mapped: is_mapped(inner, spec, &joined),
+            mapped: is_mapped(spec, &joined),
             joined: Arc::new(joined),
             dev: Dev { devices: devices::nodes(spec, inner.rootless()), shm_size: shm_size(spec) },
         })
@@ -131,9 +132,9 @@ impl Foreseen {
     }
 }
 
-/// Whether a container has a user namespace that is not the engine's.
-fn is_mapped(inner: &Inner, spec: &ContainerSpec, joined: &Joined) -> bool {
-    !inner.rootless() && userns::is_own(spec) || joined.maps.is_some()
+/// Whether a container has a user namespace that is not the monitor's.
+fn is_mapped(spec: &ContainerSpec, joined: &Joined) -> bool {
+    userns::is_own(spec) || joined.maps.is_some()
 }
 
 /// Starts the monitor of a container.
@@ -178,6 +179,7 @@ impl Container {
         refuse_foreign(inner, &row).context(doing)?;
         if row.state()? == State::Running {
             // Its end was not noticed yet.
+            hooks::settle(inner, &mut row, &run_dir).context(doing)?;
             if !super::wait::settle_end(inner, &mut row, Some(&run_dir), run_dir.exit())? {
                 row = self.row(inner)?;
             }
@@ -256,6 +258,8 @@ pub(super) fn start(
         }
         Err(error) => {
             let _ = inner.cgroups.remove(&row.id);
+            // What they have to say is less than why the start has failed.
+            hooks::run_owed(inner, row, run_dir);
             let _ = run_dir.clear();
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
@@ -291,7 +295,9 @@ fn try_start(
         run_dir.clear()?;
     }
     let mut lower = frozen::lower(row)?;
-    lower.extend(snapshot::ensure(&inner.store, inner, image, cancel)?);
+    let owners = userns::on_disk(inner, spec)?;
+    let workers = Workers::new(inner, owners.as_ref());
+    lower.extend(snapshot::ensure(&inner.store, &workers, image, cancel)?);
     let rootfs = source::open(spec)?;
     let resolved = begin.elapsed();
 
@@ -313,7 +319,7 @@ fn try_start(
     if joined.shares_pids() && cgroup.home.is_none() {
         return Err(no_way_to_end());
     }
-    let confined = inner.rootless() || is_mapped(inner, spec, joined);
+    let confined = inner.rootless() || is_mapped(spec, joined);
     let bounding = allowed_capabilities(spec, &cgroup, confined, &mut warnings)?;
     labels::check(&security, inner.rootless(), &mut warnings)?;
     if let Seccomp::Profile(text) = &security.seccomp {
@@ -354,9 +360,7 @@ fn try_start(
     let mounts = Mounts::open(spec, devices.binds, confined, &mut warnings)?;
     let paths = paths::of(spec, &security);
     let maps = match &joined.maps {
-        None if is_mapped(inner, spec, joined) => {
-            Some(ids::of(&inner.store.db, &row.id)?.ok_or_else(|| no_ids(row))?)
-        }
+        None => userns::ids(inner, row, spec)?,
         maps => maps.clone(),
     };
 
@@ -368,7 +372,7 @@ fn try_start(
             layers: fds.push(layers.as_fd()),
             lower,
             directory: rootfs.as_ref().map(|fd| fds.push(fd.as_fd())),
-            base: BASE.to_owned(),
+            base: places::base(inner, &row.id),
             container: fds.push(container.as_fd()),
             userxattr: inner.rootless(),
         },
@@ -509,12 +513,6 @@ fn call_off(control: &Connection) {
         }
     }
 }
-
-fn no_ids(row: &ContainerRow) -> Error {
-    Error::new(ErrorKind::Database, format!("container \"{}\" has no ids for its user namespace", row.name))
-        .with_object(&row.name)
-}
-
 /// Where nothing kills everything of a container at once, it cannot be among the processes of others: some of it could outlive its monitor.
 fn no_way_to_end() -> Error {
     Error::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::live::RunDir;
 use super::restart::is_restarting;
-use super::{State, frozen, names, remove, wait};
+use super::{State, frozen, hooks, names, remove, wait};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -65,7 +65,13 @@ fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
     let Some(row) = containers::get(&inner.store.db, id)? else {
         return remove::locked(inner, id, run_dir, lock, None, || {});
     };
-    let row = if row.state()? == State::Running { settled(inner, row, &run_dir)? } else { row };
+    let row = if row.state()? == State::Running {
+        settled(inner, row, &run_dir)?
+    } else {
+        // Of a start that failed, or whose maker died with the monitor.
+        hooks::run_owed(inner, &row, &run_dir);
+        row
+    };
     let over = row.auto_remove && row.state()? == State::Exited && !is_restarting(inner, id)?;
     if over || is_abandoned(inner, &row) || remove::is_doomed(inner, id) {
         return remove::locked(inner, id, run_dir, lock, None, || {});
@@ -108,6 +114,7 @@ pub(super) fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
 
 /// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
+    hooks::settle(inner, &mut row, run_dir)?;
     match wait::settle_end(inner, &mut row, Some(run_dir), run_dir.exit()) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
         // Nobody else can have it: the caller has the lock. But somebody who noticed the end may have been quicker.

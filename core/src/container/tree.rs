@@ -1,14 +1,17 @@
 //! A container's files, seen from outside: what its layers and its writable directory show together.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::take::Held;
-use super::{Container, create, frozen, source};
+use super::{Container, create, frozen, source, userns};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::isolation::userns::OtherIds;
+use crate::process::Workers;
 use crate::process::reader::View;
 use crate::snapshot;
 use crate::state::{ContainerRow, Locked};
@@ -23,6 +26,8 @@ pub(super) struct Tree {
     /// The directory that has `upper`.
     pub(super) directory: OwnedFd,
     pub(super) running: bool,
+    /// What its files are owned by on the disk, if not as those of other containers.
+    pub(super) owners: Option<OtherIds>,
     /// Keeps a container that does not run from being started or removed.
     lock: Option<Locked>,
 }
@@ -38,11 +43,14 @@ impl Container {
         };
         let running = lock.is_none();
         let image = super::image_of(inner, &row)?;
-        let rootfs = source::open(&row.spec()?)?;
+        let spec = row.spec()?;
+        let rootfs = source::open(&spec)?;
+        let owners = userns::on_disk(inner, &spec)?;
         let mut lower = frozen::lower(&row)?;
-        lower.extend(snapshot::ensure(&inner.store, inner, &image, cancel)?);
+        let workers = Workers::new(inner, owners.as_ref());
+        lower.extend(snapshot::ensure(&inner.store, &workers, &image, cancel)?);
         let directory = open(&create::directory(inner, self.id()))?;
-        Ok(Tree { row, lower, rootfs, directory, running, lock })
+        Ok(Tree { row, lower, rootfs, directory, running, owners, lock })
     }
 
     /// Fails if the container was removed while its files were read.
@@ -59,6 +67,11 @@ impl Container {
 }
 
 impl Tree {
+    /// Who works on the files.
+    pub(super) fn workers<'a>(&'a self, inner: &'a Inner) -> Workers<'a> {
+        Workers::new(inner, self.owners.as_ref())
+    }
+
     pub(super) fn view<'a>(&'a self, inner: &'a Inner) -> View<'a> {
         View::Merged {
             layers: inner.store.layers.as_fd(),
@@ -82,8 +95,7 @@ impl Tree {
 
     /// The writable directory.
     pub(super) fn upper(&self) -> Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.directory, "upper", flags, Mode::empty()).call("open", "upper")
+        frozen::open_at(&self.directory, Path::new("upper")).call("open", "upper")
     }
 }
 

@@ -234,7 +234,10 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
                 lock = run_dir.try_lock()?;
                 match &lock {
                     // The lock is free, so what there is now is the last word.
-                    Some(_) => run_dir.exit(),
+                    Some(_) => {
+                        super::hooks::settle(inner, &mut row, run_dir)?;
+                        run_dir.exit()
+                    }
                     None => return caught_up(inner, row, run_dir),
                 }
             }

@@ -104,7 +104,7 @@ pub(super) fn current(
         }
         let mut blobs = Vec::new();
         for id in &ids {
-            blobs.extend(images::parts(connection, id, &store.idmap)?.0);
+            blobs.extend(images::parts(connection, id)?.0);
         }
         Ok(Some((Current { ids, named }, blobs)))
     })?;

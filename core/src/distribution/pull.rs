@@ -498,7 +498,7 @@ impl<'a> Pull<'a> {
         let store = self.store();
         let known = store.db.read(|connection| {
             let summary = images::summaries(connection, Some(id.as_str()))?.pop();
-            let blobs = images::parts(connection, id.as_str(), &store.idmap)?.0;
+            let blobs = images::parts(connection, id.as_str())?.0;
             Ok(summary.map(|summary| (summary.digest, blobs)))
         })?;
         if let Some((manifest_digest, blobs)) = known

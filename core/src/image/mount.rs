@@ -58,7 +58,7 @@ pub(super) fn mount(inner: &Arc<Inner>, image: &str, cancel: &CancelToken) -> Re
             directory: None,
             container: None,
         };
-        reader::mount(inner, view, cancel)
+        reader::mount(&**inner, view, cancel)
     })();
     match mounted.context(|| format!("mounting image \"{image}\"")) {
         Ok(fd) => Ok(ImageMount { fd, lease: Some(lease), inner: inner.clone() }),

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use coble_protocol::{IdRange, UserNamespace};
+use coble_protocol::{IdMapping, IdRange, UserNamespace};
 use rustix::fs::StatVfsMountFlags;
 use sha2::{Digest, Sha256};
 
@@ -37,6 +37,74 @@ pub(crate) fn plan(rootless: bool) -> Result<(Option<UserNamespace>, String, Vec
 /// Why there is only one id, and what could be done; None if there are ranges. For the doctor.
 pub(crate) fn single_id_reason() -> Option<Single> {
     Facts::of_this_process().plan().1
+}
+
+/// Where files of a container are on the disk with other owners than the engine's own user namespace gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherIds {
+    /// The user namespace in which they have the ids that the container sees. It has the caller, too, who owns the directories of the store.
+    pub(crate) userns: UserNamespace,
+    /// Its kind, for the names of unpacked layers.
+    pub(crate) kind: String,
+}
+
+impl OtherIds {
+    /// What is on the disk for a container with these ids of the engine's user namespace. None: what is there for all others.
+    pub(crate) fn of(own: &UserNamespace, container: &IdMapping) -> Option<OtherIds> {
+        // With a single id everything on the disk is the caller's.
+        let UserNamespace::Ranges { uids, gids, newuidmap, newgidmap } = own else { return None };
+        let userns = UserNamespace::Ranges {
+            uids: with_caller(through(&container.uids, uids), uids),
+            gids: with_caller(through(&container.gids, gids), gids),
+            newuidmap: newuidmap.clone(),
+            newgidmap: newgidmap.clone(),
+        };
+        (userns != *own).then(|| OtherIds { kind: kind(&userns), userns })
+    }
+}
+
+/// The map of a namespace in another one, as a map of what is outside of both.
+fn through(inner: &[IdRange], outer: &[IdRange]) -> Vec<IdRange> {
+    let mut map = Vec::new();
+    for one in inner {
+        for other in outer {
+            let first = one.outside.max(other.inside);
+            let end = |first: u32, count: u32| u64::from(first) + u64::from(count);
+            let end = end(one.outside, one.count).min(end(other.inside, other.count));
+            let Some(count) = end.checked_sub(u64::from(first)).filter(|count| *count > 0) else { continue };
+            map.push(IdRange {
+                inside: one.inside + (first - one.outside),
+                outside: other.outside + (first - other.inside),
+                // No more than either has.
+                count: count as u32,
+            });
+        }
+    }
+    map.sort_unstable_by_key(|range| range.inside);
+    map
+}
+
+/// A map with the caller's own id, which is 0 in `own`: behind all others, if it is none of them.
+fn with_caller(mut map: Vec<IdRange>, own: &[IdRange]) -> Vec<IdRange> {
+    let caller = own.iter().find(|range| range.inside == 0).map(|range| range.outside);
+    let has =
+        |id: u32| map.iter().any(|range| id.checked_sub(range.outside).is_some_and(|at| at < range.count));
+    if let Some(caller) = caller.filter(|caller| !has(*caller)) {
+        let inside = map.iter().map(|range| range.inside + range.count).max().unwrap_or_default();
+        map.push(IdRange { inside, outside: caller, count: 1 });
+    }
+    map
+}
+
+/// The ids of users or groups that a namespace maps.
+pub(crate) fn mapped(userns: &UserNamespace, users: bool) -> Vec<IdRange> {
+    match userns {
+        UserNamespace::Single { uid, gid } => {
+            vec![IdRange { inside: 0, outside: if users { *uid } else { *gid }, count: 1 }]
+        }
+        UserNamespace::Ranges { uids, gids, .. } => if users { uids } else { gids }.clone(),
+        UserNamespace::Joined { .. } => Vec::new(),
+    }
 }
 
 /// Why a user namespace gets only one id.
@@ -405,6 +473,32 @@ mod tests {
         let (uids, gids) = maps(&root);
         assert_eq!(uids, [range(0, 0, 1), range(1, 1_000_000, 65_536)]);
         assert_eq!(gids, [range(0, 0, 1), range(1, 7000, 3)]);
+    }
+
+    #[test]
+    fn layers_of_other_ids_are_owned_through_both_maps() {
+        let (own, _) = facts().plan();
+        let container = |uids: Vec<IdRange>| IdMapping { gids: uids.clone(), uids };
+        // The caller stays who he is, and the ranges are around him.
+        let kept = container(vec![range(0, 1, 1000), range(1000, 0, 1), range(1001, 1001, 64_536)]);
+        let other = OtherIds::of(&own, &kept).unwrap();
+        let UserNamespace::Ranges { uids, gids, .. } = &other.userns else { panic!("{other:?}") };
+        assert_eq!(*uids, [range(0, 100_000, 1000), range(1000, 1000, 1), range(1001, 101_000, 64_536)]);
+        assert_eq!(gids[2], range(1001, 201_000, 64_536));
+        assert_eq!(gids[1], range(1000, 100, 1));
+        // A range of the container may be in two of the caller's.
+        let far = container(vec![range(0, 65_530, 12)]);
+        let UserNamespace::Ranges { gids, .. } = OtherIds::of(&own, &far).unwrap().userns else { panic!() };
+        assert_eq!(gids, [range(0, 265_529, 7), range(7, 300_000, 5), range(12, 100, 1)]);
+        // Who does not have the caller has him behind everything.
+        let without = OtherIds::of(&own, &container(vec![range(0, 1, 10)])).unwrap();
+        let UserNamespace::Ranges { uids, .. } = &without.userns else { panic!() };
+        assert_eq!(*uids, [range(0, 100_000, 10), range(10, 1000, 1)]);
+        assert_ne!(without.kind, other.kind);
+        let same = IdMapping { uids: vec![range(0, 0, 65_537)], gids: vec![range(0, 0, 65_547)] };
+        assert_eq!(OtherIds::of(&own, &same), None);
+        let single = UserNamespace::Single { uid: 5, gid: 6 };
+        assert_eq!(OtherIds::of(&single, &container(vec![range(5, 0, 1)])), None);
     }
 
     #[test]

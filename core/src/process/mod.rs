@@ -2,6 +2,7 @@
 
 mod collect;
 mod failure;
+mod hooks;
 mod host_program;
 mod pidfd;
 pub(crate) mod reader;
@@ -12,12 +13,13 @@ pub(crate) mod writer;
 
 pub(crate) use collect::{Collector, Ended};
 pub(crate) use failure::{error_of, error_of_layer, warning_of, warning_of_layer};
+pub(crate) use hooks::run_owed;
 pub(crate) use host_program::{Answered, ask_program};
 pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
 pub(crate) use shim::{Shim, report};
 pub(crate) use thread::beside;
 pub use thread::{spawn_helper, spawn_worker};
-pub(crate) use worker::{names_in, remove_tree};
+pub(crate) use worker::{Workers, names_in, remove_tree};
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};

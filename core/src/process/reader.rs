@@ -10,9 +10,8 @@ use coble_protocol::{
     ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, Live, Look, Node, PackForm, PathForm, Report, Tree,
 };
 
-use super::worker::{exchange, exchange_in, lost, sent};
+use super::worker::{Workers, exchange, exchange_inside, lost, sent};
 use crate::cancel::CancelToken;
-use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
 
 /// The most bytes of a tar that is written.
@@ -52,16 +51,15 @@ impl<'a> View<'a> {
 
 /// Starts a worker that looks at a view.
 fn job(
-    inner: &Inner,
+    workers: Workers<'_>,
     view: View<'_>,
     work: ArchiveWork,
     fds: &FdList<'_>,
     cancel: &CancelToken,
 ) -> Result<ArchiveDone> {
     sent(match view {
-        // It has a user namespace already.
-        View::Live(..) => exchange_in(inner, None, work, fds, cancel),
-        _ => exchange(inner, work, fds, cancel),
+        View::Live(..) => exchange_inside(workers, work, fds, cancel),
+        _ => exchange(workers, work, fds, cancel),
     }?)
 }
 
@@ -73,27 +71,28 @@ pub(crate) struct FreezerFiles {
 }
 
 /// Writes a tree as a tar. Without an output only the digest is made.
-pub(crate) fn pack(
-    inner: &Inner,
+pub(crate) fn pack<'a>(
+    workers: impl Into<Workers<'a>>,
     view: View<'_>,
     form: PackForm,
     output: Option<BorrowedFd<'_>>,
     freezer: Option<&FreezerFiles>,
     cancel: &CancelToken,
 ) -> Result<ArchiveDone> {
+    let workers = workers.into();
     let mut fds = FdList::default();
     let work = ArchiveWork::Pack {
-        tree: view.describe(&mut fds, inner.rootless()),
+        tree: view.describe(&mut fds, workers.rootless()),
         form,
         output: output.map(|fd| fds.push(fd)),
         freezer: freezer.map(|freezer| Freezer {
             freeze: fds.push(freezer.freeze.as_fd()),
             events: fds.push(freezer.events.as_fd()),
         }),
-        userxattr: inner.rootless(),
+        userxattr: workers.rootless(),
         max_bytes: MAX_BYTES,
     };
-    let done = sent(exchange(inner, work, &fds, cancel)?);
+    let done = sent(exchange(workers, work, &fds, cancel)?);
     if let (Err(_), Some(freezer)) = (&done, freezer) {
         // A worker that was killed could not do it.
         let _ = rustix::io::write(&freezer.freeze, b"0");
@@ -105,54 +104,57 @@ pub(crate) fn pack(
 pub(crate) type Difference = (u8, Vec<u8>);
 
 /// What the upper directory of a container changes of the layers below, uppermost first. Sorted by path.
-pub(crate) fn changes(
-    inner: &Inner,
+pub(crate) fn changes<'a>(
+    workers: impl Into<Workers<'a>>,
     upper: BorrowedFd<'_>,
     lower: &[OwnedFd],
     cancel: &CancelToken,
 ) -> Result<Vec<Difference>> {
+    let workers = workers.into();
     let list = list_file()?;
     let mut fds = FdList::default();
     let work = ArchiveWork::Changes {
         upper: fds.push(upper),
         lower: lower.iter().map(|fd| fds.push(fd.as_fd())).collect(),
-        userxattr: inner.rootless(),
+        userxattr: workers.rootless(),
         output: fds.push(list.as_fd()),
     };
-    sent(exchange(inner, work, &fds, cancel)?)?;
+    sent(exchange(workers, work, &fds, cancel)?)?;
     differences(list)
 }
 
 /// What is different in one tree against another. Sorted by path.
-pub(crate) fn compare(
-    inner: &Inner,
+pub(crate) fn compare<'a>(
+    workers: impl Into<Workers<'a>>,
     old: View<'_>,
     new: View<'_>,
     cancel: &CancelToken,
 ) -> Result<Vec<Difference>> {
+    let workers = workers.into();
     let list = list_file()?;
     let mut fds = FdList::default();
     let output: FdIndex = fds.push(list.as_fd());
     let work = ArchiveWork::Compare {
-        old: old.describe(&mut fds, inner.rootless()),
-        new: new.describe(&mut fds, inner.rootless()),
+        old: old.describe(&mut fds, workers.rootless()),
+        new: new.describe(&mut fds, workers.rootless()),
         output,
     };
-    sent(exchange(inner, work, &fds, cancel)?)?;
+    sent(exchange(workers, work, &fds, cancel)?)?;
     differences(list)
 }
 
 /// What the entries of a directory take of the disk, down to a depth, with their paths.
-pub(crate) fn usage(
-    inner: &Inner,
+pub(crate) fn usage<'a>(
+    workers: impl Into<Workers<'a>>,
     directory: BorrowedFd<'_>,
     depth: u32,
     cancel: &CancelToken,
 ) -> Result<Vec<(String, u64)>> {
+    let workers = workers.into();
     let list = list_file()?;
     let mut fds = FdList::default();
     let work = ArchiveWork::Usage { tree: fds.push(directory), depth, output: fds.push(list.as_fd()) };
-    sent(exchange(inner, work, &fds, cancel)?)?;
+    sent(exchange(workers, work, &fds, cancel)?)?;
     let bad = || Error::new(ErrorKind::Internal, "the list of the archive worker is malformed");
     records(list)?
         .into_iter()
@@ -165,8 +167,8 @@ pub(crate) fn usage(
 }
 
 /// Writes one path of a tree as a tar, in which it has this name. `how`: follow a link at its end; it has to be a directory.
-pub(crate) fn path(
-    inner: &Inner,
+pub(crate) fn path<'a>(
+    workers: impl Into<Workers<'a>>,
     view: View<'_>,
     path: &[u8],
     how: (bool, bool),
@@ -174,24 +176,26 @@ pub(crate) fn path(
     output: BorrowedFd<'_>,
     cancel: &CancelToken,
 ) -> Result<ArchiveDone> {
+    let workers = workers.into();
     let form = PathForm::Tar { name: name.to_vec(), max_bytes: 1 << 62 };
-    one(inner, view, (path, how), form, output, cancel)
+    one(workers, view, (path, how), form, output, cancel)
 }
 
 /// Looks at one path of a tree.
-pub(crate) fn look(
-    inner: &Inner,
+pub(crate) fn look<'a>(
+    workers: impl Into<Workers<'a>>,
     view: View<'_>,
     path: &[u8],
     follow: bool,
     what: Look,
     cancel: &CancelToken,
 ) -> Result<Vec<Node>> {
+    let workers = workers.into();
     let mut list = list_file()?;
     let mut fds = FdList::default();
-    let tree = view.describe(&mut fds, inner.rootless());
+    let tree = view.describe(&mut fds, workers.rootless());
     let work = ArchiveWork::Look { tree, path: path.to_vec(), follow, what, output: fds.push(list.as_fd()) };
-    job(inner, view, work, &fds, cancel)?;
+    job(workers, view, work, &fds, cancel)?;
     let mut bytes = Vec::new();
     list.rewind().call("lseek", "list")?;
     list.read_to_end(&mut bytes).call("read", "list")?;
@@ -200,15 +204,16 @@ pub(crate) fn look(
 }
 
 /// The content of a regular file of a tree, if it has at most so many bytes.
-pub(crate) fn content(
-    inner: &Inner,
+pub(crate) fn content<'a>(
+    workers: impl Into<Workers<'a>>,
     view: View<'_>,
     path: &[u8],
     max_bytes: u64,
     cancel: &CancelToken,
 ) -> Result<Vec<u8>> {
+    let workers = workers.into();
     let mut file = list_file()?;
-    one(inner, view, (path, (true, false)), PathForm::Content { max_bytes }, file.as_fd(), cancel)?;
+    one(workers, view, (path, (true, false)), PathForm::Content { max_bytes }, file.as_fd(), cancel)?;
     let mut bytes = Vec::new();
     file.rewind().call("lseek", "content")?;
     file.read_to_end(&mut bytes).call("read", "content")?;
@@ -216,7 +221,7 @@ pub(crate) fn content(
 }
 
 fn one(
-    inner: &Inner,
+    workers: Workers<'_>,
     view: View<'_>,
     (path, (follow, directory)): (&[u8], (bool, bool)),
     form: PathForm,
@@ -225,21 +230,26 @@ fn one(
 ) -> Result<ArchiveDone> {
     let mut fds = FdList::default();
     let work = ArchiveWork::Path {
-        tree: view.describe(&mut fds, inner.rootless()),
+        tree: view.describe(&mut fds, workers.rootless()),
         path: path.to_vec(),
         follow,
         directory,
         form,
         output: fds.push(output),
     };
-    job(inner, view, work, &fds, cancel)
+    job(workers, view, work, &fds, cancel)
 }
 
 /// Mounts a tree read-only, where only the holder of the descriptor sees it.
-pub(crate) fn mount(inner: &Inner, view: View<'_>, cancel: &CancelToken) -> Result<OwnedFd> {
+pub(crate) fn mount<'a>(
+    workers: impl Into<Workers<'a>>,
+    view: View<'_>,
+    cancel: &CancelToken,
+) -> Result<OwnedFd> {
+    let workers = workers.into();
     let mut fds = FdList::default();
-    let work = ArchiveWork::Mount { tree: view.describe(&mut fds, inner.rootless()) };
-    match exchange(inner, work, &fds, cancel)? {
+    let work = ArchiveWork::Mount { tree: view.describe(&mut fds, workers.rootless()) };
+    match exchange(workers, work, &fds, cancel)? {
         (Report::Mounted, mut fds) => fds.take_nth(0).map_err(|error| lost(error.to_string())),
         other => match sent(other) {
             Err(error) => Err(error),

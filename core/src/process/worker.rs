@@ -14,9 +14,40 @@ use super::{Deadline, report};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::isolation::userns::OtherIds;
 use crate::snapshot::{Application, Worker};
+use crate::state::Store;
 
-impl Worker for Inner {
+/// Those who do the jobs of the archive role for an engine, in a user namespace in which the files that they work on have the ids that they mean: the engine's own, or another one where those of a container are on the
+/// disk with other owners.
+#[derive(Clone, Copy)]
+pub(crate) struct Workers<'a> {
+    inner: &'a Inner,
+    ids: Option<&'a OtherIds>,
+}
+
+impl<'a> From<&'a Inner> for Workers<'a> {
+    fn from(inner: &'a Inner) -> Workers<'a> {
+        Workers::new(inner, None)
+    }
+}
+
+impl<'a> Workers<'a> {
+    pub(crate) fn new(inner: &'a Inner, ids: Option<&'a OtherIds>) -> Workers<'a> {
+        Workers { inner, ids }
+    }
+
+    /// Whether they are in a user namespace.
+    pub(super) fn rootless(&self) -> bool {
+        self.inner.rootless()
+    }
+}
+
+impl Worker for Workers<'_> {
+    fn idmap<'a>(&'a self, store: &'a Store) -> &'a str {
+        self.ids.map_or(&store.idmap, |ids| &ids.kind)
+    }
+
     fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
         let Application { target, input, lower, ready } = layer;
         let mut fds = FdList::default();
@@ -28,19 +59,34 @@ impl Worker for Inner {
             userxattr: self.rootless(),
             limits: Limits::default(),
         };
-        job(self, work, &fds, cancel)
+        job(*self, work, &fds, cancel)
     }
 
     fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()> {
         let mut fds = FdList::default();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let work = ArchiveWork::Remove { parent: fds.push(parent), names };
-        job(self, work, &fds, &CancelToken::never()).map(drop)
+        job(*self, work, &fds, &CancelToken::never()).map(drop)
     }
 }
 
-fn job(inner: &Inner, work: ArchiveWork, fds: &FdList<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
-    sent(exchange(inner, work, fds, cancel)?)
+impl Worker for Inner {
+    fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
+        Workers::from(self).apply(layer, cancel)
+    }
+
+    fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()> {
+        Workers::from(self).remove(parent, names)
+    }
+}
+
+fn job(
+    workers: Workers<'_>,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    sent(exchange(workers, work, fds, cancel)?)
 }
 
 /// The error of a worker that did not do its part.
@@ -50,24 +96,34 @@ pub(super) fn lost(why: String) -> Error {
 
 /// Starts a worker with its work and waits for its report.
 pub(super) fn exchange(
-    inner: &Inner,
+    workers: Workers<'_>,
     work: ArchiveWork,
     fds: &FdList<'_>,
     cancel: &CancelToken,
 ) -> Result<(Report, Fds)> {
-    exchange_in(inner, inner.userns.clone(), work, fds, cancel)
+    let userns = workers.ids.map_or(workers.inner.userns.as_ref(), |ids| Some(&ids.userns));
+    exchange_in(workers, userns.cloned(), work, fds, cancel)
 }
 
-/// As [`exchange`], with another user namespace, or none.
-pub(super) fn exchange_in(
-    inner: &Inner,
+/// As [`exchange`], for work in a running container, which has its user namespace already.
+pub(super) fn exchange_inside(
+    workers: Workers<'_>,
+    work: ArchiveWork,
+    fds: &FdList<'_>,
+    cancel: &CancelToken,
+) -> Result<(Report, Fds)> {
+    exchange_in(workers, None, work, fds, cancel)
+}
+
+fn exchange_in(
+    workers: Workers<'_>,
     userns: Option<UserNamespace>,
     work: ArchiveWork,
     fds: &FdList<'_>,
     cancel: &CancelToken,
 ) -> Result<(Report, Fds)> {
     let job = ArchiveJob { userns, work };
-    let control = inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
+    let control = workers.inner.shim()?.start(&Launch::Archive(Box::new(job)), fds.as_slice())?;
     // When this returns early the connection is dropped, which ends the worker.
     report(&control, Deadline::never(), cancel, "the archive worker")
 }

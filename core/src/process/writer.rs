@@ -4,14 +4,13 @@ use std::os::fd::BorrowedFd;
 
 use coble_protocol::{ArchiveDone, ArchiveWork, FdIndex, FdList, Owner, Place};
 
-use super::worker::{exchange, exchange_in, sent};
+use super::worker::{Workers, exchange, exchange_inside, sent};
 use crate::cancel::CancelToken;
-use crate::engine::Inner;
 use crate::error::Result;
 
 /// Unpacks an archive in a directory of a tree. `place` comes with the descriptors that it names, and so does the lock.
 pub(crate) fn put<'a>(
-    inner: &Inner,
+    workers: Workers<'_>,
     (place, mut fds): (Place, FdList<'a>),
     directory: &[u8],
     input: BorrowedFd<'a>,
@@ -20,10 +19,9 @@ pub(crate) fn put<'a>(
 ) -> Result<ArchiveDone> {
     let live = matches!(place, Place::Live { .. });
     let work = ArchiveWork::Put { place, path: directory.to_vec(), input: fds.push(input), owner, lock };
-    // A running container has a user namespace already.
     sent(if live {
-        exchange_in(inner, None, work, &fds, cancel)
+        exchange_inside(workers, work, &fds, cancel)
     } else {
-        exchange(inner, work, &fds, cancel)
+        exchange(workers, work, &fds, cancel)
     }?)
 }

@@ -36,6 +36,11 @@ pub(crate) struct Application<'a> {
 
 /// What the store needs done to directories by somebody who is confined to them.
 pub(crate) trait Worker: Sync {
+    /// The kind of id map in whose terms the owners of files are on the disk.
+    fn idmap<'a>(&'a self, store: &'a Store) -> &'a str {
+        &store.idmap
+    }
+
     /// Applies a layer. Nothing of it is synced.
     fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone>;
 
@@ -43,7 +48,7 @@ pub(crate) trait Worker: Sync {
     fn remove(&self, parent: BorrowedFd<'_>, names: &[&str]) -> Result<()>;
 }
 
-/// Makes sure that all layers of an image are unpacked for this store's kind of id map. Returns names like `12/fs`, relative to the directory of
+/// Makes sure that all layers of an image are unpacked for the worker's kind of id map. Returns names like `12/fs`, relative to the directory of
 /// layers, uppermost first.
 pub(crate) fn ensure(
     store: &Store,
@@ -55,7 +60,7 @@ pub(crate) fn ensure(
         image
             .chain_ids
             .iter()
-            .map(|chain_id| number(connection, chain_id, &store.idmap))
+            .map(|chain_id| number(connection, chain_id, worker.idmap(store)))
             .collect::<Result<Vec<_>>>()
     })?;
     let numbers = match numbers.into_iter().collect::<Option<Vec<i64>>>() {

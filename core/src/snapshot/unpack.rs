@@ -157,7 +157,7 @@ impl<'a> Stack<'a> {
             return Ok(Claim::There(layer));
         }
         let store = self.store;
-        let key = format!("{key}\n{}", store.idmap);
+        let key = format!("{key}\n{}", self.worker.idmap(store));
         let name: String =
             TEMPORARY.chars().chain(Digest::of(key.as_bytes()).hex().chars().take(32)).collect();
         let Some(lock) = lock_temporary(store, &name, cancel)? else { return Ok(Claim::Taken) };
@@ -180,7 +180,8 @@ impl<'a> Stack<'a> {
     /// A layer that somebody has unpacked.
     fn existing(&self, diff_id: &Digest, chain_id: &Digest) -> Result<Option<Layer>> {
         let store = self.store;
-        let Some(n) = store.db.read(|connection| number(connection, chain_id, &store.idmap))? else {
+        let Some(n) = store.db.read(|connection| number(connection, chain_id, self.worker.idmap(store)))?
+        else {
             return Ok(None);
         };
         let tree = open_tree(store, &n.to_string())?;
@@ -220,6 +221,7 @@ impl<'a> Stack<'a> {
     /// Records everything that is pending. Returns the numbers of all layers, lowest first.
     pub(crate) fn publish(mut self) -> Result<Vec<i64>> {
         let store = self.store;
+        let idmap = self.worker.idmap(store);
         if self.layers.iter().any(|layer| matches!(layer.place, Place::Pending(_))) {
             rustix::fs::syncfs(&store.layers).call("syncfs", store.paths.layers())?;
         }
@@ -239,7 +241,7 @@ impl<'a> Stack<'a> {
                             .query_row(
                                 params![
                                     layer.chain_id.as_str(),
-                                    store.idmap,
+                                    idmap,
                                     placed.last(),
                                     layer.diff_id.as_str(),
                                     signed(*bytes)
@@ -254,7 +256,7 @@ impl<'a> Stack<'a> {
                             }
                             None => {
                                 superfluous.push(name.clone());
-                                number(tx, &layer.chain_id, &store.idmap)?.ok_or_else(|| {
+                                number(tx, &layer.chain_id, idmap)?.ok_or_else(|| {
                                     Error::new(ErrorKind::Internal, "a layer is there and is not there")
                                 })?
                             }

@@ -28,12 +28,15 @@ pub(super) fn make(data: &OwnedFd, path: &Path) -> Result<()> {
         Err(errno) => return whole(errno),
     }
     super::make_dir(data, DIRECTORY, path)?;
-    let base = super::open_dir(data, DIRECTORY, path)?;
-    let path = path.join(DIRECTORY);
+    fill(&super::open_dir(data, DIRECTORY, path)?, &path.join(DIRECTORY))
+}
+
+/// Makes what is in it, as far as it is not there.
+pub(crate) fn fill(base: &OwnedFd, path: &Path) -> Result<()> {
     for name in PLACES {
-        place(&base, name, &path)?;
+        place(base, name, path)?;
     }
-    let etc = super::open_dir(&base, "etc", &path)?;
+    let etc = super::open_dir(base, "etc", path)?;
     for name in FILES {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&etc, name, flags, Mode::from_raw_mode(0o644));

@@ -702,7 +702,6 @@ mod tests {
         assert!(ids.len() == 2 && ids[0] == ids[1], "{told:?}");
     }
 
-    /// The list of a large store reads nothing but its index.
     #[test]
     fn an_end_is_told_once() {
         let (_dir, store) = temporary();
@@ -732,6 +731,7 @@ mod tests {
         }
     }
 
+    /// The list of a large store reads nothing but its index.
     #[test]
     fn a_list_needs_no_rows() {
         let (_dir, store) = temporary();

@@ -557,16 +557,16 @@ pub(crate) fn unused(connection: &Connection, all: bool) -> Result<BTreeMap<Stri
     Ok(rows)
 }
 
-/// The blobs of an image, and its unpacked layers for a kind of id map.
-pub(crate) fn parts(connection: &Connection, id: &str, idmap: &str) -> Result<(Vec<Digest>, Vec<i64>)> {
+/// The blobs of an image, and its unpacked layers, whatever owners those have on the disk.
+pub(crate) fn parts(connection: &Connection, id: &str) -> Result<(Vec<Digest>, Vec<i64>)> {
     let mut statement = connection.prepare_cached("SELECT digest FROM image_blobs WHERE image_id = ?1")?;
     let blobs =
         statement.query_map([id], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT layers.n FROM layers JOIN image_layers ON image_layers.chain_id = layers.chain_id
-         WHERE image_id = ?1 AND idmap = ?2",
+         WHERE image_id = ?1",
     )?;
-    let layers = statement.query_map([id, idmap], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let layers = statement.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
 }
 

@@ -17,7 +17,7 @@ mod sweep;
 mod time;
 mod verify;
 
-pub(crate) use base::BASE;
+pub(crate) use base::{BASE, fill as fill_base};
 pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};

@@ -14,6 +14,8 @@ use rustix::thread::ThreadNameSpaceType;
 use super::sandbox::{self, INERT, READ_ONLY, fail};
 use super::take;
 use crate::failure::During;
+use crate::ids::IdMaps;
+use crate::program::verify;
 use crate::userns;
 
 /// The places where every container has file systems of the kernel.
@@ -78,12 +80,11 @@ pub(super) fn enter(live: Live, writable: bool, fds: &mut Fds) -> Result<OwnedFd
 
 /// Becomes user 0 of the container's user namespace, with no other group: in one that is not the engine's, the worker would be nobody.
 fn become_root(proc: &OwnedFd) -> Result<(), Failure> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let mut text = [0; 8];
-    let length = rustix::fs::openat(proc, "self/setgroups", flags, Mode::empty())
-        .and_then(|file| rustix::io::read(&file, &mut text))
-        .map_err(|errno| fail(errno, "setgroups"))?;
-    userns::become_root(text.get(..length).is_some_and(|text| text.starts_with(b"allow")))
+    let maps = IdMaps::collect(|file| {
+        let path = format!("self/{file}");
+        verify::read(verify::open(proc.as_fd(), &path)?.as_fd(), &path)
+    })?;
+    userns::become_root(&maps)
 }
 
 /// Takes the kernel's file systems out of this mount namespace, which is a copy, and makes sure that they are gone.

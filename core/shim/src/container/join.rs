@@ -69,7 +69,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let namespaces = plan.namespaces;
     rustix::thread::move_into_thread_name_spaces(plan.init, namespaces).during(Step::Join, "namespaces")?;
     if namespaces.contains(ThreadNameSpaceType::USER) {
-        userns::become_root(true)?;
+        userns::become_root(plan.maps)?;
     }
     let Plan { spec, maps, core_limit, stdio, .. } = plan;
     drop(stdio);

@@ -1,12 +1,12 @@
-//! A container with a user namespace of its own, of an engine that needs none itself. Its first process is made in it, and so has no rights over the host. What takes rights is done by the monitor, which writes the id
-//! maps, and by a child of it, which makes the root mount, over directories that are mounted with other ids, and the copies of the binds. All that is handed to the first process by descriptor.
+//! A container with a user namespace of its own, in which the monitor is not. Its first process is made in it, and so has no rights over the host, or over the user namespace of a rootless engine. What takes rights is done
+//! by the monitor, which writes the id maps, and by a child of it, which makes the root mount and the copies of the binds. All that is handed to the first process by descriptor.
 //!
-//! The whole root is mounted that way, the writable layer as well: on the disk everything has the ids that the container sees, whatever range it was given. So nothing
-//! is ever owned by a range, and images, copies and commits have nothing to translate.
+//! Where the monitor may mount with other ids, the whole root is mounted that way, the writable layer as well: on the disk everything has the ids that the container sees, whatever range it was given. So nothing
+//! is ever owned by a range, and images, copies and commits have nothing to translate. A rootless engine may not do that, and gives the container layers with the owners that it needs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Connection, Failure, IdMapping, IdRange, Mount, MountSource, Step};
+use coble_protocol::{Connection, Failure, Ground, IdMapping, IdRange, Mount, MountSource, Step};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -18,9 +18,13 @@ use super::mount::{self, Identity, fd};
 use super::rootfs::{self, Overlay};
 use crate::failure::{During, explained};
 use crate::ids::IdMaps;
+use crate::monitor::host_pid;
 use crate::program::give_pipe;
 use crate::sys;
 use crate::userns;
+
+/// The descriptor number of the channel to the monitor, where everything else is closed.
+const CHANNEL: i32 = 3;
 
 /// What the first process gets: the frame carries the root mount, and a tree for each bind.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,7 +40,7 @@ pub(crate) struct Given {
 
 /// Gives the first process, whose number on the host is `pid`, its ids and what it needs of the host. Called by the monitor. `own`: the namespace was made with the process, and has no maps yet. Returns the maps as the kernel has them.
 pub(crate) fn provide(
-    (mapping, own): (&IdMapping, bool),
+    (ground, mapping, own): (&Ground, &IdMapping, bool),
     pid: Option<i32>,
     status: &Connection,
     overlay: &Overlay,
@@ -52,12 +56,13 @@ pub(crate) fn provide(
     }
     let root = root(mapping)?;
     stdio.iter().flatten().for_each(|stream| give_pipe(stream.as_fd(), root.0, Some(root.1)));
-    let path = format!("/proc/{pid}/ns/user");
-    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let namespace = namespace.during(Step::UserNamespace, &path)?;
+    let namespace = match &ground.userns {
+        None => Some(namespace_of(pid)?),
+        Some(_) => None,
+    };
     match sys::clone(0, None).during(Step::RootMount, "helper")? {
         sys::Clone::Child => {
-            let made = make(root, namespace.as_fd(), overlay, mounts, sources);
+            let made = make(root, namespace.as_ref().map(AsFd::as_fd), overlay, mounts, sources);
             let told = match &made {
                 Ok(mounts) => {
                     let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
@@ -80,9 +85,58 @@ pub(crate) fn provide(
     IdMaps::of(&pid.to_string())
 }
 
-/// User and group on the host that are 0 in the container.
+/// The user namespace of a process.
+fn namespace_of(pid: i32) -> Result<OwnedFd, Failure> {
+    let path = format!("/proc/{pid}/ns/user");
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    namespace.during(Step::UserNamespace, &path)
+}
+
+/// Makes the user namespace before the first process, in a rootless monitor, which has no rights over the files in `/proc` of a process that nobody may look into: in a child that has nothing to hide.
+pub(crate) fn namespace(mapping: &IdMapping) -> Result<OwnedFd, Failure> {
+    let step = Step::UserNamespace;
+    let lost = || Failure::rule(step, "helper", "it was killed");
+    let (ours, theirs) = crate::monitor::channel(step)?;
+    match sys::clone(0, None).during(step, "helper")? {
+        sys::Clone::Child => {
+            let made = sys::place(theirs.as_fd(), CHANNEL, true)
+                .and_then(|()| sys::close_from(CHANNEL as u32 + 1))
+                .and_then(|()| sys::unshare(UnshareFlags::NEWUSER))
+                .and_then(|()| sys::prctl(libc::PR_SET_DUMPABLE, 1, 0))
+                .during(step, "");
+            let channel = Connection::new(sys::number(CHANNEL));
+            let _ = channel.send(&Made(made.map(drop)), &[]);
+            // Until the other end is closed.
+            let _ = channel.recv::<Made>();
+            sys::exit(0)
+        }
+        sys::Clone::Parent(child) => {
+            drop(theirs);
+            let namespace = (|| {
+                match ours.recv::<Made>() {
+                    Ok(Some((Made(made), _))) => made?,
+                    Ok(None) | Err(_) => return Err(lost()),
+                }
+                let pid = host_pid(child.as_fd()).ok_or_else(lost)?;
+                write_map(&format!("/proc/{pid}/uid_map"), &mapping.uids)?;
+                write_map(&format!("/proc/{pid}/gid_map"), &mapping.gids)?;
+                namespace_of(pid)
+            })();
+            drop(ours);
+            let _ = rustix::io::retry_on_intr(|| {
+                rustix::process::waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED)
+            });
+            namespace
+        }
+    }
+}
+
+/// User and group of the monitor's namespace that are 0 in the container, or what there is instead where it has but one id.
 fn root(mapping: &IdMapping) -> Result<(u32, u32), Failure> {
-    let root = |ranges: &[IdRange]| ranges.iter().find(|range| range.inside == 0).map(|range| range.outside);
+    let root = |ranges: &[IdRange]| {
+        let zero = ranges.iter().find(|range| range.inside == 0);
+        zero.or(ranges.first().filter(|range| range.count == 1)).map(|range| range.outside)
+    };
     root(&mapping.uids).zip(root(&mapping.gids)).ok_or_else(|| {
         Failure::rule(Step::IdMap, "0", "the container's user namespace has no user or no group 0")
     })
@@ -100,10 +154,10 @@ fn write_map(path: &str, ranges: &[IdRange]) -> Result<(), Failure> {
     }
 }
 
-/// Makes the mounts, in a mount namespace that goes with this process. The first one is the root.
+/// Makes the mounts, in a mount namespace that goes with this process. The first one is the root. `namespace`: whose ids files have on them, where they can be mounted so.
 fn make(
     (uid, gid): (u32, u32),
-    namespace: BorrowedFd<'_>,
+    namespace: Option<BorrowedFd<'_>>,
     overlay: &Overlay,
     mounts: &[Mount],
     sources: &[OwnedFd],
@@ -114,14 +168,30 @@ fn make(
     rootfs::make_private()?;
     for (mount, tree) in mounts.iter().zip(&trees) {
         if let (MountSource::Bind { mapped: true, .. }, Some(tree)) = (&mount.source, tree) {
-            sys::mount_idmap(tree.as_fd(), namespace, true)
+            namespace
+                .ok_or(Errno::PERM)
+                .and_then(|namespace| sys::mount_idmap(tree.as_fd(), namespace, true))
                 .map_err(|errno| cannot_map(Step::UserMount, errno, &mount.target))?;
         }
     }
+    if let Some(namespace) = namespace {
+        cover_all(namespace, overlay)?;
+    }
+    // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
+    sys::set_file_ids(uid, gid).during(step, "ids")?;
+    rootfs::mount(overlay, &rootfs::find(overlay)?)?;
+    let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
+    made.extend(trees.into_iter().flatten());
+    Ok(made)
+}
+
+/// Mounts all directories of the overlay over themselves, with the ids of the namespace.
+fn cover_all(namespace: BorrowedFd<'_>, overlay: &Overlay) -> Result<(), Failure> {
     // Layers and the container's own directory are both in the data root.
     let layers = rootfs::reopen(&overlay.layers, "layers")?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let data = rustix::fs::openat(&layers, "..", flags, Mode::empty()).during(step, "data root")?;
+    let data =
+        rustix::fs::openat(&layers, "..", flags, Mode::empty()).during(Step::RootMount, "data root")?;
     cover(&data, true, namespace, "data root")?;
     for directory in [&overlay.layers, &overlay.container] {
         check_covered(directory, "data root")?;
@@ -130,12 +200,7 @@ fn make(
         cover(&rootfs::reopen(directory, "rootfs")?, false, namespace, "rootfs")?;
         check_covered(directory, "rootfs")?;
     }
-    // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
-    sys::set_file_ids(uid, gid).during(step, "ids")?;
-    rootfs::mount(overlay, &rootfs::find(overlay)?)?;
-    let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
-    made.extend(trees.into_iter().flatten());
-    Ok(made)
+    Ok(())
 }
 
 /// Mounts a directory over itself, with the ids of the namespace.
@@ -176,8 +241,8 @@ fn cannot_map(step: Step, errno: Errno, object: &str) -> Failure {
     explained(step, errno, object, detail)
 }
 
-/// Waits until this process, the container's first one, has ids and is given what it needs, and becomes user 0.
-pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, Failure> {
+/// Waits until this process, the container's first one, has ids and is given what it needs, and becomes user 0. Returns its ids, too.
+pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<(IdMaps, Given), Failure> {
     let lost = || Failure::rule(Step::Protocol, "monitor", "it has gone");
     let mut fds = match channel.recv::<Made>() {
         Ok(Some((Made(Ok(())), fds))) => fds,
@@ -185,7 +250,8 @@ pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, F
         Ok(None) => return Err(lost()),
         Err(error) => return Err(error).during(Step::Protocol, "monitor"),
     };
-    userns::become_root(true)?;
+    let maps = IdMaps::read()?;
+    userns::become_root(&maps)?;
     let mut next = 0;
     let mut take = || {
         let taken = fds.take_nth(next).during(Step::Protocol, "mounts");
@@ -198,5 +264,5 @@ pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<Given, F
         MountSource::Tmpfs { .. } | MountSource::Secret { .. } => Ok(None),
     };
     let trees = mounts.iter().map(tree).collect::<Result<_, _>>()?;
-    Ok(Given { root, trees })
+    Ok((maps, Given { root, trees }))
 }

@@ -117,8 +117,8 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let mut warnings = Vec::new();
     let mut timings = vec![now(Step::Clone)];
     let (own, given) = if plan.spaces.mapped {
-        let given = mapped::receive(channel, &plan.spec.mounts)?;
-        (Some(IdMaps::read()?), Some(given))
+        let (maps, given) = mapped::receive(channel, &plan.spec.mounts)?;
+        (Some(maps), Some(given))
     } else {
         (None, None)
     };

@@ -20,8 +20,8 @@ pub(crate) struct Overlay {
     pub(crate) lower: Vec<String>,
     /// A directory of somebody else's, below them.
     pub(crate) directory: Option<OwnedFd>,
-    /// The lowest of all, a name as those of `lower`.
-    pub(crate) base: String,
+    /// The lowest of all, names as those of `lower`.
+    pub(crate) base: Vec<String>,
     pub(crate) container: OwnedFd,
     pub(crate) userxattr: bool,
     pub(crate) volatile: bool,
@@ -55,13 +55,13 @@ pub(crate) fn find(overlay: &Overlay) -> Result<Places, Failure> {
 pub(crate) fn mount(overlay: &Overlay, places: &Places) -> Result<(), Failure> {
     let step = Step::RootMount;
     check_names(&overlay.lower)?;
-    check_names(std::slice::from_ref(&overlay.base))?;
+    check_names(&overlay.base)?;
     let Places { layers, directory, container } = places;
     // Upper and work are reached by descriptor; the layers relative to the working directory, to keep them short.
     let own = format!("/proc/self/fd/{}", container.as_raw_fd());
     let mut lower = overlay.lower.clone();
     lower.extend(directory.as_ref().map(by_number));
-    lower.push(overlay.base.clone());
+    lower.extend_from_slice(&overlay.base);
     let mut options = format!(
         "lowerdir={},upperdir={own}/upper,workdir={own}/work,index=off,metacopy=off,redirect_dir=nofollow",
         lower.join(":"),

@@ -268,15 +268,6 @@ pub(crate) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<Pid> {
     if id > 0 { Pid::from_raw(id) } else { None }
 }
 
-/// Whether the processes of a version 2 cgroup are stopped where they are.
-pub(crate) fn is_frozen(home: &OwnedFd) -> bool {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::openat(home, "cgroup.events", flags, Mode::empty()) else { return false };
-    let mut text = [0; 256];
-    let length = rustix::io::read(&file, &mut text).unwrap_or(0);
-    text[..length].split(|byte| *byte == b'\n').any(|line| line == b"frozen 1")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 
 mod again;
 mod children;
+mod frozen;
 mod health;
 mod input;
 mod journal;
@@ -44,6 +45,7 @@ use journal::Journal;
 use keeper::Keeper;
 use log::Log;
 use serve::Server;
+pub(crate) use serve::host_pid;
 use sink::Sink;
 
 /// What the first process has brought: its word, its procfs, and both ends of its terminal.
@@ -130,8 +132,11 @@ fn prepare(ground: &Ground, mut fds: Fds) -> Result<(IdMaps, Place), Failure> {
         return Ok((maps, Place::Monitor(network)));
     }
     let (ours, theirs) = match ground.network {
-        Network::None => channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
-        Network::Host | Network::Joined => (None, None),
+        // One of this user namespace would be of no use in another one.
+        Network::None if !ground.mapped => {
+            channel(Step::Network).map(|(ours, theirs)| (Some(ours), Some(theirs)))?
+        }
+        Network::None | Network::Host | Network::Joined => (None, None),
     };
     let own = if ground.shared_pids { 0 } else { libc::CLONE_NEWPID };
     let place = match sys::clone(own, None).during(Step::MonitorNamespace, "pid")? {
@@ -270,7 +275,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         .filter(|_| foreseen.is_some_and(|dev| dev.devices == spec.devices && dev.shm_size == spec.shm_size));
     let Parts {
         overlay,
-        spaces,
+        mut spaces,
         cgroups,
         home,
         stdio,
@@ -288,11 +293,17 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         (Some(home), true) => Some(Keeper::start(home.as_fd(), lock.as_fd())?),
         (None, true) => return Err(Failure::rule(Step::Keep, "container", "it has no cgroup").into()),
     };
+    if let (Some(mapping), Some(_), None) = (&spec.maps, &ground.userns, &spaces.user) {
+        spaces.user = Some(mapped::namespace(mapping)?);
+    }
     // One that belongs to another user namespace would be of no use.
     let network = match ground.mapped && ground.network == Network::None {
         true => Some(channel(Step::Network)?.1),
         false => network,
     };
+    if let Some(hooks) = &spec.hooks {
+        before(hooks, &run_dir)?;
+    }
     let (status, theirs) = channel(Step::Clone)?;
     let init = match spaces.first_process(home.as_ref().map(AsFd::as_fd))? {
         sys::Clone::Child => {
@@ -317,7 +328,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     let provided = spec.maps.as_ref().map(|mapping| {
         let pid = serve::host_pid(init.as_fd());
         mapped::provide(
-            (mapping, spaces.user.is_none()),
+            (&ground, mapping, spaces.user.is_none()),
             pid,
             &status,
             &overlay,
@@ -391,7 +402,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
                 keeper.finish();
             }
             // What they have to say is less than why the start has failed.
-            let _ = spec.hooks.as_deref().map(after);
+            let _ = spec.hooks.as_deref().map(|hooks| after(hooks, &run_dir));
             return Err(ended);
         }
     };
@@ -409,7 +420,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         if let Some(keeper) = served.keeper {
             keeper.finish();
         }
-        let _ = spec.hooks.as_deref().map(after);
+        let _ = spec.hooks.as_deref().map(|hooks| after(hooks, &run_dir));
         return Err(Ended::Unwanted);
     }
     let id = spec.id.clone();
@@ -441,9 +452,19 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     ))
 }
 
+/// Notes that there will be hooks to run at the end of the run that begins.
+pub(crate) fn before(hooks: &Hooks, run_dir: &OwnedFd) -> Result<(), Failure> {
+    if hooks.poststop.is_empty() { Ok(()) } else { state::owe_hooks(run_dir) }
+}
+
 /// Runs the hooks for a container of which nothing runs any more.
-pub(crate) fn after(hooks: &Hooks) -> Vec<Failure> {
-    hooks::run_each("poststop", &hooks.poststop, &hooks.state("stopped", None))
+pub(crate) fn after(hooks: &Hooks, run_dir: &OwnedFd) -> Vec<Failure> {
+    if hooks.poststop.is_empty() {
+        return Vec::new();
+    }
+    // First, so that whoever comes after this process does not run them again.
+    state::take_hooks(run_dir);
+    hooks::run_each(hooks::POSTSTOP, &hooks.poststop, &hooks.state("stopped", None))
 }
 
 /// Runs the hooks for a program that runs.

@@ -15,7 +15,8 @@ use rustix::net::SocketFlags;
 
 use super::again::{Again, wait_for_program};
 use super::children::{self, Ends, reap, reap_others, unseen};
-use super::health::{Checks, PROBE, is_frozen};
+use super::frozen;
+use super::health::{Checks, PROBE};
 use super::input::{Input, Wanted};
 use super::journal::{Journal, nudge};
 use super::keeper::Keeper;
@@ -58,6 +59,13 @@ pub(crate) struct Container {
     pub(crate) maps: IdMaps,
     pub(crate) own_network: bool,
     pub(crate) core_limit: u64,
+}
+
+impl Container {
+    /// Whether its processes are stopped where they are.
+    fn is_frozen(&self) -> bool {
+        self.home.as_ref().is_some_and(frozen::second) || self.cgroups.iter().any(frozen::first)
+    }
 }
 
 /// A connection.
@@ -371,7 +379,7 @@ impl Server {
             && !hooks.poststop.is_empty()
         {
             self.tell_condition();
-            let complaints = super::after(hooks);
+            let complaints = super::after(hooks, &self.run_dir);
             self.complain(complaints);
         }
     }
@@ -383,8 +391,7 @@ impl Server {
 
     /// Starts the program again. False if that cannot be done.
     fn start_again(&mut self) -> bool {
-        let frozen = self.container.home.as_ref().is_some_and(is_frozen);
-        if frozen || self.again.as_ref().is_some_and(|again| again.has_writers()) {
+        if self.container.is_frozen() || self.again.as_ref().is_some_and(|again| again.has_writers()) {
             // It would not get anywhere: somebody has paused what was about to end, or is about to leave it.
             if let Some((due, _)) = &mut self.waiting {
                 *due = Instant::now() + Duration::from_millis(200);
@@ -445,6 +452,9 @@ impl Server {
             }
             None => [stdin, stdout, stderr],
         };
+        if let Some(hooks) = &self.hooks {
+            super::before(hooks, &self.run_dir)?;
+        }
         self.hooks_due = true;
         let network = again.network(self.container.own_network)?;
         let binds = again.binds()?;
@@ -473,7 +483,7 @@ impl Server {
         let provided = again.spec.maps.as_ref().map(|mapping| {
             let pid = host_pid(container.init.as_fd());
             mapped::provide(
-                (mapping, container.spaces.user.is_none()),
+                (&again.ground, mapping, container.spaces.user.is_none()),
                 pid,
                 &status,
                 &again.overlay,
@@ -519,13 +529,12 @@ impl Server {
     /// Begins and ends health checks.
     fn look_after_health(&mut self, now: Instant) {
         let Some(checks) = &mut self.checks else { return };
-        let frozen = || self.container.home.as_ref().is_some_and(is_frozen);
         if checks.gets_late(now) {
             for program in self.programs.iter().filter(|program| program.client == PROBE) {
                 checks.kill(program.pidfd.as_fd());
             }
         } else if self.waiting.is_none() && checks.is_due(now) {
-            if frozen() {
+            if self.container.is_frozen() {
                 checks.skip(now);
                 return;
             }
@@ -546,7 +555,7 @@ impl Server {
     /// A health check is over.
     fn probe_over(&mut self, code: Result<i32, String>) {
         let Some(checks) = &mut self.checks else { return };
-        if self.container.home.as_ref().is_some_and(is_frozen) {
+        if self.container.is_frozen() {
             // Whatever came of it came of being stopped.
             checks.skip(Instant::now());
             return;
@@ -958,7 +967,7 @@ fn said(failure: &Failure) -> String {
 }
 
 /// The process id on the host, as far as this process can see it.
-pub(super) fn host_pid(pidfd: BorrowedFd<'_>) -> Option<i32> {
+pub(crate) fn host_pid(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()
 }

@@ -3,8 +3,8 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use coble_protocol::{
-    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, EXIT_FILE, ExitRecord, Failure, Step,
-    TEMPORARY_FILE,
+    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, EXIT_FILE, ExitRecord, Failure,
+    OWED_FILE, Step, TEMPORARY_FILE,
 };
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -52,6 +52,19 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let _ = rustix::fs::unlinkat(&self.run_dir, CONTROL_SOCKET, AtFlags::empty());
     }
+}
+
+/// Notes that hooks will have to be run at the end, whoever is there then.
+pub(crate) fn owe_hooks(run_dir: &OwnedFd) -> Result<(), Failure> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(run_dir, OWED_FILE, flags, Mode::from_raw_mode(0o600))
+        .during(Step::State, OWED_FILE)
+        .map(drop)
+}
+
+/// Takes it upon this process to run them.
+pub(crate) fn take_hooks(run_dir: &OwnedFd) {
+    let _ = rustix::fs::unlinkat(run_dir, OWED_FILE, AtFlags::empty());
 }
 
 /// Writes the record of the end.

@@ -246,7 +246,7 @@ impl Engine {
     /// Sends a launch.
     pub fn launch(&self, mut options: Options) -> Launched {
         // A test may want no layer at all.
-        let base = options.lower.pop().unwrap_or_default();
+        let base = options.lower.pop().into_iter().collect();
         let (control, shim) = self.shim();
         let (stdout, out) = pipe();
         let (stderr, err) = pipe();

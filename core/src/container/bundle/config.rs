@@ -10,6 +10,7 @@ use super::Beyond;
 use super::fields::{Fields, Notes, refused, wrong};
 use crate::container::mount::clean;
 use crate::error::Result;
+use crate::isolation::userns::mapped;
 use crate::isolation::{capabilities, defaults};
 
 /// The most masked or read-only paths.
@@ -382,17 +383,6 @@ fn linux(mut all: Fields<'_>, userns: Option<&UserNamespace>, spec: &mut Contain
     }
     all.end();
     Ok(())
-}
-
-/// The ids of users or groups that a namespace maps.
-fn mapped(userns: &UserNamespace, users: bool) -> Vec<IdRange> {
-    match userns {
-        UserNamespace::Single { uid, gid } => {
-            vec![IdRange { inside: 0, outside: if users { *uid } else { *gid }, count: 1 }]
-        }
-        UserNamespace::Ranges { uids, gids, .. } => if users { uids } else { gids }.clone(),
-        UserNamespace::Joined { .. } => Vec::new(),
-    }
 }
 
 fn namespaces(all: &mut Fields<'_>, spec: &mut ContainerSpec) -> Result<()> {

@@ -46,17 +46,29 @@ impl Container {
         let (named, place, found) = local::destination(dest).context(doing)?;
         let target = decide(is_directory, given.name(), &named, &place, found).context(doing)?;
         let directory = local::target(&target.directory).context(doing)?;
-        let owner = if options.archive { Owner::Archive } else { Owner::User("0:0".into()) };
+        // Who is to be the caller is user 0 of the engine's own user namespace.
+        let (owner, workers) = match options.archive {
+            true => (Owner::Archive, files.workers(inner)),
+            false => (Owner::User("0:0".into()), inner.into()),
+        };
 
         let view = files.view(inner);
         let write = |to: BorrowedFd<'_>| {
-            reader::path(inner, view, &given.path, (follow, is_directory), &target.name, to, cancel)
-                .map_err(|error| self.of_path(source, error))
+            reader::path(
+                files.workers(inner),
+                view,
+                &given.path,
+                (follow, is_directory),
+                &target.name,
+                to,
+                cancel,
+            )
+            .map_err(|error| self.of_path(source, error))
         };
         let read = |from: BorrowedFd<'_>| {
             let mut fds = FdList::default();
             let place = Place::Host(fds.push(directory.as_fd()));
-            writer::put(inner, (place, fds), b"/", from, (owner, None), cancel)
+            writer::put(workers, (place, fds), b"/", from, (owner, None), cancel)
                 .map_err(|error| not_unpacked(dest, error))
         };
         let (packed, done) = stream::through(write, read).context(doing)?;

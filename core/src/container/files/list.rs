@@ -26,9 +26,10 @@ impl Container {
         let doing = || format!("listing \"{path}\" of container \"{}\"", self.name());
         let given = Given::parse(path)?;
         let files = self.files(inner, cancel).context(doing)?;
-        let mut nodes = reader::look(inner, files.view(inner), &given.path, true, Look::Entries, cancel)
-            .map_err(|error| self.of_path(path, error))
-            .context(doing)?;
+        let mut nodes =
+            reader::look(files.workers(inner), files.view(inner), &given.path, true, Look::Entries, cancel)
+                .map_err(|error| self.of_path(path, error))
+                .context(doing)?;
         self.still_there(inner).context(doing)?;
         nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(nodes.into_iter().map(FileEntry::of).collect())
@@ -71,7 +72,7 @@ pub(super) fn itself(
     follow: bool,
     cancel: &CancelToken,
 ) -> Result<Option<Node>> {
-    match reader::look(inner, files.view(inner), path, follow, Look::Itself, cancel) {
+    match reader::look(files.workers(inner), files.view(inner), path, follow, Look::Itself, cancel) {
         Ok(mut nodes) => Ok(nodes.pop()),
         // Not there. That something on the way is no directory is another thing.
         Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),

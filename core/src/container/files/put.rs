@@ -94,7 +94,7 @@ impl Container {
         let mut fds = coble_protocol::FdList::default();
         let place = files.place(inner, &mut fds)?;
         let lock = files.lock().map(|fd| fds.push(fd.as_fd()));
-        let done = writer::put(inner, (place, fds), directory, input, (owner, lock), cancel)?;
+        let done = writer::put(files.workers(inner), (place, fds), directory, input, (owner, lock), cancel)?;
         let path = String::from_utf8_lossy(directory).into_owned();
         note(inner, self.id(), "extract-to-dir", &[("path", path)]);
         Ok(done)

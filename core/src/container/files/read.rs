@@ -29,10 +29,17 @@ impl Container {
         let files = self.files(inner, cancel).context(doing)?;
         let output = sink::create(sink, cancel).context(doing)?;
         let how = (follow || directory, directory);
-        let done =
-            reader::path(inner, files.view(inner), &given.path, how, given.name(), output.fd(), cancel)
-                .map_err(|error| self.of_path(path, error))
-                .context(doing)?;
+        let done = reader::path(
+            files.workers(inner),
+            files.view(inner),
+            &given.path,
+            how,
+            given.name(),
+            output.fd(),
+            cancel,
+        )
+        .map_err(|error| self.of_path(path, error))
+        .context(doing)?;
         self.still_there(inner).context(doing)?;
         output.finish().context(doing)?;
         note(inner, self.id(), "archive-path", &[("path", path.to_owned())]);
@@ -57,7 +64,7 @@ impl Container {
             let error = Error::syscall("read", path, libc::EISDIR);
             return Err(self.of_path(path, error)).context(doing);
         }
-        let content = reader::content(inner, files.view(inner), &given.path, max_size, cancel)
+        let content = reader::content(files.workers(inner), files.view(inner), &given.path, max_size, cancel)
             .map_err(|error| self.of_path(path, error))
             .context(doing)?;
         self.still_there(inner).context(doing)?;

@@ -8,21 +8,22 @@ use coble_protocol::{FdList, Live, Place, Request, Response, Rootfs};
 use super::super::Container;
 use super::super::live::RunDir;
 use super::super::monitor::Monitor;
+use super::super::places;
 use super::super::tree::Tree;
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::process::Deadline;
 use crate::process::reader::View;
-use crate::state::{BASE, Pause};
+use crate::process::{Deadline, Workers};
+use crate::state::Pause;
 
 /// How long a monitor may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The files of a container.
 pub(super) enum Files {
-    /// It runs: a pidfd of its first process, its directory, and whether it is in another user namespace than the engine.
-    Running(OwnedFd, OwnedFd, bool),
+    /// It runs: a pidfd of its first process, and whether that is in another user namespace than the engine.
+    Running(OwnedFd, bool, Box<Tree>),
     /// It does not, and nobody starts or removes it meanwhile.
     Stopped(Box<Tree>),
 }
@@ -42,7 +43,7 @@ impl Container {
                     pause.wait(cancel)?;
                     continue;
                 };
-                return Ok(Files::Running(init, tree.directory, userns));
+                return Ok(Files::Running(init, userns, Box::new(tree)));
             }
             // It has ended just now.
             pause.wait(cancel)?;
@@ -66,10 +67,17 @@ impl Container {
 }
 
 impl Files {
+    /// Who works on them.
+    pub(super) fn workers<'a>(&'a self, inner: &'a Inner) -> Workers<'a> {
+        match self {
+            Files::Running(_, _, tree) | Files::Stopped(tree) => tree.workers(inner),
+        }
+    }
+
     /// For reading.
     pub(super) fn view<'a>(&'a self, inner: &'a Inner) -> View<'a> {
         match self {
-            Files::Running(init, _, userns) => View::Live(init.as_fd(), *userns),
+            Files::Running(init, userns, _) => View::Live(init.as_fd(), *userns),
             Files::Stopped(tree) => tree.view(inner),
         }
     }
@@ -77,9 +85,9 @@ impl Files {
     /// For writing.
     pub(super) fn place<'a>(&'a self, inner: &'a Inner, fds: &mut FdList<'a>) -> Result<Place> {
         Ok(match self {
-            Files::Running(init, directory, userns) => Place::Live {
+            Files::Running(init, userns, tree) => Place::Live {
                 container: Live { init: fds.push(init.as_fd()), userns: *userns },
-                directory: fds.push(directory.as_fd()),
+                directory: fds.push(tree.directory.as_fd()),
             },
             Files::Stopped(tree) => Place::Stopped {
                 rootfs: Rootfs::Overlay {
@@ -87,7 +95,7 @@ impl Files {
                     // As at a start: a directory that is made must not hide what belongs below it then.
                     lower: tree.lower.clone(),
                     directory: tree.rootfs.as_ref().map(|fd| fds.push(fd.as_fd())),
-                    base: BASE.to_owned(),
+                    base: places::base(inner, &tree.row.id),
                     container: fds.push(tree.directory.as_fd()),
                     userxattr: inner.rootless(),
                 },
