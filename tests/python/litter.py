@@ -230,7 +230,7 @@ class Snapshot:
 
 def kept_by_engine(target: str) -> bool:
     """What an engine opens and keeps until it is closed; one that tests share stays open, and tests of their own see to the rest."""
-    return "/coble-tests-" in target or target.startswith(("/memfd:coble-shim", "anon_inode:bpf-prog"))
+    return "/coble-tests-" in target or target.startswith(("/memfd:coble-shim", "anon_inode:bpf-prog", "net:["))
 
 
 def harmless(target: str) -> bool:

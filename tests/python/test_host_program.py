@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 import coble
@@ -46,8 +47,8 @@ def facts():
         "signals": {str(int(number)): str(signal.getsignal(number)).split(" at 0x")[0] for number in signal.valid_signals()},
         "kernel": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
         "descriptors": {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")
-                        # The engine keeps a connection to its database for each of the most threads that used it at once.
-                        and "/store.db" not in os.readlink(f"/proc/self/fd/{name}")},
+                        # The engine keeps a connection to its database for each of the most threads that used it at once, and a network namespace for the next start.
+                        and not any(part in os.readlink(f"/proc/self/fd/{name}") for part in ("/store.db", "net:["))},
         "threads": len(os.listdir("/proc/self/task")),
         "children": children,
         "children of threads": [text for text in (open(f"/proc/self/task/{task}/children").read() for task in os.listdir("/proc/self/task")) if text],
@@ -279,6 +280,36 @@ def test_close_releases_what_the_engine_holds(box: coble.Engine, store: Store) -
     held = {fd: os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
     assert {fd: target for fd, target in held.items() if str(store.data_root.parent) in target} == {}
     assert image.id and container.id
+
+
+@pytest.mark.root
+def test_one_network_namespace_is_kept_for_the_next_start(box: coble.Engine) -> None:
+    """By an engine that starts one container after the other, until it is closed; no two containers get the same one."""
+    here = os.stat("/proc/self/ns/net").st_ino
+
+    def kept() -> list[str]:
+        targets = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
+        return [target for target in targets if target.startswith("net:[")]
+
+    look = ["sh", "-c", "readlink /proc/self/ns/net; cat /sys/class/net/lo/flags; ls /sys/class/net"]
+    seen = set()
+    taken = 0
+    with ExitStack() as stack:
+        for _ in range(8):
+            container = box.containers.create("box", ["sleep", "1000"], lifetime="session")
+            stack.callback(container.remove, force=True)
+            ahead = kept()
+            container.start()
+            namespace, flags, *interfaces = container.exec(look, check=True).stdout.decode().split()
+            # Up, and nothing else is there.
+            assert int(flags, 16) & 1 and interfaces == ["lo"]
+            assert namespace not in seen and namespace != f"net:[{here}]"
+            assert len(ahead) <= 1 and len(kept()) <= 1
+            taken += ahead == [namespace]
+            seen.add(namespace)
+    assert taken > 0
+    box.close()
+    assert kept() == []
 
 
 def test_many_engines_leave_no_descriptor(store: Store) -> None:
