@@ -34,6 +34,11 @@ impl BlobBody {
         self.mirror.as_deref()
     }
 
+    /// Lets others use the connections meanwhile. Whoever reads on takes care to have a turn with the host, if there is more to read.
+    pub(super) fn end_turn(&mut self) -> Option<String> {
+        self.inner.as_mut().map(BodyReader::end_turn)
+    }
+
     /// Where in the blob the first byte is: 0 if the registry does not know ranges.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

@@ -5,10 +5,11 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::blob::BlobBody;
+use super::net::Network;
 use super::progress::Reporter;
 use super::pull::{self, Remote};
 use super::send::{Outgoing, Sender};
-use super::{Access, Client, CopyOptions, Event, Fetched, ProgressKind, ProgressSink, Pushed, local};
+use super::{Access, Client, CopyOptions, Event, Fetched, Opened, ProgressKind, ProgressSink, Pushed, local};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -30,12 +31,13 @@ pub(crate) fn copy(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Pushed> {
-    copy_with(&inner.store, source, target, options, progress, cancel)
+    copy_with(&inner.store, &inner.network, source, target, options, progress, cancel)
 }
 
 /// As [`copy`]; the store is only asked for manifests that it has.
 pub(super) fn copy_with(
     store: &Store,
+    network: &Network,
     source: &str,
     target: &str,
     options: &CopyOptions,
@@ -53,8 +55,8 @@ pub(super) fn copy_with(
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&to, progress);
         let events = |event: Event| reporter.event(event);
-        let from = Client::new(&source, &options.source, Access::Pull, &events, halt.token())?;
-        let to = Client::new(&target, &options.target, Access::Push, &events, halt.token())?;
+        let from = Client::new(network, &source, &options.source, Access::Pull, &events, halt.token())?;
+        let to = Client::new(network, &target, &options.target, Access::Push, &events, halt.token())?;
         let top = top(store, &from, &source, platform.as_ref())?;
         reporter.tell(ProgressKind::Resolve, Some(top.digest.to_string()));
         let mut tree = Tree { from: &from, to: &to, manifests: Vec::new(), blobs: Vec::new(), bytes: 0 };
@@ -205,12 +207,7 @@ fn pointers(document: &Document) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
 }
 
 /// A blob of the source from an offset on.
-pub(super) fn open<'a>(
-    from: &'a Client<'a>,
-    digest: &Digest,
-    offset: u64,
-    size: u64,
-) -> Result<Box<dyn Read + 'a>> {
+pub(super) fn open<'a>(from: &'a Client<'a>, digest: &Digest, offset: u64, size: u64) -> Result<Opened<'a>> {
     let mut body = from.blob(digest, offset, size)?;
     // A registry that does not know ranges begins at the beginning.
     let skip = offset.saturating_sub(body.offset());
@@ -221,7 +218,9 @@ pub(super) fn open<'a>(
             return Err(local::cut(digest, copied, size));
         }
     }
-    Ok(Box::new(Source { from, body }))
+    // Who sends it waits for his turn with both sides at once.
+    let host = body.end_turn();
+    Ok(Opened { reader: Box::new(Source { from, body }), host })
 }
 
 /// A blob of the source. A mirror that stops in the middle is not asked again for the rest.

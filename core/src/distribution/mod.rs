@@ -40,10 +40,11 @@ mod tests;
 mod types;
 mod upload;
 
-pub(crate) use client::{Access, Client, Fetched, Reopen};
+pub(crate) use client::{Access, Client, Fetched, Opened, Reopen};
 pub(crate) use copy::copy;
 pub(crate) use event::Event;
 pub(crate) use lock::lock;
+pub(crate) use net::Network;
 pub use options::{Credentials, RegistryOptions};
 pub(crate) use pull::{plan, pull, pull_until};
 pub(crate) use push::push;

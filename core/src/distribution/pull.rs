@@ -10,6 +10,7 @@ use rusqlite::{Connection, Transaction};
 use super::fetch::{Blob, Fetcher};
 use super::local::{self, Current};
 use super::lockfile::LockFile;
+use super::net::Network;
 use super::progress::Reporter;
 use super::{
     Access, Client, Event, Fetched, PlannedBlob, ProgressKind, ProgressSink, PullOptions, PullPlan,
@@ -42,13 +43,15 @@ const ATTEMPTS: u32 = 10;
 pub(super) struct Ground<'a> {
     pub(super) store: &'a Store,
     pub(super) worker: &'a dyn Worker,
+    pub(super) network: &'a Network,
     /// The lock file that every pull obeys.
     pub(super) lock_file: Option<&'a Path>,
 }
 
 impl<'a> Ground<'a> {
     pub(super) fn of(inner: &'a Inner) -> Ground<'a> {
-        Ground { store: &inner.store, worker: inner, lock_file: inner.lock_file.as_deref() }
+        let lock_file = inner.lock_file.as_deref();
+        Ground { store: &inner.store, worker: inner, network: &inner.network, lock_file }
     }
 }
 
@@ -152,6 +155,7 @@ fn is_elsewhere(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Network
+            | ErrorKind::Offline
             | ErrorKind::Registry
             | ErrorKind::RateLimited
             | ErrorKind::Unauthorized
@@ -182,7 +186,7 @@ pub(super) fn plan_for(
     let pull = Pull::new(ground, first, options, progress)?;
     Halt::under(cancel, Deadline::never(), |halt| {
         let events = |event: Event| pull.reporter.event(event);
-        let client = Client::new(&pull.reference, &options.registry, Access::Pull, &events, halt.token())?;
+        let client = pull.client(&events, halt)?;
         let top = pull.top(&client)?;
         let (several, digest) = pull.choose(&client, top)?;
         let mut plan =
@@ -243,6 +247,11 @@ impl<'a> Pull<'a> {
         self.ground.store
     }
 
+    fn client<'c>(&self, events: &'c (dyn Fn(Event) + Sync), halt: &Halt) -> Result<Client<'c>> {
+        let Pull { ground, reference, options, .. } = self;
+        Client::new(ground.network, reference, &options.registry, Access::Pull, events, halt.token())
+    }
+
     /// What the name is pinned to.
     fn pin(&self) -> Option<(&LockFile, &Digest)> {
         let lock = self.lock.as_ref()?;
@@ -294,8 +303,7 @@ impl<'a> Pull<'a> {
 
     fn attempt(&self, halt: &Halt) -> Result<ImageSummary> {
         let events = |event: Event| self.reporter.event(event);
-        let client =
-            Client::new(&self.reference, &self.options.registry, Access::Pull, &events, halt.token())?;
+        let client = self.client(&events, halt)?;
         // A name that is here is likely to stand for the same as before, which takes a smaller question.
         let digest = match (self.reference.digest(), self.reference.tag()) {
             (Some(digest), _) => Some(digest.clone()),

@@ -1,19 +1,18 @@
 //! Sending blobs to a repository: what it has is left out, what another of its registry's repositories has is mounted, the rest is sent.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::sync::mpsc::{self, Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::progress::Reporter;
-use super::{Client, ProgressKind, Pushed, Reopen};
+use super::{Client, Opened, ProgressKind, Pushed, Reopen};
 use crate::error::{Context, Result};
 use crate::halt::Halt;
 use crate::oci::Digest;
 use crate::process::spawn_helper;
 
 /// Gives the content of a blob from an offset on.
-pub(super) type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Read + 'a>> + Send + Sync + 'a;
+pub(super) type Open<'a> = dyn Fn(u64) -> Result<Opened<'a>> + Send + Sync + 'a;
 
 /// A blob that the repository has to have.
 pub(super) struct Outgoing<'a> {
@@ -25,7 +24,7 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Reopen for Outgoing<'_> {
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
+    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
         (self.open)(offset)
     }
 }

@@ -309,7 +309,7 @@ fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
             let mut all = Vec::new();
             let read = |offset: usize, all: &mut Vec<u8>| {
                 let mut body = crate::distribution::copy::open(client, &digest, offset as u64, size)?;
-                std::io::Read::read_to_end(&mut body, all).map_err(|error| Error::of_read(error, ""))
+                std::io::Read::read_to_end(&mut body.reader, all).map_err(|error| Error::of_read(error, ""))
             };
             assert!(read(0, &mut all).unwrap_err().is_transient());
             let there = all.len();
