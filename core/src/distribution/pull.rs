@@ -582,8 +582,9 @@ impl<'a> Pull<'a> {
         fetcher.one(&blob)?;
         // It is not worth keeping for another pull.
         let _ = self.store().content.settle_partial(digest);
-        let mut file =
-            blob.whole_file()?.ok_or_else(|| Error::new(ErrorKind::Internal, "a blob without a file"))?;
+        let mut file = blob
+            .whole_file(self.store())?
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "a blob without a file"))?;
         match read_small(&mut file, *size, digest.as_str()).and_then(|bytes| verified(bytes, digest, *size)) {
             // The one of the store is damaged; it is mended elsewhere.
             Err(error) if here && error.kind() == ErrorKind::DigestMismatch => client
@@ -729,10 +730,10 @@ impl Supply for Arrivals<'_> {
         let (blob, generation) = self.layer(layer)?;
         let (whole, now) = blob.begun(self.halt)?;
         generation.store(now, Ordering::Relaxed);
-        if whole && let Some(file) = blob.whole_file()? {
+        if whole && let Some(file) = blob.whole_file(self.pull.store())? {
             return Ok(Input::File(file));
         }
-        Ok(Input::Stream(Box::new(move |pipe| blob.feed(now, pipe, self.halt))))
+        Ok(Input::Stream(Box::new(move |pipe| blob.feed(self.pull.store(), now, pipe, self.halt))))
     }
 
     fn settle(&self, layer: usize) -> Result<bool> {
