@@ -12,6 +12,7 @@ mod event;
 #[cfg(test)]
 mod fake;
 mod fetch;
+mod foreign;
 mod header;
 mod inspect;
 mod listing;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rusqlite::{Connection, Transaction};
 
+use super::blob::verified;
 use super::fetch::{Blob, Fetcher};
 use super::local::{self, Current};
 use super::lockfile::LockFile;
@@ -17,15 +18,13 @@ use super::{
     PullPolicy,
 };
 use crate::cancel::CancelToken;
-use crate::content::{Partial, mismatch, read_small};
+use crate::content::{Partial, read_small};
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
 use crate::image::choose::{self, Documents, Found, Several};
 use crate::image::{ImageSummary, pair, wanted};
-use crate::oci::{
-    Descriptor, Digest, Hasher, ImageDocument, MAX_DOCUMENT, Manifest, PlatformChoice, Reference,
-};
+use crate::oci::{Descriptor, Digest, ImageDocument, MAX_DOCUMENT, Manifest, PlatformChoice, Reference};
 use crate::process::{Deadline, spawn_helper};
 use crate::snapshot::{Input, Stack, Supply, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
@@ -587,10 +586,9 @@ impl<'a> Pull<'a> {
             .ok_or_else(|| Error::new(ErrorKind::Internal, "a blob without a file"))?;
         match read_small(&mut file, *size, digest.as_str()).and_then(|bytes| verified(bytes, digest, *size)) {
             // The one of the store is damaged; it is mended elsewhere.
-            Err(error) if here && error.kind() == ErrorKind::DigestMismatch => client
-                .blob(digest, 0, *size)
-                .and_then(|mut body| read_small(&mut body, *size, digest.as_str()))
-                .and_then(|bytes| verified(bytes, digest, *size)),
+            Err(error) if here && error.kind() == ErrorKind::DigestMismatch => {
+                client.small_blob(digest, *size)
+            }
             result => result,
         }
     }
@@ -809,19 +807,4 @@ impl Documents for Remote<'_> {
         Error::new(ErrorKind::ImageNotFound, format!("the registry does not have manifest {digest}"))
             .with_object(digest)
     }
-}
-
-/// Checks the size and the digest of a small thing.
-pub(super) fn verified(bytes: Vec<u8>, digest: &Digest, size: u64) -> Result<Vec<u8>> {
-    if bytes.len() as u64 != size {
-        return Err(Error::new(
-            ErrorKind::DigestMismatch,
-            format!("{digest} has {} bytes instead of {size}", bytes.len()),
-        )
-        .with_object(digest.as_str()));
-    }
-    let mut hasher = Hasher::new(digest.algorithm());
-    hasher.update(&bytes);
-    let found = hasher.finish();
-    if found == *digest { Ok(bytes) } else { Err(mismatch(digest, &found)) }
 }

@@ -285,7 +285,7 @@ impl Push<'_> {
             file.seek(SeekFrom::Start(offset)).call("lseek", wanted.as_str())?;
             Ok(Opened::here(file))
         };
-        Ok(Outgoing { digest, size, elsewhere, open: Box::new(open) })
+        Ok(Outgoing { digest, size, elsewhere, open: Box::new(open), again: None })
     }
 
     /// The index that the name gets: the one that came with the images, if the registry has everything that it lists.

@@ -6,13 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use super::progress::Reporter;
 use super::{Client, Opened, ProgressKind, Pushed, Reopen};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::halt::Halt;
 use crate::oci::Digest;
 use crate::process::spawn_helper;
 
 /// Gives the content of a blob from an offset on.
 pub(super) type Open<'a> = dyn Fn(u64) -> Result<Opened<'a>> + Send + Sync + 'a;
+
+/// Whether a blob that could not be sent is worth another try.
+pub(super) type Again<'a> = dyn Fn(&Error) -> bool + Send + Sync + 'a;
 
 /// A blob that the repository has to have.
 pub(super) struct Outgoing<'a> {
@@ -21,6 +24,8 @@ pub(super) struct Outgoing<'a> {
     /// Paths of repositories of the same registry that may have it.
     pub(super) elsewhere: Vec<String>,
     pub(super) open: Box<Open<'a>>,
+    /// Whether it can be had from somewhere else after this error, if it may come from several places.
+    pub(super) again: Option<Box<Again<'a>>>,
 }
 
 impl Reopen for Outgoing<'_> {
@@ -145,9 +150,19 @@ impl Sender<'_> {
             }
         }
         meter.at(0, ProgressKind::BlobStart);
-        self.client.upload(digest, *size, blob, self.chunk, &|sent| {
-            meter.at(sent, ProgressKind::BlobProgress);
-        })?;
+        let upload = || {
+            self.client.upload(digest, *size, blob, self.chunk, &|sent| {
+                meter.at(sent, ProgressKind::BlobProgress);
+            })
+        };
+        match upload() {
+            Err(error) if blob.again.as_ref().is_some_and(|again| again(&error)) => {
+                let text = format!("{}; sending it anew", error.message());
+                self.reporter.tell(ProgressKind::Retry, Some(text));
+                upload()?;
+            }
+            result => result?,
+        }
         meter.at(*size, ProgressKind::BlobDone);
         Ok(Fate::Sent)
     }
