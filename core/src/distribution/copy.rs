@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::blob::verified;
 use super::foreign::Foreign;
+use super::jobs::jobs;
 use super::net::Network;
 use super::progress::Reporter;
-use super::pull::{self, Remote};
+use super::remote::Remote;
 use super::send::{Outgoing, Sender};
 use super::{Access, Client, CopyOptions, Event, Fetched, ProgressKind, ProgressSink, Pushed};
 use crate::cancel::CancelToken;
@@ -45,7 +46,7 @@ pub(super) fn copy_with(
 ) -> Result<Pushed> {
     let source = Reference::parse(source)?;
     let target = Reference::parse_tag(target)?;
-    let jobs = pull::jobs(options.jobs)?;
+    let jobs = jobs(options.jobs)?;
     let platform = match options.platform.as_deref() {
         None | Some("all") => None,
         Some(text) => Some(Platform::parse(text)?),

@@ -5,11 +5,12 @@ use std::io::{Read, Seek, SeekFrom};
 
 use coble_layer::{Decoder, Format};
 
+use super::ground::Ground;
+use super::jobs::jobs;
 use super::net::Network;
 use super::progress::Reporter;
-use super::pull::Ground;
 use super::send::{Outgoing, Queue, Sender};
-use super::{Access, Client, Event, Opened, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
+use super::{Access, Client, Event, Opened, ProgressKind, ProgressSink, PushOptions, Pushed};
 use crate::cancel::CancelToken;
 use crate::content::{Staged, Wrapped, check_level, stage_bytes, writer};
 use crate::engine::Inner;
@@ -73,7 +74,7 @@ pub(super) fn push_from(
     let Ground { store, worker, network, .. } = ground;
     let reference = Reference::parse_tag(reference)?;
     let name = reference.to_string();
-    let jobs = pull::jobs(options.jobs)?;
+    let jobs = jobs(options.jobs)?;
     let tags = tags_of(&reference, &options.tags)?;
     let compression = options.compression.as_deref().map(Compression::parse).transpose()?;
     options.compression_level.map_or(Ok(()), |level| check_level(compression, level))?;

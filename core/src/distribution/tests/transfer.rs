@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use super::super::fetch::{Blob, Fetcher};
+use super::super::ground::Ground;
 use super::super::progress::Reporter;
-use super::super::pull::{Ground, plan_for, pull_to};
+use super::super::pull::{plan_for, pull_to};
 use super::super::push::push_from;
 use super::super::{CopyOptions, Progress, ProgressKind, PullOptions, PullPolicy, PushOptions};
 use super::*;
