@@ -42,6 +42,16 @@ pub(crate) struct Global {
     /// A lock file that every pull obeys: a name that it pins stands for that digest, or the pull fails
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) lock_file: Option<PathBuf>,
+    /// Whether no registry is asked for anything (default: what COBLE_OFFLINE says)
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", help_heading = "Global options")]
+    pub(crate) offline: Option<bool>,
+    /// How many connections to registries are used at once (default: 24)
+    #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
+    pub(crate) connections: Option<u32>,
+    /// How many of them to one host (default: 6)
+    #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
+    pub(crate) connections_per_host: Option<u32>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -190,6 +190,9 @@ fn engine_options(global: &Global) -> EngineOptions {
     options.run_root = global.run_root.clone();
     options.rootless = global.rootless;
     options.lock_file = global.lock_file.clone();
+    options.offline = global.offline;
+    options.connections = global.connections;
+    options.connections_per_host = global.connections_per_host;
     options
 }
 

@@ -10,6 +10,7 @@ use coble_protocol::UserNamespace;
 use crate::cancel::CancelToken;
 use crate::cgroup::Cgroups;
 use crate::container::{self, ContainerSpec, Containers, RunOptions, RunResult, Warning};
+use crate::distribution::Network;
 use crate::doctor::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Images;
@@ -33,6 +34,14 @@ pub struct EngineOptions {
     /// A lock file (`coble.lock`) that every pull of the engine obeys: a name that it pins stands for that digest, or the pull fails with
     /// [`ErrorKind::DigestDrift`].
     pub lock_file: Option<PathBuf>,
+    /// Whether no registry, and no other server, is asked for anything: what is here works, and what would need a connection fails at once with
+    /// [`ErrorKind::Offline`]. Containers are not concerned. Default: what the environment variable `COBLE_OFFLINE` says (`1`, `true`, `yes`, `on`, or their
+    /// opposites), otherwise no.
+    pub offline: Option<bool>,
+    /// How many connections to registries all calls of the engine together use at once. Who comes later waits for his turn. Default: 24.
+    pub connections: Option<u32>,
+    /// How many of them to one host. Default: 6.
+    pub connections_per_host: Option<u32>,
 }
 
 impl EngineOptions {
@@ -57,6 +66,24 @@ impl EngineOptions {
     /// Sets the lock file.
     pub fn lock_file(mut self, path: impl Into<PathBuf>) -> EngineOptions {
         self.lock_file = Some(path.into());
+        self
+    }
+
+    /// Sets how many connections to registries are used at once.
+    pub fn connections(mut self, connections: u32) -> EngineOptions {
+        self.connections = Some(connections);
+        self
+    }
+
+    /// Sets how many connections to one host are used at once.
+    pub fn connections_per_host(mut self, connections: u32) -> EngineOptions {
+        self.connections_per_host = Some(connections);
+        self
+    }
+
+    /// Sets whether no registry is asked for anything.
+    pub fn offline(mut self, offline: bool) -> EngineOptions {
+        self.offline = Some(offline);
         self
     }
 }
@@ -90,6 +117,7 @@ pub(crate) struct Inner {
     pub(crate) host_warnings: Vec<Warning>,
     /// The lock file that every pull obeys.
     pub(crate) lock_file: Option<PathBuf>,
+    pub(crate) network: Network,
     pub(crate) known_processes: container::KnownProcesses,
     /// The secrets of containers that no other process knows.
     pub(crate) secrets: container::secret::Kept,
@@ -128,6 +156,7 @@ impl Engine {
         let roots = Roots::of(&options)?;
         let doing = || format!("opening the store at \"{}\"", roots.data.display());
         let rootless = options.rootless.unwrap_or_else(|| !is_privileged());
+        let network = Network::of(&options)?;
         let (userns, idmap, host_warnings) = userns::plan(rootless).context(doing)?;
         let store = Store::open(&roots.data, idmap)?;
         make_private_dir(&store.paths.data.join("containers")).context(doing)?;
@@ -140,6 +169,7 @@ impl Engine {
             userns,
             host_warnings,
             lock_file: options.lock_file.clone(),
+            network,
             known_processes: container::KnownProcesses::default(),
             secrets: container::secret::Kept::default(),
             spare_network: Arc::default(),
@@ -152,6 +182,9 @@ impl Engine {
             run_root: Some(inner.run_root.clone()),
             rootless: Some(inner.rootless()),
             lock_file: options.lock_file,
+            offline: options.offline,
+            connections: options.connections,
+            connections_per_host: options.connections_per_host,
         };
         let pid = std::process::id();
         Ok(Engine(Arc::new(Handle { inner: Mutex::new(Some(Arc::new(inner))), options, pid })))

@@ -112,6 +112,8 @@ kinds! {
     RateLimited = 33, exit 125;
     /// A name stands for another digest than the lock file says.
     DigestDrift = 34, exit 125;
+    /// The engine is offline, and the operation would have to ask a registry or another server.
+    Offline = 35, exit 125;
 }
 
 impl ErrorKind {

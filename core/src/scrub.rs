@@ -17,7 +17,9 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Digest;
 use crate::process::reader::{self, View};
-use crate::snapshot::{Application, TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree};
+use crate::snapshot::{
+    self, Application, Below, TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree,
+};
 use crate::state::images::UnpackedLayer;
 use crate::state::{self, Locked, Object, Session, images, random_hex};
 
@@ -197,16 +199,16 @@ fn one(
         return Ok(State::Unknown(format!("blob {digest} is missing")));
     };
     // Layers below, uppermost first.
-    let mut lower: Vec<OwnedFd> = Vec::new();
+    let mut lower: Vec<String> = Vec::new();
     let mut parent = row.parent;
     while let Some(n) = parent {
-        lower.push(open_tree(store, &n.to_string())?);
+        lower.push(snapshot::name_of(n));
         parent = rows.get(&n).and_then(|row| row.parent);
     }
     let scratch = Scratch::make(inner, cancel)?;
     let target = scratch.tree()?;
-    let borrowed: Vec<BorrowedFd<'_>> = lower.iter().map(AsFd::as_fd).collect();
-    let job = Application { target: target.as_fd(), input: input.as_fd(), lower: &borrowed, ready: None };
+    let below = Below::of(store, &lower);
+    let job = Application { target: target.as_fd(), input: input.as_fd(), below, ready: None };
     let applied = match inner.apply(job, cancel) {
         Ok(applied) => applied,
         Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::StorageFull) => {

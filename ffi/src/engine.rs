@@ -29,6 +29,13 @@ pub const COBLE_ROOTLESS_YES: i32 = 1;
 /// Containers run without a user namespace.
 pub const COBLE_ROOTLESS_NO: i32 = 2;
 
+/// Offline if the environment variable COBLE_OFFLINE says so.
+pub const COBLE_OFFLINE_AUTO: i32 = 0;
+/// No registry is asked for anything.
+pub const COBLE_OFFLINE_YES: i32 = 1;
+/// Registries are asked, whatever the environment says.
+pub const COBLE_OFFLINE_NO: i32 = 2;
+
 /// Where an engine keeps its things. Zero everything but the size for the defaults.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -41,13 +48,17 @@ pub struct coble_engine_options_t {
     pub run_root: *const c_char,
     /// COBLE_ROOTLESS_AUTO, COBLE_ROOTLESS_YES or COBLE_ROOTLESS_NO.
     pub rootless: i32,
-    /// Has to be 0.
-    pub reserved: i32,
+    /// COBLE_OFFLINE_AUTO, COBLE_OFFLINE_YES or COBLE_OFFLINE_NO: offline, what would need a registry fails at once with COBLE_ERR_OFFLINE.
+    pub offline: i32,
     /// A lock file that every pull of the engine obeys, as coble_image_lock writes it. NULL: none.
     pub lock_file: *const c_char,
+    /// How many connections to registries all calls of the engine together use at once. 0: the default.
+    pub connections: u32,
+    /// How many of them to one host. 0: the default.
+    pub connections_per_host: u32,
 }
 
-const _: () = assert!(size_of::<coble_engine_options_t>() == 4 * size_of::<usize>() + 8, "padding");
+const _: () = assert!(size_of::<coble_engine_options_t>() == 4 * size_of::<usize>() + 16, "padding");
 
 // SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
 unsafe impl Options for coble_engine_options_t {
@@ -59,7 +70,6 @@ unsafe impl Options for coble_engine_options_t {
 unsafe fn engine_options(options: *const coble_engine_options_t) -> Result<EngineOptions> {
     // SAFETY: passed on.
     let given = unsafe { options::read(options) }?;
-    options::reserved(given.reserved, "options.reserved")?;
     let mut options = EngineOptions::default();
     // SAFETY: passed on.
     options.data_root = unsafe { optional_path(given.data_root) };
@@ -72,6 +82,14 @@ unsafe fn engine_options(options: *const coble_engine_options_t) -> Result<Engin
         COBLE_ROOTLESS_YES => Some(true),
         COBLE_ROOTLESS_NO => Some(false),
         other => return Err(invalid("options.rootless", format_args!("has the unknown value {other}"))),
+    };
+    options.connections = (given.connections != 0).then_some(given.connections);
+    options.connections_per_host = (given.connections_per_host != 0).then_some(given.connections_per_host);
+    options.offline = match given.offline {
+        COBLE_OFFLINE_AUTO => None,
+        COBLE_OFFLINE_YES => Some(true),
+        COBLE_OFFLINE_NO => Some(false),
+        other => return Err(invalid("options.offline", format_args!("has the unknown value {other}"))),
     };
     Ok(options)
 }

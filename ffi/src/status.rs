@@ -80,6 +80,8 @@ pub const COBLE_ERR_NETWORK: coble_status_t = -32;
 pub const COBLE_ERR_RATE_LIMITED: coble_status_t = -33;
 /// A name stands for another digest than the lock file says.
 pub const COBLE_ERR_DIGEST_DRIFT: coble_status_t = -34;
+/// The engine is offline, and the operation would have to ask a registry or another server.
+pub const COBLE_ERR_OFFLINE: coble_status_t = -35;
 
 const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_INTERNAL, ErrorKind::Internal),
@@ -116,6 +118,7 @@ const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_NETWORK, ErrorKind::Network),
     (COBLE_ERR_RATE_LIMITED, ErrorKind::RateLimited),
     (COBLE_ERR_DIGEST_DRIFT, ErrorKind::DigestDrift),
+    (COBLE_ERR_OFFLINE, ErrorKind::Offline),
 ];
 
 const _: () = {

@@ -66,6 +66,21 @@
 #define COBLE_ROOTLESS_NO 2
 
 /**
+ * Offline if the environment variable COBLE_OFFLINE says so.
+ */
+#define COBLE_OFFLINE_AUTO 0
+
+/**
+ * No registry is asked for anything.
+ */
+#define COBLE_OFFLINE_YES 1
+
+/**
+ * Registries are asked, whatever the environment says.
+ */
+#define COBLE_OFFLINE_NO 2
+
+/**
  * The reference is being looked up at the registry.
  */
 #define COBLE_PROGRESS_RESOLVE 0
@@ -466,13 +481,21 @@ typedef struct {
    */
   int32_t rootless;
   /**
-   * Has to be 0.
+   * COBLE_OFFLINE_AUTO, COBLE_OFFLINE_YES or COBLE_OFFLINE_NO: offline, what would need a registry fails at once with COBLE_ERR_OFFLINE.
    */
-  int32_t reserved;
+  int32_t offline;
   /**
    * A lock file that every pull of the engine obeys, as coble_image_lock writes it. NULL: none.
    */
   const char *lock_file;
+  /**
+   * How many connections to registries all calls of the engine together use at once. 0: the default.
+   */
+  uint32_t connections;
+  /**
+   * How many of them to one host. 0: the default.
+   */
+  uint32_t connections_per_host;
 } coble_engine_options_t;
 
 /**
@@ -1007,6 +1030,11 @@ typedef struct {
  * A name stands for another digest than the lock file says.
  */
 #define COBLE_ERR_DIGEST_DRIFT -34
+
+/**
+ * The engine is offline, and the operation would have to ask a registry or another server.
+ */
+#define COBLE_ERR_OFFLINE -35
 
 #ifdef __cplusplus
 extern "C" {

@@ -655,12 +655,14 @@ private:
 class Engine {
 public:
   /** Opens the store of the user, or the one in `data_root`. */
-  explicit Engine(const std::string &data_root = {}, const std::string &run_root = {}, const std::string &lock_file = {}) {
+  explicit Engine(const std::string &data_root = {}, const std::string &run_root = {}, const std::string &lock_file = {},
+                  std::int32_t offline = COBLE_OFFLINE_AUTO) {
     coble_engine_options_t options{};
     options.size = sizeof options;
     options.data_root = data_root.empty() ? nullptr : data_root.c_str();
     options.run_root = run_root.empty() ? nullptr : run_root.c_str();
     options.lock_file = lock_file.empty() ? nullptr : lock_file.c_str();
+    options.offline = offline;
     handle_ = detail::make<coble_engine_t>(coble_engine_open, &options);
   }
 

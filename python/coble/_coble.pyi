@@ -93,14 +93,23 @@ class Engine:
     """
 
     def __new__(
-        cls, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None, lock_file: _Path | None = None
+        cls,
+        data_root: _Path | None = None,
+        run_root: _Path | None = None,
+        rootless: bool | None = None,
+        lock_file: _Path | None = None,
+        offline: bool | None = None,
+        connections: int | None = None,
+        connections_per_host: int | None = None,
     ) -> Self:
         """Opens the store, making it if it is not there, and sweeps what crashed processes left.
 
         `data_root` holds images and containers: `/var/lib/coble` for root, otherwise `$XDG_DATA_HOME/coble` or `~/.local/share/coble`.
         `run_root` holds the state of what runs, on a tmpfs: by default a directory for each data root below `/run/coble` or
         `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights. `lock_file`, as `Images.lock` writes it,
-        is obeyed by every pull of the engine.
+        is obeyed by every pull of the engine. `offline` says that no registry is asked for anything: what is here works, and what would need a connection raises
+        `OfflineError` at once; by default the environment variable `COBLE_OFFLINE` says it. `connections` and `connections_per_host` bound how many
+        connections to registries all calls of the engine together use at once: by default 24, and 6 to one host.
 
         Raises `PermissionDeniedError`, `StorageFullError`, `StoreVersionError` (the store is from another version), `UnsupportedError`.
         """
@@ -3567,6 +3576,9 @@ class UnauthorizedError(CobleError, PermissionError):
 
 class NetworkError(CobleError, ConnectionError):
     """A registry cannot be reached: no address, no route, no connection, no trust in its certificate, or the connection was cut."""
+
+class OfflineError(CobleError, ConnectionError):
+    """The engine is offline, and the operation would have to ask a registry or another server."""
 
 class RateLimitedError(CobleError):
     """A registry refuses more requests for a while."""

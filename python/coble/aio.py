@@ -308,9 +308,18 @@ class Registry(_Object):
 class Engine(_Block):
     __slots__ = ("_options",)
 
-    def __init__(self, data_root: Any = None, run_root: Any = None, rootless: bool | None = None, lock_file: Any = None) -> None:
+    def __init__(
+        self,
+        data_root: Any = None,
+        run_root: Any = None,
+        rootless: bool | None = None,
+        lock_file: Any = None,
+        offline: bool | None = None,
+        connections: int | None = None,
+        connections_per_host: int | None = None,
+    ) -> None:
         super().__init__(None)
-        self._options = (data_root, run_root, rootless, lock_file)
+        self._options = (data_root, run_root, rootless, lock_file, offline, connections, connections_per_host)
 
     async def _open(self) -> Engine:
         if self._plain is None:

@@ -107,7 +107,14 @@ class Engine:
     """
 
     def __init__(
-        self, data_root: _Path | None = None, run_root: _Path | None = None, rootless: bool | None = None, lock_file: _Path | None = None
+        self,
+        data_root: _Path | None = None,
+        run_root: _Path | None = None,
+        rootless: bool | None = None,
+        lock_file: _Path | None = None,
+        offline: bool | None = None,
+        connections: int | None = None,
+        connections_per_host: int | None = None,
     ) -> None:
         """The arguments are those of `coble.Engine`. The store is opened by `async with`, or by awaiting the engine."""
 

@@ -17,18 +17,30 @@ use crate::options::{Collect, Create, Streams, read};
 use crate::registry::PyRegistry;
 use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
 
-fn options(
+/// What an engine is opened with, as the caller gives it.
+#[derive(Default)]
+struct Given {
     data_root: Option<PathBuf>,
     run_root: Option<PathBuf>,
     rootless: Option<bool>,
     lock_file: Option<PathBuf>,
-) -> EngineOptions {
-    let mut options = EngineOptions::default();
-    options.data_root = data_root;
-    options.run_root = run_root;
-    options.rootless = rootless;
-    options.lock_file = lock_file;
-    options
+    offline: Option<bool>,
+    connections: Option<u32>,
+    connections_per_host: Option<u32>,
+}
+
+impl Given {
+    fn options(self) -> EngineOptions {
+        let mut options = EngineOptions::default();
+        options.data_root = self.data_root;
+        options.run_root = self.run_root;
+        options.rootless = self.rootless;
+        options.lock_file = self.lock_file;
+        options.offline = self.offline;
+        options.connections = self.connections;
+        options.connections_per_host = self.connections_per_host;
+        options
+    }
 }
 
 /// Looks at the host, also when no engine can be opened on it.
@@ -40,7 +52,7 @@ pub(crate) fn doctor(
     run_root: Option<PathBuf>,
     rootless: Option<bool>,
 ) -> PyResult<Report> {
-    let options = options(data_root, run_root, rootless, None);
+    let options = Given { data_root, run_root, rootless, ..Given::default() }.options();
     quick(py, || Ok(coble::doctor(&options))).map(Report)
 }
 
@@ -64,15 +76,21 @@ impl PyEngine {
 #[pymethods]
 impl PyEngine {
     #[new]
-    #[pyo3(signature = (data_root=None, run_root=None, rootless=None, lock_file=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
+    #[pyo3(signature = (data_root=None, run_root=None, rootless=None, lock_file=None, offline=None, connections=None, connections_per_host=None))]
     fn new(
         py: Python<'_>,
         data_root: Option<PathBuf>,
         run_root: Option<PathBuf>,
         rootless: Option<bool>,
         lock_file: Option<PathBuf>,
+        offline: Option<bool>,
+        connections: Option<u32>,
+        connections_per_host: Option<u32>,
     ) -> PyResult<PyEngine> {
-        let options = options(data_root, run_root, rootless, lock_file);
+        let given =
+            Given { data_root, run_root, rootless, lock_file, offline, connections, connections_per_host };
+        let options = given.options();
         Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
     }
 

@@ -28,6 +28,7 @@ const SECOND_PARENTS: &[(&str, &str)] = &[
     ("CommandNotExecutable", "PermissionError"),
     ("Unauthorized", "PermissionError"),
     ("Network", "ConnectionError"),
+    ("Offline", "ConnectionError"),
 ];
 
 const BASE: &str = "CobleError";

@@ -98,7 +98,7 @@ def containers(engine: coble.Engine) -> None:
 
 
 async def awaited(path: pathlib.Path) -> None:
-    async with coble.aio.Engine(path, lock_file="coble.lock") as engine:
+    async with coble.aio.Engine(path, lock_file="coble.lock", offline=True) as engine:
         image: coble.aio.Image = await engine.images.pull("alpine")
         async with engine.images.push("registry.example/app", stream=True) as events:
             async for event in events:

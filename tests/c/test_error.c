@@ -81,7 +81,7 @@ static void options_grow(char **argv) {
   options.rootless = 9;
   CHECK_FAILS(coble_engine_open(&options, &engine, &error), COBLE_ERR_INVALID_ARGUMENT);
   options.rootless = COBLE_ROOTLESS_AUTO;
-  options.reserved = 1;
+  options.offline = 3;
   CHECK_FAILS(coble_engine_open(&options, &engine, &error), COBLE_ERR_INVALID_ARGUMENT);
 }
 

@@ -295,6 +295,21 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   coble_engine_delete(locked);
   CHECK(unlink(lock_file) == 0);
 
+  /* Offline: at once, and with the name of who would have been asked. */
+  options.lock_file = NULL;
+  options.offline = COBLE_OFFLINE_YES;
+  options.connections = 3;
+  options.connections_per_host = 2;
+  CHECK_OK(coble_engine_open(&options, &locked, &error));
+  CHECK(coble_image_pull(locked, first, NULL, NULL, NULL, NULL, NULL, &error) == COBLE_ERR_OFFLINE);
+  CHECK(strcmp(coble_error_object(error), host) == 0);
+  coble_error_delete(error);
+  error = NULL;
+  coble_engine_close(locked);
+  coble_engine_delete(locked);
+  options.connections = 5000;
+  CHECK_FAILS(coble_engine_open(&options, &locked, &error), COBLE_ERR_INVALID_ARGUMENT);
+
   digest = malloc(strlen(repository) + strlen(coble_pushed_digest(pushed)) + 2);
   CHECK(digest != NULL);
   (void)sprintf(digest, "%s@%s", repository, coble_pushed_digest(pushed));

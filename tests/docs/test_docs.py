@@ -255,8 +255,8 @@ def test_registries(shown: Shown, registry: str) -> None:
     (shown.folder / ".config" / "containers" / "registries.conf").write_text(settings)
     shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")
     # Those of the first part are for a registry that there is not.
-    _, lock, look = parts("shell")
-    pull, push, progress, beside, locked, looked = parts("python")
+    _, lock, offline, look = parts("shell")
+    pull, push, progress, beside, locked, without, looked = parts("python")
     digest, missing, present = shown.python(pull).split()
     assert digest.startswith("sha256:") and (int(missing), int(present) > 0) == (0, True)
     opened = "import coble\nengine = coble.Engine()\n"
@@ -269,6 +269,8 @@ def test_registries(shown: Shown, registry: str) -> None:
     out = shown.shell(lock)
     assert digest in out and "Status: Image is up to date" in out, out
     shown.python(opened + locked)
+    assert "Image is up to date" in shown.shell(offline)
+    shown.python("import coble\n" + without)
     out = shown.shell(look)
     assert "copies/demo" in out and digest in out, out
     assert digest in shown.python(opened + looked)

@@ -13,7 +13,7 @@ import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -137,6 +137,22 @@ def store(workplace: Path) -> Iterator[Store]:
     made = Store(folder / "data", folder / "run")
     yield made
     remove_tree(folder)
+
+
+@pytest.fixture
+def stores(workplace: Path) -> Iterator[Callable[[], Store]]:
+    """Makes more stores than one."""
+    made: list[Path] = []
+
+    def make() -> Store:
+        folder = workplace / f"s{next(_numbers)}"
+        folder.mkdir()
+        made.append(folder)
+        return Store(folder / "data", folder / "run")
+
+    yield make
+    for folder in made:
+        remove_tree(folder)
 
 
 @pytest.fixture

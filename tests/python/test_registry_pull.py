@@ -19,7 +19,7 @@ import archives
 import coble
 import coble.aio
 import pytest
-from conftest import MODE, Assets, Store, remove_tree
+from conftest import MODE, Assets, Store
 from helpers import eventually
 from registry import content
 from registry.content import Content
@@ -31,22 +31,6 @@ from registry.worker import Worker
 pytestmark = pytest.mark.usefixtures("home")
 
 AMD64, ARM64 = {"os": "linux", "architecture": "amd64"}, {"os": "linux", "architecture": "arm64", "variant": "v8"}
-
-
-@pytest.fixture
-def stores(workplace: Path) -> Iterator[Any]:
-    """Makes more stores than one."""
-    made: list[Path] = []
-
-    def make() -> Store:
-        folder = workplace / f"more-{os.getpid()}-{time.monotonic_ns()}"
-        folder.mkdir()
-        made.append(folder)
-        return Store(folder / "data", folder / "run")
-
-    yield make
-    for folder in made:
-        remove_tree(folder)
 
 
 def runnable(assets: Assets, text: str = "hello", **options: Any) -> Content:

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::apply::{Lower, is_opaque, is_whiteout, read_xattrs};
+use crate::apply::{Layers, Lower, is_opaque, is_whiteout, read_xattrs};
 use crate::error::Error;
 use crate::walk::{self, Budget, Names, fail, join, look};
 
@@ -46,7 +46,7 @@ struct Upper {
 /// something in it is different, and comes after that; one that has another mode, owner or time of change counts by itself, as with docker. What is mounted over in every container does not count.
 pub fn changes(
     upper: BorrowedFd<'_>,
-    lower: Vec<OwnedFd>,
+    lower: Layers,
     userxattr: bool,
     mut emit: impl FnMut(Change, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -122,9 +122,8 @@ fn hidden(
 ) -> Result<bool, Error> {
     let mut any = false;
     let mut found = std::collections::BTreeSet::new();
-    let merged = lower.merged(path).map_err(|errno| fail(errno, path))?;
-    for directory in merged {
-        let fd = walk::reopen(directory.as_fd())?;
+    for index in 0..lower.count(path).map_err(|errno| fail(errno, path))? {
+        let fd = lower.open(path, index).map_err(|errno| fail(errno, path))?;
         let mut names = budget.names(fd.as_fd(), path)?;
         budget.give_back(&names);
         while let Some(name) = names.pop() {
@@ -392,10 +391,15 @@ mod tests {
         )
         .unwrap();
         let mut found = Vec::new();
-        changes(dir(&upper).as_fd(), vec![dir(&lower)], true, |change, path| {
-            found.push(format!("{} {}", char::from(change.letter()), String::from_utf8_lossy(path)));
-            Ok(())
-        })
+        changes(
+            dir(&upper).as_fd(),
+            Layers::new(dir(temp.path()), vec!["lower".into()]),
+            true,
+            |change, path| {
+                found.push(format!("{} {}", char::from(change.letter()), String::from_utf8_lossy(path)));
+                Ok(())
+            },
+        )
         .unwrap();
         found.sort_by(|a, b| a[2..].cmp(&b[2..]));
         assert_eq!(

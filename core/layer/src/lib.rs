@@ -28,7 +28,7 @@ mod tree;
 mod usage;
 mod walk;
 
-pub use apply::{Applied, Applier, Merge, Options, Warning, WarningKind, xattr};
+pub use apply::{Applied, Applier, Layers, Merge, Options, Warning, WarningKind, xattr};
 pub use changes::{Change, changes, compare};
 pub use decode::{Decoder, Format};
 pub use error::{Act, Error};

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use coble_layer::{Error, Form, Limits, Options, PackOptions};
+use coble_layer::{Error, Form, Layers, Limits, Options, PackOptions};
 
 #[path = "../src/testing.rs"]
 mod testing;
@@ -61,13 +61,13 @@ fn exact(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Directories of layers, the lowest first, and the descriptors of those below one of them.
+/// Directories of layers, the lowest first, and those below one of them.
 fn layer(root: &Path, index: usize) -> std::path::PathBuf {
     root.join(index.to_string())
 }
 
-fn below(root: &Path, index: usize) -> Vec<OwnedFd> {
-    (0..index).rev().map(|index| open(&layer(root, index))).collect()
+fn below(root: &Path, index: usize) -> Layers {
+    Layers::new(open(root), (0..index).rev().map(|index| index.to_string()).collect())
 }
 
 /// Gives its bytes a few at a time, so that the threads get in each other's way.
@@ -171,7 +171,7 @@ fn a_layer_whose_lower_layers_never_come_is_an_error() {
     drop(writer);
     let options = Options {
         target: open(&target),
-        lower: vec![open(&lower)],
+        lower: Layers::new(open(temp.path()), vec!["lower".into()]),
         ready: Some(ready),
         userxattr: true,
         merge: None,

@@ -13,7 +13,13 @@ use testing::{Head, Tar};
 fn put(target: &Path, archive: &[u8], merge: Merge) -> Result<Applied, Error> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let target = fs::File::open(target).expect("open").into();
-    let options = Options { target, lower: Vec::new(), ready: None, userxattr: true, merge: Some(merge) };
+    let options = Options {
+        target,
+        lower: coble_layer::Layers::none(),
+        ready: None,
+        userxattr: true,
+        merge: Some(merge),
+    };
     apply(archive, Limits::default(), options).map(|(applied, _)| applied)
 }
 

@@ -100,7 +100,7 @@ fn nothing_reaches_the_target_of_a_link_that_was_swapped_in() {
         fs::create_dir(&root).unwrap();
         let options = Options {
             target: fs::File::open(&root).unwrap().into(),
-            lower: Vec::new(),
+            lower: coble_layer::Layers::none(),
             ready: None,
             userxattr: true,
             // Every other time as a copy to a directory of the host.

@@ -777,8 +777,8 @@ pub enum ArchiveWork {
         target: FdIndex,
         /// The archive, read to its end: plain, gzip, zstd, bzip2 or xz, told by its first bytes.
         input: FdIndex,
-        /// The layers below, uppermost first, for the attributes of directories that the archive leaves out, and for hard links into them.
-        lower: Vec<FdIndex>,
+        /// The layers below, for the attributes of directories that the archive leaves out, and for hard links into them.
+        below: Below,
         /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
         ready: Option<FdIndex>,
         /// Write `user.overlay.*` attributes instead of `trusted.overlay.*`.
@@ -812,8 +812,8 @@ pub enum ArchiveWork {
     Changes {
         /// The upper directory.
         upper: FdIndex,
-        /// The layers below, uppermost first.
-        lower: Vec<FdIndex>,
+        /// The layers below.
+        below: Below,
         /// The overlay's attributes are `user.overlay.*`.
         userxattr: bool,
         /// The file that gets the records.
@@ -883,6 +883,19 @@ pub enum ArchiveWork {
         /// Held open as long as the worker lives.
         lock: Option<FdIndex>,
     },
+}
+
+/// Layers that are looked into one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Below {
+    /// The directory that the names are relative to.
+    pub layers: FdIndex,
+    /// The layers, uppermost first, as in [`Rootfs::Overlay`].
+    pub lower: Vec<String>,
+    /// A directory below them, as in [`Rootfs::Overlay`].
+    pub directory: Option<FdIndex>,
+    /// One more name as those of `lower`: the lowest of all.
+    pub base: Option<String>,
 }
 
 /// What is written of a path.

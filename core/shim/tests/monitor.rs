@@ -806,7 +806,12 @@ fn an_archive_worker_ends_with_its_engine() {
     let work = ArchiveWork::Apply {
         target: list.push(std::os::fd::AsFd::as_fd(&target)),
         input: list.push(std::os::fd::AsFd::as_fd(&input)),
-        lower: Vec::new(),
+        below: Below {
+            layers: list.push(std::os::fd::AsFd::as_fd(&target)),
+            lower: Vec::new(),
+            directory: None,
+            base: None,
+        },
         ready: None,
         userxattr: false,
         limits: Limits::default(),

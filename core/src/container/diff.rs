@@ -1,13 +1,13 @@
 //! What a container changed of its image, or of the directory that it has instead.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsFd;
 
-use super::{Container, frozen};
+use super::Container;
 use crate::cancel::CancelToken;
-use crate::error::{Call, Context, Result};
+use crate::error::{Context, Result};
 use crate::image::PathChange;
 use crate::process::reader::{self, View};
+use crate::snapshot::Below;
 
 impl Container {
     /// What is different from the image, sorted by path: files and directories that were added, changed or deleted. A directory in which
@@ -30,11 +30,12 @@ impl Container {
             self.still_there(inner).context(doing)?;
             return Ok(found.iter().filter_map(PathChange::of).collect());
         }
-        let open = |name: &String| frozen::open_at(&inner.store.layers, Path::new(name)).call("open", name);
-        let mut lower = tree.lower.iter().map(open).collect::<Result<Vec<OwnedFd>>>().context(doing)?;
-        lower.extend(tree.rootfs_to_read().context(doing)?);
+        let below = Below {
+            directory: tree.rootfs.as_ref().map(AsFd::as_fd),
+            ..Below::of(&inner.store, &tree.lower)
+        };
         let upper = tree.upper().context(doing)?;
-        let found = reader::changes(tree.workers(inner), upper.as_fd(), &lower, cancel).context(doing)?;
+        let found = reader::changes(tree.workers(inner), upper.as_fd(), below, cancel).context(doing)?;
         self.still_there(inner).context(doing)?;
         Ok(found.iter().filter_map(PathChange::of).collect())
     }

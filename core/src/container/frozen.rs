@@ -19,7 +19,7 @@ use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::reader::{self, FreezerFiles, View};
 use crate::process::{Workers, names_in, remove_tree};
-use crate::snapshot::{Application, Worker};
+use crate::snapshot::{Application, Below, Worker};
 use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos, random_hex};
 
 /// The directory of the data root.
@@ -201,7 +201,8 @@ pub(super) fn give_root(
     let empty =
         rustix::fs::memfd_create(c"coble-empty", MemfdFlags::CLOEXEC).call("memfd_create", "archive")?;
     rustix::fs::ftruncate(&empty, 1024).call("ftruncate", "archive")?;
-    let layer = Application { target: to, input: empty.as_fd(), lower: like.as_slice(), ready: None };
+    let below = Below { directory: like, ..Below::of(workers.store(), &[]) };
+    let layer = Application { target: to, input: empty.as_fd(), below, ready: None };
     workers.apply(layer, cancel).map(drop)
 }
 
@@ -216,11 +217,8 @@ fn copy(
     cancel: &CancelToken,
 ) -> Result<bool> {
     let upper = tree.upper()?;
-    let open = |name: &str| open_at(&inner.store.layers, std::path::Path::new(name)).call("open", name);
-    let mut lower = tree.lower.iter().map(|name| open(name)).collect::<Result<Vec<OwnedFd>>>()?;
-    lower.extend(tree.rootfs_to_read()?);
-    lower.push(open(BASE)?);
-    let lower: Vec<_> = lower.iter().map(AsFd::as_fd).collect();
+    let directory = tree.rootfs.as_ref().map(AsFd::as_fd);
+    let below = Below { directory, base: Some(BASE), ..Below::of(&inner.store, &tree.lower) };
     let (packed, _) = through(
         |to| {
             reader::pack(
@@ -233,7 +231,7 @@ fn copy(
             )
         },
         |from| {
-            let layer = Application { target: new.fd.as_fd(), input: from, lower: &lower, ready: None };
+            let layer = Application { target: new.fd.as_fd(), input: from, below, ready: None };
             tree.workers(inner).apply(layer, cancel)
         },
     )?;

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::isolation::userns::OtherIds;
 use crate::process::Workers;
 use crate::process::reader::{self, View};
-use crate::snapshot::{Application, Worker};
+use crate::snapshot::{Application, Below, Worker};
 use crate::state::{BASE, fill_base};
 
 /// The name of the layer in the container's directory.
@@ -69,7 +69,8 @@ pub(super) fn make(
             reader::pack(inner, view, PackForm::Tree, Some(to), None, &CancelToken::never())
         },
         |input| {
-            let layer = Application { target: to.as_fd(), input, lower: &[], ready: None };
+            let below = Below::of(&inner.store, &[]);
+            let layer = Application { target: to.as_fd(), input, below, ready: None };
             Workers::new(inner, Some(owners)).apply(layer, &CancelToken::never())
         },
     )?;

@@ -86,13 +86,6 @@ impl Tree {
         self.lock.as_ref().map(Locked::fd)
     }
 
-    /// What is below the layers, if it is not an image's, for one who reads it layer by layer.
-    pub(super) fn rootfs_to_read(&self) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = |fd| rustix::fs::openat(fd, ".", flags, Mode::empty()).call("open", "rootfs");
-        self.rootfs.as_ref().map(open).transpose()
-    }
-
     /// The writable directory.
     pub(super) fn upper(&self) -> Result<OwnedFd> {
         frozen::open_at(&self.directory, Path::new("upper")).call("open", "upper")

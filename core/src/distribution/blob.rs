@@ -12,8 +12,9 @@ use super::client::Client;
 use super::net::{BodyReader, encode};
 use super::server::{Ask, Server};
 use super::upload::Location;
+use crate::content::{mismatch, read_small};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Algorithm, Digest};
+use crate::oci::{Algorithm, Digest, Hasher};
 
 /// A blob on its way. Not verified: who reads it hashes it anyway. It gives no more than was announced, and is an error if there is less or more.
 pub(crate) struct BlobBody {
@@ -32,6 +33,11 @@ impl BlobBody {
     /// Who sends it, if that is not the registry itself.
     pub(crate) fn mirror(&self) -> Option<&str> {
         self.mirror.as_deref()
+    }
+
+    /// Lets others use the connections meanwhile. Whoever reads on takes care to have a turn with the host, if there is more to read.
+    pub(super) fn end_turn(&mut self) -> Option<String> {
+        self.inner.as_mut().map(BodyReader::end_turn)
     }
 
     /// Where in the blob the first byte is: 0 if the registry does not know ranges.
@@ -152,6 +158,21 @@ impl Client<'_> {
         })
     }
 
+    /// A small blob, all of it and verified. What a mirror has in its place is asked of the registry.
+    pub(super) fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
+        loop {
+            let mut body = self.blob(digest, 0, size)?;
+            let mirrored = body.mirror().is_some();
+            let read = read_small(&mut body, size, digest.as_str());
+            match read.and_then(|bytes| verified(bytes, digest, size)) {
+                Err(error) if mirrored && error.kind() == ErrorKind::DigestMismatch => {
+                    self.distrust_mirrors(error.message());
+                }
+                result => return result,
+            }
+        }
+    }
+
     /// Whether the repository has a blob.
     pub(crate) fn blob_exists(&self, digest: &Digest) -> Result<bool> {
         self.first_of(digest.as_str(), true, |server| self.has_blob(server, digest))
@@ -223,6 +244,21 @@ impl Client<'_> {
             }
         })
     }
+}
+
+/// Checks the size and the digest of a small thing.
+pub(super) fn verified(bytes: Vec<u8>, digest: &Digest, size: u64) -> Result<Vec<u8>> {
+    if bytes.len() as u64 != size {
+        return Err(Error::new(
+            ErrorKind::DigestMismatch,
+            format!("{digest} has {} bytes instead of {size}", bytes.len()),
+        )
+        .with_object(digest.as_str()));
+    }
+    let mut hasher = Hasher::new(digest.algorithm());
+    hasher.update(&bytes);
+    let found = hasher.finish();
+    if found == *digest { Ok(bytes) } else { Err(mismatch(digest, &found)) }
 }
 
 /// The first byte of `bytes 10-19/20`.

@@ -11,7 +11,7 @@ use ureq::http::{Method, StatusCode};
 
 use super::auth::{Auth, FileSet, Scopes};
 use super::event::Event;
-use super::net::{Answer, Http, Patience, Proxies, TlsSettings};
+use super::net::{Answer, Http, Network, Patience, Proxies, TlsSettings};
 use super::notice::{rate_limit_of, warnings_of};
 use super::options::RegistryOptions;
 use super::retry::{DEFAULT_RETRIES, Persistence};
@@ -74,7 +74,36 @@ pub(crate) struct Head {
 /// The content of a blob that is being sent, which may be wanted more than once.
 pub(crate) trait Reopen: Sync {
     /// The content from an offset on.
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>>;
+    fn open_at(&self, offset: u64) -> Result<Opened<'_>>;
+}
+
+/// The content of a blob that is being sent, as it comes.
+pub(crate) struct Opened<'a> {
+    pub(super) reader: Box<dyn Read + 'a>,
+    /// The host that it comes from, if it does not come from this one.
+    pub(super) host: Option<String>,
+}
+
+impl<'a> Opened<'a> {
+    /// What is here.
+    pub(super) fn here(reader: impl Read + 'a) -> Opened<'a> {
+        Opened { reader: Box::new(reader), host: None }
+    }
+}
+
+/// What is there before any call: the files and variables of the process, and the network of its engine.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) places: Places,
+    pub(super) network: Network,
+    pub(super) tuning: Tuning,
+}
+
+impl World {
+    /// That of this process, with the network of an engine.
+    pub(super) fn of_process(network: &Network) -> World {
+        World { places: Places::of_process(), network: network.clone(), tuning: Tuning::default() }
+    }
 }
 
 /// What a test changes.
@@ -93,27 +122,27 @@ impl Default for Tuning {
 impl<'a> Client<'a> {
     /// A client for the repository of a reference. Reads the settings; sends nothing.
     pub(crate) fn new(
+        network: &Network,
         reference: &Reference,
         options: &RegistryOptions,
         access: Access,
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
     ) -> Result<Client<'a>> {
-        Client::with(&Places::of_process(), reference, options, access, events, cancel, Tuning::default())
+        Client::with(&World::of_process(network), reference, options, access, events, cancel)
     }
 
-    /// As [`Client::new`], with places and patience that are not the usual ones.
+    /// As [`Client::new`], in a world that is not the usual one.
     pub(super) fn with(
-        places: &Places,
+        world: &World,
         reference: &Reference,
         options: &RegistryOptions,
         access: Access,
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
-        tuning: Tuning,
     ) -> Result<Client<'a>> {
-        let hosts = settings::hosts_of(places, reference, options, access)?;
-        let mut client = Client::of_hosts(places, hosts, options, events, cancel, tuning)?;
+        let hosts = settings::hosts_of(&world.places, reference, options, access)?;
+        let mut client = Client::of_hosts(world, hosts, options, events, cancel)?;
         let actions: &[&str] = match access {
             Access::Pull => &["pull"],
             Access::Push => &["pull", "push"],
@@ -127,24 +156,22 @@ impl<'a> Client<'a> {
 
     /// A client for a server, not for a repository.
     pub(super) fn of_server(
-        places: &Places,
+        world: &World,
         server: &str,
         options: &RegistryOptions,
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
-        tuning: Tuning,
     ) -> Result<Client<'a>> {
-        let host = settings::host_of_server(places, server, options)?;
-        Client::of_hosts(places, vec![host], options, events, cancel, tuning)
+        let host = settings::host_of_server(&world.places, server, options)?;
+        Client::of_hosts(world, vec![host], options, events, cancel)
     }
 
     fn of_hosts(
-        places: &Places,
+        World { places, network, tuning }: &World,
         hosts: Vec<Host>,
         options: &RegistryOptions,
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
-        tuning: Tuning,
     ) -> Result<Client<'a>> {
         let mut tls = TlsSettings::new(options.insecure);
         for host in &hosts {
@@ -170,7 +197,7 @@ impl<'a> Client<'a> {
             servers.push(Server::new(host, auth));
         }
         Ok(Client {
-            http: Http::new(tls, proxies, tuning.patience, cancel),
+            http: Http::new(network, tls, proxies, tuning.patience, cancel),
             servers,
             scopes: Scopes::default(),
             events,
@@ -230,7 +257,10 @@ impl<'a> Client<'a> {
         for mirror in mirrors.iter().filter(|mirror| !damaged && !mirror.is_given_up()) {
             // The next one may answer at once, so a mirror is not waited for long.
             match self.persistence(self.mirror_retries()).until_done(what, || call(mirror)) {
-                Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+                // Nor is anybody else asked.
+                Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Offline) => {
+                    return Err(error);
+                }
                 // One that cannot be reached would be waited for again at every request.
                 Err(error) if error.kind() == ErrorKind::Network => {
                     self.give_up_mirror(&mirror.host.authority(), error.message());

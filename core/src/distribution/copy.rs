@@ -1,14 +1,15 @@
 //! Copying an image from one registry to another: byte for byte, through this process but not through the store.
 
-use std::io::Read;
-
 use serde_json::Value;
 
-use super::blob::BlobBody;
+use super::blob::verified;
+use super::foreign::Foreign;
+use super::jobs::jobs;
+use super::net::Network;
 use super::progress::Reporter;
-use super::pull::{self, Remote};
+use super::remote::Remote;
 use super::send::{Outgoing, Sender};
-use super::{Access, Client, CopyOptions, Event, Fetched, ProgressKind, ProgressSink, Pushed, local};
+use super::{Access, Client, CopyOptions, Event, Fetched, ProgressKind, ProgressSink, Pushed};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -30,12 +31,13 @@ pub(crate) fn copy(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Pushed> {
-    copy_with(&inner.store, source, target, options, progress, cancel)
+    copy_with(&inner.store, &inner.network, source, target, options, progress, cancel)
 }
 
 /// As [`copy`]; the store is only asked for manifests that it has.
 pub(super) fn copy_with(
     store: &Store,
+    network: &Network,
     source: &str,
     target: &str,
     options: &CopyOptions,
@@ -44,7 +46,7 @@ pub(super) fn copy_with(
 ) -> Result<Pushed> {
     let source = Reference::parse(source)?;
     let target = Reference::parse_tag(target)?;
-    let jobs = pull::jobs(options.jobs)?;
+    let jobs = jobs(options.jobs)?;
     let platform = match options.platform.as_deref() {
         None | Some("all") => None,
         Some(text) => Some(Platform::parse(text)?),
@@ -53,31 +55,28 @@ pub(super) fn copy_with(
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&to, progress);
         let events = |event: Event| reporter.event(event);
-        let from = Client::new(&source, &options.source, Access::Pull, &events, halt.token())?;
-        let to = Client::new(&target, &options.target, Access::Push, &events, halt.token())?;
+        let from = Client::new(network, &source, &options.source, Access::Pull, &events, halt.token())?;
+        let to = Client::new(network, &target, &options.target, Access::Push, &events, halt.token())?;
         let top = top(store, &from, &source, platform.as_ref())?;
         reporter.tell(ProgressKind::Resolve, Some(top.digest.to_string()));
         let mut tree = Tree { from: &from, to: &to, manifests: Vec::new(), blobs: Vec::new(), bytes: 0 };
         tree.collect(top.clone(), 0)?;
         let Tree { manifests, blobs, .. } = tree;
         let same = source.domain() == target.domain() && source.path() != target.path();
-        let outgoing: Vec<Outgoing<'_>> = blobs
-            .into_iter()
-            .map(|(digest, size)| Outgoing {
-                digest: digest.clone(),
-                size,
-                elsewhere: if same { vec![source.path().to_owned()] } else { Vec::new() },
-                open: {
-                    let from = &from;
-                    Box::new(move |offset| open(from, &digest, offset, size))
-                },
-            })
-            .collect();
+        let blobs: Vec<Foreign<'_>> =
+            blobs.into_iter().map(|(digest, size)| Foreign::new(&from, digest, size)).collect();
+        let outgoing = blobs.iter().map(|blob| Outgoing {
+            digest: blob.digest.clone(),
+            size: blob.size,
+            elsewhere: if same { vec![source.path().to_owned()] } else { Vec::new() },
+            open: Box::new(move |offset| blob.open(offset)),
+            again: Some(Box::new(move |error| blob.is_elsewhere(error))),
+        });
         let tag = target.tag().unwrap_or("latest");
         let mut pushed =
             Pushed { reference: target.to_string(), tags: vec![tag.to_owned()], ..Pushed::default() };
         let sender = Sender { client: &to, reporter: &reporter, halt, chunk: None, jobs };
-        sender.send(outgoing, &mut pushed)?;
+        sender.send(outgoing.collect(), &mut pushed)?;
         for Document { digest, media_type, bytes } in &manifests {
             halt.check()?;
             let name = if *digest == top.digest { tag } else { digest.as_str() };
@@ -154,7 +153,7 @@ impl Tree<'_> {
                 return Err(limit("a larger manifest"));
             }
             let fetched = self.from.manifest(child.digest.as_str())?;
-            let bytes = pull::verified(fetched.bytes, &child.digest, child.size)?;
+            let bytes = verified(fetched.bytes, &child.digest, child.size)?;
             let media_type = child.media_type;
             self.collect(Document { digest: child.digest, media_type, bytes }, depth + 1)?;
         }
@@ -202,44 +201,6 @@ fn pointers(document: &Document) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
         !blob.media_type.contains("nondistributable") && !blob.media_type.contains(".foreign.")
     });
     Ok((manifests, blobs))
-}
-
-/// A blob of the source from an offset on.
-pub(super) fn open<'a>(
-    from: &'a Client<'a>,
-    digest: &Digest,
-    offset: u64,
-    size: u64,
-) -> Result<Box<dyn Read + 'a>> {
-    let mut body = from.blob(digest, offset, size)?;
-    // A registry that does not know ranges begins at the beginning.
-    let skip = offset.saturating_sub(body.offset());
-    if skip > 0 {
-        let copied = std::io::copy(&mut Read::take(&mut body, skip), &mut std::io::sink())
-            .map_err(|error| Error::of_read(error, digest.as_str()))?;
-        if copied < skip {
-            return Err(local::cut(digest, copied, size));
-        }
-    }
-    Ok(Box::new(Source { from, body }))
-}
-
-/// A blob of the source. A mirror that stops in the middle is not asked again for the rest.
-struct Source<'a> {
-    from: &'a Client<'a>,
-    body: BlobBody,
-}
-
-impl Read for Source<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let result = self.body.read(buffer);
-        if let (Err(error), Some(mirror)) = (&result, self.body.mirror())
-            && error.kind() != std::io::ErrorKind::Interrupted
-        {
-            self.from.give_up_mirror(mirror, &error.to_string());
-        }
-        result
-    }
 }
 
 #[cfg(test)]

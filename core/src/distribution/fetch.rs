@@ -49,7 +49,7 @@ pub(super) struct Blob {
 
 #[derive(Default)]
 struct State {
-    /// The file that has it, as far as it is there.
+    /// The file that has it, as far as it is there, until the store has it: there may be more blobs than descriptors.
     file: Option<Arc<File>>,
     available: u64,
     /// All of it is there, and it is what it should be.
@@ -89,7 +89,9 @@ impl Blob {
 
     /// Waits until there is something to read. Whether everything is there, and the generation.
     pub(super) fn begun(&self, halt: &Halt) -> Result<(bool, u32)> {
-        self.wait(halt, |state| state.file.as_ref().map(|_| (state.verified, state.generation)))
+        self.wait(halt, |state| {
+            (state.stored || state.file.is_some()).then_some((state.verified, state.generation))
+        })
     }
 
     /// Waits until all of it is there and verified. The generation.
@@ -103,34 +105,44 @@ impl Blob {
     }
 
     /// A descriptor of its own of a file that has everything.
-    pub(super) fn whole_file(&self) -> Result<Option<File>> {
+    pub(super) fn whole_file(&self, store: &Store) -> Result<Option<File>> {
         let state = self.lock();
         match &state.file {
+            _ if state.stored => self.stored_file(store).map(Some),
             // Workers read from the position of the descriptor, which all copies of it share.
             Some(file) if state.verified => crate::content::reopen(file).map(Some),
             _ => Ok(None),
         }
     }
 
-    /// Writes the blob to a pipe as it comes in: to its end, or until nobody reads any more.
-    /// If it is begun anew, the pipe ends early.
-    pub(super) fn feed(&self, generation: u32, pipe: OwnedFd, halt: &Halt) {
-        // An error here is one of the reader or of the fetch, where it is told.
-        let _ = self.feed_all(generation, &pipe, halt);
+    fn stored_file(&self, store: &Store) -> Result<File> {
+        store.content.open_blob(&self.digest, self.size)
     }
 
-    fn feed_all(&self, generation: u32, pipe: &OwnedFd, halt: &Halt) -> Result<()> {
+    /// Writes the blob to a pipe as it comes in: to its end, or until nobody reads any more.
+    /// If it is begun anew, the pipe ends early.
+    pub(super) fn feed(&self, store: &Store, generation: u32, pipe: OwnedFd, halt: &Halt) {
+        // An error here is one of the reader or of the fetch, where it is told.
+        let _ = self.feed_all(store, generation, &pipe, halt);
+    }
+
+    fn feed_all(&self, store: &Store, generation: u32, pipe: &OwnedFd, halt: &Halt) -> Result<()> {
         let fail = |errno: Errno| Error::syscall("splice", self.digest.as_str(), errno.raw_os_error());
         rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).map_err(fail)?;
         let mut at = 0;
         while at < self.size {
             let look = |state: &State| match &state.file {
                 _ if state.generation != generation => Some(None),
-                Some(file) if state.available > at => Some(Some((Arc::clone(file), state.available))),
+                _ if state.stored => Some(Some((None, self.size))),
+                Some(file) if state.available > at => Some(Some((Some(Arc::clone(file)), state.available))),
                 _ if is_abandoned(pipe) => Some(None),
                 _ => None,
             };
             let Some((file, available)) = self.wait(halt, look)? else { return Ok(()) };
+            let file = match file {
+                Some(file) => file,
+                None => Arc::new(self.stored_file(store)?),
+            };
             while at < available {
                 match write_some(&file, at, available, pipe) {
                     Ok(0) => return Ok(()),
@@ -310,18 +322,20 @@ impl<'a> Fetcher<'a> {
             }
             return Err(error);
         }
-        blob.update(|state| state.stored = true);
+        blob.update(|state| {
+            state.stored = true;
+            state.file = None;
+        });
         meter.at(*size, ProgressKind::BlobDone);
         Ok(())
     }
 
     /// A blob is in the store.
     fn there(&self, blob: &Blob, meter: &Meter<'_>, waited: bool) -> Result<()> {
-        let file = Arc::new(self.store.content.open_blob(&blob.digest, blob.size)?);
+        drop(blob.stored_file(self.store)?);
         blob.update(|state| {
             let generation = state.generation;
-            *state =
-                State { file: Some(file), available: blob.size, verified: true, stored: true, generation };
+            *state = State { file: None, available: blob.size, verified: true, stored: true, generation };
         });
         let kind = if waited { ProgressKind::BlobDone } else { ProgressKind::BlobCached };
         if blob.missing {

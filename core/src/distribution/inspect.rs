@@ -1,7 +1,5 @@
 //! Looking at what a registry has, without pulling it.
 
-use std::io::Read;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,7 +7,7 @@ use super::client::{Client, Fetched, Head};
 use super::registries::RemoteImage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{
-    Descriptor, Document, Hasher, Index, MAX_DOCUMENT, MAX_NESTING, Platform, Reference, parse_document,
+    Descriptor, Document, Index, MAX_DOCUMENT, MAX_NESTING, Platform, Reference, parse_document,
 };
 
 /// The name within the repository.
@@ -134,18 +132,7 @@ fn config_of(client: &Client<'_>, manifest: &Value) -> Result<Option<Value>> {
     if descriptor.size > MAX_DOCUMENT || !descriptor.media_type.ends_with("json") {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
-    client
-        .blob(&descriptor.digest, 0, descriptor.size)?
-        .read_to_end(&mut bytes)
-        .map_err(|error| Error::of_read(error, descriptor.digest.as_str()))?;
-    let mut hasher = Hasher::new(descriptor.digest.algorithm());
-    hasher.update(&bytes);
-    let digest = hasher.finish();
-    if digest != descriptor.digest {
-        let text = format!("the configuration has the digest \"{digest}\", not \"{}\"", descriptor.digest);
-        return Err(Error::new(ErrorKind::DigestMismatch, text).with_object(descriptor.digest.as_str()));
-    }
+    let bytes = client.small_blob(&descriptor.digest, descriptor.size)?;
     Ok(serde_json::from_slice(&bytes).ok())
 }
 

@@ -13,7 +13,7 @@ use crate::oci::Reference;
 use crate::process::Deadline;
 
 pub(crate) fn lock(
-    _inner: &Inner,
+    inner: &Inner,
     references: &[&str],
     path: &Path,
     options: &RegistryOptions,
@@ -31,7 +31,7 @@ pub(crate) fn lock(
             let reporter = Reporter::new(&name.to_string(), progress);
             let events = |event: Event| reporter.event(event);
             let ask = || {
-                let client = Client::new(name, options, Access::Pull, &events, halt.token())?;
+                let client = Client::new(&inner.network, name, options, Access::Pull, &events, halt.token())?;
                 let tag = name.tag().unwrap_or("latest");
                 client.manifest_head(tag)?.ok_or_else(|| local::unknown(&name.to_string()))
             };

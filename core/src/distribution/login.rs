@@ -7,12 +7,12 @@ use ureq::http::{Method, StatusCode};
 use super::ProgressSink;
 use super::answer::refused;
 use super::auth::{FileSet, forget, store};
-use super::client::{Client, Tuning};
+use super::client::{Client, World};
 use super::event::Event;
 use super::options::{Credentials, RegistryOptions};
 use super::progress::Reporter;
 use super::registries::LoginResult;
-use super::settings::{self, Places};
+use super::settings;
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
 
@@ -21,13 +21,12 @@ const DEFAULT_SERVER: &str = "docker.io";
 
 /// Tries the credentials, and stores them when the registry takes them.
 pub(super) fn login(
-    places: &Places,
+    world: &World,
     server: &str,
     credentials: &Credentials,
     options: &RegistryOptions,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
-    tuning: Tuning,
 ) -> Result<LoginResult> {
     let server = if server.is_empty() { DEFAULT_SERVER } else { server };
     let username = match credentials {
@@ -46,12 +45,12 @@ pub(super) fn login(
     let given = options.clone().credentials(credentials.clone());
     let reporter = Reporter::new(server, progress);
     let events = |event: Event| reporter.event(event);
-    let client = Client::of_server(places, server, &given, &events, cancel, tuning)?;
+    let client = Client::of_server(world, server, &given, &events, cancel)?;
     let name = client.origin()?.host.keys.last().cloned().unwrap_or_default();
     verify(&client, &name).context(|| format!("logging in to \"{name}\""))?;
     cancel.check()?;
     let files = writable(options.auth_file.as_deref());
-    let stored_in = store(places, &files, &name, credentials, cancel)
+    let stored_in = store(&world.places, &files, &name, credentials, cancel)
         .context(|| format!("storing the credentials for \"{name}\""))?;
     Ok(LoginResult { server: name, username, stored_in })
 }
@@ -87,7 +86,7 @@ fn verify(client: &Client<'_>, name: &str) -> Result<()> {
 
 /// Forgets a registry. False if nothing was known of it.
 pub(super) fn logout(
-    places: &Places,
+    World { places, network, .. }: &World,
     server: &str,
     auth_file: Option<&Path>,
     cancel: &CancelToken,
@@ -95,7 +94,8 @@ pub(super) fn logout(
     let server = if server.is_empty() { DEFAULT_SERVER } else { server };
     let host = settings::host_of_server(places, server, &RegistryOptions::default().insecure(true))?;
     let name = host.keys.last().cloned().unwrap_or_default();
-    forget(places, &writable(auth_file), &name, cancel).context(|| format!("logging out of \"{name}\""))
+    forget(places, network, &writable(auth_file), &name, cancel)
+        .context(|| format!("logging out of \"{name}\""))
 }
 
 fn writable(auth_file: Option<&Path>) -> FileSet {

@@ -5,10 +5,12 @@ use std::io::{Read, Seek, SeekFrom};
 
 use coble_layer::{Decoder, Format};
 
+use super::ground::Ground;
+use super::jobs::jobs;
+use super::net::Network;
 use super::progress::Reporter;
-use super::pull::Ground;
 use super::send::{Outgoing, Queue, Sender};
-use super::{Access, Client, Event, ProgressKind, ProgressSink, PushOptions, Pushed, pull};
+use super::{Access, Client, Event, Opened, ProgressKind, ProgressSink, PushOptions, Pushed};
 use crate::cancel::CancelToken;
 use crate::content::{Staged, Wrapped, check_level, stage_bytes, writer};
 use crate::engine::Inner;
@@ -42,6 +44,7 @@ enum Content {
 
 struct Push<'a> {
     store: &'a Store,
+    network: &'a Network,
     reference: Reference,
     name: String,
     /// What the image is called in the repository.
@@ -68,10 +71,10 @@ pub(super) fn push_from(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Pushed> {
-    let Ground { store, worker, .. } = ground;
+    let Ground { store, worker, network, .. } = ground;
     let reference = Reference::parse_tag(reference)?;
     let name = reference.to_string();
-    let jobs = pull::jobs(options.jobs)?;
+    let jobs = jobs(options.jobs)?;
     let tags = tags_of(&reference, &options.tags)?;
     let compression = options.compression.as_deref().map(Compression::parse).transpose()?;
     options.compression_level.map_or(Ok(()), |level| check_level(compression, level))?;
@@ -87,7 +90,7 @@ pub(super) fn push_from(
     }
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&name, progress);
-        let push = Push { store, reference, name: name.clone(), tags, options, reporter, halt };
+        let push = Push { store, network, reference, name: name.clone(), tags, options, reporter, halt };
         // As long as the session lasts, nobody takes blobs away.
         Session::run(store, worker, halt.token(), |session| {
             push.run(session, platform.as_ref(), compression, jobs)
@@ -111,8 +114,10 @@ impl Push<'_> {
         let store = self.store();
         let group = store.db.read(|connection| images::group(connection, &self.name, platform))?;
         let events = |event: Event| self.reporter.event(event);
-        let client =
-            Client::new(&self.reference, &self.options.registry, Access::Push, &events, self.halt.token())?;
+        let (options, cancel) = (&self.options.registry, self.halt.token());
+        let client = Client::new(self.network, &self.reference, options, Access::Push, &events, cancel)?;
+        // Before layers are compressed for nobody.
+        self.network.check(&client.origin()?.host.authority())?;
         let mut pushed =
             Pushed { reference: self.name.clone(), tags: self.tags.clone(), ..Pushed::default() };
         let sender = Sender {
@@ -279,9 +284,9 @@ impl Push<'_> {
                 Content::Staged(staged) => staged.open(session)?,
             };
             file.seek(SeekFrom::Start(offset)).call("lseek", wanted.as_str())?;
-            Ok(Box::new(file) as Box<dyn Read>)
+            Ok(Opened::here(file))
         };
-        Ok(Outgoing { digest, size, elsewhere, open: Box::new(open) })
+        Ok(Outgoing { digest, size, elsewhere, open: Box::new(open), again: None })
     }
 
     /// The index that the name gets: the one that came with the images, if the registry has everything that it lists.

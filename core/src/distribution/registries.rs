@@ -6,11 +6,10 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::client::{Access, Client, Tuning};
+use super::client::{Access, Client, World};
 use super::event::Event;
 use super::options::{Credentials, RegistryOptions};
 use super::progress::Reporter;
-use super::settings::Places;
 use super::{ProgressSink, inspect, login};
 use crate::cancel::CancelToken;
 use crate::engine::Engine;
@@ -89,15 +88,12 @@ impl Registries<'_> {
         progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<LoginResult> {
-        self.engine.inner()?;
-        let places = Places::of_process();
-        login::login(&places, server, credentials, options, progress, cancel, Tuning::default())
+        login::login(&self.world()?, server, credentials, options, progress, cancel)
     }
 
     /// Forgets the credentials of a registry. False if there were none.
     pub fn logout(&self, server: &str, auth_file: Option<&Path>, cancel: &CancelToken) -> Result<bool> {
-        self.engine.inner()?;
-        login::logout(&Places::of_process(), server, auth_file, cancel)
+        login::logout(&self.world()?, server, auth_file, cancel)
     }
 
     /// The tags of a repository, sorted.
@@ -130,10 +126,10 @@ impl Registries<'_> {
         progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<String>> {
-        self.engine.inner()?;
+        let world = self.world()?;
         let reporter = Reporter::new(server, progress);
         let events = |event: Event| reporter.event(event);
-        Client::of_server(&Places::of_process(), server, options, &events, cancel, Tuning::default())?
+        Client::of_server(&world, server, options, &events, cancel)?
             .catalog()
             .context(|| format!("the repositories of \"{server}\""))
     }
@@ -202,8 +198,12 @@ impl Registries<'_> {
         cancel: &CancelToken,
         call: impl FnOnce(&Client<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.engine.inner()?;
+        let world = self.world()?;
         let events = |event: Event| reporter.event(event);
-        call(&Client::new(reference, options, access, &events, cancel)?)
+        call(&Client::with(&world, reference, options, access, &events, cancel)?)
+    }
+
+    fn world(&self) -> Result<World> {
+        Ok(World::of_process(&self.engine.inner()?.network))
     }
 }

@@ -6,13 +6,12 @@ use ureq::http::{Method, StatusCode};
 use super::ProgressSink;
 use super::answer::refused;
 use super::auth::Scopes;
-use super::client::{Client, Tuning};
+use super::client::{Client, World};
 use super::event::Event;
 use super::net::{MAX_SMALL_BODY, encode, parse};
 use super::options::RegistryOptions;
 use super::progress::Reporter;
 use super::server::Ask;
-use super::settings::Places;
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Images;
@@ -86,20 +85,19 @@ impl Images<'_> {
         progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<SearchResult>> {
-        self.engine.inner()?;
-        search(&Places::of_process(), term, options, progress, cancel, Tuning::default())
+        let world = World::of_process(&self.engine.inner()?.network);
+        search(&world, term, options, progress, cancel)
             .context(|| format!("searching for \"{}\"", term.escape_debug()))
     }
 }
 
 /// As [`Images::search`].
 pub(super) fn search(
-    places: &Places,
+    world: &World,
     term: &str,
     options: &SearchOptions,
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
-    tuning: Tuning,
 ) -> Result<Vec<SearchResult>> {
     let filters = options.filters.iter().map(|filter| Filter::parse(filter)).collect::<Result<Vec<_>>>()?;
     let limit = options.limit.unwrap_or(DEFAULT_LIMIT);
@@ -128,7 +126,7 @@ pub(super) fn search(
     } else {
         (server, options.options.clone())
     };
-    let client = Client::of_server(places, host, &talk, &events, cancel, tuning)?;
+    let client = Client::of_server(world, host, &talk, &events, cancel)?;
     let asked = Asked { client: &client, term, limit };
     let mut found = match is_hub {
         true => asked.repositories()?.ok_or_else(|| asked.unsupported())?,

@@ -1,19 +1,21 @@
 //! Sending blobs to a repository: what it has is left out, what another of its registry's repositories has is mounted, the rest is sent.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::sync::mpsc::{self, Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 
 use super::progress::Reporter;
-use super::{Client, ProgressKind, Pushed, Reopen};
-use crate::error::{Context, Result};
+use super::{Client, Opened, ProgressKind, Pushed, Reopen};
+use crate::error::{Context, Error, Result};
 use crate::halt::Halt;
 use crate::oci::Digest;
 use crate::process::spawn_helper;
 
 /// Gives the content of a blob from an offset on.
-pub(super) type Open<'a> = dyn Fn(u64) -> Result<Box<dyn Read + 'a>> + Send + Sync + 'a;
+pub(super) type Open<'a> = dyn Fn(u64) -> Result<Opened<'a>> + Send + Sync + 'a;
+
+/// Whether a blob that could not be sent is worth another try.
+pub(super) type Again<'a> = dyn Fn(&Error) -> bool + Send + Sync + 'a;
 
 /// A blob that the repository has to have.
 pub(super) struct Outgoing<'a> {
@@ -22,10 +24,12 @@ pub(super) struct Outgoing<'a> {
     /// Paths of repositories of the same registry that may have it.
     pub(super) elsewhere: Vec<String>,
     pub(super) open: Box<Open<'a>>,
+    /// Whether it can be had from somewhere else after this error, if it may come from several places.
+    pub(super) again: Option<Box<Again<'a>>>,
 }
 
 impl Reopen for Outgoing<'_> {
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
+    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
         (self.open)(offset)
     }
 }
@@ -146,9 +150,19 @@ impl Sender<'_> {
             }
         }
         meter.at(0, ProgressKind::BlobStart);
-        self.client.upload(digest, *size, blob, self.chunk, &|sent| {
-            meter.at(sent, ProgressKind::BlobProgress);
-        })?;
+        let upload = || {
+            self.client.upload(digest, *size, blob, self.chunk, &|sent| {
+                meter.at(sent, ProgressKind::BlobProgress);
+            })
+        };
+        match upload() {
+            Err(error) if blob.again.as_ref().is_some_and(|again| again(&error)) => {
+                let text = format!("{}; sending it anew", error.message());
+                self.reporter.tell(ProgressKind::Retry, Some(text));
+                upload()?;
+            }
+            result => result?,
+        }
         meter.at(*size, ProgressKind::BlobDone);
         Ok(Fate::Sent)
     }

@@ -8,7 +8,7 @@ use ureq::http::header::AUTHORIZATION;
 use ureq::http::{HeaderName, Method, StatusCode, Uri};
 
 use super::auth::{Auth, Scopes};
-use super::client::Reopen;
+use super::client::{Opened, Reopen};
 use super::net::{Answer, Content, Http, Origin, Request, parse};
 use super::redirect::follow;
 use super::settings::{Host, Scheme};
@@ -158,19 +158,20 @@ impl Server {
                     request.headers.insert(AUTHORIZATION, value.clone());
                 }
             }
-            let answer = match &ask.body {
+            let mut answer = match &ask.body {
                 Body::Nothing => follow(http, request)?,
                 Body::Bytes(bytes) => http.send(request.content(Content::Bytes(bytes)))?,
                 Body::Content { content, offset, size, sent } => {
-                    let mut counted = Counted {
-                        inner: content.open_at(*offset)?,
-                        at: *offset,
-                        end: offset.saturating_add(*size),
-                        sent,
-                    };
-                    http.send(request.content(Content::Stream(&mut counted, *size)))?
+                    let Opened { reader, host } = content.open_at(*offset)?;
+                    let mut counted =
+                        Counted { inner: reader, at: *offset, end: offset.saturating_add(*size), sent };
+                    http.send(request.content(Content::Stream(&mut counted, *size, host)))?
                 }
             };
+            if answer.status == StatusCode::UNAUTHORIZED {
+                // What it takes to find out who the caller is may take long, and exchanges with others.
+                answer.end_turn();
+            }
             let again = answer.status == StatusCode::UNAUTHORIZED
                 && is_own
                 && Origin::of(&answer.url) == origin

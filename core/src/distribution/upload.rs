@@ -307,7 +307,7 @@ impl Client<'_> {
             return;
         }
         let brief = Duration::from_millis(300);
-        let patience = Patience { connect: brief, idle: brief };
+        let patience = Patience { connect: brief, idle: brief, turn: Some(brief) };
         if let Ok(request) = server.farewell(Request::new(Method::DELETE, location.url.clone())) {
             let _ = self.http.again(patience, &CancelToken::never()).send(request).map(Answer::discard);
         }

@@ -1,6 +1,7 @@
 //! Starting the shim, talking to it, and moving the bytes of standard streams. Not for policy: what a container gets is decided elsewhere.
 
 mod collect;
+mod descriptors;
 mod failure;
 mod hooks;
 mod host_program;
@@ -12,6 +13,7 @@ mod worker;
 pub(crate) mod writer;
 
 pub(crate) use collect::{Collector, Ended};
+pub(crate) use descriptors::spare_descriptors;
 pub(crate) use failure::{error_of, error_of_layer, warning_of, warning_of_layer};
 pub(crate) use hooks::run_owed;
 pub(crate) use host_program::{Answered, ask_program};

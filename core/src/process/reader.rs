@@ -13,6 +13,7 @@ use coble_protocol::{
 use super::worker::{Workers, exchange, exchange_inside, lost, sent};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::snapshot::Below;
 
 /// The most bytes of a tar that is written.
 const MAX_BYTES: u64 = 1 << 42;
@@ -103,11 +104,11 @@ pub(crate) fn pack<'a>(
 /// A path that is different: `A`, `C` or `D`, and the path without a leading slash.
 pub(crate) type Difference = (u8, Vec<u8>);
 
-/// What the upper directory of a container changes of the layers below, uppermost first. Sorted by path.
+/// What the upper directory of a container changes of the layers below. Sorted by path.
 pub(crate) fn changes<'a>(
     workers: impl Into<Workers<'a>>,
     upper: BorrowedFd<'_>,
-    lower: &[OwnedFd],
+    below: Below<'_>,
     cancel: &CancelToken,
 ) -> Result<Vec<Difference>> {
     let workers = workers.into();
@@ -115,7 +116,7 @@ pub(crate) fn changes<'a>(
     let mut fds = FdList::default();
     let work = ArchiveWork::Changes {
         upper: fds.push(upper),
-        lower: lower.iter().map(|fd| fds.push(fd.as_fd())).collect(),
+        below: below.describe(&mut fds),
         userxattr: workers.rootless(),
         output: fds.push(list.as_fd()),
     };

@@ -37,6 +37,11 @@ impl<'a> Workers<'a> {
         Workers { inner, ids }
     }
 
+    /// The store that they work for.
+    pub(crate) fn store(&self) -> &'a Store {
+        &self.inner.store
+    }
+
     /// Whether they are in a user namespace.
     pub(super) fn rootless(&self) -> bool {
         self.inner.rootless()
@@ -49,12 +54,12 @@ impl Worker for Workers<'_> {
     }
 
     fn apply(&self, layer: Application<'_>, cancel: &CancelToken) -> Result<ArchiveDone> {
-        let Application { target, input, lower, ready } = layer;
+        let Application { target, input, below, ready } = layer;
         let mut fds = FdList::default();
         let work = ArchiveWork::Apply {
             target: fds.push(target),
             input: fds.push(input),
-            lower: lower.iter().map(|fd| fds.push(*fd)).collect(),
+            below: below.describe(&mut fds),
             ready: ready.map(|fd| fds.push(fd)),
             userxattr: self.rootless(),
             limits: Limits::default(),

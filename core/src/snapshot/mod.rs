@@ -7,9 +7,9 @@ mod unpack;
 pub(crate) use together::{Input, Supply, Wanted};
 pub(crate) use unpack::{Blob, Stack, TREE, lock_temporary, make_tree, open_tree};
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use coble_protocol::ArchiveDone;
+use coble_protocol::{ArchiveDone, FdList};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::cancel::CancelToken;
@@ -28,10 +28,45 @@ pub(crate) struct Application<'a> {
     pub(crate) target: BorrowedFd<'a>,
     /// The archive, compressed or not: a file, or a pipe that is read to its end.
     pub(crate) input: BorrowedFd<'a>,
-    /// The layers below, uppermost first.
-    pub(crate) lower: &'a [BorrowedFd<'a>],
+    /// The layers below.
+    pub(crate) below: Below<'a>,
     /// The layers below are being applied at the same time: one byte can be read from this when they are complete. None: they are.
     pub(crate) ready: Option<BorrowedFd<'a>>,
+}
+
+/// Layers that are looked into one by one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Below<'a> {
+    /// The directory of layers.
+    pub(crate) layers: BorrowedFd<'a>,
+    /// Names relative to that, uppermost first.
+    pub(crate) lower: &'a [String],
+    /// A directory below those.
+    pub(crate) directory: Option<BorrowedFd<'a>>,
+    /// One more name: the lowest of all.
+    pub(crate) base: Option<&'a str>,
+}
+
+impl<'a> Below<'a> {
+    /// Layers of the store alone.
+    pub(crate) fn of(store: &'a Store, lower: &'a [String]) -> Below<'a> {
+        Below { layers: store.layers.as_fd(), lower, directory: None, base: None }
+    }
+
+    /// As a worker gets it.
+    pub(crate) fn describe(self, fds: &mut FdList<'a>) -> coble_protocol::Below {
+        coble_protocol::Below {
+            layers: fds.push(self.layers),
+            lower: self.lower.to_vec(),
+            directory: self.directory.map(|fd| fds.push(fd)),
+            base: self.base.map(str::to_owned),
+        }
+    }
+}
+
+/// The name of an unpacked layer's tree, relative to the directory of layers.
+pub(crate) fn name_of(n: i64) -> String {
+    format!("{n}/{TREE}")
 }
 
 /// What the store needs done to directories by somebody who is confined to them.
@@ -73,7 +108,7 @@ pub(crate) fn ensure(
         })
         .context(|| format!("unpacking image \"{}\"", image.id))?,
     };
-    Ok(numbers.iter().rev().map(|n| format!("{n}/fs")).collect())
+    Ok(numbers.iter().rev().copied().map(name_of).collect())
 }
 
 /// The number of an unpacked layer.

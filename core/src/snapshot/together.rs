@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,16 +14,21 @@ use coble_layer::{Limits, Stream};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::unpack::{Blob, Claim, Layer, Pending, Place, Stack, check_diff_id, warnings_of};
-use super::{Application, Worker};
+use super::{Application, Below, Worker};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
 use crate::oci::{Digest, chain_ids};
-use crate::process::{Deadline, spawn_helper};
+use crate::process::{Deadline, spare_descriptors, spawn_helper};
 use crate::state::Store;
 
 /// Workers at once. Each takes some memory, also while it waits for the layers below.
 const WORKERS: usize = 8;
+/// The most layers that are begun together; each is a descriptor until all of them are recorded.
+const TOGETHER: usize = 64;
+/// Of the descriptors that the process may still open, one in so many is for a layer, and one in so many for a worker, which has several.
+const PER_LAYER: usize = 10;
+const PER_WORKER: usize = 24;
 /// Bytes that a pipe to a worker holds.
 const PIPE: usize = 1 << 20;
 
@@ -80,6 +85,30 @@ impl Supply for Stored<'_> {
     fn tell(&self, _layer: usize, _done: bool) {}
 }
 
+/// A supply of more layers, of which the first ones are on the stack already.
+struct Shifted<'a> {
+    supply: &'a dyn Supply,
+    first: usize,
+}
+
+impl Supply for Shifted<'_> {
+    fn open(&self, layer: usize) -> Result<Input<'_>> {
+        self.supply.open(self.first + layer)
+    }
+
+    fn settle(&self, layer: usize) -> Result<bool> {
+        self.supply.settle(self.first + layer)
+    }
+
+    fn stored(&self, layer: usize) -> Result<()> {
+        self.supply.stored(self.first + layer)
+    }
+
+    fn tell(&self, layer: usize, done: bool) {
+        self.supply.tell(self.first + layer, done);
+    }
+}
+
 fn no_layer() -> Error {
     Error::new(ErrorKind::Internal, "a layer that nobody asked for")
 }
@@ -132,7 +161,8 @@ impl Gates {
 
 /// A layer on its way.
 struct Making {
-    tree: OwnedFd,
+    /// The name of its tree, which it keeps until all that were begun together are recorded.
+    tree: String,
     state: Mutex<State>,
 }
 
@@ -164,8 +194,20 @@ impl Stack<'_> {
         Halt::under(cancel, Deadline::never(), |halt| self.push_all(layers, &supply, halt))
     }
 
-    /// Puts layers on top, lowest first.
+    /// Puts layers on top, lowest first: all together, or as many as there are descriptors for.
     pub(crate) fn push_all(&mut self, layers: &[Wanted<'_>], supply: &dyn Supply, halt: &Halt) -> Result<()> {
+        let spare = spare_descriptors();
+        let together = (spare / PER_LAYER).clamp(2, TOGETHER);
+        for (turn, some) in layers.chunks(together).enumerate() {
+            if turn > 0 {
+                self.settle()?;
+            }
+            self.push_some(some, &Shifted { supply, first: turn * together }, halt)?;
+        }
+        Ok(())
+    }
+
+    fn push_some(&mut self, layers: &[Wanted<'_>], supply: &dyn Supply, halt: &Halt) -> Result<()> {
         let mut making: Vec<Making> = Vec::with_capacity(layers.len());
         let result = self
             .claim_all(layers, &mut making, halt)
@@ -241,11 +283,10 @@ impl Stack<'_> {
         for (wanted, chain_id) in layers.iter().zip(chain.iter().skip(self.layers.len())) {
             match self.claim(chain_id.as_str(), Some((wanted.diff_id, chain_id)), halt.token())? {
                 Claim::There(layer) => {
-                    let tree = layer.tree.try_clone().call("dup", "layer")?;
-                    making.push(Making { tree, state: Mutex::new(State::Done(layer)) });
+                    making.push(Making { tree: layer.name(), state: Mutex::new(State::Done(layer)) });
                 }
-                Claim::Ours(tree, pending) => {
-                    making.push(Making { tree, state: Mutex::new(State::Pending(pending)) });
+                Claim::Ours(pending) => {
+                    making.push(Making { tree: pending.tree(), state: Mutex::new(State::Pending(pending)) });
                 }
                 Claim::Taken => break,
             }
@@ -285,7 +326,8 @@ impl Stack<'_> {
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..ours.len().min(WORKERS) {
+            let workers = (spare_descriptors() / PER_WORKER).clamp(1, WORKERS);
+            for _ in 1..ours.len().min(workers) {
                 // With fewer threads it only takes longer.
                 if spawn_helper(scope, "coble-unpack", work).is_err() {
                     break;
@@ -305,10 +347,14 @@ impl Stack<'_> {
         (gates, supply, halt): (&Gates, &dyn Supply, &Halt),
     ) -> Result<()> {
         let Some(one) = making.get(index) else { return Err(no_layer()) };
-        let stacked = self.layers.iter().map(|layer| layer.tree.as_fd());
-        let mut lower: Vec<BorrowedFd<'_>> =
-            stacked.chain(making.iter().take(index).map(|one| one.tree.as_fd())).collect();
+        let stacked = self.layers.iter().map(Layer::name);
+        let mut lower: Vec<String> =
+            stacked.chain(making.iter().take(index).map(|one| one.tree.clone())).collect();
         lower.reverse();
+        let tree = match &*one.lock() {
+            State::Pending(pending) => pending.open(self.store)?,
+            _ => return Err(no_layer()),
+        };
         let done = loop {
             halt.check()?;
             let input = supply.open(index)?;
@@ -316,9 +362,9 @@ impl Stack<'_> {
             let ready = gates.enter(index)?;
             // The input is filled in below.
             let layer = Application {
-                target: one.tree.as_fd(),
-                input: one.tree.as_fd(),
-                lower: &lower,
+                target: tree.as_fd(),
+                input: tree.as_fd(),
+                below: Below::of(self.store, &lower),
                 ready: ready.as_ref().map(AsFd::as_fd),
             };
             let applied = match input {
@@ -336,20 +382,19 @@ impl Stack<'_> {
                     }
                 }
             }
-            self.empty(&one.tree)?;
+            self.empty(&tree)?;
         };
         let diff_id = Digest::from_sha256(&done.diff_sha256);
         if diff_id != *wanted.diff_id {
             return Err(crate::content::mismatch(wanted.diff_id, &diff_id));
         }
-        let tree = one.tree.try_clone().call("dup", "layer")?;
         let mut state = one.lock();
         match std::mem::replace(&mut *state, State::Gone) {
             State::Pending(mut pending) => {
                 pending.bytes = done.content_bytes;
                 let chain_id = pending.chain_id.clone().ok_or_else(no_layer)?;
                 let place = Place::Pending(pending);
-                *state = State::Done(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) });
+                *state = State::Done(Layer { diff_id, chain_id, place, warnings: warnings_of(&done) });
             }
             _ => return Err(no_layer()),
         }

@@ -3,7 +3,7 @@
 //! Each layer is applied in a directory whose name follows from what it will be, and which its maker has locked: so the same layer is
 //! unpacked once, by whoever comes first, and the others wait. The whole stack is synced once, then renamed and recorded in one transaction.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use coble_protocol::ArchiveDone;
 
-use super::{Application, TEMPORARY, Worker, number};
+use super::{Application, Below, TEMPORARY, Worker, name_of, number};
 use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::content::mismatch;
@@ -47,10 +47,18 @@ pub(crate) struct Stack<'a> {
 pub(super) struct Layer {
     pub(super) diff_id: Digest,
     pub(super) chain_id: Digest,
-    /// The tree.
-    pub(super) tree: OwnedFd,
     pub(super) place: Place,
     pub(super) warnings: Vec<Warning>,
+}
+
+impl Layer {
+    /// The name of its tree, relative to the directory of layers.
+    pub(super) fn name(&self) -> String {
+        match &self.place {
+            Place::Published(n) => name_of(*n),
+            Place::Pending(pending) => pending.tree(),
+        }
+    }
 }
 
 pub(super) enum Place {
@@ -67,11 +75,23 @@ pub(super) struct Pending {
     pub(super) bytes: u64,
 }
 
+impl Pending {
+    /// The name of its tree, relative to the directory of layers.
+    pub(super) fn tree(&self) -> String {
+        format!("{}/{TREE}", self.name)
+    }
+
+    /// Opens its tree.
+    pub(super) fn open(&self, store: &Store) -> Result<OwnedFd> {
+        open_tree(store, &self.name)
+    }
+}
+
 /// A layer that may have to be made.
 pub(super) enum Claim {
     There(Layer),
-    /// An empty tree of ours.
-    Ours(OwnedFd, Pending),
+    /// One of ours, whose tree is empty.
+    Ours(Pending),
     /// Somebody else is making it.
     Taken,
 }
@@ -125,12 +145,12 @@ impl<'a> Stack<'a> {
                 // Who is at it may be waiting for a registry that sends next to nothing. Of two that make it one is superfluous.
                 Claim::Taken if begin.elapsed() > PATIENCE => key = format!("{key} {}", random_hex(8)?),
                 Claim::Taken => pause.wait(cancel)?,
-                Claim::Ours(tree, mut pending) => match self.apply(blob, expected, &tree, cancel) {
+                Claim::Ours(mut pending) => match self.apply(blob, expected, &pending, cancel) {
                     Ok((diff_id, done)) => {
                         let chain_id = self.chain_id(&diff_id);
                         pending.bytes = done.content_bytes;
                         let place = Place::Pending(pending);
-                        return Ok(Layer { diff_id, chain_id, tree, place, warnings: warnings_of(&done) });
+                        return Ok(Layer { diff_id, chain_id, place, warnings: warnings_of(&done) });
                     }
                     Err(error) => {
                         // If this fails too, the sweep finds it.
@@ -169,7 +189,7 @@ impl<'a> Stack<'a> {
             return Ok(Claim::There(layer));
         }
         match self.fresh_tree(&pending) {
-            Ok(tree) => Ok(Claim::Ours(tree, pending)),
+            Ok(()) => Ok(Claim::Ours(pending)),
             Err(error) => {
                 let _ = self.remove(&pending);
                 Err(error)
@@ -184,32 +204,35 @@ impl<'a> Stack<'a> {
         else {
             return Ok(None);
         };
-        let tree = open_tree(store, &n.to_string())?;
+        // One that is not there any more is no layer to build upon.
+        drop(open_tree(store, &n.to_string())?);
         let (diff_id, chain_id, place) = (diff_id.clone(), chain_id.clone(), Place::Published(n));
-        Ok(Some(Layer { diff_id, chain_id, tree, place, warnings: Vec::new() }))
+        Ok(Some(Layer { diff_id, chain_id, place, warnings: Vec::new() }))
     }
 
-    /// The tree of a temporary directory, without what a process that died may have left in it.
-    fn fresh_tree(&self, pending: &Pending) -> Result<OwnedFd> {
+    /// Makes the tree of a temporary directory, without what a process that died may have left in it.
+    fn fresh_tree(&self, pending: &Pending) -> Result<()> {
         let store = self.store;
         let path = store.paths.layers().join(&pending.name);
         let listing = crate::state::open_dir(&store.layers, &pending.name, &store.paths.layers())?;
         if !list_names(&listing, &path)?.is_empty() {
             self.worker.remove(pending.lock.fd().as_fd(), &[TREE])?;
         }
-        make_tree(store, &pending.name, &pending.lock)
+        make_tree(store, &pending.name, &pending.lock).map(drop)
     }
 
     fn apply(
         &self,
         blob: Blob<'_>,
         expected: Option<&Digest>,
-        tree: &OwnedFd,
+        pending: &Pending,
         cancel: &CancelToken,
     ) -> Result<(Digest, ArchiveDone)> {
         let input = self.store.content.open_blob(blob.digest, blob.size)?;
-        let lower: Vec<BorrowedFd<'_>> = self.layers.iter().rev().map(|layer| layer.tree.as_fd()).collect();
-        let layer = Application { target: tree.as_fd(), input: input.as_fd(), lower: &lower, ready: None };
+        let tree = pending.open(self.store)?;
+        let lower: Vec<String> = self.layers.iter().rev().map(Layer::name).collect();
+        let below = Below::of(self.store, &lower);
+        let layer = Application { target: tree.as_fd(), input: input.as_fd(), below, ready: None };
         let done = self.worker.apply(layer, cancel)?;
         let found = Digest::from_sha256(&done.diff_sha256);
         match expected {
@@ -220,6 +243,11 @@ impl<'a> Stack<'a> {
 
     /// Records everything that is pending. Returns the numbers of all layers, lowest first.
     pub(crate) fn publish(mut self) -> Result<Vec<i64>> {
+        self.settle()
+    }
+
+    /// As [`Stack::publish`], with more to come on top. What is recorded is nobody's until an image has it, and goes with the session if none does.
+    pub(super) fn settle(&mut self) -> Result<Vec<i64>> {
         let store = self.store;
         let idmap = self.worker.idmap(store);
         if self.layers.iter().any(|layer| matches!(layer.place, Place::Pending(_))) {

@@ -72,7 +72,7 @@ pub(crate) fn grown(committed: &str, header: &str) -> Result<String, String> {
     if before.get("constant COBLE_ABI_VERSION").copied() == version.map(String::as_str) {
         for (what, how) in before {
             let how_now = now.get(what).map_or("gone", String::as_str);
-            if how_now != how {
+            if how_now != how && !takes_reserved(how, how_now) {
                 return Err(format!(
                     "{what} was \"{how}\" and is \"{how_now}\": programs that are linked already would break; \
                      this needs a higher COBLE_ABI_VERSION"
@@ -81,6 +81,12 @@ pub(crate) fn grown(committed: &str, header: &str) -> Result<String, String> {
         }
     }
     Ok(now.iter().map(|(what, how)| format!("{what} = {how}\n")).collect())
+}
+
+/// Whether a member gets a meaning that had to be 0 until now, which then means what it meant.
+fn takes_reserved(how: &str, how_now: &str) -> bool {
+    let same = |kind: &str| how_now.strip_prefix(kind).is_some_and(|name| !name.trim().contains([' ', '*']));
+    how.strip_suffix(" reserved").is_some_and(same)
 }
 
 fn without_comments(header: &str) -> String {
@@ -163,5 +169,17 @@ mod tests {
             assert!(grown(&list, &changed).is_err(), "{old}");
             assert!(grown(&list, &changed.replace("ABI_VERSION 3", "ABI_VERSION 4")).is_ok(), "{old}");
         }
+    }
+
+    #[test]
+    fn what_was_reserved_may_get_a_name_and_no_other_type() {
+        let before = HEADER.replace("const char *name;", "int32_t reserved;");
+        let list = grown("", &before).unwrap();
+        assert!(grown(&list, &before.replace("reserved", "offline")).is_ok());
+        for other in ["int64_t offline", "int32_t *offline", "const int32_t offline"] {
+            assert!(grown(&list, &before.replace("int32_t reserved", other)).is_err(), "{other}");
+        }
+        let named = before.replace("reserved", "offline");
+        assert!(grown(&grown("", &named).unwrap(), &before).is_err());
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn onto_a_directory(archive: &[u8]) -> bool {
     let [applied, _] = ways.map(|merge| {
         let options = Options {
             target: OwnedFd::from(fs::File::open(&target).expect("open")),
-            lower: Vec::new(),
+            lower: coble_layer::Layers::none(),
             ready: None,
             userxattr: true,
             merge,

@@ -15,7 +15,7 @@ use crate::path;
 use crate::tar::Time;
 
 /// Directories that stay open at once. Deeper walks open the ones above again.
-const OPEN_MAX: usize = 64;
+const OPEN_MAX: usize = 32;
 
 /// A directory from the root to where the last entry went.
 pub(super) struct Level {
@@ -359,13 +359,11 @@ impl Applier {
     /// The root without an entry: as the layer below has it.
     pub(super) fn default_root(&mut self) -> Result<(), Error> {
         let fail = |errno| Error::system(Act::Metadata, errno, b"");
-        // What the caller gave may be a descriptor that only names the directory.
-        let shown = match self.lower.layers().first() {
-            Some(layer) => {
-                let fd = lower::open_dir(layer.as_fd(), b".").map_err(fail)?;
-                Some(super::meta::Shown::read(fd.as_fd()).map_err(fail)?)
-            }
-            None => None,
+        let shown = if self.lower.is_empty() {
+            None
+        } else {
+            let fd = self.lower.open(b"", 0).map_err(fail)?;
+            Some(super::meta::Shown::read(fd.as_fd()).map_err(fail)?)
         };
         let attributes = Attributes::of_shown_directory(shown.as_ref());
         self.root_entry(&attributes)
@@ -381,7 +379,7 @@ impl Applier {
         if rustix::fs::FileType::from_raw_mode(found.stat.st_mode) != rustix::fs::FileType::Directory {
             return Ok(None);
         }
-        let fd = lower::open_dir(found.parent, path::split(canonical).1).map_err(fail)?;
+        let fd = lower::open_dir(found.parent.as_fd(), path::split(canonical).1).map_err(fail)?;
         super::meta::Shown::read(fd.as_fd()).map(Some).map_err(fail)
     }
 }

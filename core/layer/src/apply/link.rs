@@ -112,7 +112,7 @@ impl Applier {
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
                 let from =
-                    rustix::fs::openat(found.parent, target_name, flags, Mode::empty()).map_err(fail)?;
+                    rustix::fs::openat(&found.parent, target_name, flags, Mode::empty()).map_err(fail)?;
                 let shown = Shown::read(from.as_fd()).map_err(fail)?;
                 let mode = Mode::from_bits_truncate(shown.mode & 0o777);
                 let (to, spot) = self.create(name, canonical, mode)?;
@@ -122,7 +122,7 @@ impl Applier {
                 self.place(&spot, canonical, copied)
             }
             FileType::Symlink => {
-                let text = rustix::fs::readlinkat(found.parent, target_name, Vec::new()).map_err(fail)?;
+                let text = rustix::fs::readlinkat(&found.parent, target_name, Vec::new()).map_err(fail)?;
                 self.symlink(canonical, text.as_bytes(), &Attributes::of_lower(&shown))
             }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {

@@ -42,6 +42,7 @@ use crate::stream::{Limits, Source};
 use crate::tar::{Kind, Reader};
 use crate::tree::Remover;
 use dirs::Level;
+pub use lower::Layers;
 pub(crate) use lower::{Lower, is_opaque, is_whiteout};
 pub use merge::Merge;
 use merge::Spot;
@@ -57,7 +58,7 @@ pub struct Options {
     /// The directory: empty, and nobody else writes in it. With `merge` it may be any directory.
     pub target: OwnedFd,
     /// The layers below, uppermost first.
-    pub lower: Vec<OwnedFd>,
+    pub lower: Layers,
     /// The layers below are being applied at the same time: one byte can be read from this when they are complete. The archive is read and applied
     /// before that. None: they are complete.
     pub ready: Option<OwnedFd>,
@@ -172,13 +173,7 @@ impl Applier {
         Ok(Applier::at(Level::root(target, setgid), lower, ready, userxattr, limits))
     }
 
-    fn at(
-        root: Level,
-        lower: Vec<OwnedFd>,
-        ready: Option<OwnedFd>,
-        userxattr: bool,
-        limits: Limits,
-    ) -> Applier {
+    fn at(root: Level, lower: Layers, ready: Option<OwnedFd>, userxattr: bool, limits: Limits) -> Applier {
         Applier {
             levels: vec![root],
             path: Vec::new(),

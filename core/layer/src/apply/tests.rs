@@ -72,14 +72,19 @@ impl World {
         self.temp.path().join(format!("layer{index}"))
     }
 
+    /// So many layers, uppermost first.
+    fn below(&self, count: usize) -> Layers {
+        // The sandbox gives the clone of a mount, which is a descriptor of this sort.
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(self.temp.path(), flags, Mode::empty()).unwrap();
+        Layers::new(directory, (0..count).rev().map(|index| format!("layer{index}")).collect())
+    }
+
     fn apply_with(&mut self, archive: &[u8], limits: Limits) -> Result<(Applied, Summary), Error> {
         let open = |path: PathBuf| OwnedFd::from(fs::File::open(path).unwrap());
-        // The sandbox gives clones of mounts, which are descriptors of this sort.
-        let name =
-            |path: PathBuf| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let target = self.layer(self.layers);
         fs::create_dir(&target).unwrap();
-        let lower = (0..self.layers).rev().map(|index| name(self.layer(index))).collect();
+        let lower = self.below(self.layers);
         self.layers += 1;
         let options = Options { target: open(target), lower, ready: None, userxattr: false, merge: None };
         let result = crate::apply(Cursor::new(archive), limits, options);
@@ -102,7 +107,7 @@ impl World {
         }
         let target = self.temp.path().join("deferred");
         fs::create_dir(&target).unwrap();
-        let lower = (0..last).rev().map(|index| open(self.layer(index))).collect();
+        let lower = self.below(last);
         let (ready, go) = rustix::pipe::pipe().unwrap();
         rustix::io::write(&go, b"x").unwrap();
         let options = Options {
@@ -958,7 +963,7 @@ fn the_target_has_to_be_empty_and_the_archive_whole() {
     fs::write(target.join("x"), b"").unwrap();
     let options = Options {
         target: fs::File::open(&target).unwrap().into(),
-        lower: Vec::new(),
+        lower: Layers::none(),
         ready: None,
         userxattr: false,
         merge: None,

@@ -192,9 +192,8 @@ impl Applier {
         if let Some(root) = self.levels.first_mut() {
             root.hidden = false;
         }
-        for index in 0..self.lower.layers().len() {
-            let Some(layer) = self.lower.layers().get(index) else { break };
-            let fd = lower::open_dir(layer.as_fd(), b".").map_err(fail)?;
+        for index in 0..self.lower.count(b"").map_err(fail)? {
+            let fd = self.lower.open(b"", index).map_err(fail)?;
             let mut buffer = [MaybeUninit::uninit(); 8192];
             let mut entries = RawDir::new(&fd, &mut buffer);
             while let Some(entry) = entries.next() {

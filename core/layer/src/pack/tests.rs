@@ -23,7 +23,7 @@ fn packed(path: &Path, form: Form) -> (Vec<u8>, Packed) {
 fn unpacked(bytes: &[u8], into: &Path) -> Packed {
     fs::create_dir(into).unwrap();
     let target = dir(into);
-    let options = Options { target, lower: Vec::new(), ready: None, userxattr: true, merge: None };
+    let options = Options { target, lower: crate::Layers::none(), ready: None, userxattr: true, merge: None };
     let (_, summary) = apply(bytes, Limits::default(), options).unwrap();
     let (_, packed) = packed(into, Form::Tree);
     assert_eq!(summary.diff_sha256, packed.sha256, "the tree does not come back as it was");

@@ -11,6 +11,7 @@ mod put;
 mod read;
 mod sandbox;
 mod seccomp;
+mod shelf;
 mod view;
 mod watch;
 
@@ -46,13 +47,13 @@ pub(crate) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<Outcome, Failure> 
 /// The jobs that change a directory.
 fn change(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failure> {
     match work {
-        ArchiveWork::Apply { target, input, lower, ready, userxattr, limits } => {
+        ArchiveWork::Apply { target, input, below, ready, userxattr, limits } => {
             let target = take(fds, target)?;
             let input = take(fds, input)?;
-            let lower = lower.into_iter().map(|index| take(fds, index)).collect::<Result<Vec<_>, _>>()?;
+            let below = shelf::Given::take(below, fds)?;
             let ready = ready.map(|index| take(fds, index)).transpose()?;
             *fds = Fds::default();
-            let (target, lower) = sandbox::enter_apply(target, lower, userxattr)?;
+            let (target, lower) = sandbox::enter_apply(target, below, userxattr)?;
             let limits = Limits {
                 max_bytes: limits.max_bytes,
                 max_entries: limits.max_entries,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
-use coble_layer::{Limits, Merge, Options};
+use coble_layer::{Layers, Limits, Merge, Options};
 use coble_protocol::{ArchiveDone, ArchiveWork, Failure, Fds, Owner, Place, Rootfs, Step, WRITERS_FILE};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -70,8 +70,13 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
         Owner::User(user) => Some(crate::program::ids_of(&root, &user)?),
     };
     let merge = Merge { follow: !host, owner, host };
-    let options =
-        Options { target: directory, lower: Vec::new(), ready: None, userxattr: false, merge: Some(merge) };
+    let options = Options {
+        target: directory,
+        lower: Layers::none(),
+        ready: None,
+        userxattr: false,
+        merge: Some(merge),
+    };
     let ended = Cell::new(false);
     let input = Input { archive: input, init, ended: &ended };
     coble_layer::apply(input, LIMITS, options).map(|(applied, summary)| done(applied, &summary)).map_err(

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::shelf::Given;
 use super::{failure, freeze, sandbox, take, view, warning};
 
 /// The most bytes of a list of paths.
@@ -48,13 +49,13 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             };
             packed.map(done).map_err(failure)
         }
-        ArchiveWork::Changes { upper, lower, userxattr, output } => {
+        ArchiveWork::Changes { upper, below, userxattr, output } => {
             let upper = take(fds, upper)?;
             let mut list = List::new(take(fds, output)?);
-            let lower = lower.into_iter().map(|index| take(fds, index)).collect::<Result<Vec<_>, _>>()?;
+            let below = Given::take(below, fds)?;
             *fds = Fds::default();
             sandbox::private_namespace()?;
-            let lower = lower.iter().map(|fd| sandbox::detach(fd.as_fd())).collect::<Result<Vec<_>, _>>()?;
+            let lower = below.shelve()?;
             let upper = crate::container::rootfs::reopen(&upper, "upper")?;
             rustix::process::fchdir(&upper).map_err(|errno| sandbox::fail(errno, "fchdir"))?;
             drop(upper);

@@ -1,20 +1,22 @@
 //! The sandbox of the archive role. After it, the process
 //!
-//! - sees nothing but its directory, and read-only clones of the lower layers that have no way up; no descriptor leads elsewhere;
+//! - sees nothing but its directory, and read-only clones of the lower layers, from which there is no way but from one to another; no descriptor leads elsewhere;
 //! - has the capabilities that giving owners, modes and nodes takes, and not one more;
 //! - makes only the system calls of [`seccomp`](super::seccomp);
 //! - has bounded memory, and leaves no core file.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use coble_layer::Layers;
 use coble_protocol::{Failure, Step};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
 use super::seccomp;
+use super::shelf::Given;
 
 /// Memory beyond what the process has when it starts: the largest window of zstd or dictionary of xz (128 MiB each,
 /// of which one is used), and room for everything else.
@@ -37,12 +39,12 @@ pub(super) fn fail(errno: Errno, object: &str) -> Failure {
     Failure::new(Step::Sandbox, errno.raw_os_error(), object)
 }
 
-/// Confines the process to the target. Returns it and the lower layers, opened anew in there.
+/// Confines the process to the target. Returns it, opened anew in there, and the layers below.
 pub(super) fn enter_apply(
     target: OwnedFd,
-    lower: Vec<OwnedFd>,
+    below: Given,
     userxattr: bool,
-) -> Result<(OwnedFd, Vec<OwnedFd>), Failure> {
+) -> Result<(OwnedFd, Layers), Failure> {
     let mut capabilities = WRITER;
     if !userxattr {
         // Reading and writing `trusted.overlay.opaque` takes it. What else it would allow (mounts, namespaces, ioctls, bpf) is beyond the
@@ -54,7 +56,7 @@ pub(super) fn enter_apply(
     // moves along into the new one.
     rustix::process::fchdir(&target).map_err(|errno| fail(errno, "fchdir"))?;
     private_namespace()?;
-    let lower = lower.iter().map(|fd| detach(fd.as_fd())).collect::<Result<Vec<_>, _>>()?;
+    let lower = below.shelve()?;
     drop(target);
     pivot(INERT)?;
     let target = open_root()?;
@@ -140,33 +142,6 @@ fn open_root() -> Result<OwnedFd, Failure> {
     rustix::process::chdir("/").map_err(|errno| fail(errno, "chdir"))?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, "/", flags, Mode::empty()).map_err(|errno| fail(errno, "open of the new root"))
-}
-
-/// A read-only clone of a directory's mount with the directory as its root: `..` ends there.
-pub(super) fn detach(fd: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let path = rustix::fs::readlinkat(CWD, &*name, Vec::new())
-        .map_err(|errno| fail(errno, "path of a lower layer"))?;
-    let found = rustix::fs::openat2(
-        CWD,
-        &path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    );
-    let found = found.map_err(|errno| fail(errno, "lower layer"))?;
-    let identity = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
-    if identity(found.as_fd()) != identity(fd) {
-        return Err(fail(Errno::STALE, "lower layer"));
-    }
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let clone =
-        rustix::mount::open_tree(&found, "", flags).map_err(|errno| fail(errno, "mount of a lower layer"))?;
-    set_mount(&clone, INERT | READ_ONLY)?;
-    // What open_tree gives is a path only; attributes are read from an open directory.
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(&clone, ".", flags, Mode::empty()).map_err(|errno| fail(errno, "lower layer"))
 }
 
 /// Makes the working directory the root, and lets go of everything else.

@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use coble_protocol::{ArchiveDone, ArchiveWork, Connection, Failure, FdList, Fds, Limits, Step, Tree};
+use coble_protocol::{ArchiveDone, ArchiveWork, Below, Connection, Failure, FdList, Fds, Limits, Step, Tree};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 use rustix::thread::CapabilitySet;
 
 #[path = "../../../layer/src/testing.rs"]
@@ -72,22 +73,27 @@ fn open(path: impl AsRef<Path>) -> OwnedFd {
 
 /// Descriptors as they come with a message.
 fn send<'a>(fds: &'a [OwnedFd], work: impl FnOnce(&mut FdList<'a>) -> ArchiveWork) -> (ArchiveWork, Fds) {
-    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut list = FdList::default();
     let work = work(&mut list);
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    let (a, b) = std::os::unix::net::UnixStream::pair().unwrap();
     Connection::new(a.into()).send(&work, &borrowed).unwrap();
     Connection::new(b.into()).recv().unwrap().unwrap()
 }
 
+/// The lower layer of a directory.
+fn below<'a>(list: &mut FdList<'a>, directory: &'a OwnedFd) -> Below {
+    let layers = list.push(directory.as_fd());
+    Below { layers, lower: vec!["lower".into()], directory: None, base: None }
+}
+
 fn apply(directory: &Path, userxattr: bool) -> Result<ArchiveDone, Failure> {
-    let fds =
-        [open(directory.join("target")), open(directory.join("archive")), open(directory.join("lower"))];
+    let fds = [open(directory.join("target")), open(directory.join("archive")), open(directory)];
     let (work, mut received) = send(&fds, |list| {
         let target = list.push(fds[0].as_fd());
         let input = list.push(fds[1].as_fd());
-        let lower = vec![list.push(fds[2].as_fd())];
-        ArchiveWork::Apply { target, input, lower, ready: None, userxattr, limits: Limits::default() }
+        let below = below(list, &fds[2]);
+        ArchiveWork::Apply { target, input, below, ready: None, userxattr, limits: Limits::default() }
     });
     drop(fds);
     super::change(work, &mut received)
@@ -107,22 +113,38 @@ fn remove(directory: &Path) -> Result<ArchiveDone, Failure> {
 fn confined(directory: &Path) {
     let target = open(directory.join("target"));
     let inside = rustix::fs::fstat(&target).unwrap().st_ino;
-    let lower = vec![open(directory.join("lower"))];
-    let (target, lower) = super::sandbox::enter_apply(target, lower, true).unwrap();
+    // With more layers than there are descriptors.
+    let fds = [open(directory), open(directory), open(directory)];
+    let (work, mut received) = send(&fds, |list| ArchiveWork::Changes {
+        upper: list.push(fds[0].as_fd()),
+        output: list.push(fds[1].as_fd()),
+        below: Below { lower: vec!["lower".into(); 300], ..below(list, &fds[2]) },
+        userxattr: true,
+    });
+    let ArchiveWork::Changes { below, .. } = work else { panic!("another job") };
+    drop(fds);
+    let few = Rlimit { current: Some(24), maximum: Some(24) };
+    rustix::process::setrlimit(Resource::Nofile, few).unwrap();
+    let given = super::shelf::Given::take(below, &mut received).unwrap();
+    drop(received);
+    let (target, lower) = super::sandbox::enter_apply(target, given, true).unwrap();
+    let shelf = lower.directory().unwrap();
     assert_eq!(rustix::fs::fstat(&target).unwrap().st_ino, inside);
-    let open = |dir: &OwnedFd, path: &str| rustix::fs::openat(dir, path, OFlags::RDONLY, Mode::empty());
+    let open = |dir: BorrowedFd<'_>, path: &str| rustix::fs::openat(dir, path, OFlags::RDONLY, Mode::empty());
     for path in
         ["/etc/passwd", "/proc/self/status", "../canary", "../../../../../../etc/passwd", "/../canary"]
     {
-        assert_eq!(open(&target, path).unwrap_err(), Errno::NOENT, "{path}");
-        assert_eq!(open(&lower[0], path).unwrap_err(), Errno::NOENT, "{path}");
+        assert_eq!(open(target.as_fd(), path).unwrap_err(), Errno::NOENT, "{path}");
+        assert_eq!(open(shelf, path).unwrap_err(), Errno::NOENT, "{path}");
+        assert_eq!(open(shelf, &format!("7/{path}")).unwrap_err(), Errno::NOENT, "{path}");
     }
-    open(&lower[0], "file").unwrap();
-    let create = rustix::fs::openat(&lower[0], "new", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
+    open(shelf, "0/file").unwrap();
+    open(shelf, "299/file").unwrap();
+    let create = rustix::fs::openat(shelf, "7/new", OFlags::CREATE | OFlags::WRONLY, Mode::RWXU);
     assert_eq!(create.unwrap_err(), Errno::ROFS);
     // Nothing else is open but the standard streams and the two.
     let leads_out =
-        (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != lower[0].as_raw_fd()).filter(|&fd| {
+        (3..256).filter(|&fd| fd != target.as_raw_fd() && fd != shelf.as_raw_fd()).filter(|&fd| {
             // SAFETY: asks about a number; nothing happens to a descriptor.
             let mut stat: libc::stat = unsafe { std::mem::zeroed() };
             // SAFETY: `stat` is valid.

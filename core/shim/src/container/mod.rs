@@ -8,7 +8,7 @@ mod files;
 pub(crate) mod join;
 mod kernel;
 pub(crate) mod mapped;
-mod mount;
+pub(crate) mod mount;
 mod paths;
 pub(crate) mod rootfs;
 pub(crate) mod spaces;

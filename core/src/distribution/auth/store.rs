@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::files::{CredentialFile, FileSet, normal, server_name};
 use super::helper;
 use crate::cancel::CancelToken;
+use crate::distribution::net::Network;
 use crate::distribution::options::Credentials;
 use crate::distribution::settings::Places;
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -44,6 +45,7 @@ pub(in crate::distribution) fn store(
 /// Forgets the credentials of a server, in every file and helper that has them. False if none had.
 pub(in crate::distribution) fn forget(
     places: &Places,
+    network: &Network,
     files: &FileSet,
     server: &str,
     cancel: &CancelToken,
@@ -53,6 +55,7 @@ pub(in crate::distribution) fn forget(
     for path in files.paths(places) {
         let Some(file) = CredentialFile::read(&path)? else { continue };
         if let Some(helper) = helper_of(&file.document, server) {
+            network.check_program(&helper::program_of(&helper))?;
             found |= helper::erase(places, &helper, &key, cancel)?;
         }
         let knows = |document: &Map<String, Value>| {
@@ -211,6 +214,10 @@ fn write(temporary: &Path, path: &Path, text: &[u8]) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn online() -> Network {
+        Network::usual()
+    }
+
     fn read(path: &Path) -> Value {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
@@ -243,8 +250,8 @@ mod tests {
         let found = files.find(&places, &["docker.io".into()], &never).unwrap();
         assert_eq!(found, Some(Credentials::IdentityToken("it".into())));
 
-        assert!(forget(&places, &files, "docker.io", &never).unwrap());
-        assert!(!forget(&places, &files, "docker.io", &never).unwrap());
+        assert!(forget(&places, &online(), &files, "docker.io", &never).unwrap());
+        assert!(!forget(&places, &online(), &files, "docker.io", &never).unwrap());
         assert!(read(&path)["auths"].get("https://index.docker.io/v1/").is_none());
         assert_eq!(read(&path)["auths"]["other"]["auth"], "eA==");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -283,7 +290,7 @@ mod tests {
         for wait in [
             &(|cancel: &CancelToken| store(&places, &files, "reg.example", &me, cancel).map(drop))
                 as &(dyn Fn(&CancelToken) -> Result<()> + Sync),
-            &|cancel| forget(&places, &files, "reg.example", cancel).map(drop),
+            &|cancel| forget(&places, &online(), &files, "reg.example", cancel).map(drop),
         ] {
             let cancel = CancelToken::new();
             std::thread::scope(|scope| {
@@ -302,7 +309,7 @@ mod tests {
         store(&places, &files, "reg.example", &me, &never).unwrap();
         // What a killed process left is no hindrance.
         std::fs::write(&lock, "").unwrap();
-        assert!(forget(&places, &files, "reg.example", &never).unwrap());
+        assert!(forget(&places, &online(), &files, "reg.example", &never).unwrap());
         assert!(!lock.exists());
     }
 

@@ -13,12 +13,12 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use super::Patience;
 use super::proxy::{Proxies, Proxy};
 use super::resolve::resolve;
 use super::socket::{Socket, unreachable};
 use super::tls::TlsSettings;
 use super::url::Origin;
+use super::{Network, Patience};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -28,6 +28,7 @@ const MAX_PROXY_ANSWER: usize = 16 << 10;
 /// Makes the connections of one client.
 #[derive(Debug)]
 pub(super) struct Dialer {
+    pub(super) network: Network,
     pub(super) tls: Arc<TlsSettings>,
     pub(super) proxies: Proxies,
     pub(super) patience: Patience,
@@ -46,6 +47,7 @@ enum Way<'a> {
 
 impl Dialer {
     pub(super) fn dial(&self, target: &Origin) -> Result<Line> {
+        self.network.check(&target.authority())?;
         let line =
             |stream, front| Line { stream, front, cut: false, buffers: LazyBuffers::new(BUFFER, BUFFER) };
         if !target.https
@@ -68,6 +70,7 @@ impl Dialer {
 
     /// Whether a connection to the target becomes one with TLS.
     pub(super) fn speaks_tls(&self, target: &Origin) -> Result<bool> {
+        self.network.check(&target.authority())?;
         let stream = match self.connect(target)? {
             Way::Open(stream) => stream,
             // It is not to be had, which the proxy has said for good.

@@ -9,11 +9,12 @@ use ureq::config::Config;
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
-use super::Patience;
 use super::dial::{BUFFER, Connections, Dialer, Later, network};
 use super::proxy::Proxies;
 use super::tls::TlsSettings;
+use super::turns::Turn;
 use super::url::Origin;
+use super::{Network, Patience};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::MAX_DOCUMENT;
@@ -49,8 +50,8 @@ pub(in crate::distribution) struct Request<'b> {
 pub(in crate::distribution) enum Content<'b> {
     Nothing,
     Bytes(&'b [u8]),
-    /// So many bytes of a stream. It can be sent once.
-    Stream(&'b mut dyn Read, u64),
+    /// So many bytes of a stream, which can be sent once, and the host that it comes from, if it comes from one.
+    Stream(&'b mut dyn Read, u64, Option<String>),
 }
 
 /// What came back.
@@ -60,6 +61,8 @@ pub(in crate::distribution) struct Answer {
     /// Where it came from.
     pub(in crate::distribution) url: Uri,
     body: Body,
+    /// As long as there may be something to read of it.
+    turn: Option<Turn>,
     /// What it was asked with, which is not shown when the answer repeats it.
     secret: Option<HeaderValue>,
 }
@@ -99,21 +102,28 @@ pub(in crate::distribution) fn header_value(name: &HeaderName, value: &str) -> R
 
 impl Http {
     pub(in crate::distribution) fn new(
+        network: &Network,
         tls: TlsSettings,
         proxies: Proxies,
         patience: Patience,
         cancel: &CancelToken,
     ) -> Http {
-        Http::of(Arc::new(tls), proxies, patience, cancel.clone())
+        Http::of(network.clone(), Arc::new(tls), proxies, patience, cancel.clone())
     }
 
     /// The same with other patience, for another token. It shares no connection.
     pub(in crate::distribution) fn again(&self, patience: Patience, cancel: &CancelToken) -> Http {
-        let Dialer { tls, proxies, .. } = &*self.dialer;
-        Http::of(Arc::clone(tls), proxies.clone(), patience, cancel.clone())
+        let Dialer { network, tls, proxies, .. } = &*self.dialer;
+        Http::of(network.clone(), Arc::clone(tls), proxies.clone(), patience, cancel.clone())
     }
 
-    fn of(tls: Arc<TlsSettings>, proxies: Proxies, patience: Patience, cancel: CancelToken) -> Http {
+    fn of(
+        network: Network,
+        tls: Arc<TlsSettings>,
+        proxies: Proxies,
+        patience: Patience,
+        cancel: CancelToken,
+    ) -> Http {
         let config = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -129,8 +139,9 @@ impl Http {
             .max_idle_connections_per_host(MAX_IDLE)
             .build();
         let dialer = |patience| {
-            let (tls, proxies, cancel) = (Arc::clone(&tls), proxies.clone(), cancel.clone());
-            Arc::new(Dialer { tls, proxies, patience, cancel, no_tunnel: AtomicBool::new(false) })
+            let (network, tls, proxies) = (network.clone(), Arc::clone(&tls), proxies.clone());
+            let (cancel, no_tunnel) = (cancel.clone(), AtomicBool::new(false));
+            Arc::new(Dialer { network, tls, proxies, patience, cancel, no_tunnel })
         };
         let longer = Patience { idle: patience.idle.saturating_mul(PATIENT), ..patience };
         let patient = Agent::with_parts(config.clone(), Connections(dialer(longer)), Later);
@@ -141,16 +152,30 @@ impl Http {
 
     /// Fails if a connection cannot be made, with TLS if the scheme has it.
     pub(in crate::distribution) fn reach(&self, origin: &Origin) -> Result<()> {
+        let _turn = self.turn(origin, None)?;
         self.dialer.dial(origin).map(drop)
     }
 
     /// Whether who is there takes part in a handshake. That nobody can be reached is an error.
     pub(in crate::distribution) fn speaks_tls(&self, origin: &Origin) -> Result<bool> {
+        let _turn = self.turn(origin, None)?;
         self.dialer.speaks_tls(origin)
+    }
+
+    /// The turn of an exchange, which may read from another host while it sends to this one.
+    fn turn(&self, origin: &Origin, other: Option<&String>) -> Result<Turn> {
+        let hosts = std::iter::once(origin.authority()).chain(other.cloned()).collect();
+        let Dialer { network, patience, cancel, .. } = &*self.dialer;
+        network.turn(hosts, *patience, cancel)
     }
 
     pub(in crate::distribution) fn send(&self, request: Request<'_>) -> Result<Answer> {
         let origin = Origin::of(&request.url);
+        let other = match &request.content {
+            Content::Stream(_, _, other) => other.as_ref(),
+            Content::Nothing | Content::Bytes(_) => None,
+        };
+        let turn = Some(self.turn(&origin, other)?);
         let url = request.url.clone();
         let secret = request.headers.get(http::header::AUTHORIZATION).cloned();
         let malformed = |error: http::Error| Error::new(ErrorKind::Internal, format!("a request: {error}"));
@@ -164,7 +189,7 @@ impl Http {
             Content::Nothing if sends => self.run(builder.body(&[] as &[u8]).map_err(malformed)?),
             Content::Nothing => self.run(builder.body(()).map_err(malformed)?),
             Content::Bytes(bytes) => self.run(builder.body(bytes).map_err(malformed)?),
-            Content::Stream(stream, size) => {
+            Content::Stream(stream, size, _) => {
                 if let Some(headers) = builder.headers_mut() {
                     headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(size));
                 }
@@ -174,7 +199,7 @@ impl Http {
         };
         let response = response.map_err(|error| error_of(error, &origin))?;
         let (parts, body) = response.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, url, body, secret })
+        Ok(Answer { status: parts.status, headers: parts.headers, url, body, turn, secret })
     }
 
     fn run(
@@ -200,6 +225,11 @@ impl Answer {
     /// Where it came from, for messages.
     pub(in crate::distribution) fn origin(&self) -> Origin {
         Origin::of(&self.url)
+    }
+
+    /// Lets others have the turn before the body is read, which has to be short.
+    pub(in crate::distribution) fn end_turn(&mut self) {
+        self.turn = None;
     }
 
     /// The whole body, which may be `limit` bytes long.
@@ -248,7 +278,7 @@ impl Answer {
     /// The body as a stream, whose errors are ours.
     pub(in crate::distribution) fn reader(self) -> BodyReader {
         let origin = self.origin();
-        BodyReader { inner: self.body.into_reader(), origin }
+        BodyReader { inner: self.body.into_reader(), origin, turn: self.turn }
     }
 }
 
@@ -256,11 +286,26 @@ impl Answer {
 pub(in crate::distribution) struct BodyReader {
     inner: ureq::BodyReader<'static>,
     origin: Origin,
+    /// Until its end was read.
+    turn: Option<Turn>,
+}
+
+impl BodyReader {
+    /// Lets others have the turn. Whoever reads on takes care to have one with this host.
+    pub(in crate::distribution) fn end_turn(&mut self) -> String {
+        self.turn = None;
+        self.origin.authority()
+    }
 }
 
 impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(|error| io::Error::other(io_error(error, &self.origin)))
+        let count =
+            self.inner.read(buffer).map_err(|error| io::Error::other(io_error(error, &self.origin)))?;
+        if count == 0 && !buffer.is_empty() {
+            self.turn = None;
+        }
+        Ok(count)
     }
 }
 

@@ -2,15 +2,18 @@
 
 mod dial;
 mod http;
+mod network;
 mod proxy;
 mod resolve;
 mod socket;
 mod tls;
+mod turns;
 mod url;
 
 pub(super) use self::http::{
     Answer, BodyReader, Content, Http, MAX_SMALL_BODY, Request, header_value, text_of,
 };
+pub(crate) use self::network::Network;
 pub(super) use self::proxy::{Proxies, basic};
 pub(super) use self::tls::{TlsSettings, Trust};
 pub(super) use self::url::{Origin, encode, join, parse, with_query};
@@ -24,10 +27,12 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// For data, in sum, until a useful amount of it has come. A transfer that moves has no end.
     pub(super) idle: Duration,
+    /// Until it is the caller's turn. None: as long as it takes, since others are at work until then.
+    pub(super) turn: Option<Duration>,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { connect: Duration::from_secs(30), idle: Duration::from_secs(60) }
+        Patience { connect: Duration::from_secs(30), idle: Duration::from_secs(60), turn: None }
     }
 }

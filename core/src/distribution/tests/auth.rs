@@ -280,10 +280,10 @@ fn a_login_is_tried_before_it_is_stored() {
             .body(error_document("UNAUTHORIZED")),
     });
     let bench = Bench::new();
-    let places = bench.places();
+    let world = bench.world();
     let try_with = |password: &str| {
         let credentials = Credentials::password("me", password);
-        login(&places, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel, bench.tuning)
+        login(&world, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel)
     };
     let file = bench.path().join("home/.docker/config.json");
     let error = try_with("wrong").unwrap_err();
@@ -298,18 +298,11 @@ fn a_login_is_tried_before_it_is_stored() {
     // From now on it is used.
     let guarded = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
     assert_ne!(guarded.kind(), ErrorKind::Unauthorized);
-    assert!(logout(&places, &fake.authority(), None, &bench.cancel).unwrap());
-    assert!(!logout(&places, &fake.authority(), None, &bench.cancel).unwrap());
+    assert!(logout(&world, &fake.authority(), None, &bench.cancel).unwrap());
+    assert!(!logout(&world, &fake.authority(), None, &bench.cancel).unwrap());
     for bad in ["a b", "http:/x", "ftp://x", "../x", "UPPER/x/y z"] {
-        let result = login(
-            &places,
-            bad,
-            &Credentials::password("a", "b"),
-            &bench.options,
-            &|_| {},
-            &bench.cancel,
-            bench.tuning,
-        );
+        let credentials = Credentials::password("a", "b");
+        let result = login(&world, bad, &credentials, &bench.options, &|_| {}, &bench.cancel);
         assert!(
             matches!(result.unwrap_err().kind(), ErrorKind::InvalidArgument | ErrorKind::Network),
             "{bad}"
@@ -335,7 +328,7 @@ fn reg_10_searching() {
             options: bench.options.clone(),
             ..SearchOptions::default()
         };
-        search(&bench.places(), term, &options, &|_| {}, &bench.cancel, bench.tuning)
+        search(&bench.world(), term, &options, &|_| {}, &bench.cancel)
     };
     let all = look(&v1, "de mo", &[]).unwrap();
     assert_eq!(all.len(), 2);

@@ -1,6 +1,8 @@
 //! The client against a registry of the test's own. Each rule has a test with its number in the security list, where it has one.
 
 mod auth;
+mod bounds;
+mod offline;
 mod pull;
 mod push;
 mod settings;
@@ -11,10 +13,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::client::{Access, Client, Tuning};
+use super::client::{Access, Client, Tuning, World};
 use super::event::Event;
 use super::fake::{Fake, Reply, Seen};
-use super::net::Patience;
+use super::net::{Network, Patience};
 use super::options::{Credentials, RegistryOptions};
 use super::settings::Places;
 use crate::cancel::CancelToken;
@@ -33,12 +35,13 @@ struct Bench {
     cancel: CancelToken,
     events: Mutex<Vec<Event>>,
     tuning: Tuning,
+    network: Network,
 }
 
 impl Bench {
     /// Everything is allowed that a test on plain HTTP needs.
     fn new() -> Bench {
-        let patience = Patience { connect: Duration::from_secs(5), idle: Duration::from_secs(5) };
+        let patience = Patience { connect: Duration::from_secs(5), idle: Duration::from_secs(5), turn: None };
         Bench {
             place: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
@@ -46,6 +49,7 @@ impl Bench {
             cancel: CancelToken::never(),
             events: Mutex::default(),
             tuning: Tuning { patience, first_pause: Duration::from_millis(5) },
+            network: Network::usual(),
         }
     }
 
@@ -65,6 +69,10 @@ impl Bench {
         Places::below(self.path(), &variables)
     }
 
+    fn world(&self) -> World {
+        World { places: self.places(), network: self.network.clone(), tuning: self.tuning }
+    }
+
     /// Makes a client and calls with it.
     fn call<T>(
         &self,
@@ -74,15 +82,7 @@ impl Bench {
     ) -> Result<T> {
         let events = |event: Event| self.events.lock().unwrap().push(event);
         let reference = Reference::parse(reference).unwrap();
-        let client = Client::with(
-            &self.places(),
-            &reference,
-            &self.options,
-            access,
-            &events,
-            &self.cancel,
-            self.tuning,
-        )?;
+        let client = Client::with(&self.world(), &reference, &self.options, access, &events, &self.cancel)?;
         call(&client)
     }
 

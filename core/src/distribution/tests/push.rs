@@ -1,17 +1,16 @@
 //! Uploads, mounts, manifests, deletion.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use super::*;
-use crate::distribution::client::Reopen;
+use crate::distribution::client::{Opened, Reopen};
 
 /// Content in memory.
 struct Bytes(Vec<u8>);
 
 impl Reopen for Bytes {
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
-        Ok(Box::new(&self.0[usize::try_from(offset).unwrap()..]))
+    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+        Ok(Opened::here(&self.0[usize::try_from(offset).unwrap()..]))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the configuration makes of a name: servers, mirrors, blocked registries, short names.
 
 use super::*;
+use crate::distribution::foreign::Foreign;
 use crate::distribution::settings::{Answers, Scheme, hosts_of, short_names};
 
 /// The servers of a name, as text.
@@ -307,9 +308,10 @@ fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
     bench
         .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
             let mut all = Vec::new();
+            let blob = Foreign::new(client, digest.clone(), size);
             let read = |offset: usize, all: &mut Vec<u8>| {
-                let mut body = crate::distribution::copy::open(client, &digest, offset as u64, size)?;
-                std::io::Read::read_to_end(&mut body, all).map_err(|error| Error::of_read(error, ""))
+                let mut body = blob.open(offset as u64)?;
+                std::io::Read::read_to_end(&mut body.reader, all).map_err(|error| Error::of_read(error, ""))
             };
             assert!(read(0, &mut all).unwrap_err().is_transient());
             let there = all.len();
@@ -320,6 +322,81 @@ fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
         })
         .unwrap();
     assert_eq!((mirror.seen().len(), registry.seen().len()), (1, 1));
+}
+
+#[test]
+fn a_copy_of_what_a_mirror_has_damaged_goes_on_at_the_registry() {
+    let content: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
+    let (digest, size) = (Digest::of(&content), content.len() as u64);
+    let mut damaged = content.clone();
+    damaged[777] ^= 1;
+    // All of it from the mirror; or the beginning alone, and the rest from the registry.
+    for cut in [content.len(), 40_000] {
+        let (bytes, whole) = (damaged.clone(), content.clone());
+        let mirror = Fake::start(move |_| Reply::new(200).body(bytes.clone()).cut_after(cut));
+        let registry = Fake::start(move |seen| match seen.header("range") {
+            None => Reply::new(200).body(whole.clone()),
+            Some(range) => {
+                let from: usize = range[6..].split('-').next().unwrap().parse().unwrap();
+                let range = format!("bytes {from}-{}/{}", whole.len() - 1, whole.len());
+                Reply::new(206).header("Content-Range", range).body(&whole[from..])
+            }
+        });
+        let bench = bench();
+        bench.write(
+            &format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()),
+            &format!(
+                "server = \"http://{}\"\n[host.\"http://{}\"]\n",
+                registry.authority(),
+                mirror.authority()
+            ),
+        );
+        bench
+            .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
+                let blob = Foreign::new(client, digest.clone(), size);
+                let read = |offset: usize| -> (Vec<u8>, Result<()>) {
+                    let (mut all, mut body) = (Vec::new(), blob.open(offset as u64).unwrap());
+                    let result = std::io::Read::read_to_end(&mut body.reader, &mut all);
+                    (all, result.map(drop).map_err(|error| Error::of_read(error, "")))
+                };
+                let (mut all, mut result) = read(0);
+                if cut < content.len() {
+                    assert!(result.unwrap_err().is_transient());
+                    let rest = read(cut);
+                    all.extend(rest.0);
+                    result = rest.1;
+                }
+                let error = result.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::DigestMismatch, "{error}");
+                // Nobody has got all of it.
+                assert!(all.len() < content.len());
+                assert!(blob.is_elsewhere(&error));
+                let (all, result) = read(0);
+                result.unwrap();
+                assert!(all == content);
+                // Of the registry itself it is what the registry says.
+                assert!(!blob.is_elsewhere(&error));
+                assert_eq!(client.small_blob(&digest, size).unwrap(), content);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(mirror.seen().len(), 1);
+    }
+}
+
+#[test]
+fn a_small_blob_that_a_mirror_has_damaged_comes_from_the_registry() {
+    let (good, digest) = (b"as it should be".to_vec(), Digest::of(b"as it should be"));
+    let mirror = Fake::start(|_| Reply::new(200).body("as it must not!"));
+    let registry = Fake::start(move |_| Reply::new(200).body(good.clone()));
+    let bench = bench();
+    bench.write(
+        &format!("etc/containerd/certs.d/{}/hosts.toml", registry.authority()),
+        &format!("server = \"http://{}\"\n[host.\"http://{}\"]\n", registry.authority(), mirror.authority()),
+    );
+    let name = format!("{}/a/b", registry.authority());
+    let bytes = bench.call(&name, Access::Pull, |client| client.small_blob(&digest, 15)).unwrap();
+    assert_eq!((bytes.as_slice(), mirror.seen().len()), (&b"as it should be"[..], 1));
 }
 
 #[test]

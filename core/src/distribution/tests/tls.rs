@@ -12,6 +12,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
 
 use super::*;
+use crate::distribution::Opened;
 use crate::distribution::login::login;
 use crate::distribution::search::{SearchOptions, search};
 
@@ -105,18 +106,17 @@ fn sec_104_a_certificate_that_nobody_vouches_for_is_refused_everywhere() {
             .call(&format!("{}/a", fake.authority()), Access::Delete, |client| client.delete_tag("x"))
             .unwrap_err(),
     );
-    let places = bench.places();
+    let world = bench.world();
     let credentials = Credentials::password("me", "s3");
     errors.push(
-        login(&places, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel, bench.tuning)
-            .unwrap_err(),
+        login(&world, &fake.authority(), &credentials, &bench.options, &|_| {}, &bench.cancel).unwrap_err(),
     );
     let options = SearchOptions {
         registry: Some(fake.authority()),
         options: bench.options.clone(),
         ..SearchOptions::default()
     };
-    errors.push(search(&places, "x", &options, &|_| {}, &bench.cancel, bench.tuning).unwrap_err());
+    errors.push(search(&world, "x", &options, &|_| {}, &bench.cancel).unwrap_err());
     for error in errors {
         assert_eq!(error.kind(), ErrorKind::Network, "{error}");
         assert!(error.to_string().contains("nobody vouches for it"), "{error}");
@@ -169,8 +169,8 @@ fn a_proxy_that_makes_no_tunnel_passes_plain_requests_on() {
 struct Bytes(Vec<u8>);
 
 impl crate::distribution::client::Reopen for Bytes {
-    fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
-        Ok(Box::new(&self.0[usize::try_from(offset).unwrap()..]))
+    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+        Ok(Opened::here(&self.0[usize::try_from(offset).unwrap()..]))
     }
 }
 
@@ -319,8 +319,8 @@ fn what_begins_with_tls_stays_with_it() {
     let content = vec![0; 100_000];
     struct Zeros(Vec<u8>);
     impl crate::distribution::client::Reopen for Zeros {
-        fn open_at(&self, offset: u64) -> Result<Box<dyn Read + '_>> {
-            Ok(Box::new(&self.0[offset as usize..]))
+        fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+            Ok(Opened::here(&self.0[offset as usize..]))
         }
     }
     let upload = bench

@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use super::super::fetch::{Blob, Fetcher};
+use super::super::ground::Ground;
 use super::super::progress::Reporter;
-use super::super::pull::{Ground, plan_for, pull_to};
+use super::super::pull::{plan_for, pull_to};
 use super::super::push::push_from;
 use super::super::{CopyOptions, Progress, ProgressKind, PullOptions, PullPolicy, PushOptions};
 use super::*;
@@ -28,35 +29,36 @@ struct Memory {
     uploads: HashMap<String, Vec<u8>>,
 }
 
-type Fault = Box<dyn Fn(&Seen) -> Option<Reply> + Send + Sync>;
+type Fault = Arc<dyn Fn(&Seen) -> Option<Reply> + Send + Sync>;
 
-struct Server {
-    fake: Fake,
+pub(super) struct Server {
+    pub(super) fake: Fake,
     memory: Arc<Mutex<Memory>>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let memory = Arc::<Mutex<Memory>>::default();
         let fault = Arc::<Mutex<Option<Fault>>>::default();
         let (their_memory, their_fault) = (Arc::clone(&memory), Arc::clone(&fault));
         let fake = Fake::start(move |seen| {
-            let broken = their_fault.lock().unwrap().as_ref().and_then(|fault| fault(seen));
+            let fault = their_fault.lock().unwrap().clone();
+            let broken = fault.and_then(|fault| fault(seen));
             broken.unwrap_or_else(|| their_memory.lock().unwrap().answer(seen))
         });
         Server { fake, memory, fault }
     }
 
-    fn fault(&self, fault: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) {
-        *self.fault.lock().unwrap() = Some(Box::new(fault));
+    pub(super) fn fault(&self, fault: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) {
+        *self.fault.lock().unwrap() = Some(Arc::new(fault));
     }
 
-    fn name(&self, rest: &str) -> String {
+    pub(super) fn name(&self, rest: &str) -> String {
         format!("{}/{rest}", self.fake.authority())
     }
 
-    fn lines(&self, part: &str) -> Vec<String> {
+    pub(super) fn lines(&self, part: &str) -> Vec<String> {
         self.fake.lines().into_iter().filter(|line| line.contains(part)).collect()
     }
 
@@ -83,7 +85,7 @@ impl Server {
     }
 
     /// An image of gzip layers with one file each; the digests of the manifest and of the layers.
-    fn image(
+    pub(super) fn image(
         &self,
         repository: &str,
         tag: &str,
@@ -223,34 +225,51 @@ impl Memory {
 }
 
 /// A store, and what a pull of it told.
-struct Here {
+pub(super) struct Here {
     _dir: tempfile::TempDir,
-    store: Store,
-    worker: FakeWorker,
+    pub(super) store: Store,
+    pub(super) worker: FakeWorker,
+    pub(super) network: Network,
     told: Mutex<Vec<Progress>>,
 }
 
 impl Here {
-    fn new() -> Here {
+    pub(super) fn new() -> Here {
         let (dir, store) = temporary();
-        Here { _dir: dir, store, worker: FakeWorker::default(), told: Mutex::default() }
+        Here {
+            _dir: dir,
+            store,
+            worker: FakeWorker::default(),
+            network: Network::usual(),
+            told: Mutex::default(),
+        }
     }
 
-    fn ground(&self) -> Ground<'_> {
-        Ground { store: &self.store, worker: &self.worker, lock_file: None }
+    /// With another network.
+    pub(super) fn with(self, network: Network) -> Here {
+        Here { network, ..self }
     }
 
-    fn pull_with(&self, name: &str, options: &PullOptions, cancel: &CancelToken) -> Result<ImageSummary> {
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground { store: &self.store, worker: &self.worker, network: &self.network, lock_file: None }
+    }
+
+    pub(super) fn pull_with(
+        &self,
+        name: &str,
+        options: &PullOptions,
+        cancel: &CancelToken,
+    ) -> Result<ImageSummary> {
         let sink = |progress: &Progress| self.told.lock().unwrap().push(progress.clone());
         pull_to(self.ground(), name, options, &sink, Deadline::never(), cancel)
     }
 
-    fn pull(&self, name: &str) -> Result<ImageSummary> {
+    pub(super) fn pull(&self, name: &str) -> Result<ImageSummary> {
         self.pull_with(name, &options(), &CancelToken::never())
     }
 
     /// Gives one more name.
-    fn name(&self, image: &str, name: &str) {
+    pub(super) fn name(&self, image: &str, name: &str) {
         let name = Reference::parse(name).unwrap();
         Session::run(&self.store, &self.worker, &CancelToken::never(), |session| {
             crate::image::change(&self.store, session, |tx| {
@@ -274,7 +293,7 @@ impl Here {
     }
 
     #[track_caller]
-    fn assert_clean(&self, images: usize) {
+    pub(super) fn assert_clean(&self, images: usize) {
         assert_eq!(verify(&self.store).unwrap(), []);
         let list = self.store.db.read(|connection| images::summaries(connection, None)).unwrap();
         assert_eq!(list.len(), images);
@@ -287,11 +306,11 @@ impl Here {
     }
 }
 
-fn options() -> PullOptions {
+pub(super) fn options() -> PullOptions {
     PullOptions { registry: insecure(), ..PullOptions::default() }
 }
 
-fn insecure() -> RegistryOptions {
+pub(super) fn insecure() -> RegistryOptions {
     RegistryOptions::default().insecure(true).retries(2)
 }
 
@@ -858,7 +877,16 @@ fn copies_go_from_registry_to_registry() {
     let options = CopyOptions { source: insecure(), target: insecure(), ..CopyOptions::default() };
     let sink = |_: &Progress| {};
     let copy = |from: &str, to: &str, options: &CopyOptions| {
-        super::super::copy::copy_with(&here.store, from, to, options, &sink, &CancelToken::never()).unwrap()
+        super::super::copy::copy_with(
+            &here.store,
+            &here.network,
+            from,
+            to,
+            options,
+            &sink,
+            &CancelToken::never(),
+        )
+        .unwrap()
     };
     let copied = copy(&server.name("a/b:1"), &far.name("x/y:2"), &options);
     assert_eq!((copied.digest.as_str(), copied.blobs_sent), (index.as_str(), 5));

@@ -1,0 +1,118 @@
+//! A blob of one registry that is sent on to another one: read from wherever it can be had, and verified on its way.
+
+use std::io::Read;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::blob::BlobBody;
+use super::{Client, Opened, local};
+use crate::content::mismatch;
+use crate::error::{Error, ErrorKind, Result};
+use crate::oci::{Digest, Hasher};
+
+/// The blob.
+pub(super) struct Foreign<'a> {
+    from: &'a Client<'a>,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    seen: Mutex<Seen>,
+}
+
+/// What was read of it.
+#[derive(Default)]
+struct Seen {
+    /// Of everything up to `at`; None if something was left out, or if it is proven.
+    hasher: Option<Hasher>,
+    at: u64,
+    /// Whether a mirror sent some of it.
+    mirrored: bool,
+}
+
+impl<'a> Foreign<'a> {
+    pub(super) fn new(from: &'a Client<'a>, digest: Digest, size: u64) -> Foreign<'a> {
+        Foreign { from, digest, size, seen: Mutex::default() }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The blob from an offset on. Who reads it to its end gets an error before the last bytes if all of it, which may have come in several pieces, is not what it
+    /// should be. Where pieces overlap only the target can tell.
+    pub(super) fn open(&self, offset: u64) -> Result<Opened<'_>> {
+        let Foreign { from, digest, size, .. } = self;
+        let mut body = from.blob(digest, offset, *size)?;
+        // A registry that does not know ranges begins at the beginning.
+        let skip = offset.saturating_sub(body.offset());
+        if skip > 0 {
+            let copied = std::io::copy(&mut Read::take(&mut body, skip), &mut std::io::sink())
+                .map_err(|error| Error::of_read(error, digest.as_str()))?;
+            if copied < skip {
+                return Err(local::cut(digest, copied, *size));
+            }
+        }
+        let mut seen = self.seen();
+        if offset == 0 {
+            *seen = Seen { hasher: Some(Hasher::new(digest.algorithm())), ..Seen::default() };
+        } else if seen.at != offset {
+            seen.hasher = None;
+        }
+        seen.mirrored |= body.mirror().is_some();
+        drop(seen);
+        // Who sends it waits for his turn with both sides at once.
+        let host = body.end_turn();
+        Ok(Opened { reader: Box::new(Source { blob: self, body, at: offset }), host })
+    }
+
+    /// Whether it is worth another try after this error, since a mirror may be to blame, which is not asked again.
+    pub(super) fn is_elsewhere(&self, error: &Error) -> bool {
+        let mut seen = self.seen();
+        let blamed = error.kind() == ErrorKind::DigestMismatch && std::mem::take(&mut seen.mirrored);
+        drop(seen);
+        if blamed {
+            self.from.distrust_mirrors(error.message());
+        }
+        blamed
+    }
+
+    /// Takes note of what was read, and fails when all of it was and it is something else.
+    fn note(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut seen = self.seen();
+        let Seen { hasher: Some(hasher), at: known, .. } = &mut *seen else { return Ok(()) };
+        if *known != at {
+            seen.hasher = None;
+            return Ok(());
+        }
+        hasher.update(bytes);
+        *known += bytes.len() as u64;
+        if *known < self.size {
+            return Ok(());
+        }
+        let found = seen.hasher.take().map(Hasher::finish);
+        match found {
+            Some(found) if found != self.digest => Err(mismatch(&self.digest, &found)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The blob as it comes. A mirror that stops in the middle is not asked again for the rest.
+struct Source<'a> {
+    blob: &'a Foreign<'a>,
+    body: BlobBody,
+    at: u64,
+}
+
+impl Read for Source<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let result = self.body.read(buffer);
+        if let (Err(error), Some(mirror)) = (&result, self.body.mirror())
+            && error.kind() != std::io::ErrorKind::Interrupted
+        {
+            self.blob.from.give_up_mirror(mirror, &error.to_string());
+        }
+        let count = result?;
+        self.blob.note(self.at, buffer.get(..count).unwrap_or_default()).map_err(std::io::Error::other)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
