@@ -80,7 +80,7 @@ def test_a_check_that_hangs_is_killed_with_what_it_started(shared: coble.Engine)
         assert probe.exit_code == -1
         assert probe.output.startswith("Health check exceeded timeout (500ms)") and "hangs" in probe.output
         # No more than those of one check at a time.
-        count = container.exec(["sh", "-c", "ps | grep -c '[s]leep 7777'"]).stdout
+        count = container.exec(["sh", "-c", "ps | grep -c '[s]leep 7777$'"]).stdout
         assert int(count) <= 2
 
 
