@@ -95,7 +95,7 @@ pub struct Ended {
     pub exit: Exit,
     /// The number that the record of it has in the journal, once that is there. Only an end that the container outlives gets one.
     pub record: u64,
-    /// Whether the hooks are over, and it waits to be started again.
+    /// Whether it waits to be started again, when the hooks are over.
     pub waits: bool,
 }
 

@@ -348,10 +348,7 @@ impl Server {
         if let Some(log) = &mut self.log {
             log.drain();
         }
-        self.after_hooks(exit);
-        if let Some(ended) = &mut self.ended {
-            ended.waits = true;
-        }
+        self.after_hooks(exit, true);
         self.waiting = Some((Instant::now() + pause, exit));
         self.restarted = None;
         self.tell_condition();
@@ -368,13 +365,13 @@ impl Server {
     }
 
     /// Runs the hooks for the end of the program and of all that was with it, once that end is on file: meanwhile nobody is answered.
-    fn after_hooks(&mut self, exit: Exit) {
+    fn after_hooks(&mut self, exit: Exit, waits: bool) {
         if !std::mem::replace(&mut self.hooks_due, false) {
             return;
         }
         // That of a start that failed is the end that it was after.
         let record = self.ended.map_or(self.journal.number() + 1, |ended| ended.record);
-        self.ended = Some(Ended { exit, record, waits: false });
+        self.ended = Some(Ended { exit, record, waits });
         if let Some(hooks) = &self.hooks
             && !hooks.poststop.is_empty()
         {
@@ -913,7 +910,7 @@ impl Server {
             log.drain();
             warnings.extend(log.loss());
         }
-        self.after_hooks(exit);
+        self.after_hooks(exit, false);
         warnings.extend(self.stuck.take());
         warnings.append(&mut self.complaints);
         let complaints = if self.leavings.is_some() { std::mem::take(&mut warnings) } else { Vec::new() };
