@@ -112,14 +112,14 @@ fn rests(running: &Running) {
 }
 
 #[test]
-fn who_was_killed_before_it_told_of_its_sibling_leaves_nothing() {
+fn who_goes_on_when_its_maker_was_killed_before_it_told_of_itself_leaves_nothing() {
     let engine = Engine::new();
     let gate = Gate::new();
     let running =
         engine.start(with(shell("while true; do sleep 1000; done"), |o| o.cgroup = Some(gate.end())));
     gate.shut();
     let (connection, joiner) = ask(&engine, &running, process(&["sh", "-c", "sleep 1000"]));
-    ptrace(libc::PTRACE_SEIZE, joiner, (libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACECLONE).into());
+    ptrace(libc::PTRACE_SEIZE, joiner, libc::PTRACE_O_TRACEVFORK.into());
     gate.open();
     let wait = |pid| {
         rustix::process::waitpid(Pid::from_raw(pid), WaitOptions::from_bits_retain(libc::__WALL as u32))
