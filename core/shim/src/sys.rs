@@ -91,6 +91,8 @@ pub(crate) fn clone_sibling(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -
 pub(crate) fn become_sibling() -> Result<()> {
     // The signal at its end is the one of the caller's own, and may not be given.
     const FLAGS: c_int = libc::CLONE_PARENT | libc::CLONE_VM | libc::CLONE_VFORK;
+    // Of the width of a register, all of which the kernel looks at.
+    const NONE: isize = 0;
     let result: isize;
     // SAFETY: with an empty stack pointer the new process has this one's stack, too. It is alone with the memory all the time: after the call this process executes only the instructions here, which
     // end it and use no memory. Nothing in the memory depends on which process it is: there is one thread, without a robust list, and no signal has a handler.
@@ -107,7 +109,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             "2:",
             exit = const libc::SYS_exit_group,
             inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") FLAGS as isize, in("rsi") 0, in("rdx") 0, in("r10") 0, in("r8") 0,
+            in("rdi") FLAGS as isize, in("rsi") NONE, in("rdx") NONE, in("r10") NONE, in("r8") NONE,
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -126,7 +128,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             exit = const libc::SYS_exit_group,
             in("x8") libc::SYS_clone as isize,
             inlateout("x0") FLAGS as isize => result,
-            in("x1") 0, in("x2") 0, in("x3") 0, in("x4") 0,
+            in("x1") NONE, in("x2") NONE, in("x3") NONE, in("x4") NONE,
         );
     }
     match result {

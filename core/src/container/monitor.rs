@@ -62,7 +62,7 @@ impl Monitor {
 
     /// Sends a signal to the program. A monitor that does not answer is killed if the program was to be killed: the kernel then kills all of the container.
     ///
-    /// One whose program has ended is left alone: it runs the hooks for that, and hears of this afterwards.
+    /// One whose program has ended and that runs the hooks for that is left alone: it hears of this afterwards.
     ///
     /// With `ends` the program is not started again after its end.
     pub(super) fn signal(&self, run_dir: &RunDir, signal: Signal, ends: bool) -> Result<()> {
@@ -74,7 +74,7 @@ impl Monitor {
             Ok(Some(_)) => Err(self.lost("an unexpected answer")),
             Ok(None) => Err(self.stopped()),
             Err(error) if error.kind() == ErrorKind::Timeout => match run_dir.condition() {
-                Some(Condition { ended: Some(_), .. }) => Err(self.stopped()),
+                Some(Condition { ended: Some(ended), .. }) if !ended.waits => Err(self.stopped()),
                 _ if signal == Signal::KILL => self.destroy(),
                 _ => Err(error),
             },

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use coble_protocol::{Connection, Namespace};
 
@@ -55,6 +56,8 @@ pub(super) fn check_children() -> Result<()> {
 /// How long a namespace that was made ahead is used, and how soon after another a start has to come for one to be made: the kernel gives a new namespace the network parameters
 /// that the host has then.
 const FRESH: Duration = Duration::from_secs(2);
+
+const NETWORK: Option<LinkNameSpaceType> = Some(LinkNameSpaceType::Network);
 
 /// A network namespace that was made ahead, for the next container of one who starts many. An engine that starts one now and then has none.
 #[derive(Debug, Default)]
@@ -111,10 +114,16 @@ pub(super) fn provide(
     };
     let spare = spare.clone();
     let work = move || {
+        let own = sys::network_namespace();
         if let Some(channel) = channel {
             hand_over(channel, make(home));
         }
-        if often && let Some(made) = make(home) {
+        // A new one may take over parameters of the one that its maker is in, which is not to be that of a container.
+        let home_again = || own.and_then(|own| move_into_link_name_space(own.as_fd(), NETWORK));
+        if often
+            && home_again().is_ok()
+            && let Some(made) = make(home)
+        {
             spare.put(made);
         }
     };

@@ -66,6 +66,11 @@ fn configured(name: libc::c_int) -> u64 {
 pub(crate) fn new_network_namespace() -> Result<OwnedFd, Errno> {
     // SAFETY: the flag concerns the namespaces of this thread; the descriptor table stays that of the process.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }?;
+    network_namespace()
+}
+
+/// The network namespace of the calling thread.
+pub(crate) fn network_namespace() -> Result<OwnedFd, Errno> {
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
     rustix::fs::open("/proc/thread-self/ns/net", flags, rustix::fs::Mode::empty())
 }
