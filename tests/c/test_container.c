@@ -11,7 +11,11 @@ static void own_ids(coble_engine_t *engine) {
   coble_container_t *container = NULL;
 
   CHECK_FAILS(coble_container_spec_set_userns_mode(spec, "somebody", &error), COBLE_ERR_INVALID_ARGUMENT);
-  CHECK_FAILS(coble_container_spec_set_userns_mode(spec, "keep-id", &error), COBLE_ERR_UNSUPPORTED);
+  CHECK_FAILS(coble_container_spec_set_userns_mode(spec, "keep-id:uid=somebody", &error), COBLE_ERR_INVALID_ARGUMENT);
+  if (geteuid() == 0) {
+    CHECK_OK(coble_container_spec_set_userns_mode(spec, "keep-id", &error));
+    CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_UNSUPPORTED);
+  }
   CHECK_OK(coble_container_spec_set_userns_mode(spec, "private", &error));
   CHECK_FAILS(coble_container_create(engine, spec, &container, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_container_spec_add_uidmap(spec, "0:100000:65536", &error));
