@@ -400,20 +400,24 @@ impl<'a> Fetcher<'a> {
             // That it cannot be had at all was tried often enough; what is tried again here is what ends in the middle.
             let mut body = self.client.blob(digest, at, *size).map_err(|error| origin.failed(error))?;
             origin.mirrored |= body.mirror().is_some();
-            let cut = match Self::body(blob, &mut body, &mut at, &mut buffer, |bytes, at| {
+            let read = Self::body(blob, &mut body, &mut at, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
                 hasher.update(bytes);
                 let available = at + bytes.len() as u64;
                 blob.update(|state| state.available = available);
                 meter.at(available, ProgressKind::BlobProgress);
                 Ok(())
-            }) {
+            });
+            let mirror = body.mirror().map(str::to_owned);
+            // Whatever comes next, others may use the connection meanwhile.
+            drop(body);
+            let cut = match read {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
                 // What a mirror cannot give, the registry may.
                 Err(error)
-                    if body.mirror().is_some()
+                    if mirror.is_some()
                         && matches!(error.kind(), ErrorKind::Network | ErrorKind::Registry) =>
                 {
                     error
@@ -421,9 +425,9 @@ impl<'a> Fetcher<'a> {
                 Err(error) => return Err(origin.failed(error)),
             };
             failures = if at - before >= PROGRESS { 1 } else { failures + 1 };
-            match body.mirror() {
+            match mirror {
                 Some(mirror) if failures > self.client.mirror_retries() => {
-                    self.client.give_up_mirror(mirror, cut.message());
+                    self.client.give_up_mirror(&mirror, cut.message());
                     failures = 0;
                     continue;
                 }
