@@ -9,7 +9,7 @@ use ureq::http::{Method, StatusCode};
 use super::answer::refused;
 use super::auth::Scopes;
 use super::client::Client;
-use super::net::{BodyReader, encode};
+use super::net::{BodyReader, Turn, encode};
 use super::server::{Ask, Server};
 use super::upload::Location;
 use crate::content::{mismatch, read_small};
@@ -35,9 +35,9 @@ impl BlobBody {
         self.mirror.as_deref()
     }
 
-    /// Lets others use the connections meanwhile. Whoever reads on takes care to have a turn with the host, if there is more to read.
-    pub(super) fn end_turn(&mut self) -> Option<String> {
-        self.inner.as_mut().map(BodyReader::end_turn)
+    /// The turn that it is read under, for whoever takes care to have it until then. None if there is nothing to read.
+    pub(super) fn take_turn(&mut self) -> Option<Turn> {
+        self.inner.as_mut().and_then(BodyReader::take_turn)
     }
 
     /// Where in the blob the first byte is: 0 if the registry does not know ranges.
@@ -95,6 +95,17 @@ fn wrong_length(digest: &Digest, how: &str) -> Error {
 impl Client<'_> {
     /// A blob from an offset on. An error in the middle of it is one of [`std::io::Error`] that holds an [`Error`]; see [`Error::of_read`].
     pub(crate) fn blob(&self, digest: &Digest, offset: u64, size: u64) -> Result<BlobBody> {
+        self.blob_for(digest, offset, size, None)
+    }
+
+    /// As [`Client::blob`], for a host that it is passed on to as it comes, if there is one. The turn of the body is one with that host, too.
+    pub(super) fn blob_for(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        size: u64,
+        target: Option<&str>,
+    ) -> Result<BlobBody> {
         if offset >= size && size > 0 {
             return Ok(BlobBody {
                 inner: None,
@@ -106,11 +117,18 @@ impl Client<'_> {
                 mirror: None,
             });
         }
-        self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, offset, size))
+        self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, (offset, size), target))
     }
 
-    fn blob_from(&self, server: &Server, digest: &Digest, offset: u64, size: u64) -> Result<BlobBody> {
+    fn blob_from(
+        &self,
+        server: &Server,
+        digest: &Digest,
+        (offset, size): (u64, u64),
+        target: Option<&str>,
+    ) -> Result<BlobBody> {
         let mut ask = self.request(server, Method::GET, &format!("blobs/{digest}"))?;
+        ask.passed_on_to = target;
         if offset > 0 {
             ask = ask.header(RANGE, format!("bytes={offset}-{}", size - 1));
         }
@@ -124,7 +142,7 @@ impl Client<'_> {
                     // It does not do what it says of ranges, so it is asked for everything.
                     _ if offset > 0 => {
                         drop(answer);
-                        return self.blob_from(server, digest, 0, size);
+                        return self.blob_from(server, digest, (0, size), target);
                     }
                     _ => {
                         let text = format!(

@@ -11,7 +11,7 @@ use ureq::http::{Method, StatusCode};
 
 use super::auth::{Auth, FileSet, Scopes};
 use super::event::Event;
-use super::net::{Answer, Http, Network, Patience, Proxies, TlsSettings};
+use super::net::{Answer, Http, Network, Patience, Proxies, TlsSettings, Turn};
 use super::notice::{rate_limit_of, warnings_of};
 use super::options::RegistryOptions;
 use super::retry::{DEFAULT_RETRIES, Persistence};
@@ -73,21 +73,21 @@ pub(crate) struct Head {
 
 /// The content of a blob that is being sent, which may be wanted more than once.
 pub(crate) trait Reopen: Sync {
-    /// The content from an offset on.
-    fn open_at(&self, offset: u64) -> Result<Opened<'_>>;
+    /// The content from an offset on, for a host that it is sent to at once.
+    fn open_at(&self, offset: u64, target: &str) -> Result<Opened<'_>>;
 }
 
 /// The content of a blob that is being sent, as it comes.
 pub(crate) struct Opened<'a> {
     pub(super) reader: Box<dyn Read + 'a>,
-    /// The host that it comes from, if it does not come from this one.
-    pub(super) host: Option<String>,
+    /// The turn that it is read and sent under, if it comes from another host.
+    pub(super) turn: Option<Turn>,
 }
 
 impl<'a> Opened<'a> {
     /// What is here.
     pub(super) fn here(reader: impl Read + 'a) -> Opened<'a> {
-        Opened { reader: Box::new(reader), host: None }
+        Opened { reader: Box::new(reader), turn: None }
     }
 }
 

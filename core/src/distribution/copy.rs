@@ -69,7 +69,7 @@ pub(super) fn copy_with(
             digest: blob.digest.clone(),
             size: blob.size,
             elsewhere: if same { vec![source.path().to_owned()] } else { Vec::new() },
-            open: Box::new(move |offset| blob.open(offset)),
+            open: Box::new(move |offset, target| blob.open(offset, target)),
             again: Some(Box::new(move |error| blob.is_elsewhere(error))),
         });
         let tag = target.tag().unwrap_or("latest");

@@ -36,11 +36,11 @@ impl<'a> Foreign<'a> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The blob from an offset on. Who reads it to its end gets an error before the last bytes if all of it, which may have come in several pieces, is not what it
+    /// The blob from an offset on, with a turn to send it to the target meanwhile: a body that waited for one might be cut off. Who reads it to its end gets an error before the last bytes if all of it, which may have come in several pieces, is not what it
     /// should be. Where pieces overlap only the target can tell.
-    pub(super) fn open(&self, offset: u64) -> Result<Opened<'_>> {
+    pub(super) fn open(&self, offset: u64, target: &str) -> Result<Opened<'_>> {
         let Foreign { from, digest, size, .. } = self;
-        let mut body = from.blob(digest, offset, *size)?;
+        let mut body = from.blob_for(digest, offset, *size, Some(target))?;
         // A registry that does not know ranges begins at the beginning.
         let skip = offset.saturating_sub(body.offset());
         if skip > 0 {
@@ -58,9 +58,8 @@ impl<'a> Foreign<'a> {
         }
         seen.mirrored |= body.mirror().is_some();
         drop(seen);
-        // Who sends it waits for his turn with both sides at once.
-        let host = body.end_turn();
-        Ok(Opened { reader: Box::new(Source { blob: self, body, at: offset }), host })
+        let turn = body.take_turn();
+        Ok(Opened { reader: Box::new(Source { blob: self, body, at: offset }), turn })
     }
 
     /// Whether it is worth another try after this error, since a mirror may be to blame, which is not asked again.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::net::Telling;
 use super::{Event, Progress, ProgressKind, ProgressSink};
 use crate::oci::Digest;
 
@@ -20,6 +21,13 @@ pub(super) struct Reporter<'a> {
 struct Overall {
     current: u64,
     total: u64,
+}
+
+/// The word, which one thread has at a time.
+struct Word<'a> {
+    overall: MutexGuard<'a, Overall>,
+    // Until after the other is given back.
+    _telling: Telling,
 }
 
 /// The progress of one blob.
@@ -40,31 +48,33 @@ impl<'a> Reporter<'a> {
         Reporter { reference: reference.to_owned(), sink, overall: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Overall> {
-        self.overall.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the word. What the caller does with what it is told may take long, for all who wait as well.
+    fn word(&self) -> Word<'_> {
+        let telling = Telling::begin();
+        Word { overall: self.overall.lock().unwrap_or_else(PoisonError::into_inner), _telling: telling }
     }
 
     /// Tells something about the transfer as a whole.
     pub(super) fn tell(&self, kind: ProgressKind, message: Option<String>) {
-        self.emit(&self.lock(), kind, None, (0, 0), message);
+        self.emit(&self.word(), kind, None, (0, 0), message);
     }
 
     /// Tells something about a blob.
     pub(super) fn blob(&self, kind: ProgressKind, digest: &Digest, current: u64, total: u64) {
-        self.emit(&self.lock(), kind, Some(digest), (current, total), None);
+        self.emit(&self.word(), kind, Some(digest), (current, total), None);
     }
 
     /// Says how much has to be moved in all.
     pub(super) fn expect(&self, total: u64) {
-        let mut overall = self.lock();
-        overall.total = total;
-        overall.current = overall.current.min(total);
+        let mut word = self.word();
+        word.overall.total = total;
+        word.overall.current = word.overall.current.min(total);
     }
 
     /// Says that so much more has to be moved.
     pub(super) fn expect_more(&self, bytes: u64) {
-        let mut overall = self.lock();
-        overall.total = overall.total.saturating_add(bytes);
+        let mut word = self.word();
+        word.overall.total = word.overall.total.saturating_add(bytes);
     }
 
     /// What a client tells.
@@ -93,10 +103,9 @@ impl<'a> Reporter<'a> {
         Meter { reporter: self, digest: digest.clone(), total, state }
     }
 
-    // Under the lock, so that there is one call at a time.
     fn emit(
         &self,
-        overall: &Overall,
+        Word { overall, .. }: &Word<'_>,
         kind: ProgressKind,
         digest: Option<&Digest>,
         (current, total): (u64, u64),
@@ -119,7 +128,8 @@ impl Meter<'_> {
     /// Tells that the blob is so far now, which may also be less than before.
     pub(super) fn at(&self, current: u64, kind: ProgressKind) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut overall = self.reporter.lock();
+        let mut word = self.reporter.word();
+        let overall = &mut *word.overall;
         overall.current = overall.current.saturating_sub(state.current).saturating_add(current);
         if overall.total > 0 {
             overall.current = overall.current.min(overall.total);
@@ -129,7 +139,7 @@ impl Meter<'_> {
             return;
         }
         state.told = Instant::now();
-        self.reporter.emit(&overall, kind, Some(&self.digest), (current, self.total), None);
+        self.reporter.emit(&word, kind, Some(&self.digest), (current, self.total), None);
     }
 }
 

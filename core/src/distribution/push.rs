@@ -278,7 +278,7 @@ impl Push<'_> {
         let known = store.db.read(|connection| origins::of_blob(connection, &digest))?;
         let elsewhere = elsewhere(&self.reference, &known);
         let wanted = digest.clone();
-        let open = move |offset| {
+        let open = move |offset, _: &str| {
             let mut file = match &content {
                 Content::Stored => store.content.open_blob(&wanted, size)?,
                 Content::Staged(staged) => staged.open(session)?,

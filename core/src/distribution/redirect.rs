@@ -12,9 +12,9 @@ const MAX_REDIRECTS: usize = 10;
 /// Sends a request that reads and follows where it is sent to. What only the first server may see, which is every header that is marked sensitive, goes
 /// to no other scheme, host or port; and what began with TLS stays with TLS.
 pub(super) fn follow(http: &Http, request: Request<'_>) -> Result<Answer> {
-    let Request { method, mut url, mut headers, content } = request;
+    let Request { method, mut url, mut headers, content, passed_on_to } = request;
     if !matches!(method, Method::GET | Method::HEAD) || !matches!(content, Content::Nothing) {
-        return http.send(Request { method, url, headers, content });
+        return http.send(Request { method, url, headers, content, passed_on_to });
     }
     let first = Origin::of(&url);
     for _ in 0..=MAX_REDIRECTS {
@@ -23,6 +23,7 @@ pub(super) fn follow(http: &Http, request: Request<'_>) -> Result<Answer> {
             url: url.clone(),
             headers: headers.clone(),
             content: Content::Nothing,
+            passed_on_to: passed_on_to.clone(),
         };
         let answer = http.send(sent)?;
         let Some(target) = target_of(&answer)? else { return Ok(answer) };

@@ -11,8 +11,8 @@ use crate::halt::Halt;
 use crate::oci::Digest;
 use crate::process::spawn_helper;
 
-/// Gives the content of a blob from an offset on.
-pub(super) type Open<'a> = dyn Fn(u64) -> Result<Opened<'a>> + Send + Sync + 'a;
+/// Gives the content of a blob from an offset on, for a host that it is sent to.
+pub(super) type Open<'a> = dyn Fn(u64, &str) -> Result<Opened<'a>> + Send + Sync + 'a;
 
 /// Whether a blob that could not be sent is worth another try.
 pub(super) type Again<'a> = dyn Fn(&Error) -> bool + Send + Sync + 'a;
@@ -29,8 +29,8 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Reopen for Outgoing<'_> {
-    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
-        (self.open)(offset)
+    fn open_at(&self, offset: u64, target: &str) -> Result<Opened<'_>> {
+        (self.open)(offset, target)
     }
 }
 

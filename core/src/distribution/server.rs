@@ -34,6 +34,8 @@ pub(super) struct Ask<'b> {
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Body<'b>,
     pub(super) scopes: &'b Scopes,
+    /// The host that the answer is passed on to as it comes, if it is.
+    pub(super) passed_on_to: Option<&'b str>,
 }
 
 /// What is sent along, as often as it takes.
@@ -51,7 +53,7 @@ pub(super) enum Body<'b> {
 
 impl<'b> Ask<'b> {
     pub(super) fn new(method: Method, url: Uri, scopes: &'b Scopes) -> Ask<'b> {
-        Ask { method, url, headers: Vec::new(), body: Body::Nothing, scopes }
+        Ask { method, url, headers: Vec::new(), body: Body::Nothing, scopes, passed_on_to: None }
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Ask<'b> {
@@ -142,6 +144,7 @@ impl Server {
         loop {
             turn += 1;
             let mut request = Request::new(ask.method.clone(), ask.url.clone());
+            request.passed_on_to = ask.passed_on_to.map(str::to_owned);
             for (name, value) in &ask.headers {
                 request = request.header(name.clone(), value)?;
             }
@@ -162,10 +165,11 @@ impl Server {
                 Body::Nothing => follow(http, request)?,
                 Body::Bytes(bytes) => http.send(request.content(Content::Bytes(bytes)))?,
                 Body::Content { content, offset, size, sent } => {
-                    let Opened { reader, host } = content.open_at(*offset)?;
+                    let Opened { reader, turn } =
+                        content.open_at(*offset, &Origin::of(&ask.url).authority())?;
                     let mut counted =
                         Counted { inner: reader, at: *offset, end: offset.saturating_add(*size), sent };
-                    http.send(request.content(Content::Stream(&mut counted, *size, host)))?
+                    http.send(request.content(Content::Stream(&mut counted, *size, turn)))?
                 }
             };
             if answer.status == StatusCode::UNAUTHORIZED {

@@ -44,14 +44,16 @@ pub(in crate::distribution) struct Request<'b> {
     pub(in crate::distribution) url: Uri,
     pub(in crate::distribution) headers: HeaderMap,
     pub(in crate::distribution) content: Content<'b>,
+    /// Where the answer is passed on to as it comes, with which a turn is taken together with that of this exchange.
+    pub(in crate::distribution) passed_on_to: Option<String>,
 }
 
 /// What is sent along.
 pub(in crate::distribution) enum Content<'b> {
     Nothing,
     Bytes(&'b [u8]),
-    /// So many bytes of a stream, which can be sent once, and the host that it comes from, if it comes from one.
-    Stream(&'b mut dyn Read, u64, Option<String>),
+    /// So many bytes of a stream, which can be sent once, and the turn that it is read under, if it comes from another host. It is one with this host, too.
+    Stream(&'b mut dyn Read, u64, Option<Turn>),
 }
 
 /// What came back.
@@ -69,7 +71,7 @@ pub(in crate::distribution) struct Answer {
 
 impl<'b> Request<'b> {
     pub(in crate::distribution) fn new(method: Method, url: Uri) -> Request<'b> {
-        Request { method, url, headers: HeaderMap::new(), content: Content::Nothing }
+        Request { method, url, headers: HeaderMap::new(), content: Content::Nothing, passed_on_to: None }
     }
 
     pub(in crate::distribution) fn get(url: Uri) -> Request<'b> {
@@ -162,20 +164,23 @@ impl Http {
         self.dialer.speaks_tls(origin)
     }
 
-    /// The turn of an exchange, which may read from another host while it sends to this one.
+    /// The turn of an exchange, whose answer may be passed on to another host as it comes.
     fn turn(&self, origin: &Origin, other: Option<&String>) -> Result<Turn> {
         let hosts = std::iter::once(origin.authority()).chain(other.cloned()).collect();
         let Dialer { network, patience, cancel, .. } = &*self.dialer;
         network.turn(hosts, *patience, cancel)
     }
 
-    pub(in crate::distribution) fn send(&self, request: Request<'_>) -> Result<Answer> {
+    pub(in crate::distribution) fn send(&self, mut request: Request<'_>) -> Result<Answer> {
         let origin = Origin::of(&request.url);
-        let other = match &request.content {
-            Content::Stream(_, _, other) => other.as_ref(),
+        let given = match &mut request.content {
+            Content::Stream(_, _, given) => given.take(),
             Content::Nothing | Content::Bytes(_) => None,
         };
-        let turn = Some(self.turn(&origin, other)?);
+        let turn = match given {
+            None => Some(self.turn(&origin, request.passed_on_to.as_ref())?),
+            given => given,
+        };
         let url = request.url.clone();
         let secret = request.headers.get(http::header::AUTHORIZATION).cloned();
         let malformed = |error: http::Error| Error::new(ErrorKind::Internal, format!("a request: {error}"));
@@ -286,26 +291,24 @@ impl Answer {
 pub(in crate::distribution) struct BodyReader {
     inner: ureq::BodyReader<'static>,
     origin: Origin,
-    /// Until its end was read.
+    /// Until its end was read, or there is no more to be had.
     turn: Option<Turn>,
 }
 
 impl BodyReader {
-    /// Lets others have the turn. Whoever reads on takes care to have one with this host.
-    pub(in crate::distribution) fn end_turn(&mut self) -> String {
-        self.turn = None;
-        self.origin.authority()
+    /// The turn, for whoever takes care to have it as long as this is read.
+    pub(in crate::distribution) fn take_turn(&mut self) -> Option<Turn> {
+        self.turn.take()
     }
 }
 
 impl Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count =
-            self.inner.read(buffer).map_err(|error| io::Error::other(io_error(error, &self.origin)))?;
-        if count == 0 && !buffer.is_empty() {
+        let result = self.inner.read(buffer);
+        if result.is_err() || (matches!(result, Ok(0)) && !buffer.is_empty()) {
             self.turn = None;
         }
-        Ok(count)
+        result.map_err(|error| io::Error::other(io_error(error, &self.origin)))
     }
 }
 

@@ -54,7 +54,7 @@ impl Network {
     /// Waits until it is the caller's turn to use connections to these hosts.
     pub(super) fn turn(&self, hosts: Vec<String>, patience: Patience, cancel: &CancelToken) -> Result<Turn> {
         #[cfg(test)]
-        assert_eq!(super::turns::HELD.get(), 0, "a turn is waited for by who has one: {hosts:?}");
+        assert_eq!(super::turns::held(false), 0, "a turn is waited for by who has one: {hosts:?}");
         let turn = self.0.turns.take(hosts, Deadline::after(patience.turn), cancel)?;
         turn.ok_or_else(|| Error::new(ErrorKind::Network, "too many connections are in use"))
     }

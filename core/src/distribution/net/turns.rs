@@ -3,10 +3,14 @@
 //! An exchange has a turn from before its connection is there until its answer was read. Nobody waits for a turn who has one: what needs two servers at once, as a
 //! copy does, waits for both together. So somebody always gets on, and gives his turn back. Turns are given in the order in which they were asked for, but who waits
 //! for a server that is busy with others lets pass whoever wants something of another one.
+//!
+//! What the caller does when it is told about progress is not ours: it may take for ever, or want something of the same server itself. A turn whose thread has been
+//! with the caller for longer than a moment does not count for as long as that lasts.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crate::cancel::CancelToken;
 use crate::error::Result;
@@ -14,6 +18,9 @@ use crate::process::Deadline;
 
 /// How often who waits looks whether the caller has cancelled.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a thread is with the caller before its turn does not count any more.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The turns of an engine.
 #[derive(Debug)]
@@ -26,12 +33,18 @@ pub(super) struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    taken: usize,
-    /// By host, those with any.
-    hosts: BTreeMap<String, usize>,
+    /// By ticket.
+    taken: BTreeMap<u64, Taken>,
     /// Who waits, in order.
     waiting: VecDeque<Waiting>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Taken {
+    hosts: Vec<String>,
+    /// Since when its thread is with the caller, or waits to be.
+    telling: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -42,16 +55,18 @@ struct Waiting {
 
 /// A turn, which ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(in crate::distribution) struct Turn {
     turns: Arc<Turns>,
-    hosts: Vec<String>,
+    ticket: u64,
 }
 
-#[cfg(test)]
 thread_local! {
-    /// The turns that the thread has.
-    pub(super) static HELD: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+    /// The turns that the thread has taken: one, and those of calls that the caller makes while it is told something.
+    static OWN: RefCell<Vec<(Weak<Turns>, u64)>> = const { RefCell::new(Vec::new()) };
 }
+
+/// As long as this is there, the thread is with the caller, or waits to be.
+pub(in crate::distribution) struct Telling(Vec<(Arc<Turns>, u64)>);
 
 impl Turns {
     pub(super) fn new(total: usize, per_host: usize) -> Arc<Turns> {
@@ -75,13 +90,9 @@ impl Turns {
         state.waiting.push_back(Waiting { ticket, hosts: hosts.clone() });
         let result = loop {
             if state.first(self.total, self.per_host) == Some(ticket) {
-                state.taken += hosts.len();
-                for host in &hosts {
-                    *state.hosts.entry(host.clone()).or_default() += 1;
-                }
-                #[cfg(test)]
-                HELD.set(HELD.get() + 1);
-                break Ok(Some(Turn { turns: Arc::clone(self), hosts }));
+                state.taken.insert(ticket, Taken { hosts, telling: None });
+                OWN.with_borrow_mut(|own| own.push((Arc::downgrade(self), ticket)));
+                break Ok(Some(Turn { turns: Arc::clone(self), ticket }));
             }
             if let Err(error) = cancel.check() {
                 break Err(error);
@@ -103,10 +114,16 @@ impl Turns {
 impl State {
     /// Who is to go next, if there is room for anybody.
     fn first(&self, total: usize, per_host: usize) -> Option<u64> {
+        let mut taken = 0;
+        let mut by_host: BTreeMap<&str, usize> = BTreeMap::new();
+        for host in self.taken.values().filter(|turn| turn.counts()).flat_map(|turn| &turn.hosts) {
+            taken += 1;
+            *by_host.entry(host).or_default() += 1;
+        }
         let mut passed: Vec<&str> = Vec::new();
         for Waiting { ticket, hosts } in &self.waiting {
             let room = |host: &String| {
-                let taken = self.hosts.get(host).copied().unwrap_or(0);
+                let taken = by_host.get(host.as_str()).copied().unwrap_or(0);
                 let wanted = hosts.iter().filter(|other| *other == host).count();
                 // Who needs more than there may be gets it when nobody else has any.
                 !passed.contains(&host.as_str()) && (taken == 0 || taken + wanted <= per_host)
@@ -118,29 +135,66 @@ impl State {
                 }
                 continue;
             }
-            return (self.taken == 0 || self.taken + hosts.len() <= total).then_some(*ticket);
+            return (taken == 0 || taken + hosts.len() <= total).then_some(*ticket);
         }
         None
     }
 }
 
+impl Taken {
+    fn counts(&self) -> bool {
+        self.telling.is_none_or(|since| since.elapsed() < MOMENT)
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        #[cfg(test)]
-        HELD.set(HELD.get() - 1);
-        let mut state = self.turns.lock();
-        state.taken -= self.hosts.len();
-        for host in &self.hosts {
-            if let Some(taken) = state.hosts.get_mut(host) {
-                *taken -= 1;
-                if *taken == 0 {
-                    state.hosts.remove(host);
-                }
-            }
-        }
-        drop(state);
+        let is_this = |(turns, ticket): &(Weak<Turns>, u64)| {
+            *ticket == self.ticket && std::ptr::eq(turns.as_ptr(), Arc::as_ptr(&self.turns))
+        };
+        // Of a thread that is ending there is no list any more.
+        let _ = OWN.try_with(|own| own.borrow_mut().retain(|own| !is_this(own)));
+        self.turns.lock().taken.remove(&self.ticket);
         self.turns.changed.notify_all();
     }
+}
+
+impl Telling {
+    pub(in crate::distribution) fn begin() -> Telling {
+        let mut own = OWN.with_borrow(|own| {
+            own.iter().filter_map(|(turns, ticket)| Some((turns.upgrade()?, *ticket))).collect::<Vec<_>>()
+        });
+        own.retain(|(turns, ticket)| match turns.lock().taken.get_mut(ticket) {
+            Some(turn) if turn.telling.is_none() => {
+                turn.telling = Some(Instant::now());
+                true
+            }
+            // Who tells something in a call that the caller makes while it is told something.
+            _ => false,
+        });
+        Telling(own)
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        for (turns, ticket) in &self.0 {
+            if let Some(turn) = turns.lock().taken.get_mut(ticket) {
+                turn.telling = None;
+            }
+        }
+    }
+}
+
+/// How many turns the thread has; those that it has while it is with the caller only if that is asked for.
+#[cfg(test)]
+pub(in crate::distribution) fn held(telling: bool) -> usize {
+    let is_held = |(turns, ticket): &&(Weak<Turns>, u64)| {
+        let turns = turns.upgrade().unwrap();
+        let state = turns.lock();
+        state.taken.get(ticket).is_some_and(|turn| telling || turn.telling.is_none())
+    };
+    OWN.with_borrow(|own| own.iter().filter(is_held).count())
 }
 
 #[cfg(test)]
@@ -181,17 +235,18 @@ mod tests {
 
     #[test]
     fn a_busy_host_holds_up_nobody_else_and_the_order_is_kept() {
-        let mut state = State { taken: 2, hosts: BTreeMap::from([("slow".into(), 2)]), ..State::default() };
+        let taken = || Taken { hosts: vec!["slow".into()], telling: None };
+        let mut state = State { taken: BTreeMap::from([(8, taken()), (9, taken())]), ..State::default() };
         for (ticket, host) in ["slow", "fast", "slow", "other"].iter().enumerate() {
             state.waiting.push_back(Waiting { ticket: ticket as u64, hosts: vec![(*host).into()] });
         }
         assert_eq!(state.first(3, 2), Some(1));
         assert_eq!(state.first(2, 2), None);
         // Of two who want the same, the first.
-        state.hosts.clear();
+        state.taken.clear();
         assert_eq!(state.first(3, 2), Some(0));
         // Who wants two of one host is not overtaken by those who want one.
-        state.hosts.insert("slow".into(), 1);
+        state.taken.insert(9, taken());
         state.waiting[0].hosts.push("slow".into());
         assert_eq!(state.first(9, 2), Some(1));
         state.waiting.remove(1);
@@ -239,6 +294,32 @@ mod tests {
         });
         assert!(most.load(Ordering::SeqCst) <= 4);
         let state = turns.lock();
-        assert!((state.taken, state.hosts.len(), state.waiting.len()) == (0, 0, 0));
+        assert!(state.taken.is_empty() && state.waiting.is_empty());
+        drop(state);
+        assert_eq!(held(true), 0);
+    }
+
+    #[test]
+    fn a_turn_of_who_is_with_the_caller_for_long_does_not_count_meanwhile() {
+        let turns = Turns::new(1, 1);
+        let held_up = take(&turns, &["a"]).unwrap();
+        let telling = Telling::begin();
+        assert!(take(&turns, &["a"]).is_none());
+        assert_eq!((held(false), held(true)), (0, 1));
+        std::thread::sleep(MOMENT);
+        let other = take(&turns, &["a"]).unwrap();
+        // What is told meanwhile changes nothing for the first, but it is not the end of it either.
+        drop(Telling::begin());
+        assert!(take(&turns, &["a"]).is_none());
+        drop(other);
+        drop(take(&turns, &["a"]).unwrap());
+        drop(telling);
+        assert!(take(&turns, &["a"]).is_none());
+        // It may end on another thread.
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(held_up));
+        });
+        drop(Telling::begin());
+        assert!(take(&turns, &["a"]).is_some());
     }
 }

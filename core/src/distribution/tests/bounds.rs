@@ -5,6 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use super::super::copy::copy_with;
+use super::super::net::held;
 use super::super::pull::pull_to;
 use super::super::push::push_from;
 use super::super::{CopyOptions, Progress, PullOptions, PushOptions};
@@ -146,4 +147,95 @@ fn who_sends_nothing_holds_up_nobody_else() {
         here.pull(&good.name("a/b:1")).unwrap();
         cancel.cancel();
     });
+}
+
+/// Makes a server so slow that there is progress to be told of in the middle of a blob, by who has a connection.
+fn dawdle(server: &Server) {
+    server.fault(|seen| {
+        if seen.target.contains("/blobs/") {
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        None
+    });
+}
+
+#[test]
+fn who_is_told_about_progress_may_pull_from_the_same_server() {
+    let server = Server::start();
+    server.image("a/b", "1", "amd64", &FILES[..3]);
+    server.image("c/d", "1", "amd64", &["other"]);
+    dawdle(&server);
+    let network = Network::new(false, 1, 1);
+    let here = || Here::new().with(network.clone());
+    let (never, wide) = (CancelToken::never(), PullOptions { jobs: Some(4), ..options() });
+    let pull = |name: &str, sink: &(dyn Fn(&Progress) + Sync)| {
+        let soon = Deadline::after(Some(Duration::from_secs(60)));
+        pull_to(here().ground(), &server.name(name), &wide, sink, soon, &never).map(drop).unwrap();
+    };
+    let asked = AtomicUsize::new(0);
+    pull("a/b:1", &|_| {
+        if held(true) == 0 || asked.fetch_add(1, SeqCst) > 0 {
+            return;
+        }
+        // On this thread, and on one that it waits for.
+        pull("c/d:1", &|_| {});
+        std::thread::scope(|scope| drop(scope.spawn(|| pull("c/d:1", &|_| {}))));
+    });
+    assert!(asked.load(SeqCst) > 0);
+}
+
+#[test]
+fn who_is_told_about_progress_and_does_not_come_back_holds_up_nobody_else() {
+    let server = Server::start();
+    server.image("a/b", "1", "amd64", &FILES[..3]);
+    dawdle(&server);
+    let network = Network::new(false, 2, 2);
+    let here = || Here::new().with(network.clone());
+    let (never, name) = (CancelToken::never(), server.name("a/b:1"));
+    let (told, over, asked) = (Barrier::new(2), Barrier::new(2), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let sink = |_: &Progress| {
+                if held(true) > 0 && asked.fetch_add(1, SeqCst) == 0 {
+                    told.wait();
+                    over.wait();
+                }
+            };
+            pull_to(here().ground(), &name, &options(), &sink, Deadline::never(), &never).unwrap();
+        });
+        told.wait();
+        let soon = Deadline::after(Some(Duration::from_secs(60)));
+        let result = pull_to(here().ground(), &name, &options(), &|_| {}, soon, &never);
+        over.wait();
+        result.unwrap();
+    });
+}
+
+/// A body that waits for somebody to send it on would be cut off in the end, and nobody would have counted it.
+#[test]
+fn the_source_of_a_copy_is_asked_when_there_is_a_turn_to_send_it_on() {
+    let (near, far) = (Server::start(), Server::start());
+    near.image("a/b", "1", "amd64", &FILES);
+    let open = Arc::new(Load::default());
+    let (begun, done) = (Arc::clone(&open), Arc::clone(&open));
+    near.fault(move |seen| {
+        if seen.method == "GET" && seen.target.contains("/blobs/") {
+            begun.most.fetch_max(begun.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        }
+        None
+    });
+    far.fault(move |seen| {
+        if seen.target.contains("/blobs/uploads/") && !seen.body.is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+            done.now.fetch_sub(1, SeqCst);
+        }
+        None
+    });
+    let here = Here::new().with(Network::new(false, 4, 2));
+    let copy =
+        CopyOptions { source: insecure(), target: insecure(), jobs: Some(8), ..CopyOptions::default() };
+    let (source, target) = (near.name("a/b:1"), far.name("c/d:1"));
+    let never = CancelToken::never();
+    copy_with(&here.store, &here.network, &source, &target, &copy, &|_| {}, &never).unwrap();
+    assert_eq!((open.now.load(SeqCst), open.most()), (0, 2));
 }

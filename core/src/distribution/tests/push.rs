@@ -9,7 +9,7 @@ use crate::distribution::client::{Opened, Reopen};
 struct Bytes(Vec<u8>);
 
 impl Reopen for Bytes {
-    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+    fn open_at(&self, offset: u64, _: &str) -> Result<Opened<'_>> {
         Ok(Opened::here(&self.0[usize::try_from(offset).unwrap()..]))
     }
 }

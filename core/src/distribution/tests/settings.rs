@@ -310,7 +310,7 @@ fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
             let mut all = Vec::new();
             let blob = Foreign::new(client, digest.clone(), size);
             let read = |offset: usize, all: &mut Vec<u8>| {
-                let mut body = blob.open(offset as u64)?;
+                let mut body = blob.open(offset as u64, "example.com:443")?;
                 std::io::Read::read_to_end(&mut body.reader, all).map_err(|error| Error::of_read(error, ""))
             };
             assert!(read(0, &mut all).unwrap_err().is_transient());
@@ -355,7 +355,8 @@ fn a_copy_of_what_a_mirror_has_damaged_goes_on_at_the_registry() {
             .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
                 let blob = Foreign::new(client, digest.clone(), size);
                 let read = |offset: usize| -> (Vec<u8>, Result<()>) {
-                    let (mut all, mut body) = (Vec::new(), blob.open(offset as u64).unwrap());
+                    let (mut all, mut body) =
+                        (Vec::new(), blob.open(offset as u64, "example.com:443").unwrap());
                     let result = std::io::Read::read_to_end(&mut body.reader, &mut all);
                     (all, result.map(drop).map_err(|error| Error::of_read(error, "")))
                 };

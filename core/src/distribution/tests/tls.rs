@@ -169,7 +169,7 @@ fn a_proxy_that_makes_no_tunnel_passes_plain_requests_on() {
 struct Bytes(Vec<u8>);
 
 impl crate::distribution::client::Reopen for Bytes {
-    fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+    fn open_at(&self, offset: u64, _: &str) -> Result<Opened<'_>> {
         Ok(Opened::here(&self.0[usize::try_from(offset).unwrap()..]))
     }
 }
@@ -319,7 +319,7 @@ fn what_begins_with_tls_stays_with_it() {
     let content = vec![0; 100_000];
     struct Zeros(Vec<u8>);
     impl crate::distribution::client::Reopen for Zeros {
-        fn open_at(&self, offset: u64) -> Result<Opened<'_>> {
+        fn open_at(&self, offset: u64, _: &str) -> Result<Opened<'_>> {
             Ok(Opened::here(&self.0[offset as usize..]))
         }
     }

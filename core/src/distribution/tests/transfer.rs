@@ -1,11 +1,12 @@
 //! Whole images: pulled, pushed, copied and pinned, with a registry that behaves and one that does not.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::super::fetch::{Blob, Fetcher};
 use super::super::ground::Ground;
+use super::super::net::held;
 use super::super::progress::Reporter;
 use super::super::pull::{plan_for, pull_to};
 use super::super::push::push_from;
@@ -260,8 +261,14 @@ impl Here {
         options: &PullOptions,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
-        let sink = |progress: &Progress| self.told.lock().unwrap().push(progress.clone());
-        pull_to(self.ground(), name, options, &sink, Deadline::never(), cancel)
+        let kept = AtomicBool::new(false);
+        let sink = |progress: &Progress| {
+            kept.fetch_or(progress.kind == ProgressKind::Retry && held(true) > 0, Ordering::SeqCst);
+            self.told.lock().unwrap().push(progress.clone());
+        };
+        let result = pull_to(self.ground(), name, options, &sink, Deadline::never(), cancel);
+        assert!(!kept.into_inner(), "who tries again later keeps others from the connection meanwhile");
+        result
     }
 
     pub(super) fn pull(&self, name: &str) -> Result<ImageSummary> {
