@@ -78,3 +78,19 @@ impl Hooks {
         format!("{{\"status\":\"{status}\"{pid},{}", self.state)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Step;
+
+    #[test]
+    fn complaints_are_read_as_they_were_written_and_by_the_same_version_only() {
+        let all = [Failure::rule(Step::Hook, "/bin/false", "poststop: it ended with exit code 1".to_owned())];
+        let mut bytes = encode_complaints(&all).unwrap();
+        assert_eq!(complaints(&bytes).unwrap(), all);
+        assert!(complaints(&bytes[..bytes.len() - 1]).is_err() && complaints(&[]).is_err());
+        bytes[0] ^= 1;
+        assert!(complaints(&bytes).is_err());
+    }
+}
