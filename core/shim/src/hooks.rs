@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use coble_protocol::{Connection, Failure, Fds, Hook, OwedHooks, Report, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -72,7 +72,7 @@ pub(crate) fn run_each(stage: &str, hooks: &[Hook], state: &str) -> Vec<Failure>
 pub(crate) fn run_owed(control: &Connection, owed: &OwedHooks, mut fds: Fds) -> Result<(), Failure> {
     let _ = rustix::thread::set_name(c"coble-hooks");
     let mut take = |index| fds.take(index).during(Step::Protocol, "hooks");
-    let (run_dir, _lock) = (take(owed.run_dir)?, take(owed.lock)?);
+    let (run_dir, lock) = (take(owed.run_dir)?, take(owed.lock)?);
     if let Some(namespace) = &owed.userns {
         userns::enter(namespace, &mut fds)?;
     }
@@ -83,6 +83,8 @@ pub(crate) fn run_owed(control: &Connection, owed: &OwedHooks, mut fds: Fds) -> 
     if !complaints.is_empty() {
         state::write_complaints(&run_dir, &complaints);
     }
+    // Not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
+    let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
     Ok(())
 }
 
