@@ -276,6 +276,80 @@ def test_with_the_monitor_its_hook_ends(engine: coble.Engine, box: coble.Engine,
     container.remove(force=True)
 
 
+def killed(engine: coble.Engine, hooks: Hooks) -> coble.Container:
+    """A container whose monitor was killed, which nobody has noticed."""
+    container = engine.containers.create("box", ["sleep", "1000"], hooks=hooks)
+    container.start()
+    monitor = monitor_of(container)
+    os.kill(monitor, signal.SIGKILL)
+    assert wait_for_exit(monitor)
+    return container
+
+
+@pytest.mark.parametrize("way", ["start", "remove"])
+def test_what_a_killed_monitor_owes_holds_up_nobody_who_looks(engine: coble.Engine, store: Store, box: coble.Engine, place: Path, way: str) -> None:
+    """Who notices the end is gone at once; the hook goes on, and until it has ended nobody starts or removes the container."""
+    script = f"echo begun >> {place}/order; sleep 10; cat > {place}/poststop.state; echo done >> {place}/order"
+    container = killed(engine, {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]})
+    code = (
+        "import coble, os, signal\n"
+        f"engine = coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})\n"
+        f"print([summary.state for summary in engine.containers.list(all=True)], flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.stdout, done.returncode) == (b"['running']\n", -signal.SIGKILL), done.stderr
+    assert container.state == "running" and [summary.state for summary in engine.containers.list(all=True)] == ["running"]
+    with pytest.raises(coble.TimeoutError):
+        container.wait(timeout=0.2)
+    assert time.monotonic() - begin < 8
+    eventually(lambda: order(place) == ["begun"], "the hook")
+    if way == "start":
+        container.start()
+        assert order(place) == ["begun", "done"]
+        ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": container.id, "event": "die"})]
+        assert ends == ["137"] and container.state == "running"
+        container.remove(force=True)
+    else:
+        container.remove()
+        assert order(place) == ["begun", "done"]
+    assert state(place, "poststop")["status"] == "stopped"
+
+
+def test_what_a_killed_monitor_owes_is_run_by_who_looks(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    bad = {"path": "/bin/sh", "args": ["sh", "-c", "exit 4"]}
+    container = killed(engine, {"poststop": [note(place, "poststop"), bad]})
+    assert container.wait(timeout=30) == 137
+    assert order(place) == ["poststop"] and state(place, "poststop")["status"] == "stopped"
+    details = container.inspect()
+    assert details.state == "exited"
+    assert ["poststop: it ended with exit code 4" in warning.message for warning in details.warnings if warning.code == "hook"] == [True]
+    container.start()
+    assert [warning for warning in container.inspect().warnings if warning.code == "hook"] == []
+    container.remove(force=True)
+    assert order(place) == ["poststop"] * 2
+
+
+@pytest.mark.parametrize("way", ["start", "open", "remove"])
+def test_what_a_start_that_was_cut_short_owes(engine: coble.Engine, store: Store, box: coble.Engine, place: Path, way: str) -> None:
+    """The engine and the monitor were killed together, before it was on record that the program runs."""
+    container = engine.containers.create("box", ["sleep", "1000"], hooks={"createRuntime": [note(place, "createRuntime")], "poststop": [note(place, "poststop")]})
+    (store.run_root / "containers" / container.id / "poststop").touch()
+    assert container.state == "created" and order(place) == []
+    if way == "start":
+        container.start()
+        assert order(place) == ["poststop", "createRuntime"]
+        container.remove(force=True)
+        assert order(place) == ["poststop", "createRuntime", "poststop"]
+        return
+    if way == "open":
+        with store.engine():
+            eventually(lambda: order(place) == ["poststop"], "the hook")
+    container.remove()
+    assert order(place) == ["poststop"]
+
+
 BAD: list[tuple[Any, str]] = [
     ("{", "hooks"),
     ({"never": []}, "never"),

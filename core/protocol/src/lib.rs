@@ -26,7 +26,7 @@ pub use condition::{
 };
 pub use conn::{Connection, FdIndex, FdList, Fds, FrameReader, Incoming, ProtocolError};
 pub use files::{Live, Look, Node, NodeKind, Owner, Place, WRITERS_FILE};
-pub use hooks::{Hook, Hooks, OWED_FILE, OwedHooks};
+pub use hooks::{COMPLAINTS_FILE, Hook, Hooks, OWED_FILE, OwedHooks, complaints, encode_complaints};
 pub use journal::{Happening, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, JOURNAL_RECORDS, Record};
 pub use landlock::Landlock;
 pub use mounts::{Mount, MountSource, Propagation};
@@ -58,7 +58,7 @@ pub enum Launch {
     Archive(Box<ArchiveJob>),
     /// The parent of a program of the host. The frame carries its standard input and its standard output.
     Program(Box<HostProgram>),
-    /// The parent of hooks that a monitor still owed when it was killed. [`Report::Complaints`] is its answer.
+    /// The parent of hooks that a monitor still owed when it was killed. [`Report::Begun`] is its answer.
     Hooks(Box<OwedHooks>),
 }
 
@@ -132,8 +132,10 @@ pub enum Report {
     Hello(u32),
     /// The program runs. The frame carries two pidfds: the monitor's and the program's; and both ends of its terminal, if the engine is to have it.
     Started(Box<Started>),
-    /// What went wrong at the end of a container of which there is no [`EXIT_FILE`], and [`Report::Exited`] follows; or with the hooks of one whose monitor was killed.
+    /// What went wrong at the end of a container of which there is no [`EXIT_FILE`], and [`Report::Exited`] follows.
     Complaints(Vec<Failure>),
+    /// The hooks of a [`Launch::Hooks`] are run now, by this process alone, whatever becomes of the engine.
+    Begun,
     /// The program ended.
     Exited(Exit),
     /// An archive job is complete.

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use coble_protocol::{Connection, Failure, Fds, Hook, OwedHooks, Report, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{FlockOperation, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::failure::During;
+use crate::monitor::state;
 use crate::program::strings;
 use crate::sys;
 use crate::userns;
@@ -66,14 +67,24 @@ pub(crate) fn run_each(stage: &str, hooks: &[Hook], state: &str) -> Vec<Failure>
     hooks.iter().filter_map(failed).collect()
 }
 
-/// The role of one who runs the hooks for the end of a run whose monitor was killed. They have begun then, and go on whatever becomes of the engine: nobody would run them another time.
+/// The role of one who runs the hooks for the end of a run whose monitor was killed. It has the container's lock until it ends, so that nobody starts or removes
+/// the container meanwhile. From the moment that it takes them it goes on whatever becomes of the engine: nobody would run them another time.
 pub(crate) fn run_owed(control: &Connection, owed: &OwedHooks, mut fds: Fds) -> Result<(), Failure> {
     let _ = rustix::thread::set_name(c"coble-hooks");
+    let mut take = |index| fds.take(index).during(Step::Protocol, "hooks");
+    let (run_dir, lock) = (take(owed.run_dir)?, take(owed.lock)?);
     if let Some(namespace) = &owed.userns {
         userns::enter(namespace, &mut fds)?;
     }
+    state::take_hooks(&run_dir)?;
+    // The engine may have ended by now.
+    let _ = control.send(&Report::Begun, &[]);
     let complaints = run_each(POSTSTOP, &owed.poststop, &owed.state);
-    let _ = control.send(&Report::Complaints(complaints), &[]);
+    if !complaints.is_empty() {
+        state::write_complaints(&run_dir, &complaints);
+    }
+    // Not only closed: a child that the host program forked at the wrong moment may have a copy of the descriptor.
+    let _ = rustix::fs::flock(&lock, FlockOperation::Unlock);
     Ok(())
 }
 

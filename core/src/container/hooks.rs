@@ -1,8 +1,10 @@
 //! Hooks of a container, in the words of the runtime specification: programs that are run at moments of its life. Who runs them is written in the design.
 
+use std::os::fd::AsFd;
+
 use serde::{Deserialize, Serialize};
 
-use coble_protocol::OwedHooks;
+use coble_protocol::{FdList, OwedHooks};
 
 use super::live::RunDir;
 use super::validate::invalid;
@@ -10,7 +12,7 @@ use super::{ContainerSpec, Warning, create};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::process;
-use crate::state::ContainerRow;
+use crate::state::{ContainerRow, Locked};
 
 /// The most hooks of one container.
 const MOST: usize = 64;
@@ -167,28 +169,42 @@ impl Hooks {
     }
 }
 
-/// Runs the hooks for the end of a run whose monitor was killed before it began to, and returns what went wrong. The caller has the container's lock, so nothing of it runs any more, and nobody else runs them: they begin once,
-/// and what ends them on their way (the end of the machine, say) does not make them begin again.
-pub(super) fn run_owed(inner: &Inner, row: &ContainerRow, run_dir: &RunDir) -> Vec<Warning> {
+/// Makes the hooks begin for the end of a run whose monitor was killed before it ran them, if there are any. The caller has the container's lock, so nothing of it runs any more, and nobody else runs them: they begin once,
+/// and what ends them on their way (the end of the machine, say) does not make them begin again. None: they run, and have the lock until they have ended, whatever becomes of the caller; what
+/// goes wrong with them is in the run directory then. What keeps them from being run is put into the row, which the caller writes.
+pub(super) fn begin_owed(
+    inner: &Inner,
+    row: &mut ContainerRow,
+    run_dir: &RunDir,
+    lock: Locked,
+) -> Result<Option<Locked>> {
     if !run_dir.owes_hooks() {
-        return Vec::new();
+        return Ok(Some(lock));
     }
-    let run = || {
+    let begin = || {
         let hooks = Hooks::plan(&row.spec()?, &row.id, &create::directory(inner, &row.id))?;
-        let Some(hooks) = hooks.filter(|_| run_dir.take_hooks()) else { return Ok(Vec::new()) };
-        let state = hooks.state("stopped", None);
-        process::run_owed(inner, OwedHooks { userns: inner.userns.clone(), poststop: hooks.poststop, state })
+        let hooks = hooks.unwrap_or_default();
+        let mut fds = FdList::default();
+        let owed = OwedHooks {
+            userns: inner.userns.clone(),
+            state: hooks.state("stopped", None),
+            poststop: hooks.poststop,
+            run_dir: fds.push(run_dir.as_fd()),
+            lock: fds.push(lock.as_fd()),
+        };
+        process::begin_owed(inner, owed, fds.as_slice())
     };
-    run().unwrap_or_else(|error: Error| vec![Warning { code: "hook".into(), message: error.to_string() }])
-}
-
-/// As [`run_owed`], with what went wrong in the row, which the caller writes.
-pub(super) fn settle(inner: &Inner, row: &mut ContainerRow, run_dir: &RunDir) -> Result<()> {
-    let warnings = run_owed(inner, row, run_dir);
-    if warnings.is_empty() {
-        return Ok(());
+    match begin() {
+        // Whoever takes the file away decides it, so that they are neither run twice nor wanted for ever.
+        Err(error) if run_dir.take_hooks() => {
+            let mut run = row.run()?;
+            run.warnings.push(Warning { code: "hook".into(), message: error.to_string() });
+            row.set_run(&run)?;
+            Ok(Some(lock))
+        }
+        _ => {
+            lock.hand_over();
+            Ok(None)
+        }
     }
-    let mut run = row.run()?;
-    run.warnings.extend(warnings);
-    row.set_run(&run)
 }

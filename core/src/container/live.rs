@@ -9,8 +9,8 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use coble_protocol::{
-    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, Connection, EXIT_FILE, ExitRecord,
-    JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, OWED_FILE, Record, TEMPORARY_FILE,
+    COMPLAINTS_FILE, CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, Connection, EXIT_FILE,
+    ExitRecord, Failure, JOURNAL, JOURNAL_BYTES, JOURNAL_OLD, OWED_FILE, Record, TEMPORARY_FILE,
 };
 
 use crate::cancel::CancelToken;
@@ -150,9 +150,20 @@ impl RunDir {
         rustix::fs::statat(&self.dir, OWED_FILE, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Takes it upon the caller to run them. False if somebody else has.
+    /// The same of a container's run directory that is not opened. Most of those that owe some have a monitor that will run them.
+    pub(crate) fn may_owe_hooks(run_root: &Path, id: &str) -> bool {
+        RunDir::path_of(run_root, id).join(OWED_FILE).symlink_metadata().is_ok()
+    }
+
+    /// Takes it upon the caller to run them, or not to. False if somebody else has.
     pub(crate) fn take_hooks(&self) -> bool {
         rustix::fs::unlinkat(&self.dir, OWED_FILE, AtFlags::empty()).is_ok()
+    }
+
+    /// What went wrong with hooks for the end of a run that no monitor has run.
+    pub(crate) fn complaints(&self) -> Vec<Failure> {
+        let bytes = self.read(COMPLAINTS_FILE, MAX_RECORD);
+        bytes.and_then(|bytes| coble_protocol::complaints(&bytes).ok()).unwrap_or_default()
     }
 
     fn old_journal(&self, after: u64) -> Vec<Record> {
@@ -195,7 +206,7 @@ impl RunDir {
         Ok(Some(Connection::new(socket)))
     }
 
-    /// Removes what a run left, but not the lock.
+    /// Removes what a run left, but not the lock, and not what says that hooks are owed, which only who runs them takes away.
     pub(crate) fn clear(&self) -> Result<()> {
         for name in [
             CONTROL_SOCKET,
@@ -205,7 +216,7 @@ impl RunDir {
             JOURNAL_OLD,
             CONDITION_FILE,
             CONDITION_TEMPORARY,
-            OWED_FILE,
+            COMPLAINTS_FILE,
         ] {
             match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}

@@ -14,7 +14,7 @@ use rustix::fs::Mode;
 use super::live::RunDir;
 use super::take::{Taken, WRITERS, take, writers_gone};
 use super::wait::KILLED;
-use super::{Container, Signal, create, frozen, hooks};
+use super::{Container, Signal, create, frozen};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<
     }
 }
 
-/// Removes a container whose lock the caller holds. `exit` is how its program ended, if the caller has seen it; `settle` waits for whoever may still use its directories.
+/// Removes a container whose lock the caller holds, and of whose last run no hooks are owed. `exit` is how its program ended, if the caller has seen it; `settle` waits for whoever may still use its directories.
 pub(crate) fn locked(
     inner: &Inner,
     id: &str,
@@ -70,12 +70,6 @@ pub(crate) fn locked(
     exit: Option<Exit>,
     settle: impl FnOnce(),
 ) -> Result<()> {
-    if run_dir.owes_hooks()
-        && let Some(row) = containers::get(&inner.store.db, id)?
-    {
-        // Nobody will ask what they have to say.
-        hooks::run_owed(inner, &row, &run_dir);
-    }
     inner.secrets.forget(id);
     let exit = exit.or_else(|| run_dir.exit().map(|record| record.exit));
     let condition = run_dir.condition().unwrap_or_default();

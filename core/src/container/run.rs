@@ -131,11 +131,17 @@ pub(crate) fn run(
                 }
             });
             removed = match running.lock.take() {
-                Some(lock) => remove::locked(inner, &row.id, run_dir, lock, ended, || {
-                    remove::unused_layer(inner, &row.id);
-                    wait_for_end(&running);
-                }),
-                None => remove::by_id(inner, &row.id, &row.name, true),
+                Some(lock) if !run_dir.owes_hooks() => {
+                    remove::locked(inner, &row.id, run_dir, lock, ended, || {
+                        remove::unused_layer(inner, &row.id);
+                        wait_for_end(&running);
+                    })
+                }
+                // The monitor was killed.
+                lock => {
+                    drop(lock);
+                    remove::by_id(inner, &row.id, &row.name, true)
+                }
             };
             result
         }

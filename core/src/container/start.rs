@@ -179,7 +179,6 @@ impl Container {
         refuse_foreign(inner, &row).context(doing)?;
         if row.state()? == State::Running {
             // Its end was not noticed yet.
-            hooks::settle(inner, &mut row, &run_dir).context(doing)?;
             if !super::wait::settle_end(inner, &mut row, Some(&run_dir), run_dir.exit())? {
                 row = self.row(inner)?;
             }
@@ -258,8 +257,6 @@ pub(super) fn start(
         }
         Err(error) => {
             let _ = inner.cgroups.remove(&row.id);
-            // What they have to say is less than why the start has failed.
-            hooks::run_owed(inner, row, run_dir);
             let _ = run_dir.clear();
             row.state = State::Exited.name().to_owned();
             row.exit_code = Some(i32::from(error.kind().exit_status()));
@@ -268,8 +265,9 @@ pub(super) fn start(
             row.pid = None;
             // The first error is the one that matters.
             let _ = containers::update(&inner.store.db, row);
-            // Only now: whoever has the lock next finds nothing of this start.
-            drop(lock);
+            // Only now: whoever has the lock next finds nothing of this start. If the monitor was killed, that are the hooks for the end. What
+            // they have to say is less than why the start has failed, which nobody has to wait for.
+            drop(hooks::begin_owed(inner, row, run_dir, lock));
             Err(error)
         }
     }

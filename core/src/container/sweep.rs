@@ -33,6 +33,8 @@ pub(crate) fn sweep(inner: &Inner) -> Result<Vec<Error>> {
     let mut candidates: BTreeSet<String> = found.into_iter().collect();
     // Whoever has a cgroup runs, or is not done with.
     candidates.extend(inner.cgroups.leftovers());
+    // So may be one of whose start no row tells.
+    candidates.extend(known.into_iter().filter(|id| RunDir::may_owe_hooks(&inner.run_root, id)));
     candidates.extend(containers::unsettled(&inner.store.db)?.into_iter().map(|row| row.id));
     let deadline = Deadline::after(Some(PATIENCE));
     for id in candidates {
@@ -60,18 +62,21 @@ pub(crate) fn end_session(inner: &Inner, session: &str) -> Result<()> {
 }
 
 fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
-    let Some((run_dir, lock)) = lock(inner, id, deadline)? else { return Ok(()) };
-    // Under the lock: whoever made, started or removed it is done or dead.
-    let Some(row) = containers::get(&inner.store.db, id)? else {
-        return remove::locked(inner, id, run_dir, lock, None, || {});
+    let mut begun = false;
+    let (run_dir, lock, row) = loop {
+        let Some((run_dir, free)) = lock(inner, id, begun, deadline)? else { return Ok(()) };
+        // Under the lock: whoever made, started or removed it is done or dead.
+        let Some(mut row) = containers::get(&inner.store.db, id)? else {
+            return remove::locked(inner, id, run_dir, free, None, || {});
+        };
+        // Also of a start that failed, or whose maker died with the monitor.
+        match hooks::begin_owed(inner, &mut row, &run_dir, free)? {
+            Some(lock) => break (run_dir, lock, row),
+            // Those that take long are left alone: whoever looks at the container next does the rest.
+            None => begun = true,
+        }
     };
-    let row = if row.state()? == State::Running {
-        settled(inner, row, &run_dir)?
-    } else {
-        // Of a start that failed, or whose maker died with the monitor.
-        hooks::run_owed(inner, &row, &run_dir);
-        row
-    };
+    let row = if row.state()? == State::Running { settled(inner, row, &run_dir)? } else { row };
     let over = row.auto_remove && row.state()? == State::Exited && !is_restarting(inner, id)?;
     if over || is_abandoned(inner, &row) || remove::is_doomed(inner, id) {
         return remove::locked(inner, id, run_dir, lock, None, || {});
@@ -79,8 +84,8 @@ fn one(inner: &Inner, id: &str, deadline: Deadline) -> Result<()> {
     inner.cgroups.remove(id)
 }
 
-/// The lock of a container, if nobody is responsible for it.
-fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, Locked)>> {
+/// The lock of a container, if nobody is responsible for it. `over_soon`: who is may be about to end.
+fn lock(inner: &Inner, id: &str, over_soon: bool, deadline: Deadline) -> Result<Option<(RunDir, Locked)>> {
     let mut pause = Pause::default();
     let mut thawed = false;
     loop {
@@ -100,7 +105,7 @@ fn lock(inner: &Inner, id: &str, deadline: Deadline) -> Result<Option<(RunDir, L
             // What version 1 has frozen does not even follow SIGKILL, which it has got by now.
             inner.cgroups.thaw(id)?;
         }
-        if !doomed || deadline.is_over() {
+        if !(doomed || over_soon) || deadline.is_over() {
             return Ok(None);
         }
         pause.wait(&CancelToken::never())?;
@@ -114,7 +119,6 @@ pub(super) fn is_abandoned(inner: &Inner, row: &ContainerRow) -> bool {
 
 /// The row of a container that does not run any more, brought up to date. On a full disk it is so only in memory: the next one who looks finds the same.
 fn settled(inner: &Inner, mut row: ContainerRow, run_dir: &RunDir) -> Result<ContainerRow> {
-    hooks::settle(inner, &mut row, run_dir)?;
     match wait::settle_end(inner, &mut row, Some(run_dir), run_dir.exit()) {
         Err(error) if error.kind() == ErrorKind::StorageFull => Ok(row),
         // Nobody else can have it: the caller has the lock. But somebody who noticed the end may have been quicker.

@@ -10,7 +10,7 @@ use super::list::not_found;
 use super::live::RunDir;
 use super::monitor::Monitor;
 use super::sweep::is_abandoned;
-use super::{Container, create, remove};
+use super::{Container, create, hooks, remove};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -94,7 +94,7 @@ pub(super) fn writers_gone(
 }
 
 /// Takes the lock of a container. Somebody who has it and is no monitor is waited for: an engine that starts or removes the container, or looks whether it
-/// has ended; and a monitor that has told the end of its program and is about to go.
+/// has ended; a monitor that has told the end of its program and is about to go; and hooks that a killed monitor owed, which begin here if nobody has noticed yet.
 pub(super) fn take(
     inner: &Inner,
     id: &str,
@@ -105,7 +105,9 @@ pub(super) fn take(
 ) -> Result<Taken> {
     let mut pause = Pause::default();
     loop {
-        if let Some(lock) = run_dir.try_lock()? {
+        if let Some(lock) = run_dir.try_lock()?
+            && let Some(lock) = nothing_owed(inner, id, run_dir, lock)?
+        {
             return Ok(Taken::Lock(lock));
         }
         let ended = run_dir.exit().is_some();
@@ -120,5 +122,16 @@ pub(super) fn take(
             return Err(Error::new(ErrorKind::Timeout, why).with_object(name));
         }
         pause.wait(cancel)?;
+    }
+}
+
+/// The lock that the caller has taken, unless it went to hooks that have to be run before anything else is done with the container.
+fn nothing_owed(inner: &Inner, id: &str, run_dir: &RunDir, lock: Locked) -> Result<Option<Locked>> {
+    if !run_dir.owes_hooks() {
+        return Ok(Some(lock));
+    }
+    match containers::get(&inner.store.db, id)? {
+        Some(mut row) => hooks::begin_owed(inner, &mut row, run_dir, lock),
+        None => Ok(Some(lock)),
     }
 }

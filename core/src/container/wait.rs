@@ -231,15 +231,15 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
             // The program's end is on record even while the monitor is finishing.
             Some(record) => Some(record),
             None => {
-                lock = run_dir.try_lock()?;
-                match &lock {
-                    // The lock is free, so what there is now is the last word.
-                    Some(_) => {
-                        super::hooks::settle(inner, &mut row, run_dir)?;
-                        run_dir.exit()
-                    }
-                    None => return caught_up(inner, row, run_dir),
+                if let Some(free) = run_dir.try_lock()? {
+                    lock = super::hooks::begin_owed(inner, &mut row, run_dir, free)?;
                 }
+                // Somebody has the lock: the monitor, or the hooks for the end, whoever runs them. Nobody who looks waits for those.
+                if lock.is_none() {
+                    return caught_up(inner, row, run_dir);
+                }
+                // It was free, so what there is now is the last word.
+                run_dir.exit()
             }
         },
         None => None,
@@ -313,9 +313,11 @@ pub(super) fn settle_end(
     let record = condition.ended.map(|ended| ended.record);
     let last = Last { exit, journal, oom: warning.is_some(), record };
     let late = exit.and_then(super::run::over_time);
-    if warning.is_some() || late.is_some() {
+    let complaints = run_dir.map_or_else(Vec::new, RunDir::complaints);
+    if warning.is_some() || late.is_some() || !complaints.is_empty() {
         let mut run = row.run()?;
         run.warnings.extend(warning.into_iter().chain(late));
+        run.warnings.extend(complaints.iter().map(warning_of));
         row.set_run(&run)?;
     }
     containers::settle(&inner.store.db, row, started_at, &last)

@@ -16,7 +16,7 @@ mod log;
 pub(crate) mod network;
 mod serve;
 mod sink;
-mod state;
+pub(crate) mod state;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -462,8 +462,8 @@ pub(crate) fn after(hooks: &Hooks, run_dir: &OwnedFd) -> Vec<Failure> {
     if hooks.poststop.is_empty() {
         return Vec::new();
     }
-    // First, so that whoever comes after this process does not run them again.
-    state::take_hooks(run_dir);
+    // First, so that whoever comes after this process does not run them again. They are this process's, whoever has taken the file away.
+    let _ = state::take_hooks(run_dir);
     hooks::run_each(hooks::POSTSTOP, &hooks.poststop, &hooks.state("stopped", None))
 }
 

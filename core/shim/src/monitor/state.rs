@@ -3,8 +3,8 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use coble_protocol::{
-    CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, EXIT_FILE, ExitRecord, Failure,
-    OWED_FILE, Step, TEMPORARY_FILE,
+    COMPLAINTS_FILE, CONDITION_FILE, CONDITION_TEMPORARY, CONTROL_SOCKET, Condition, EXIT_FILE, ExitRecord,
+    Failure, OWED_FILE, Step, TEMPORARY_FILE, encode_complaints,
 };
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -62,9 +62,17 @@ pub(crate) fn owe_hooks(run_dir: &OwnedFd) -> Result<(), Failure> {
         .map(drop)
 }
 
-/// Takes it upon this process to run them.
-pub(crate) fn take_hooks(run_dir: &OwnedFd) {
-    let _ = rustix::fs::unlinkat(run_dir, OWED_FILE, AtFlags::empty());
+/// Takes it upon this process to run them. Fails if somebody else has.
+pub(crate) fn take_hooks(run_dir: &OwnedFd) -> Result<(), Failure> {
+    rustix::fs::unlinkat(run_dir, OWED_FILE, AtFlags::empty()).during(Step::State, OWED_FILE)
+}
+
+/// Writes what went wrong with them. Who reads it has the lock of the container, which this process has still.
+pub(crate) fn write_complaints(run_dir: &OwnedFd, complaints: &[Failure]) {
+    if let Ok(bytes) = encode_complaints(complaints) {
+        // Without it they are not told.
+        let _ = put(run_dir, &bytes, TEMPORARY_FILE, COMPLAINTS_FILE);
+    }
 }
 
 /// Writes the record of the end.
