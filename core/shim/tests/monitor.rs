@@ -465,8 +465,14 @@ fn bad_clients_hold_up_nobody() {
     assert!(matches!(response, Response::Failed(Failure { step: Step::Protocol, .. })), "{response:?}");
     let deaf = engine.connect();
     while deaf.try_send(&Request::Signal(0), &[]).is_ok() {}
-    let many: Vec<Connection> = (0..250).map(|_| engine.connect()).collect();
-    many.iter().for_each(|connection| connection.send(&Request::Wait, &[]).unwrap());
+    let wait = |_| {
+        let connection = engine.connect();
+        connection.send(&Request::Wait, &[]).unwrap();
+        connection
+    };
+    let many: Vec<Connection> = (0..250).map(wait).collect();
+    // More who say nothing than are kept.
+    let _idle: Vec<Connection> = (0..250).map(|_| engine.connect()).collect();
     assert_eq!(exec_done(&engine, process(&["echo", "fine"])).1, "fine\n");
     kill(&running.program);
     for connection in &many {
