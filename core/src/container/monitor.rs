@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use coble_protocol::{Condition, Connection, Fds, ProtocolError, Request, Response};
+use coble_protocol::{Connection, Fds, ProtocolError, Request, Response};
 
 use super::Signal;
 use super::live::RunDir;
@@ -69,15 +69,22 @@ impl Monitor {
         let late = format!("the monitor of \"{}\" was asked to send {signal}", self.name);
         let number = signal.number();
         let request = if ends { Request::Stop(number) } else { Request::Signal(number) };
-        match self.ask(&request, &[], Deadline::after(Some(ANSWER)), &CancelToken::never(), &late) {
+        let ask = || self.ask(&request, &[], Deadline::after(Some(ANSWER)), &CancelToken::never(), &late);
+        let ended = || run_dir.condition().and_then(|condition| condition.ended);
+        let mut answer = ask();
+        if matches!(&answer, Err(error) if error.kind() == ErrorKind::Timeout) {
+            match ended() {
+                Some(ended) if !ended.waits => return Err(self.stopped()),
+                // The hooks were over in the last moment.
+                Some(_) => answer = ask(),
+                None => {}
+            }
+        }
+        match answer {
             Ok(Some((Response::Ok, _))) => Ok(()),
             Ok(Some(_)) => Err(self.lost("an unexpected answer")),
             Ok(None) => Err(self.stopped()),
-            Err(error) if error.kind() == ErrorKind::Timeout => match run_dir.condition() {
-                Some(Condition { ended: Some(ended), .. }) if !ended.waits => Err(self.stopped()),
-                _ if signal == Signal::KILL => self.destroy(),
-                _ => Err(error),
-            },
+            Err(error) if error.kind() == ErrorKind::Timeout && signal == Signal::KILL => self.destroy(),
             Err(error) => Err(error),
         }
     }
