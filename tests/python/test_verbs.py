@@ -337,10 +337,16 @@ print(engine.containers.get({counting.id!r}).wait(20, condition={condition!r}))
 
         asleep = 0
 
+        def link(name: str) -> str:
+            try:
+                return os.readlink(folder / "fd" / name)
+            except FileNotFoundError:  # closed since it was listed
+                return ""
+
         def waits() -> bool:
             # It wakes now and then to look after signals, and a busy machine may let it wait for a processor: asleep is what it is at most looks, not at all.
             nonlocal asleep
-            connected = any(os.readlink(folder / "fd" / name).startswith("socket:") for name in os.listdir(folder / "fd"))
+            connected = any(target.startswith("socket:") for target in map(link, os.listdir(folder / "fd")))
             asleep += connected and (folder / "stat").read_text().rpartition(")")[2].split()[0] == "S"
             return asleep >= 10
 

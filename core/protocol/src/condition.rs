@@ -97,6 +97,8 @@ pub struct Ended {
     pub record: u64,
     /// Whether it waits to be started again, when the hooks are over.
     pub waits: bool,
+    /// Whether the hooks for it are being run. Nobody is answered meanwhile.
+    pub hooks: bool,
 }
 
 /// The content of [`CONDITION_FILE`].

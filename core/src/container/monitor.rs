@@ -74,7 +74,7 @@ impl Monitor {
         let mut answer = ask();
         if matches!(&answer, Err(error) if error.kind() == ErrorKind::Timeout) {
             match ended() {
-                Some(ended) if !ended.waits => return Err(self.stopped()),
+                Some(ended) if ended.hooks => return Err(self.stopped()),
                 // The hooks were over in the last moment.
                 Some(_) => answer = ask(),
                 None => {}

@@ -371,7 +371,8 @@ impl Server {
         }
         // That of a start that failed is the end that it was after.
         let record = self.ended.map_or(self.journal.number() + 1, |ended| ended.record);
-        self.ended = Some(Ended { exit, record, waits });
+        let ended = Ended { exit, record, waits, hooks: true };
+        self.ended = Some(ended);
         if let Some(hooks) = &self.hooks
             && !hooks.poststop.is_empty()
         {
@@ -379,6 +380,7 @@ impl Server {
             let complaints = super::after(hooks, &self.run_dir);
             self.complain(complaints);
         }
+        self.ended = Some(Ended { hooks: false, ..ended });
     }
 
     fn complain(&mut self, complaints: Vec<Failure>) {
