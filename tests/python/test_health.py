@@ -140,6 +140,7 @@ def test_a_paused_container_is_left_alone(shared: coble.Engine) -> None:
         assert status(container) == "healthy"
 
 
+@pytest.mark.root
 def test_checks_that_cannot_begin_come_no_sooner(shared: coble.Engine) -> None:
     """The monitor has no descriptor left for one: that is a failure as any other, and the next one is an interval later."""
     with start(shared, healthcheck=CHECK | {"interval": SECOND // 2}) as container:

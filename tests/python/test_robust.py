@@ -105,6 +105,7 @@ def test_a_stopped_monitor_is_no_obstacle(box: coble.Engine, how: str) -> None:
 TRAPPED = ["sh", "-c", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"]
 
 
+@pytest.mark.root
 def test_many_who_wait_keep_nobody_else_out(shared: coble.Engine) -> None:
     """More than a monitor keeps connections for. All of them hear of the end."""
     with shared.containers.run("box", TRAPPED) as container:
@@ -125,6 +126,7 @@ def test_many_who_wait_keep_nobody_else_out(shared: coble.Engine) -> None:
         assert (codes, container.exit_code) == ([5] * len(waiting), 5)
 
 
+@pytest.mark.root
 def test_a_monitor_without_descriptors_is_idle(shared: coble.Engine) -> None:
     with shared.containers.run("box", TRAPPED) as container:
         helpers.wait_for_output(container, b"ready")
