@@ -82,11 +82,11 @@ def test_signals_stay_in_the_scope(shared: coble.Engine) -> None:
 @needs(1)
 def test_a_program_has_no_say_in_what_rules_are_about(shared: coble.Engine, tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
-    rules = [*PROGRAMS, "landlock=write:/work", "landlock=read:/work/own"]
-    script = "rmdir /work/own; ln -s / /work/own; echo made; exec sleep 1000"
-    with shared.containers.run("box", ["sh", "-c", script], security_opt=rules, volumes={str(tmp_path): "/work"}) as container:
+    rules = [*PROGRAMS, "landlock=write:/space", "landlock=read:/space/own"]
+    script = "rmdir /space/own; ln -s / /space/own; echo made; exec sleep 1000"
+    with shared.containers.run("box", ["sh", "-c", script], security_opt=rules, volumes={str(tmp_path): "/space"}) as container:
         wait_for_output(container, b"made")
-        with pytest.raises(coble.InvalidArgumentError, match="/work/own.*symbolic link"):
+        with pytest.raises(coble.InvalidArgumentError, match="/space/own.*symbolic link"):
             container.exec(["cat", "/etc/passwd"])
         with pytest.raises(coble.InvalidArgumentError, match="symbolic link"):
             container.restart(timeout=0)
