@@ -208,7 +208,7 @@ impl Engine {
     /// Facts about the engine and its host.
     pub fn info(&self) -> Result<Info> {
         let inner = &*self.inner()?;
-        let all = self.containers().list(&container::ListOptions { all: true, ..Default::default() })?;
+        let all = self.containers().rows(&container::ListOptions { all: true, ..Default::default() })?;
         Ok(Info {
             version: crate::version().to_owned(),
             data_root: inner.store.paths.data.clone(),
@@ -216,13 +216,10 @@ impl Engine {
             rootless: inner.rootless(),
             images: self.images().list(&[])?.len() as u64,
             containers: all.len() as u64,
-            running: all
-                .iter()
-                .filter(|summary| {
-                    matches!(
-                        summary.state,
-                        container::State::Running | container::State::Paused | container::State::Restarting
-                    )
+            running: (0..all.len())
+                .filter(|index| {
+                    use container::State::{Paused, Restarting, Running};
+                    matches!(all.state(*index), Some(Running | Paused | Restarting))
                 })
                 .count() as u64,
             cgroup_version: inner.cgroups.version().to_owned(),

@@ -46,6 +46,11 @@ impl Halt {
         }
     }
 
+    /// For a thread that does a part of the work: if it panics, which a callback of the caller's may do on it, the others do not wait for its part for ever.
+    pub(crate) fn part(&self) -> Part<'_> {
+        Part(self)
+    }
+
     /// The token for everything that the work calls.
     pub(crate) fn token(&self) -> &CancelToken {
         &self.token
@@ -91,6 +96,18 @@ impl Drop for Over<'_> {
     }
 }
 
+/// See [`Halt::part`].
+#[must_use]
+pub(crate) struct Part<'a>(&'a Halt);
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.token.cancel();
+        }
+    }
+}
+
 fn watch(halt: &Halt, cancel: &CancelToken, deadline: Deadline, end: &CancelToken) {
     loop {
         let bounded = cancel.as_fd().is_some() && end.as_fd().is_some();
@@ -129,6 +146,29 @@ mod tests {
             Ok(7)
         });
         assert_eq!(result.unwrap(), 7);
+    }
+
+    #[test]
+    fn who_panics_ends_it_for_all() {
+        let result = std::panic::catch_unwind(|| {
+            Halt::under(&CancelToken::never(), Deadline::never(), |halt| {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let _part = halt.part();
+                        std::panic::resume_unwind(Box::new("a callback"));
+                    });
+                    halt.pause(Duration::from_secs(60))
+                })
+            })
+        });
+        // The scope goes on with the panic, and does not get there before the pause is over.
+        assert!(result.is_err());
+        // One that is over is no panic.
+        let result = Halt::under(&CancelToken::never(), Deadline::never(), |halt| {
+            drop(halt.part());
+            halt.check()
+        });
+        assert!(result.is_ok());
     }
 
     #[test]

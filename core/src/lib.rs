@@ -51,13 +51,13 @@ mod usage;
 
 pub use cancel::CancelToken;
 pub use container::{
-    AttachOptions, BindRecursive, CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerSpec,
-    ContainerSummary, Containers, ContainersPruned, ExecSpec, Exported, FileCopyOptions, FileEntry, FileKind,
-    Health, HealthCheck, HealthProbe, Hook, Hooks, Isolation, Lifetime, LimitInfo, ListOptions, LogOptions,
-    LogRecord, LogSource, LogStream, Mount, MountInfo, MountKind, NamespaceInfo, NamespaceMode, NetworkMode,
-    Process, Propagation, RestartPolicy, RunOptions, RunResult, Secret, Signal, SnapshotOptions, State,
-    Stats, StatsStream, Stdio, StdioMode, Top, UpdateOptions, UserInfo, UsernsMode, WaitCondition, Warning,
-    WriteOptions, parse,
+    AttachOptions, BindRecursive, CapabilityInfo, CommitOptions, Container, ContainerDetails, ContainerRows,
+    ContainerSpec, ContainerSummary, Containers, ContainersPruned, ExecSpec, Exported, FileCopyOptions,
+    FileEntry, FileKind, Health, HealthCheck, HealthProbe, Hook, Hooks, Isolation, Lifetime, LimitInfo,
+    ListOptions, LogOptions, LogRecord, LogSource, LogStream, Mount, MountInfo, MountKind, NamespaceInfo,
+    NamespaceMode, NetworkMode, Process, Propagation, RestartPolicy, RunOptions, RunResult, Secret, Signal,
+    SnapshotOptions, State, Stats, StatsStream, Stdio, StdioMode, Top, UpdateOptions, UserInfo, UsernsMode,
+    WaitCondition, Warning, WriteOptions, parse,
 };
 pub use distribution::{
     CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use coble::{
-    AttachOptions, Container, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime, ListOptions,
-    LogOptions, Signal, WaitCondition,
+    AttachOptions, Container, ContainerRows, ContainerSummary, Engine, Error, ErrorKind, ExecSpec, Lifetime,
+    ListOptions, LogOptions, Signal, WaitCondition,
 };
 use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
@@ -163,10 +163,13 @@ impl PyContainers {
         options.filters = filters.unwrap_or_default().0;
         options.limit = limit.map(|Natural(limit)| limit);
         options.size = size;
-        let containers = quick(py, || engine.containers().list(&options))?;
-        let listed = |summary| Py::new(py, PyContainer::listed(self.engine.clone_ref(py), summary));
-        let containers = containers.into_iter().map(listed).collect::<PyResult<Vec<_>>>()?;
-        Ok(PyList::new(py, containers)?.unbind())
+        let rows = Arc::new(quick(py, || engine.containers().rows(&options))?);
+        let list = PyList::empty(py);
+        for index in 0..rows.len() {
+            let listed = PyContainer::listed(self.engine.clone_ref(py), Arc::clone(&rows), index);
+            list.append(Bound::new(py, listed)?)?;
+        }
+        Ok(list.unbind())
     }
 
     /// Removes the containers that do not run and meet conditions.
@@ -199,14 +202,44 @@ fn wait_for(container: &Bound<'_, PyContainer>, strategy: &Bound<'_, PyAny>, tim
 #[pyclass(frozen, name = "Container", module = "coble")]
 pub(crate) struct PyContainer {
     engine: Py<PyEngine>,
-    /// The engine's object, once somebody has asked for it: a list has thousands that nobody asks for.
+    known: Known,
+    /// The engine's object, once somebody has asked for it.
     container: OnceLock<Own<Container>>,
-    id: String,
-    name: Mutex<String>,
-    /// What never changes, once somebody has asked for it. Without id and name.
-    facts: OnceLock<ContainerSummary>,
+    /// The name since a renaming.
+    renamed: Mutex<Option<Box<str>>>,
+    /// What never changes, once somebody has asked for it.
+    facts: OnceLock<Box<ContainerSummary>>,
     /// Made here for this session, and not removed yet.
     owned: AtomicBool,
+}
+
+/// Where its id and the name that it had come from.
+enum Known {
+    Made {
+        id: Box<str>,
+        name: Box<str>,
+    },
+    /// A list, from which everything else is read when somebody asks, too: it has thousands that nobody asks about.
+    Listed {
+        rows: Arc<ContainerRows>,
+        index: usize,
+    },
+}
+
+impl Known {
+    fn id(&self) -> &str {
+        match self {
+            Known::Made { id, .. } => id,
+            Known::Listed { rows, index } => rows.id(*index).unwrap_or_default(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Known::Made { name, .. } => name,
+            Known::Listed { rows, index } => rows.name(*index).unwrap_or_default(),
+        }
+    }
 }
 
 /// The way to the engine's object, for those who do not hold the GIL.
@@ -222,32 +255,39 @@ impl<'a> Handle<'a> {
         if let Some(container) = self.of.container.get() {
             return container.get();
         }
-        let found = self.engine.containers().get(&self.of.id)?;
+        let found = self.engine.containers().get(self.of.known.id())?;
         self.of.container.get_or_init(|| Own::new(found)).get()
     }
 }
 
 impl PyContainer {
-    fn made(engine: Py<PyEngine>, container: Container, owned: bool) -> PyContainer {
+    fn new(
+        engine: Py<PyEngine>,
+        known: Known,
+        container: OnceLock<Own<Container>>,
+        owned: bool,
+    ) -> PyContainer {
         PyContainer {
             engine,
-            id: container.id().to_owned(),
-            name: Mutex::new(container.name().to_owned()),
-            container: OnceLock::from(Own::new(container)),
+            known,
+            container,
+            renamed: Mutex::new(None),
             facts: OnceLock::new(),
             owned: AtomicBool::new(owned),
         }
     }
 
-    fn listed(engine: Py<PyEngine>, mut summary: ContainerSummary) -> PyContainer {
-        PyContainer {
-            engine,
-            container: OnceLock::new(),
-            id: std::mem::take(&mut summary.id),
-            name: Mutex::new(std::mem::take(&mut summary.name)),
-            facts: OnceLock::from(summary),
-            owned: AtomicBool::new(false),
-        }
+    fn made(engine: Py<PyEngine>, container: Container, owned: bool) -> PyContainer {
+        let known = Known::Made { id: container.id().into(), name: container.name().into() };
+        PyContainer::new(engine, known, OnceLock::from(Own::new(container)), owned)
+    }
+
+    fn listed(engine: Py<PyEngine>, rows: Arc<ContainerRows>, index: usize) -> PyContainer {
+        PyContainer::new(engine, Known::Listed { rows, index }, OnceLock::new(), false)
+    }
+
+    fn name_now(&self) -> String {
+        lock(&self.renamed).as_deref().unwrap_or_else(|| self.known.name()).to_owned()
     }
 
     fn handle(&self, py: Python<'_>) -> PyResult<Handle<'_>> {
@@ -263,8 +303,17 @@ impl PyContainer {
         if let Some(facts) = self.facts.get() {
             return Ok(facts);
         }
-        let details = self.details(py)?;
-        Ok(self.facts.get_or_init(|| details.summary))
+        let listed = match &self.known {
+            Known::Listed { rows, index } => {
+                rows.summary(*index).transpose().map_err(|error| to_py(py, error))?
+            }
+            Known::Made { .. } => None,
+        };
+        let facts = match listed {
+            Some(summary) => summary,
+            None => self.details(py)?.summary,
+        };
+        Ok(self.facts.get_or_init(|| Box::new(facts)))
     }
 
     fn attached(&self, py: Python<'_>, mut process: coble::Process) -> PyResult<PyProcess> {
@@ -326,8 +375,8 @@ impl Drop for PyContainer {
             if !matches!(removed, Ok(false)) {
                 let text = format!(
                     "container \"{}\" ({}) was not removed: use it in a with block",
-                    lock(&self.name),
-                    short(&self.id)
+                    self.name_now(),
+                    short(self.known.id())
                 );
                 let text = CString::new(text).unwrap_or_default();
                 if let Err(error) = PyErr::warn(py, &py.get_type::<PyResourceWarning>(), &text, 1) {
@@ -459,19 +508,19 @@ impl PyContainer {
     /// 64 hexadecimal digits.
     #[getter]
     fn id(&self) -> &str {
-        &self.id
+        self.known.id()
     }
 
     /// The first 12 digits of the id.
     #[getter]
     fn short_id(&self) -> String {
-        short(&self.id)
+        short(self.known.id())
     }
 
     /// The name.
     #[getter]
     fn name(&self) -> String {
-        lock(&self.name).clone()
+        self.name_now()
     }
 
     /// The image as the caller named it.
@@ -601,7 +650,7 @@ impl PyContainer {
     fn rename(&self, py: Python<'_>, name: String) -> PyResult<()> {
         let handle = self.handle(py)?;
         quick(py, || handle.container()?.rename(&name))?;
-        *lock(&self.name) = name;
+        *lock(&self.renamed) = Some(name.into());
         Ok(())
     }
 
@@ -834,15 +883,15 @@ impl PyContainer {
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
-        other.cast::<PyContainer>().is_ok_and(|other| other.get().id == self.id)
+        other.cast::<PyContainer>().is_ok_and(|other| other.get().known.id() == self.known.id())
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        pyo3::types::PyString::new(py, &self.id).hash()
+        pyo3::types::PyString::new(py, self.known.id()).hash()
     }
 
     fn __repr__(&self) -> String {
-        format!("<coble.Container {} {:?}>", short(&self.id), &*lock(&self.name))
+        format!("<coble.Container {} {:?}>", short(self.known.id()), self.name_now())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Choosing containers: the filters of lists, and of what is pruned. One reader of their words, for every surface.
 
-use super::{ContainerSummary, State};
+use coble_protocol::HealthStatus;
+
+use super::State;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{self, moment};
@@ -155,18 +157,31 @@ impl Choice<'_> {
             && filters.until.is_none_or(|until| row.created_at < until)
     }
 
-    /// Whether a container meets the other conditions.
-    pub(crate) fn admits(&self, summary: &ContainerSummary) -> bool {
+    /// Whether a container that is in this state and health meets the other conditions.
+    pub(crate) fn admits(
+        &self,
+        row: &Listed<'_>,
+        state: State,
+        health: Option<HealthStatus>,
+    ) -> Result<bool> {
         let filters = self.filters;
+        let health = health.map_or("none", HealthStatus::name);
+        Ok((!filters.means_all() || filters.states.contains(&state))
+            && any(&filters.exited, |code| state == State::Exited && row.exit_code == Some(*code))
+            && any(&filters.health, |wanted| wanted == health)
+            && self.admits_labels(row)?)
+    }
+
+    fn admits_labels(&self, row: &Listed<'_>) -> Result<bool> {
+        let filters = self.filters;
+        if filters.labels.is_empty() && filters.without_labels.is_empty() {
+            return Ok(true);
+        }
+        let labels = row.labels()?;
         let has = |(name, value): &(String, Option<String>)| {
-            summary.labels.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
+            labels.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
-        let ended = || summary.state == State::Exited;
-        filters.labels.iter().all(has)
-            && !filters.without_labels.iter().any(has)
-            && any(&filters.exited, |code| ended() && summary.exit_code == Some(*code))
-            && any(&filters.health, |health| summary.health.as_deref().unwrap_or("none") == *health)
-            && (!filters.means_all() || filters.states.contains(&summary.state))
+        Ok(filters.labels.iter().all(has) && !filters.without_labels.iter().any(has))
     }
 }
 

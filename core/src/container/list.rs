@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use coble_protocol::Condition;
 use rustix::fs::{Mode, OFlags};
 
 use super::filter::Filters;
 use super::pause::state_of;
+use super::rows::{Part, health, summary};
 use super::wait::refreshed;
 use super::{
-    Container, ContainerDetails, ContainerSummary, Containers, Health, Lifetime, ListOptions, State,
+    Container, ContainerDetails, ContainerRows, ContainerSummary, Containers, Health, ListOptions, State,
 };
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::process::reader;
 use crate::state::containers::Listed;
-use crate::state::{ContainerRow, containers, from_nanos, rfc3339};
+use crate::state::{ContainerRow, containers};
 
 impl Containers<'_> {
     /// The container with this name, id, or unambiguous id prefix of at least four digits.
@@ -32,49 +32,55 @@ impl Containers<'_> {
 
     /// The running containers, or those that the options ask for, newest first.
     pub fn list(&self, options: &ListOptions) -> Result<Vec<ContainerSummary>> {
+        self.rows(options)?.summaries().collect()
+    }
+
+    /// As [`Containers::list`], with everything about them read when somebody asks: for where there are thousands.
+    pub fn rows(&self, options: &ListOptions) -> Result<ContainerRows> {
         let inner = &*self.engine.inner()?;
         let filters = Filters::parse(&options.filters)?;
         let limit = options.limit.filter(|limit| *limit > 0);
         let all = options.all || limit.is_some() || filters.means_all();
-        let mut summaries = chosen(inner, all, &filters)?;
-        summaries.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
-        if options.size && !summaries.is_empty() {
-            let sizes = sizes(inner)?;
-            for summary in &mut summaries {
-                summary.size_rw = Some(sizes.get(&summary.id).copied().unwrap_or(0));
-            }
+        let mut rows = chosen(inner, all, &filters)?;
+        rows.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+        if options.size && !rows.is_empty() {
+            rows.measured(sizes(inner)?);
         }
-        Ok(summaries)
+        Ok(rows)
     }
 }
 
 /// The containers that meet conditions, as they are now.
-pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Vec<ContainerSummary>> {
+pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<ContainerRows> {
     let choice = filters.resolve(inner)?;
-    let admitted = |summary: ContainerSummary| {
-        let runs = matches!(summary.state, State::Running | State::Paused | State::Restarting);
-        ((all || runs) && choice.admits(&summary)).then_some(summary)
+    let take = |part: &mut Part, row: &Listed<'_>, state, health| {
+        let runs = matches!(state, State::Running | State::Paused | State::Restarting);
+        match (all || runs) && choice.admits(row, state, health)? {
+            true => part.push(row, state, health),
+            false => Ok(()),
+        }
     };
-    containers::listed(&inner.store.db, all, |row| {
+    let parts = containers::listed(&inner.store.db, all, Part::with_capacity, |part, row| {
         if !choice.admits_row(&row) {
-            return Ok(None);
+            return Ok(());
         }
         let state = row.state()?;
         if state != State::Running {
-            return summary(row, state, None).map(admitted);
+            return take(part, &row, state, None);
         }
         // It may have ended, or be paused.
-        let Some(row) = containers::get(&inner.store.db, row.id)? else { return Ok(None) };
+        let Some(row) = containers::get(&inner.store.db, row.id)? else { return Ok(()) };
         match refreshed(inner, row) {
             // Removed since the list was read.
-            Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::ContainerNotFound => Ok(()),
             row => {
                 let mut row = row?;
                 let (state, condition) = state_of(inner, &mut row)?;
-                summary(row.listed(), state, condition.as_ref()).map(admitted)
+                take(part, &row.listed(), state, health(condition.as_ref()))
             }
         }
-    })
+    })?;
+    Ok(ContainerRows::new(parts))
 }
 
 /// What each container wrote, in bytes of the disk.
@@ -106,11 +112,11 @@ impl Container {
         let mut row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         let (state, condition) = state_of(inner, &mut row)?;
-        let health = condition.as_ref().and_then(|condition| condition.health.as_ref()).map(Health::of);
+        let checked = condition.as_ref().and_then(|condition| condition.health.as_ref()).map(Health::of);
         Ok(ContainerDetails {
-            summary: summary(row.listed(), state, condition.as_ref())?,
+            summary: summary(&row.listed(), state, health(condition.as_ref()))?,
             restart_count: condition.map_or(run.restarts, |condition| condition.restarts),
-            health: health.or(run.health),
+            health: checked.or(run.health),
             spec: row.spec()?,
             pid: row.pid,
             error: row.error.clone(),
@@ -133,28 +139,6 @@ impl Container {
 pub(super) fn not_found(name: &str) -> Error {
     Error::new(ErrorKind::ContainerNotFound, format!("no container \"{}\"", name.escape_default()))
         .with_object(name)
-}
-
-fn summary(row: Listed<'_>, state: State, condition: Option<&Condition>) -> Result<ContainerSummary> {
-    let time = |nanos: u64| rfc3339(from_nanos(nanos));
-    Ok(ContainerSummary {
-        command: row.json(row.command)?,
-        created: time(row.created_at),
-        state,
-        exit_code: row.exit_code,
-        started_at: row.started_at.map(time),
-        finished_at: row.finished_at.map(time),
-        labels: if row.labels == "{}" { BTreeMap::new() } else { row.json(row.labels)? },
-        lifetime: if row.session { Lifetime::Session } else { Lifetime::Detached },
-        health: condition
-            .and_then(|condition| condition.health.as_ref())
-            .map(|health| health.status.name().to_owned()),
-        size_rw: None,
-        id: row.id.to_owned(),
-        name: row.name.to_owned(),
-        image: row.image.to_owned(),
-        image_id: row.image_id.to_owned(),
-    })
 }
 
 /// The name of a running container whose image has a layer in this place.

@@ -18,28 +18,27 @@ impl Containers<'_> {
         let filters = Filters::parse_prune(filters)?;
         let mut pruned = ContainersPruned::default();
         let found = list::chosen(inner, true, &filters).context(doing)?;
-        let idle: Vec<_> = found
-            .into_iter()
-            .filter(|summary| matches!(summary.state, State::Created | State::Exited))
+        let idle: Vec<usize> = (0..found.len())
+            .filter(|index| matches!(found.state(*index), Some(State::Created | State::Exited)))
             .collect();
         if idle.is_empty() {
             tell(inner, 0);
             return Ok(pruned);
         }
         let sizes = list::sizes(inner).context(doing)?;
-        for summary in idle {
-            let Some(row) = containers::get(&inner.store.db, &summary.id)? else { continue };
+        for (id, name) in idle.into_iter().filter_map(|index| found.id(index).zip(found.name(index))) {
+            let Some(row) = containers::get(&inner.store.db, id)? else { continue };
             if row.session.as_deref().is_some_and(|session| inner.session_lives(session)) {
                 continue;
             }
-            match remove::by_id(inner, &summary.id, &summary.name, false) {
+            match remove::by_id(inner, id, name, false) {
                 // Started, or removed by somebody else, in between.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::InvalidState | ErrorKind::ContainerNotFound) => {}
                 removed => {
                     removed.context(doing)?;
-                    pruned.reclaimed += sizes.get(&summary.id).copied().unwrap_or(0);
-                    pruned.deleted.push(summary.id);
+                    pruned.reclaimed += sizes.get(id).copied().unwrap_or(0);
+                    pruned.deleted.push(id.to_owned());
                 }
             }
         }

@@ -261,6 +261,7 @@ impl<'a> Fetcher<'a> {
 
     /// Fetches blobs until none is left. Any number of threads may do this.
     pub(super) fn work(&self) {
+        let _part = self.halt.part();
         while let Some(blob) = self.blobs.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if self.halt.check().is_err() {
                 return;

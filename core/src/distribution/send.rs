@@ -113,6 +113,7 @@ impl Sender<'_> {
     }
 
     fn work(&self, queue: &Mutex<Receiver<Outgoing<'_>>>, counted: &Mutex<Pushed>) {
+        let _part = self.halt.part();
         loop {
             let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(blob) = next else { return };

@@ -1,5 +1,7 @@
 //! Rows of containers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
@@ -156,12 +158,22 @@ impl ContainerRow {
 impl Listed<'_> {
     /// The state as the row has it.
     pub(crate) fn state(&self) -> Result<State> {
-        self.state.ok_or_else(|| damaged(self.id, "unknown state"))
+        self.state.ok_or_else(|| self.damaged("unknown state"))
+    }
+
+    /// The labels.
+    pub(crate) fn labels(&self) -> Result<BTreeMap<String, String>> {
+        if self.labels == "{}" { Ok(BTreeMap::new()) } else { self.json(self.labels) }
+    }
+
+    /// An error that says what is wrong with the row.
+    pub(crate) fn damaged(&self, why: &str) -> Error {
+        damaged(self.id, why)
     }
 
     /// Reads a column of JSON.
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T> {
-        serde_json::from_str(text).map_err(|error| damaged(self.id, &error.to_string()))
+        serde_json::from_str(text).map_err(|error| self.damaged(&error.to_string()))
     }
 }
 
@@ -292,14 +304,14 @@ pub(crate) fn json_list(names: &[String]) -> String {
 }
 
 /// The frozen layers that some container has.
-pub(crate) fn frozen(db: &Db) -> Result<std::collections::BTreeSet<String>> {
+pub(crate) fn frozen(db: &Db) -> Result<BTreeSet<String>> {
     let lists = db.read(|connection| {
         let mut statement =
             connection.prepare_cached("SELECT frozen FROM containers WHERE frozen NOT IN ('', '[]')")?;
         let lists = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
         Ok(lists)
     })?;
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     for list in lists {
         let read: Vec<String> =
             serde_json::from_str(&list).map_err(|error| damaged(&list, &error.to_string()))?;
@@ -333,13 +345,14 @@ fn gone(name: &str) -> Error {
 /// How many containers are read by one thread before a second one is worth its while.
 const MANY: usize = 2000;
 
-/// What a list shows of the containers that run, or of all, newest first, as far as `make` makes something of it. Where there are many, two threads share the work, each with
-/// a part of the time that the containers were made in: a container belongs to the one or the other for all its life.
-pub(crate) fn listed<T: Send>(
+/// What a list shows of the containers that run, or of all, newest first, as `take` puts it into a part that `part` made room for. Where there are many, two threads share
+/// the work, each with a part of the time that the containers were made in: a container belongs to the one or the other for all its life.
+pub(crate) fn listed<P: Send>(
     db: &Db,
     all: bool,
-    make: impl Fn(Listed<'_>) -> Result<Option<T>> + Sync,
-) -> Result<Vec<T>> {
+    part: impl Fn(usize) -> P + Sync,
+    take: impl Fn(&mut P, Listed<'_>) -> Result<()> + Sync,
+) -> Result<Vec<P>> {
     let edge = |connection: &Connection, order: &str, offset: usize| -> Result<Option<i64>> {
         let sql = format!(
             "SELECT created_at FROM containers INDEXED BY containers_listed ORDER BY created_at {order} LIMIT 1 OFFSET {offset}"
@@ -354,13 +367,13 @@ pub(crate) fn listed<T: Send>(
         let (last, first) = (edge(connection, "DESC", 0)?, edge(connection, "ASC", 0)?);
         Ok(first.zip(last).map(|(first, last)| first + (last - first) / 2))
     })?;
-    let Some(middle) = middle else { return listed_between(db, all, (i64::MIN, i64::MAX), &make) };
-    let older = || listed_between(db, all, (i64::MIN, middle), &make);
-    let newer = || listed_between(db, all, (middle.saturating_add(1), i64::MAX), &make);
+    let Some(middle) = middle else {
+        return Ok(vec![listed_between(db, all, (i64::MIN, i64::MAX), part(16), &take)?]);
+    };
+    let older = || listed_between(db, all, (i64::MIN, middle), part(MANY), &take);
+    let newer = || listed_between(db, all, (middle.saturating_add(1), i64::MAX), part(MANY), &take);
     let (newer, older) = crate::process::beside("coble-list", older, newer);
-    let mut list = newer?;
-    list.extend(older?);
-    Ok(list)
+    Ok(vec![newer?, older?])
 }
 
 /// The query of [`listed_between`].
@@ -373,22 +386,22 @@ fn listing(all: bool) -> String {
 }
 
 /// Those that were made from a time to another one.
-fn listed_between<T>(
+fn listed_between<P>(
     db: &Db,
     all: bool,
     (from, to): (i64, i64),
-    make: impl Fn(Listed<'_>) -> Result<Option<T>>,
-) -> Result<Vec<T>> {
+    mut part: P,
+    take: impl Fn(&mut P, Listed<'_>) -> Result<()>,
+) -> Result<P> {
     let time = |value: i64| u64::try_from(value).unwrap_or(0);
     db.read(|connection| {
         let mut statement = connection.prepare_cached(&listing(all))?;
         let mut rows = statement.query([from, to])?;
-        let mut list = Vec::with_capacity(if from > i64::MIN || to < i64::MAX { MANY } else { 16 });
         while let Some(row) = rows.next()? {
             let text_or_null =
                 |column: usize| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str_or_null()?);
             let text = |column: usize| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
-            let made = make(Listed {
+            let listed = Listed {
                 id: text(0)?,
                 name: text(1)?,
                 image: text(2)?,
@@ -401,11 +414,12 @@ fn listed_between<T>(
                 exit_code: row.get(9)?,
                 session: row.get_ref(10)? != ValueRef::Null,
                 labels: text(11)?,
-            })?;
-            list.extend(made);
+            };
+            take(&mut part, listed)?;
         }
-        Ok(list)
-    })
+        Ok(())
+    })?;
+    Ok(part)
 }
 
 /// The container with this id.
@@ -651,7 +665,11 @@ mod tests {
             (running.spec().unwrap().image, running.run().unwrap()),
             ("demo".to_owned(), RunInfo::default())
         );
-        assert_eq!(listed(db, false, |row| Ok(Some(row == running.listed()))).unwrap(), [true]);
+        let same = listed(db, false, Vec::with_capacity, |part, row| {
+            part.push(row == running.listed());
+            Ok(())
+        });
+        assert_eq!(same.unwrap(), [[true]]);
         rename(db, &first.id, "web", "other").unwrap();
         assert_eq!(get("other"), found("other"));
         assert_eq!(rename(db, &first.id, "other", "abcd").unwrap_err().kind(), ErrorKind::NameInUse);
@@ -767,10 +785,12 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        let list =
-            listed(&store.db, true, |row| Ok(Some((std::cmp::Reverse(row.created_at), row.id.to_owned()))))
-                .unwrap();
-        assert!(list.len() == 2 * MANY && list.is_sorted());
-        assert!(listed(&store.db, true, |_| Ok(None::<()>)).unwrap().is_empty());
+        let parts = listed(&store.db, true, Vec::with_capacity, |part, row| {
+            part.push((std::cmp::Reverse(row.created_at), row.id.to_owned()));
+            Ok(())
+        })
+        .unwrap();
+        let list = parts.concat();
+        assert!(parts.len() == 2 && list.len() == 2 * MANY && list.is_sorted());
     }
 }

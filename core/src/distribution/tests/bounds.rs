@@ -8,7 +8,7 @@ use super::super::copy::copy_with;
 use super::super::net::held;
 use super::super::pull::pull_to;
 use super::super::push::push_from;
-use super::super::{CopyOptions, Progress, PullOptions, PushOptions};
+use super::super::{CopyOptions, Progress, ProgressKind, PullOptions, PushOptions};
 use super::transfer::{Here, Server, insecure, options};
 use super::*;
 use crate::process::Deadline;
@@ -189,7 +189,7 @@ fn who_is_told_about_progress_and_does_not_come_back_holds_up_nobody_else() {
     let server = Server::start();
     server.image("a/b", "1", "amd64", &FILES[..3]);
     dawdle(&server);
-    let network = Network::new(false, 2, 2);
+    let network = Network::new(false, 1, 1);
     let here = || Here::new().with(network.clone());
     let (never, name) = (CancelToken::never(), server.name("a/b:1"));
     let (told, over, asked) = (Barrier::new(2), Barrier::new(2), AtomicUsize::new(0));
@@ -209,6 +209,31 @@ fn who_is_told_about_progress_and_does_not_come_back_holds_up_nobody_else() {
         over.wait();
         result.unwrap();
     });
+}
+
+/// In Rust; the other surfaces let no exception of theirs through.
+#[test]
+fn who_panics_when_told_about_progress_ends_the_transfer() {
+    let server = Server::start();
+    server.image("a/b", "1", "amd64", &FILES[..3]);
+    let here = Here::new();
+    let (never, name, wide) =
+        (CancelToken::never(), server.name("a/b:1"), PullOptions { jobs: Some(4), ..options() });
+    let pull = |sink: &(dyn Fn(&Progress) + Sync)| {
+        let soon = Deadline::after(Some(Duration::from_secs(60)));
+        pull_to(here.ground(), &name, &wide, sink, soon, &never).map(drop)
+    };
+    let told = AtomicUsize::new(0);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pull(&|progress| {
+            if progress.kind == ProgressKind::BlobDone && told.fetch_add(1, SeqCst) == 0 {
+                std::panic::resume_unwind(Box::new("the caller's"));
+            }
+        })
+    }));
+    assert!(ended.is_err());
+    // It has left nothing that is in the way.
+    pull(&|_| {}).unwrap();
 }
 
 /// A body that waits for somebody to send it on would be cut off in the end, and nobody would have counted it.
