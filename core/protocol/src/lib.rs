@@ -113,7 +113,8 @@ pub struct Dev {
     pub shm_size: u64,
 }
 
-/// What the maker of a container's network namespace says to the container's first process, with the namespace. If it does not come, the process makes one itself.
+/// What the maker of a container's network namespace says to the container's first process, with the namespace and, if it could make that, a read-only `/sys` that shows it. If
+/// it does not come, the process makes one itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// Whether its loopback interface is up. Otherwise the first process sees to that, and says why it cannot be.

@@ -1,7 +1,7 @@
 //! Namespaces: those of the host, which the container's have to differ from; and the network namespace, for an engine that may make it itself. That takes the kernel as
 //! long as everything else together, so it is made beside that, on a thread of its own, and for one who starts container after container ahead of the start.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -73,6 +73,8 @@ struct Slot {
 #[derive(Debug)]
 struct Ready {
     namespace: OwnedFd,
+    /// What shows it, a `/sys` that cannot be written to: the kernel looks at those of all other containers when it makes one.
+    sys: Option<OwnedFd>,
     loopback: bool,
     made: Instant,
     /// The user namespace that it belongs to, and the network namespace that its maker was in.
@@ -133,13 +135,16 @@ pub(super) fn provide(
 /// Makes one, which the calling thread is in then.
 fn make(home: [u64; 2]) -> Option<Ready> {
     let namespace = sys::new_network_namespace().ok()?;
-    Some(Ready { namespace, loopback: sys::loopback_up().is_ok(), made: Instant::now(), home })
+    let (sys, loopback) = (sys::sysfs().ok(), sys::loopback_up().is_ok());
+    Some(Ready { namespace, sys, loopback, made: Instant::now(), home })
 }
 
 fn hand_over(channel: Connection, ready: Option<Ready>) {
-    if let Some(Ready { namespace, loopback, .. }) = ready {
+    if let Some(Ready { namespace, sys, loopback, .. }) = ready {
+        let fds: Vec<BorrowedFd<'_>> =
+            [Some(&namespace), sys.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
         // A container that has ended meanwhile needs none.
-        let _ = channel.try_send(&Namespace { loopback }, &[namespace.as_fd()]);
+        let _ = channel.try_send(&Namespace { loopback }, &fds);
     }
     // Not only closed: a child that the host program forked at the wrong moment may have a copy of it.
     let _ = rustix::net::shutdown(&channel, rustix::net::Shutdown::Write);

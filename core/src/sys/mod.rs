@@ -75,6 +75,18 @@ pub(crate) fn network_namespace() -> Result<OwnedFd, Errno> {
     rustix::fs::open("/proc/thread-self/ns/net", flags, rustix::fs::Mode::empty())
 }
 
+/// A sysfs as this thread's network namespace has it, read-only and attached nowhere.
+pub(crate) fn sysfs() -> Result<OwnedFd, Errno> {
+    use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+    let context = fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
 /// Brings up the loopback interface of this thread's network namespace.
 pub(crate) fn loopback_up() -> Result<(), Errno> {
     let socket = rustix::net::socket_with(

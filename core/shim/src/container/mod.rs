@@ -247,12 +247,16 @@ fn set_up(
         rootfs::attach(root.as_fd())?;
     }
     // As late as can be, since it is being made meanwhile: only /sys shows the network.
-    if let Some(channel) = plan.network {
-        network::join(&channel)?;
-    }
+    let given = match plan.network {
+        Some(channel) => network::join(&channel)?,
+        None => None,
+    };
     // Those of the network are those of the namespace that the process is in.
     kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
-    let sys = kernel::sysfs(rootless, own_network, spec.privileged, warnings)?;
+    let sys = match given.filter(|_| !spec.privileged) {
+        Some(sys) => sys,
+        None => kernel::sysfs(rootless, own_network, spec.privileged, warnings)?,
+    };
     let writable_cgroups = spec.privileged || spec.writable_cgroups;
     let host_cgroups = match spaces.host_cgroups && spec.cgroup_view == CgroupView::V2 {
         true => Some(kernel::host_cgroups(writable_cgroups, warnings)?),

@@ -22,18 +22,24 @@ pub(super) fn make(channel: &Connection) {
     }
 }
 
-/// Waits for the namespace and enters it, or makes one, and brings up its loopback interface, the only one that it has, unless that was done.
-pub(crate) fn join(channel: &Connection) -> Result<(), Failure> {
-    let namespace: Option<(OwnedFd, bool)> = match channel.recv::<Namespace>() {
-        Ok(Some((Namespace { loopback }, mut fds))) => fds.take_nth(0).ok().map(|fd| (fd, loopback)),
+/// Waits for the namespace and enters it, or makes one, and brings up its loopback interface, the only one that it has, unless that was done. Returns the `/sys` that came with
+/// it, which is read-only.
+pub(crate) fn join(channel: &Connection) -> Result<Option<OwnedFd>, Failure> {
+    let (mut sys, mut up) = (None, false);
+    let namespace = match channel.recv::<Namespace>() {
+        Ok(Some((Namespace { loopback }, mut fds))) => {
+            (sys, up) = (fds.take_nth(1).ok(), loopback);
+            fds.take_nth(0).ok()
+        }
         Ok(None) | Err(_) => None,
     };
-    let (entered, up) = match namespace {
-        Some((namespace, up)) => {
-            (move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)), up)
-        }
-        None => (sys::unshare(UnshareFlags::NEWNET), false),
+    let entered = match namespace {
+        Some(namespace) => move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)),
+        None => sys::unshare(UnshareFlags::NEWNET),
     };
     entered.during(Step::Network, "namespace")?;
-    if up { Ok(()) } else { sys::loopback_up().during(Step::Loopback, "lo") }
+    if !up {
+        sys::loopback_up().during(Step::Loopback, "lo")?;
+    }
+    Ok(sys)
 }
