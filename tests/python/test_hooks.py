@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +170,7 @@ def test_a_time_out_kills(engine: coble.Engine, box: coble.Engine, place: Path) 
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("policy", ["no", "always"])
-def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, box: coble.Engine, place: Path, policy: str) -> None:
+def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
     """The program has ended: its exit is its own, the hook goes on to its end, and nobody starts the program again."""
 
     def killed(container: coble.Container) -> None:
@@ -181,7 +180,7 @@ def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, bo
 
     ways: list[Callable[[coble.Container], None]] = [lambda c: c.stop(timeout=0), lambda c: c.remove(force=True), killed]
 
-    def one(way: Callable[[coble.Container], None], folder: Path) -> None:
+    def one(policy: str, way: Callable[[coble.Container], None], folder: Path) -> None:
         script = f"echo begun >> {folder}/order; sleep 7; echo done >> {folder}/order"
         hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
         container = engine.containers.create("box", ["sh", "-c", "exit 7"], hooks={"poststop": [hook]}, restart_policy=policy)
@@ -195,11 +194,12 @@ def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, bo
             assert (details.state, details.exit_code, details.error) == ("exited", 7, None)
             container.remove()
 
-    folders = [place / str(n) for n in range(len(ways))]
-    for folder in folders:
+    # All at once, since each takes its time.
+    cases = [(policy, way, place / f"{policy}{n}") for policy in ("no", "always") for n, way in enumerate(ways)]
+    for _, _, folder in cases:
         folder.mkdir(mode=0o777)
-    with ThreadPoolExecutor(len(ways)) as pool:
-        for done in [pool.submit(one, way, folder) for way, folder in zip(ways, folders)]:
+    with ThreadPoolExecutor(len(cases)) as pool:
+        for done in [pool.submit(one, *case) for case in cases]:
             done.result()
 
 
@@ -300,11 +300,14 @@ def killed(engine: coble.Engine, hooks: Hooks) -> coble.Container:
     return container
 
 
-@pytest.mark.parametrize("way", ["start", "remove"])
-def test_what_a_killed_monitor_owes_holds_up_nobody_who_looks(engine: coble.Engine, store: Store, box: coble.Engine, place: Path, way: str) -> None:
+def test_what_a_killed_monitor_owes_holds_up_nobody_who_looks(engine: coble.Engine, store: Store, box: coble.Engine, place: Path) -> None:
     """Who notices the end is gone at once; the hook goes on, and until it has ended nobody starts or removes the container."""
-    script = f"echo begun >> {place}/order; {until(place / 'go')}; cat > {place}/poststop.state; echo done >> {place}/order"
-    container = killed(engine, {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]})
+
+    def one(way: str) -> coble.Container:
+        script = f"echo begun >> {place}/{way}; {until(place / 'go')}; cat > {place}/{way}.state; echo done >> {place}/{way}"
+        return killed(engine, {"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]})
+
+    started, removed = one("start"), one("remove")
     code = (
         "import coble, os, signal\n"
         f"engine = coble.Engine(data_root={str(store.data_root)!r}, run_root={str(store.run_root)!r})\n"
@@ -312,24 +315,30 @@ def test_what_a_killed_monitor_owes_holds_up_nobody_who_looks(engine: coble.Engi
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    assert (done.stdout, done.returncode) == (b"['running']\n", -signal.SIGKILL), done.stderr
-    assert container.state == "running" and [summary.state for summary in engine.containers.list(all=True)] == ["running"]
-    with pytest.raises(coble.TimeoutError):
-        container.wait(timeout=0.2)
-    eventually(lambda: order(place) == ["begun"], "the hook")
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(container.start if way == "start" else container.remove)
+    assert (done.stdout, done.returncode) == (b"['running', 'running']\n", -signal.SIGKILL), done.stderr
+    assert [summary.state for summary in engine.containers.list(all=True)] == ["running"] * 2
+    for container in (started, removed):
+        assert container.state == "running"
+        with pytest.raises(coble.TimeoutError):
+            container.wait(timeout=0.2)
+
+    def said() -> list[str]:
+        return [(place / way).read_text() if (place / way).exists() else "" for way in ("start", "remove")]
+
+    eventually(lambda: said() == ["begun\n"] * 2, "the hooks")
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(lambda: started.start()), pool.submit(lambda: removed.remove())]
         # For longer than anything has to answer in.
-        assert wait([waiting], 6).not_done, "it does not wait"
-        assert order(place) == ["begun"]
+        assert not wait(waiting, 6, FIRST_COMPLETED).done, "one of them does not wait"
+        assert said() == ["begun\n"] * 2
         (place / "go").touch()
-        waiting.result()
-    assert order(place) == ["begun", "done"]
-    if way == "start":
-        ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": container.id, "event": "die"})]
-        assert ends == ["137"] and container.state == "running"
-        container.remove(force=True)
-    assert state(place, "poststop")["status"] == "stopped"
+        for call in waiting:
+            call.result()
+    assert said() == ["begun\ndone\n"] * 2
+    ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": started.id, "event": "die"})]
+    assert ends == ["137"] and started.state == "running"
+    started.remove(force=True)
+    assert [state(place, way)["status"] for way in ("start", "remove")] == ["stopped"] * 2
 
 
 def test_what_a_killed_monitor_owes_is_run_by_who_looks(engine: coble.Engine, box: coble.Engine, place: Path) -> None:

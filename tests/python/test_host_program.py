@@ -61,6 +61,12 @@ def facts():
         "death signal": death_signal(),
     }
 
+def settle():
+    # A thread that was joined is gone for the kernel a moment later.
+    end = time.monotonic() + 20
+    while len(os.listdir("/proc/self/task")) > threading.active_count() and time.monotonic() < end:
+        time.sleep(0.01)
+
 def subreaper():
     value = ctypes.c_int(-1)
     libc.prctl(37, ctypes.byref(value), 0, 0, 0)
@@ -95,6 +101,7 @@ workers = [threading.Thread(target=work, args=[number]) for number in range(64)]
 for worker in workers:
     worker.start()
 
+settle()
 before = facts()
 wrong = []
 def start(count):
@@ -110,9 +117,7 @@ for starter in starters:
 for starter in starters:
     starter.join()
 took = time.monotonic() - begin
-# A thread that was joined is gone for the kernel a moment later.
-while len(os.listdir("/proc/self/task")) > before["threads"] and time.monotonic() - begin < took + 20:
-    time.sleep(0.01)
+settle()
 after = facts()
 stop = True
 for worker in workers:
