@@ -155,17 +155,22 @@ def test_after_the_start_a_failure_is_a_warning(engine: coble.Engine, box: coble
     container.remove()
 
 
-def test_a_time_out_kills(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
-    script = f"sleep {LONG} & exec sleep {LONG}"
+def test_a_time_out_kills(engine: coble.Engine, box: coble.Engine) -> None:
+    hangs = {"path": "/bin/sleep", "args": ["sleep", LONG], "timeout": 1}
+    cases = {
+        "createRuntime": {"path": "/bin/sh", "args": ["sh", "-c", f"sleep {LONG} & exec sleep {LONG}"], "timeout": 1},
+        "startContainer": hangs,
+        "poststop": hangs,
+    }
     begin = time.monotonic()
-    with pytest.raises(coble.InvalidStateError, match="longer than 1 second"):
-        engine.run("box", ["true"], hooks={"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1}]})
+    with ThreadPoolExecutor(len(cases)) as pool:
+        runs = {moment: pool.submit(engine.run, "box", ["true"], hooks={moment: [hook]}) for moment, hook in cases.items()}
+        for moment in ("createRuntime", "startContainer"):
+            with pytest.raises(coble.InvalidStateError, match="longer than 1 second"):
+                runs[moment].result()
+        warnings = runs["poststop"].result().warnings
     assert time.monotonic() - begin < 10
-    gone()
-    with pytest.raises(coble.InvalidStateError, match="longer than 1 second"):
-        engine.run("box", ["true"], hooks={"startContainer": [{"path": "/bin/sleep", "args": ["sleep", LONG], "timeout": 1}]})
-    done = engine.run("box", ["true"], hooks={"poststop": [{"path": "/bin/sleep", "args": ["sleep", LONG], "timeout": 1}]})
-    assert [warning.code for warning in done.warnings].count("hook") == 1
+    assert [warning.code for warning in warnings].count("hook") == 1
     gone()
 
 
