@@ -26,6 +26,7 @@ FIXTURES = Path(os.environ.get("COBLE_TEST_FIXTURES", Path(__file__).resolve().p
 sys.path.insert(0, str(FIXTURES))
 
 from assets import Assets  # noqa: E402
+from helpers import remove_all  # noqa: E402
 
 import coble  # noqa: E402
 
@@ -164,9 +165,7 @@ def engine(store: Store) -> Iterator[coble.Engine]:
             opened.info()
         except coble.ClosedError:
             return  # closed by the test
-        left = [summary.name for summary in opened.containers.list(all=True)]
-        for name in left:
-            opened.containers.get(name).remove(force=True)
+        remove_all(opened)
         problems = opened.verify()
     assert problems == []
     assert store.litter() == []
@@ -198,10 +197,7 @@ def shared_engine(shared_store: Store) -> Iterator[coble.Engine]:
 def shared(shared_engine: coble.Engine, shared_store: Store) -> Iterator[coble.Engine]:
     """An engine that tests share which leave nothing in it: image `box`. A container that is left fails its test."""
     yield shared_engine
-    left = [summary.name for summary in shared_engine.containers.list(all=True)]
-    for name in left:
-        shared_engine.containers.get(name).remove(force=True)
-    assert left == [], "the test left containers"
+    assert remove_all(shared_engine) == [], "the test left containers"
     assert shared_store.litter() == []
 
 
@@ -250,7 +246,7 @@ def no_litter(request: pytest.FixtureRequest) -> Iterator[None]:
             request.getfixturevalue(name)
     before = litter.Snapshot()
     yield
-    found = before.litter()
+    found = before.litter(20)
     assert found == [], "litter: " + "; ".join(found)
 
 
@@ -258,5 +254,5 @@ def no_litter(request: pytest.FixtureRequest) -> Iterator[None]:
 def no_litter_at_all(workplace: Path) -> Iterator[None]:
     before = litter.Snapshot()
     yield
-    found = before.litter(10)
+    found = before.litter(20)
     assert found == [], "litter of the session: " + "; ".join(found)

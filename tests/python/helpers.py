@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -33,23 +34,34 @@ def log_bytes(container: coble.Container, **options: Any) -> bytes:
         return b"".join(record.data for record in stream)
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
     """Waits for something that has no event of its own (a line in a log, a file of another process)."""
     end = time.monotonic() + seconds
     while True:
+        # The last look is one after the time is over: who looks may have been held up, too.
+        over = time.monotonic() > end
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        if over:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.01)
 
 
-def wait_for_output(container: coble.Container, text: bytes, seconds: float = 10.0) -> None:
+def wait_for_output(container: coble.Container, text: bytes, seconds: float = 30.0) -> None:
     eventually(lambda: text in log_bytes(container), f"{text!r} in the log", seconds)
 
 
-def wait_for_exit(pid: int, seconds: float = 10.0) -> bool:
+def remove_all(engine: coble.Engine) -> list[str]:
+    """Removes every container, and returns the names that there were. One may go by itself meanwhile: that of a session, or one that is removed at its end."""
+    left = [summary.name for summary in engine.containers.list(all=True)]
+    for name in left:
+        with contextlib.suppress(coble.ContainerNotFoundError):
+            engine.containers.get(name).remove(force=True)
+    return left
+
+
+def wait_for_exit(pid: int, seconds: float = 30.0) -> bool:
     """Waits for the end of any process, by pidfd."""
     try:
         fd = os.pidfd_open(pid)

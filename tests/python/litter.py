@@ -68,7 +68,8 @@ def parents() -> dict[int, tuple[int, str]]:
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                text = Path(f"/proc/{name}/stat").read_text()
+                # A name may be cut in the middle of a character.
+                text = Path(f"/proc/{name}/stat").read_text(errors="replace")
             except OSError:
                 continue
             state, parent = text[text.rindex(")") + 2 :].split()[:2]
@@ -221,8 +222,9 @@ class Snapshot:
         end = time.monotonic() + seconds
         pause = 0.001
         while True:
+            over = time.monotonic() > end
             found = self.difference()
-            if not found or time.monotonic() > end:
+            if not found or over:
                 return found
             time.sleep(pause)
             pause = min(pause * 2, 0.2)

@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import termios
 import threading
 import time
 from pathlib import Path
@@ -235,28 +236,33 @@ class Terminal:
         os.close(slave)
         self.shown = b""
 
-    def read(self, seconds: float = 0.1) -> bytes:
-        while select.select([self.master], [], [], seconds)[0]:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.shown += data
-        return self.shown
+    def read(self, seconds: float) -> bool:
+        """Some more of what it shows. False when nothing comes, and when nobody has the terminal any more."""
+        try:
+            data = os.read(self.master, 65536) if select.select([self.master], [], [], seconds)[0] else b""
+        except OSError:
+            return False
+        self.shown += data
+        return bool(data)
 
     def until(self, text: bytes) -> None:
-        eventually(lambda: text in self.read(), f"{text!r} on the terminal", 30)
+        eventually(lambda: text in self.shown or (self.read(0.1) and text in self.shown), f"{text!r} on the terminal")
+
+    def until_hidden(self) -> None:
+        """Until what is typed is not shown: what came before may be shown, and is thrown away."""
+        self.until(b"Password: ")
+        eventually(lambda: not termios.tcgetattr(self.master)[3] & termios.ECHO, "a terminal that shows nothing")
 
     def type(self, text: bytes) -> None:
         os.write(self.master, text)
 
     def end(self) -> tuple[int, bytes]:
         assert self.process.stdout is not None
+        # To its end, so that it is not held up by what nobody reads.
+        while self.read(60):
+            pass
         out = self.process.stdout.read()
         status = self.process.wait(30)
-        self.read()
         os.close(self.master)
         self.process.stdout.close()
         return status, out
@@ -266,14 +272,14 @@ def test_a_password_is_typed_unseen(own: Command, debian_basic: DebianRegistry, 
     terminal = Terminal(own, "login", "--cert-dir", str(cert_dir), debian_basic.host)
     terminal.until(b"Username: ")
     terminal.type(USER.encode() + b"\n")
-    terminal.until(b"Password: ")
+    terminal.until_hidden()
     terminal.type(b"wrong\x15" + PASSWORD.encode() + b"x\x7f\n")
     status, out = terminal.end()
     assert (status, out) == (0, b"Login Succeeded\n"), terminal.shown
     assert PASSWORD.encode() not in terminal.shown and b"wrong" not in terminal.shown
     # Ctrl-C, and the terminal is as it was.
     terminal = Terminal(own, "login", "-u", USER, debian_basic.host)
-    terminal.until(b"Password: ")
+    terminal.until_hidden()
     terminal.type(b"sec\x03")
     status, out = terminal.end()
     assert status == 125 and out == b"" and b"sec" not in terminal.shown

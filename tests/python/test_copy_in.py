@@ -385,8 +385,10 @@ def test_a_copy_ends_with_the_run_that_it_goes_to(box: coble.Engine, restarts: b
             with open(write, "wb", closefd=False) as pipe:
                 pipe.write(tar_of(("begun", None), ("file", b"x" * (1 << 20)))[: 1 << 20])
             eventually(lambda: any(entry.name == "begun" for entry in container.list_files("/")), "the first entry")
-            container.write_file("/go", b"")
-            copying.join(20)
+            # Which may be told of the end that it brings about itself.
+            with contextlib.suppress(coble.InvalidStateError):
+                container.write_file("/go", b"")
+            copying.join(60)
             assert not copying.is_alive()
             (error,) = failed
             assert isinstance(error, coble.InvalidStateError), error
@@ -471,9 +473,10 @@ def test_a_container_that_swaps_links_gets_nothing_of_the_host(box: coble.Engine
     """CVE-2018-15664 and its kin: whatever a path of the container becomes while files are copied, nothing of the host is read or written."""
     secret = (canary / "file").read_bytes()
     with container_of(box, True, SWAPPER.replace("{canary}", str(canary)).replace("echo ready\n", "", 1).replace("while", "echo ready\nwhile", 1).replace("exec sleep 1000", "")) as container:
-        until = time.monotonic() + 4
+        begin = time.monotonic()
         done = 0
-        while time.monotonic() < until:
+        # On a slow machine for longer, until one of them got through.
+        while time.monotonic() - begin < (4 if done else 60):
             for attempt in [
                 lambda: container.copy_to(source / "one", "/w/place/file"),
                 lambda: container.copy_to(source / "tree/.", "/w/place"),
@@ -566,7 +569,7 @@ def test_a_copy_can_be_cancelled(box: coble.Engine) -> None:
                 begin = time.monotonic()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                assert time.monotonic() - begin < 5
+                assert time.monotonic() - begin < 10
                 await container.write_file("/after", b"works")
                 assert await container.read_file("/after") == b"works"
             finally:

@@ -16,6 +16,7 @@ import coble
 import litter
 import pytest
 from conftest import IS_ROOT, Assets, Store, remove_tree
+from helpers import remove_all, wait_for_exit
 
 KILLS = int(os.environ.get("COBLE_TEST_KILLS", "200" if IS_ROOT else "40"))
 SEED = int(os.environ.get("COBLE_TEST_SEED", str(int.from_bytes(os.urandom(4), "big"))))
@@ -72,8 +73,7 @@ def victims(host: int, target: str) -> list[int]:
 def check(store: Store, note: str) -> None:
     """What anybody finds who opens the store after a crash."""
     with store.engine() as engine:
-        for summary in engine.containers.list(all=True):
-            engine.containers.get(summary.id).remove(force=True)
+        remove_all(engine)
         assert engine.verify() == [], note
         assert engine.containers.list(all=True) == [], note
         for one in engine.images.list():
@@ -131,7 +131,7 @@ def test_kills_at_random_moments(workplace: Path, assets: Assets, tmp_path: Path
         process.communicate()
         note = f"seed {SEED}, {what}, {target}, kill {done}"
         check(store, note)
-        found = before.litter()
+        found = before.litter(20)
         assert found == [], f"{note}: {found}"
     remove_tree(folder)
 
@@ -169,7 +169,7 @@ def test_a_killed_archive_worker_is_an_error(store: Store, assets: Assets, tmp_p
             workers = victims(os.getpid(), "shim")
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
         assert workers, "the worker was not seen"
         assert len(errors) == 1 and errors[0].kind not in ("Panic", "Internal")
@@ -209,6 +209,8 @@ sys.stdin.read()
             pass
     process.communicate()
     assert len(before_kill) >= 10
+    # A signal is no end yet.
+    assert all(wait_for_exit(pid) for pid in before_kill)
     with store.engine() as engine:
         states = {one.name: one.state for one in engine.containers.list(all=True)}
         assert set(states.values()) <= {"exited"}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import coble
@@ -160,6 +163,19 @@ def bounded(engine: coble.Engine) -> bool:
         container.remove(force=True)
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of the files of a container, but for what it has written itself. Those of its log come and go."""
+    size = 0
+    for place, folders, names in os.walk(folder):
+        if "upper" in folders:
+            folders.remove("upper")
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(os.path.join(place, name))
+                size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
+
+
 @pytest.mark.vm
 @pytest.mark.parametrize("what", TERRIBLE)
 def test_it_stays_inside_and_is_ended_within_a_second(shared: coble.Engine, shared_store: Store, what: str) -> None:
@@ -173,11 +189,12 @@ def test_it_stays_inside_and_is_ended_within_a_second(shared: coble.Engine, shar
         applied = {limit.name: limit.applied for limit in container.inspect().isolation.limits}  # type: ignore[union-attr]
         pid = container.inspect().pid
         time.sleep(0.7)
-        if container.state in ("running", "restarting") and applied.get("pids_limit"):
-            assert container.stats(interval=0).pids <= 100
-        folder = next(shared_store.data_root.glob(f"**/{container.id}"))
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and "upper" not in path.parts)
-        assert size < 8 << 20, "its log and what belongs to it"
+        if applied.get("pids_limit"):
+            # One that can make no more processes may end at any time.
+            with contextlib.suppress(coble.InvalidStateError):
+                assert container.stats(interval=0).pids <= 100
+        folder = shared_store.data_root / "containers" / container.id
+        assert size_of(folder) < 8 << 20, "its log and what belongs to it"
     finally:
         begin = time.monotonic()
         container.remove(force=True)
@@ -250,7 +267,7 @@ def test_kills_while_programs_are_started_again(box: coble.Engine, store: Store)
                 if kind in (0, 2):
                     # It goes on without anybody.
                     count = container.inspect().restart_count
-                    eventually(lambda c=container, n=count: c.inspect().restart_count > n, f"{note}: another start", 30)
+                    eventually(lambda c=container, n=count: c.inspect().restart_count > n, f"{note}: another start", 60)
                     assert container.state in ("running", "restarting"), note
                 elif kind == 1:
                     eventually(lambda c=container: c.state == "exited", f"{note}: the last of its starts", 30)
@@ -261,7 +278,7 @@ def test_kills_while_programs_are_started_again(box: coble.Engine, store: Store)
                 container.remove(force=True)
             assert engine.containers.list(all=True) == [] and engine.verify() == [], note
         assert store.litter() == [], note
-    assert before.litter() == []
+    assert before.litter(20) == []
 
 
 @pytest.mark.slow

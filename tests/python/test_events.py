@@ -16,9 +16,9 @@ from typing import Any
 import coble
 import coble.aio
 import pytest
-from conftest import Store
+from conftest import CGROUPS, Store
 from test_command import COMMAND
-from helpers import eventually, monitor_of, wait_for_output
+from helpers import eventually, monitor_of, wait_for_exit, wait_for_output
 from registry.own import Registry
 
 FOREVER = ["sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"]
@@ -336,7 +336,9 @@ def test_a_follower_of_another_process_hears_at_once(shared: coble.Engine) -> No
     container.remove()
     lines.append(other.stdout.readline().split())
     assert other.wait(20) == 0
-    assert all(int(line[1]) < 2_000_000_000 for line in lines), lines
+    # The emulated machine is many times slower.
+    within = 2_000_000_000 if CGROUPS != "v2" else 10_000_000_000
+    assert all(int(line[1]) < within for line in lines), lines
 
 
 def test_the_end_of_a_killed_monitor_is_told(shared: coble.Engine) -> None:
@@ -345,7 +347,7 @@ def test_the_end_of_a_killed_monitor_is_told(shared: coble.Engine) -> None:
     wait_for_output(container, b"ready")
     with shared.events(filters={"container": container.id}) as events:
         os.kill(monitor_of(container), signal.SIGKILL)
-        event = events.next(timeout=10)
+        event = events.next(timeout=30)
         assert event is not None
         assert (event.action, event.attributes["exitCode"]) == ("die", "137")
     container.remove()
@@ -354,16 +356,21 @@ def test_the_end_of_a_killed_monitor_is_told(shared: coble.Engine) -> None:
 def test_the_end_that_nobody_saw_has_its_time(store: Store) -> None:
     with store.engine() as engine:
         engine.images.from_host(["sh", "sleep"], "box")
-        container = engine.containers.create("box", ["sh", "-c", "sleep 0.3; exit 9"])
+        container = engine.containers.create("box", ["sh", "-c", "trap 'sleep 0.3; exit 9' USR1; echo ready; while :; do sleep 0.05; done"])
         container.start()
-        container.kill("CONT")
-    before = time.time()
-    time.sleep(1.2)
+        wait_for_output(container, b"ready")
+        monitor = monitor_of(container)
+        begin = time.time()
+        container.kill("USR1")
+    assert wait_for_exit(monitor)
+    end = time.time()
+    # Whoever looks now is late.
+    time.sleep(0.3)
     with store.engine() as engine:
         events = of(engine, container.id)
         assert actions(events) == ["create", "start", "kill", "die"]
         assert events[-1].attributes["exitCode"] == "9"
-        assert abs(events[-1].time_ns / 1e9 - before) < 0.9
+        assert begin + 0.2 < events[-1].time_ns / 1e9 < end + 0.1
         engine.containers.get(container.id).remove()
 
 
@@ -433,9 +440,9 @@ def test_closing_the_engine_ends_a_follower(store: Store) -> None:
 
     thread = threading.Thread(target=follow)
     thread.start()
-    time.sleep(0.5)
+    time.sleep(0.2)
     engine.close()
-    assert ended.wait(10)
+    assert ended.wait(20)
     thread.join()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import coble
@@ -114,9 +113,8 @@ os.kill(os.getpid(), 9)
 """
     pid = int(alone(shared_store, script, status=-9))
     assert Path(f"/proc/{pid}").exists()
-    begin = time.monotonic()
     alone(shared_store, 'assert engine.containers.list(all=True) == [], "still there"')
-    assert wait_for_exit(pid, 1), f"after {time.monotonic() - begin} s"
+    assert wait_for_exit(pid)
 
 
 def test_one_that_was_killed_while_paused_starts_with_all_of_its_rules(shared: coble.Engine, shared_store: Store) -> None:
@@ -165,13 +163,14 @@ ENDS = {{
 for end, call in ENDS.items():
     container = engine.containers.create("box", FOREVER, restart_policy={policy!r})
     container.start()
-    wait_for_output(container, b"ready")
-    for _ in range(2):
+    for run in (1, 2):
+        # Each run says so once more. Before that the first process would not hear of TERM.
+        wait_for_output(container, b"ready\\n" * run)
         container.pause()
         assert container.state == "paused"
         begin = time.monotonic()
         call(container)
-        assert time.monotonic() - begin < 3, end
+        assert time.monotonic() - begin < 4, end
         if end == "remove":
             break
         state = "running" if "restart" in end else "exited"
@@ -183,7 +182,6 @@ for end, call in ENDS.items():
             code = 137 if end == "kill" else 143
             assert container.exit_code == code, (end, container.exit_code)
             container.start()
-            wait_for_output(container, b"ready")
     if end != "remove":
         container.remove(force=True)
 assert engine.containers.list(all=True) == []
@@ -198,7 +196,7 @@ def test_pausing_one_that_is_started_again_holds_up_nobody(shared: coble.Engine,
         """
 container = engine.containers.create("box", ["sh", "-c", "sleep 0.02; exit 1"], restart_policy="always")
 container.start()
-end = time.monotonic() + 6
+end = time.monotonic() + 3.5
 paused = refused = 0
 while time.monotonic() < end:
     try:
@@ -231,16 +229,17 @@ def test_health_of_one_that_is_paused_is_not_looked_at(shared: coble.Engine, sha
     alone(
         shared_store,
         """
-check = {"test": ["CMD", "true"], "interval": 100_000_000, "timeout": 200_000_000, "retries": 1}
+check = {"test": ["CMD", "true"], "interval": 100_000_000, "timeout": 1_000_000_000, "retries": 1}
 container = engine.containers.create("box", FOREVER, healthcheck=check)
 container.start()
 healthy = lambda: container.inspect().health is not None and container.inspect().health.status == "healthy"
 eventually(healthy, "healthy")
 container.pause()
-time.sleep(1)
+time.sleep(1.5)
 assert healthy() and container.state == "paused"
+last = container.health.log[-1].start
 container.unpause()
-time.sleep(0.5)
+eventually(lambda: container.health.log[-1].start != last, "another check")
 assert healthy()
 container.remove(force=True)
 """,

@@ -73,7 +73,7 @@ def test_signals_stay_in_the_scope(shared: coble.Engine) -> None:
         done = container.exec(["sh", "-c", "kill -0 1 && kill -0 -1"])
         assert (done.exit_code == 0) is reached, (option, done)
         # From outside it is as ever.
-        container.stop(timeout=5)
+        container.stop(timeout=30)
         assert container.wait() == 7
         container.remove()
 

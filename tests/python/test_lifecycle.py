@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 
 import coble
 import pytest
-from conftest import MODE, Store
+from conftest import CGROUPS, MODE, Store
 from helpers import eventually, log_bytes, monitor_of, private, wait_for_exit, wait_for_output
 
 FOREVER = ["sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"]
@@ -71,7 +72,7 @@ def test_wait_with_a_timeout(running: coble.Container) -> None:
     begin = time.monotonic()
     with pytest.raises(coble.TimeoutError):
         running.wait(timeout=0.2)
-    assert 0.2 <= time.monotonic() - begin < 2
+    assert 0.2 <= time.monotonic() - begin < 10
     assert running.state == "running"
 
 
@@ -97,7 +98,8 @@ def test_stop_kills_what_does_not_listen(shared: coble.Engine) -> None:
     begin = time.monotonic()
     container.stop(timeout=1)
     took = time.monotonic() - begin
-    assert 0.9 <= took < 4
+    # Without that it would be 10.
+    assert 0.9 <= took < 8
     assert container.wait() == 137
     container.remove()
 
@@ -284,8 +286,11 @@ def test_logs_tail(shared: coble.Engine, tail: int, expected: bytes) -> None:
 
 
 def test_logs_since_and_until(shared: coble.Engine) -> None:
-    container = shared.containers.create("box", ["sh", "-c", "echo early; sleep 0.2; echo late"])
+    # What is written when nobody has read the first line yet may come together with it.
+    container = shared.containers.create("box", ["sh", "-c", "trap 'echo late; exit 0' USR1; echo early; while :; do sleep 0.05; done"])
     container.start()
+    wait_for_output(container, b"early\n")
+    container.kill("USR1")
     container.wait()
     with container.logs() as stream:
         times = [record.time for record in stream]
@@ -316,7 +321,7 @@ def test_logs_follow_closed_from_another_thread(running: coble.Container) -> Non
     reader.start()
     eventually(lambda: seen, "the first record")
     stream.close()
-    reader.join(5)
+    reader.join(20)
     assert not reader.is_alive()
 
 
@@ -377,7 +382,7 @@ def test_a_monitor_at_rest_is_small(shared: coble.Engine) -> None:
     container.start()
     monitor = monitor_of(container)
     try:
-        eventually(lambda: private(monitor) <= 512 << 10, "half a MiB or less", 5)
+        eventually(lambda: private(monitor) <= 512 << 10, "half a MiB or less")
     except PermissionError:
         pytest.skip("nobody may look into the monitor here")
     finally:
@@ -405,17 +410,16 @@ def test_a_session_container_dies_with_its_starter(shared: coble.Engine, shared_
     process, _, pid = starter(shared_store, "dies", "session")
     fd = os.pidfd_open(pid)
     os.close(fd)
-    begin = time.monotonic()
     end(process, how)
-    assert wait_for_exit(pid, 5), "a session container lives after its starter"
-    assert time.monotonic() - begin < 2
+    # The emulated machine is many times slower.
+    assert wait_for_exit(pid, 2 if CGROUPS != "v2" else 20), "a session container lives after its starter"
     # Whoever opens the store next, or looks, sees no running container; its remains can be removed by name.
     # (Its monitor ends a moment after its program.)
     def states() -> dict[str, str]:
         return {one.name: one.state for one in shared.containers.list(all=True)}
 
-    eventually(lambda: states().get("dies") in (None, "exited"), "the container counts as exited", 5)
-    if "dies" in states():
+    eventually(lambda: states().get("dies") in (None, "exited"), "the container counts as exited")
+    with contextlib.suppress(coble.ContainerNotFoundError):
         shared.containers.get("dies").remove()
 
 
@@ -426,8 +430,8 @@ def test_a_program_cannot_outlive_its_monitor(shared: coble.Engine) -> None:
     wait_for_output(container, b"ready")
     pid = container.inspect().pid
     os.kill(monitor_of(container), signal.SIGKILL)
-    assert wait_for_exit(pid, 5)
-    assert container.wait(timeout=10) == 137, "the kernel kills what is left"
+    assert wait_for_exit(pid)
+    assert container.wait(timeout=30) == 137, "the kernel kills what is left"
     assert container.state == "exited"
     assert "monitor" in (container.inspect().error or "")
     container.remove()

@@ -61,12 +61,17 @@ def test_processes(shared: coble.Engine) -> None:
 
 
 def test_cpu(shared: coble.Engine) -> None:
-    done = limited(shared, ["probe", "spin", "1.5"], cpus=0.25)
-    if done is None:
-        pytest.skip("this user has no cpu controller here: warned")
-    words = done.stdout.split()
-    used, took = int(words[1]), int(words[3])
-    assert 0.10 < used / took < 0.40
+    # It gets less where others want the processors, too: not each time, though.
+    for _ in range(10):
+        done = limited(shared, ["probe", "spin", "1.5"], cpus=0.25)
+        if done is None:
+            pytest.skip("this user has no cpu controller here: warned")
+        words = done.stdout.split()
+        share = int(words[1]) / int(words[3])
+        assert share < 0.40
+        if share > 0.10:
+            break
+    assert share > 0.10
 
 
 def cgroup_files(pid: int) -> Iterator[Path]:
