@@ -148,8 +148,8 @@ def test_stop_while_it_waits(shared: coble.Engine) -> None:
 
 def test_wait_returns_at_each_end(shared: coble.Engine) -> None:
     container = start(shared, "sleep 0.3; exit 5", "always")
-    assert container.wait(timeout=10) == 5
-    assert container.wait(timeout=10, condition="next-exit") == 5
+    assert container.wait(timeout=20) == 5
+    assert container.wait(timeout=20, condition="next-exit") == 5
     container.remove(force=True)
 
 

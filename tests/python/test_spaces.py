@@ -262,7 +262,7 @@ def test_the_processes_of_another_container(sharing: coble.Engine, first: coble.
         assert second.exec(["sh", "-c", "cat /proc/1/cmdline | tr '\\0' ' '"]).stdout == b"sleep 1000 "
         # Signals go to the right one.
         second.kill("TERM")
-        second.wait(timeout=10)
+        second.wait(timeout=30)
     assert first.state == "running"
 
 
@@ -295,10 +295,10 @@ def test_the_end_of_the_other_container_is_the_end(sharing: coble.Engine) -> Non
     second = sharing.containers.run("box", ["sleep", "1000"], pid_mode=f"container:{first.id}", lifetime="detached")
     try:
         first.kill()
-        assert second.wait(timeout=10) == 137
+        assert second.wait(timeout=30) == 137
         with pytest.raises(coble.InvalidStateError, match="does not run"):
             second.start()
-        assert first.wait(timeout=10) == 137
+        assert first.wait(timeout=30) == 137
         first.start()
         second.start()
         assert of(second)["pid"] == of(first)["pid"]
@@ -341,7 +341,7 @@ def test_the_end_of_the_program_ends_all_of_it(sharing: coble.Engine, first: cob
         pids = eventually(lambda: len(found := members(second)) >= 7 and found, "daemons")
         home = home_of(second)
         second.kill()
-        second.wait(timeout=10)
+        second.wait(timeout=30)
         assert all_ended(home, pids)
     assert first.state == "running"
 

@@ -62,7 +62,7 @@ def test_a_paused_container_does_nothing(shared: coble.Engine, counting: coble.C
         return len(log_bytes(counting)) == before
 
     # What it wrote just before is still on its way into the log.
-    eventually(quiet, "a log that does not grow")
+    eventually(lambda: quiet(0.1), "a log that does not grow")
     assert quiet()
     before = len(log_bytes(counting))
     assert counting in shared.containers.list() and counting.inspect().state == "paused"
@@ -551,17 +551,18 @@ def test_inspect_as_docker(shared: coble.Engine) -> None:
 def test_top(counting: coble.Container) -> None:
     process = counting.popen(["sleep", "98765"])
 
-    def look() -> dict[str, list[str]]:
+    def look() -> list[list[str]] | None:
         top = counting.top()
         assert top.titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-        return {row[7]: row for row in top.processes}
+        return top.processes if any(row[7] == "sleep 98765" for row in top.processes) else None
 
     # The kernel shows a program's arguments a moment after it has begun.
-    commands = eventually(lambda: "sleep 98765" in (found := look()) and found, "the program")
+    rows = eventually(look, "the program")
+    commands = {row[7]: row for row in rows}
     assert any(command.startswith("sh -c trap") for command in commands)
     row = commands["sleep 98765"]
     assert int(row[1]) == process.pid and row[5] == "?" and row[6] == "00:00:00"
-    assert counting.inspect().pid in {int(row[1]) for row in commands.values()}
+    assert counting.inspect().pid in {int(row[1]) for row in rows}
     process.kill()
     process.wait()
     counting.stop(timeout=2)
