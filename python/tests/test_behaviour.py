@@ -63,7 +63,7 @@ def test_an_interrupt_ends_a_blocking_call(engine: coble.Engine, idle: coble.Con
         with pytest.raises(KeyboardInterrupt):
             ENDLESS[name](engine, idle)
         took = time.monotonic() - when[0]
-    assert took < 2
+    assert took < 5
     assert engine.containers.list(all=True) == [idle]
     assert idle.exec(["true"]).exit_code == 0
     no_threads_are_left()
@@ -92,10 +92,12 @@ def test_signals_are_handled_while_a_call_blocks(engine: coble.Engine) -> None:
     try:
         with soon(lambda: os.kill(os.getpid(), signal.SIGUSR1)) as when:
             done = engine.run("demo", ["sleep", "1"])
+            over = time.monotonic()
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert done.exit_code == 0
-    assert 0 <= handled[0] - when[0] < 0.5
+    # And not when it is over.
+    assert when[0] <= handled[0] < over - 0.1
 
 
 def test_other_threads_run_while_a_call_blocks(engine: coble.Engine) -> None:
@@ -122,9 +124,14 @@ def test_logs_are_lines_and_bytes_and_records(engine: coble.Engine) -> None:
 
 def test_a_closed_stream_ends(idle: coble.Container) -> None:
     stream = idle.logs(follow=True)
-    with soon(stream.close):
-        data = b"".join(record.data for record in stream)
+    data = b""
+    while len(data) < 8:
+        record = stream.next(timeout=10)
+        assert record is not None
+        data += record.data
     assert sorted(data.split()) == [b"err", b"out"]
+    with soon(stream.close):
+        assert list(stream) == []
     assert stream.closed and stream.next() is None and stream.read() == b""
 
 

@@ -323,13 +323,14 @@ static void other_verbs(coble_engine_t *engine) {
 
 static void programs_in_it(coble_engine_t *engine) {
   coble_error_t *error = NULL;
-  coble_container_spec_t *spec = shell("trap 'exit 9' TERM; while :; do sleep 0.05; done");
+  coble_container_spec_t *spec = shell("trap 'exit 9' TERM; : > /ready; while :; do sleep 0.05; done");
   coble_container_t *container = NULL;
   coble_exec_spec_t *exec = NULL;
   coble_run_result_t *result = NULL;
   coble_process_t *process = NULL;
   coble_stdio_t stdio;
-  const char *script[3] = {"sh", "-c", "echo \"$X\"; exit 5"};
+  /* Before that it does not hear of signals. */
+  const char *script[3] = {"sh", "-c", "until test -e /ready; do sleep 0.01; done; echo \"$X\"; exit 5"};
   const char *cat[1] = {"cat"};
   int32_t number = -1, exited = -1;
   char text[16];

@@ -59,7 +59,7 @@ int main(int argc, char **argv) {
   CHECK(failure([&] { engine.run(coble::ContainerSpec("not-there").pull(COBLE_PULL_NEVER)); }) == COBLE_ERR_IMAGE_NOT_FOUND);
 
   auto spec = coble::ContainerSpec("tests");
-  spec.command({"sh", "-c", "echo started; trap 'exit 7' TERM; while :; do sleep 0.05; done"})
+  spec.command({"sh", "-c", "trap 'exit 7' TERM; echo started; while :; do sleep 0.05; done"})
       .name("of-cpp")
       .environment("A", "b")
       .label("k", "v")
@@ -71,6 +71,10 @@ int main(int argc, char **argv) {
   CHECK(container.state() == COBLE_STATE_RUNNING);
   CHECK(container.exec({"sh", "-c", "echo $A"}).out() == "b\n");
   CHECK(failure([&] { container.wait(std::chrono::milliseconds(1)); }) == COBLE_ERR_TIMEOUT);
+  // Before that it does not hear of signals.
+  while (container.logs() != "started\n") {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 
   coble::CancelToken token;
   std::thread canceller([&] { token.cancel(); });

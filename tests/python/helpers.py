@@ -34,7 +34,11 @@ def log_bytes(container: coble.Container, **options: Any) -> bytes:
         return b"".join(record.data for record in stream)
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+#: What is waited for comes much sooner, but where the machine is emulated or busy.
+PATIENCE = 30.0
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Waits for something that has no event of its own (a line in a log, a file of another process)."""
     end = time.monotonic() + seconds
     while True:
@@ -48,7 +52,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = 30.0) -
         time.sleep(0.01)
 
 
-def wait_for_output(container: coble.Container, text: bytes, seconds: float = 30.0) -> None:
+def wait_for_output(container: coble.Container, text: bytes, seconds: float = PATIENCE) -> None:
     eventually(lambda: text in log_bytes(container), f"{text!r} in the log", seconds)
 
 
@@ -61,7 +65,7 @@ def remove_all(engine: coble.Engine) -> list[str]:
     return left
 
 
-def wait_for_exit(pid: int, seconds: float = 30.0) -> bool:
+def wait_for_exit(pid: int, seconds: float = PATIENCE) -> bool:
     """Waits for the end of any process, by pidfd."""
     try:
         fd = os.pidfd_open(pid)

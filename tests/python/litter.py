@@ -217,7 +217,7 @@ class Snapshot:
         found += [process_text(pid) for pid in our_processes() if pid not in self.processes]
         return found
 
-    def litter(self, seconds: float = 5.0) -> list[str]:
+    def litter(self, seconds: float = 15.0) -> list[str]:
         """As `difference`, but the kernel gets some time: a killed process is gone only after its memory is."""
         end = time.monotonic() + seconds
         pause = 0.001

@@ -38,7 +38,7 @@ def test_what_is_masked_looks_empty_and_cannot_be_written(shared: coble.Engine) 
     container.start()
     try:
         # Nothing was there at the first start.
-        container.exec(["sh", "-c", "until test -s /data/d/f; do :; done"], check=True, timeout=10)
+        container.exec(["sh", "-c", "until test -s /data/d/f; do :; done"], check=True, timeout=30)
         assert container.exec(["cat", "/data/f"], check=True).stdout == b"s\n"
         container.stop(timeout=0)
         container.start()
@@ -65,7 +65,7 @@ def test_a_link_of_the_image_is_followed_inside(shared: coble.Engine, tmp_path: 
     container = shared.containers.create("box", ["sh", "-c", f"mkdir -p {tmp_path}; echo in > {secret}; ln -sf {secret} /link; sleep 1000"], masked_paths=["/link"])
     container.start()
     try:
-        container.exec(["sh", "-c", "until test -e /link; do :; done"], check=True, timeout=10)
+        container.exec(["sh", "-c", "until test -e /link; do :; done"], check=True, timeout=30)
         container.stop(timeout=0)
         container.start()
         assert container.exec(["cat", "/link", str(secret)]).stdout == b""

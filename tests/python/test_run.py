@@ -13,7 +13,7 @@ from pathlib import Path
 
 import coble
 import pytest
-from conftest import MODE
+from conftest import CGROUPS, MODE
 from helpers import output, sh
 
 
@@ -174,7 +174,7 @@ def test_timeout_kills_and_raises(shared: coble.Engine) -> None:
     with pytest.raises(coble.TimeoutError) as caught:
         shared.run("box", ["sleep", "1000"], timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 15
 
 
 def test_timeout_long_enough(shared: coble.Engine) -> None:
@@ -185,18 +185,15 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 import coble
 engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])
-read, write = os.pipe()
 def interrupt():
-    os.read(read, 1)
     global sent
+    while not os.path.exists(sys.argv[3] + "/up"):
+        time.sleep(0.01)
     sent = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()
-timer = threading.Timer(1.0, os.write, [write, b"x"])
-timer.daemon = True
-timer.start()
 try:
-    engine.run("box", ["sleep", "1000"])
+    engine.run("box", ["sh", "-c", "echo > /up/up; exec sleep 1000"], volumes=[sys.argv[3] + ":/up"])
 except KeyboardInterrupt:
     print(f"interrupted after {time.monotonic() - sent:.3f}")
 print(len(engine.containers.list(all=True)), "containers")
@@ -205,14 +202,16 @@ engine.close()
 
 
 @pytest.mark.vm
-def test_interrupt(shared: coble.Engine, shared_store: object) -> None:
+def test_interrupt(shared: coble.Engine, shared_store: object, tmp_path: Path) -> None:
     """Ctrl-C ends a run within a second, with KeyboardInterrupt, and nothing stays."""
-    command = [sys.executable, "-c", INTERRUPTED, str(shared_store.data_root), str(shared_store.run_root)]  # type: ignore[attr-defined]
+    tmp_path.chmod(0o755)
+    command = [sys.executable, "-c", INTERRUPTED, str(shared_store.data_root), str(shared_store.run_root), str(tmp_path)]  # type: ignore[attr-defined]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     found = re.fullmatch(r"interrupted after ([\d.]+)\n0 containers\n", done.stdout)
     assert found, done.stdout
-    assert float(found.group(1)) < 1.0
+    # The emulated machine is many times slower.
+    assert float(found.group(1)) < (1.0 if CGROUPS != "v2" else 5.0)
 
 
 # --- environment ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import coble
 import coble.aio
@@ -54,9 +55,16 @@ def counting(shared: coble.Engine) -> Iterator[coble.Container]:
 def test_a_paused_container_does_nothing(shared: coble.Engine, counting: coble.Container) -> None:
     paused(counting)
     assert counting.state == "paused"
+
+    def quiet(seconds: float = 0.2) -> bool:
+        before = len(log_bytes(counting))
+        time.sleep(seconds)
+        return len(log_bytes(counting)) == before
+
+    # What it wrote just before is still on its way into the log.
+    eventually(lambda: quiet(0.1), "a log that does not grow")
+    assert quiet()
     before = len(log_bytes(counting))
-    time.sleep(0.2)
-    assert len(log_bytes(counting)) == before
     assert counting in shared.containers.list() and counting.inspect().state == "paused"
     with pytest.raises(coble.InvalidStateError, match="paused already"):
         counting.pause()
@@ -83,23 +91,27 @@ def test_a_paused_container_ends_at_once(shared: coble.Engine, end: str, policy:
         begin = time.monotonic()
         if end == "kill":
             container.kill()
-            assert container.wait(5) == 137
+            assert container.wait(20) == 137
         elif end == "term":
             # Meant to end it, since it has no stop signal of its own: it goes on to follow it.
             container.kill("TERM")
-            assert container.wait(5) == 143
+            assert container.wait(20) == 143
         elif end == "stop":
-            container.stop(timeout=5)
-            assert container.wait(0) == 143
+            container.stop(timeout=20)
         elif end.startswith("restart"):
-            container.restart(timeout=5 if end == "restart" else 0)
-            assert container.state == "running"
-            assert container.exec(["true"]).exit_code == 0
+            container.restart(timeout=20 if end == "restart" else 0)
         else:
             container.remove(force=True)
+        # Whoever waits for somebody in vain does so for 5 seconds at least.
+        assert time.monotonic() - begin < 4.5
+        if end == "stop":
+            assert container.wait(0) == 143
+        elif end.startswith("restart"):
+            assert container.state == "running"
+            assert container.exec(["true"]).exit_code == 0
+        elif end == "remove":
             with pytest.raises(coble.ContainerNotFoundError):
                 container.inspect()
-        assert time.monotonic() - begin < 3
         if end in ("kill", "term", "stop"):
             assert container.state == "exited"
     finally:
@@ -126,10 +138,10 @@ def test_pausing_one_that_is_started_again_holds_up_nobody(shared: coble.Engine)
             begin = time.monotonic()
             assert container.state == "paused"
             container.unpause()
-            assert time.monotonic() - begin < 2
+            assert time.monotonic() - begin < 4.5
         begin = time.monotonic()
         container.stop(timeout=1)
-        assert time.monotonic() - begin < 4 and container.state == "exited"
+        assert time.monotonic() - begin < 5.5 and container.state == "exited"
     finally:
         container.remove(force=True)
 
@@ -220,7 +232,7 @@ def test_one_that_removes_itself_can_be_restarted(shared: coble.Engine) -> None:
     container.restart(timeout=5)
     assert container.state == "running"
     container.kill()
-    container.wait(5, condition="removed")
+    container.wait(20, condition="removed")
     with pytest.raises(coble.ContainerNotFoundError):
         container.inspect()
 
@@ -360,7 +372,7 @@ print(engine.containers.get({counting.id!r}).wait(20, condition={condition!r}))
 
 
 def test_a_paused_container_may_still_become_ready(shared: coble.Engine) -> None:
-    container = shared.containers.create("box", ["sh", "-c", "echo begun; sleep 0.5; echo later; touch /later; sleep 1000"])
+    container = shared.containers.create("box", ["sh", "-c", "echo begun; until [ -e /go ]; do sleep 0.02; done; echo later; touch /later; sleep 1000"])
     container.start()
     wait_for_output(container, b"begun")
     try:
@@ -381,6 +393,7 @@ def test_a_paused_container_may_still_become_ready(shared: coble.Engine) -> None
         time.sleep(0.5)
         assert all(waiter.is_alive() for waiter in waiters) and errors == []
         container.unpause()
+        container.exec(["touch", "/go"], check=True)
         for waiter in waiters:
             waiter.join(20)
             assert not waiter.is_alive()
@@ -408,14 +421,28 @@ def test_rename(shared: coble.Engine) -> None:
     second.remove()
 
 
+def waiting(container: coble.Container, condition: Any) -> tuple[threading.Thread, list[int]]:
+    """A thread that waits for something by now, as far as that can be known, and the exit codes that it will have got."""
+    codes: list[int] = []
+    begun = threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        codes.append(container.wait(20, condition=condition))
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    begun.wait()
+    time.sleep(0.1)
+    assert waiter.is_alive()
+    return waiter, codes
+
+
 def test_wait_for_the_next_exit(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "sleep 0.1; exit 5"])
     with pytest.raises(coble.TimeoutError):
         container.wait(0.1, condition="next-exit")
-    codes: list[int] = []
-    waiter = threading.Thread(target=lambda: codes.append(container.wait(20, condition="next-exit")))
-    waiter.start()
-    time.sleep(0.05)
+    waiter, codes = waiting(container, "next-exit")
     container.start()
     waiter.join()
     assert codes == [5]
@@ -431,11 +458,7 @@ def test_wait_for_the_removal(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["sh", "-c", "exit 6"])
     container.start()
     container.wait()
-    codes: list[int] = []
-    waiter = threading.Thread(target=lambda: codes.append(container.wait(20, condition="removed")))
-    waiter.start()
-    time.sleep(0.05)
-    assert waiter.is_alive()
+    waiter, codes = waiting(container, "removed")
     container.remove()
     waiter.join()
     assert codes == [6]
@@ -527,13 +550,19 @@ def test_inspect_as_docker(shared: coble.Engine) -> None:
 @pytest.mark.vm
 def test_top(counting: coble.Container) -> None:
     process = counting.popen(["sleep", "98765"])
-    top = counting.top()
-    assert top.titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-    commands = {row[7]: row for row in top.processes}
+
+    def look() -> list[list[str]] | None:
+        top = counting.top()
+        assert top.titles == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        return top.processes if any(row[7] == "sleep 98765" for row in top.processes) else None
+
+    # The kernel shows a program's arguments a moment after it has begun.
+    rows = eventually(look, "the program")
+    commands = {row[7]: row for row in rows}
     assert any(command.startswith("sh -c trap") for command in commands)
     row = commands["sleep 98765"]
     assert int(row[1]) == process.pid and row[5] == "?" and row[6] == "00:00:00"
-    assert counting.inspect().pid in {int(row[1]) for row in top.processes}
+    assert counting.inspect().pid in {int(row[1]) for row in rows}
     process.kill()
     process.wait()
     counting.stop(timeout=2)
@@ -546,19 +575,21 @@ def test_stats(shared: coble.Engine) -> None:
     spinning = shared.containers.create("box", ["sh", "-c", "while :; do :; done"])
     spinning.start()
     try:
-        stats = spinning.stats(interval=0.5)
+        # Where the machine is emulated its clocks are rough, and where it is busy others have the processors for a while.
+        stats = eventually(lambda: 5 < (found := spinning.stats(interval=0.5)).cpu_percent < 200 and found, "the share of a processor")
         assert (stats.id, stats.name) == (spinning.id, spinning.name)
-        # Where the machine is emulated its clocks are rough.
-        assert 5 < stats.cpu_percent < 200
         assert stats.cpu_total_ns > 0 and 0 < stats.memory_usage < stats.memory_limit and stats.pids >= 1
         assert stats.online_cpus >= 1 and 0 <= stats.memory_percent < 100
         assert spinning.stats(interval=0).cpu_percent == 0
         assert stats.to_dict()["pids"] == stats.pids
         with spinning.stats(stream=True, interval=0.1) as stream:
-            looks = [next(stream), next(stream)]
-            assert looks[0].cpu_percent == 0 and looks[1].cpu_percent > 0 and looks[1].cpu_total_ns > looks[0].cpu_total_ns
+            first = next(stream)
+            assert first.cpu_percent == 0
+            eventually(lambda: (look := next(stream)).cpu_percent > 0 and look.cpu_total_ns > first.cpu_total_ns, "some use")
             spinning.kill()
-            assert [look for look in stream][3:] == []
+            assert spinning.wait(20) == 137
+            # The monitor may be there a moment longer.
+            assert [look for look in stream][1:] == []
         with pytest.raises(coble.InvalidStateError):
             spinning.stats()
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 
 import coble
@@ -11,9 +13,12 @@ from test_command import Command
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    """One that nobody is given by chance before it is used: those are above 32767."""
+    for port in random.sample(range(10_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def test_a_port(shared: coble.Engine) -> None:
@@ -75,8 +80,9 @@ def test_no_failure(shared: coble.Engine) -> None:
 
 
 def test_a_failure_without_a_log(shared: coble.Engine) -> None:
-    for options in ({"log_driver": "none"}, {"auto_remove": True}):
-        container = shared.containers.create("box", ["sh", "-c", "echo out; sleep 0.2; exit 4"], **options)
+    # Who removes itself must be waited for before that.
+    for seconds, options in ((0, {"log_driver": "none"}), (1, {"auto_remove": True})):
+        container = shared.containers.create("box", ["sh", "-c", f"echo out; sleep {seconds}; exit 4"], **options)
         container.start()
         with pytest.raises(coble.ContainerExitError) as caught:
             container.wait(timeout=20, check=True)

@@ -7,9 +7,19 @@ mod engine;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use coble_protocol::*;
 use engine::*;
+
+/// Waits for something that nobody tells of.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 #[test]
 fn a_program_runs_and_its_end_is_told() {
@@ -484,8 +494,19 @@ fn bad_clients_hold_up_nobody() {
 #[test]
 fn logs_are_whole_records_in_order() {
     let engine = Engine::new();
-    let script = "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three; dd if=/dev/zero bs=64k count=100 2>/dev/null";
-    let done = engine.run(with(shell(script), |o| o.log = true));
+    let script =
+        "echo one; read x; echo two >&2; read x; echo three; dd if=/dev/zero bs=64k count=100 2>/dev/null";
+    let (input, feed) = pipe();
+    let running = engine.start(with(shell(script), |o| {
+        o.log = true;
+        o.stdin = Some(input);
+    }));
+    // Each is in the log before the next one is written: a header of 16 bytes, and 4.
+    for records in [1, 2] {
+        until("a record", || fs::metadata(engine.path("log")).unwrap().len() >= records * 20);
+        rustix::io::write(&feed, b"x\n").unwrap();
+    }
+    let done = running.finish(&engine);
     assert_eq!(done.exit.code, 0);
     let log = engine.log();
     let short: Vec<_> =
@@ -521,8 +542,15 @@ fn a_log_that_is_full_loses_output_and_nothing_else() {
     let small = Small::mount(tmpfs);
     fs::remove_file(engine.path("log")).unwrap();
     symlink("small/log", engine.path("log")).unwrap();
-    let done = engine
-        .run(with(shell("echo begin; sleep 0.1; dd if=/dev/zero bs=1M count=3; exit 4"), |o| o.log = true));
+    let (input, feed) = pipe();
+    let script = "echo begin; read x; dd if=/dev/zero bs=1M count=3; exit 4";
+    let running = engine.start(with(shell(script), |o| {
+        o.log = true;
+        o.stdin = Some(input);
+    }));
+    until("a record", || fs::metadata(engine.path("log")).unwrap().len() > 0);
+    rustix::io::write(&feed, b"x\n").unwrap();
+    let done = running.finish(&engine);
     let log = engine.log();
     drop(small);
     assert_eq!(done.exit.code, 4);
@@ -781,8 +809,9 @@ fn every_process_is_in_the_cgroup() {
     assert!(out.lines().any(|line| line == "0::/" || line.ends_with("pids:/")), "{out}");
     let (_, result) = exec(&engine, process(&["sleep", "1000"]));
     let (other, ..) = result.unwrap();
-    let inside = fs::read_to_string(cgroup.0.join("cgroup.procs")).unwrap().lines().count();
-    assert!(inside >= 3, "{inside}");
+    until("all of them are inside", || {
+        fs::read_to_string(cgroup.0.join("cgroup.procs")).unwrap().lines().count() >= 4
+    });
     kill(&running.program);
     gone(&other);
     assert_eq!(running.finish(&engine).exit.code, 137);

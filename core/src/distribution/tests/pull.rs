@@ -379,7 +379,7 @@ fn cancelling_ends_a_wait_at_once() {
         let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Cancelled);
     });
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -389,6 +389,11 @@ fn a_server_that_says_nothing_is_given_up() {
     bench.tuning.patience.idle = Duration::from_millis(200);
     bench.options = bench.options.retries(1);
     let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
+    // It may read the last one when nobody waits for it any more.
+    let end = Instant::now() + Duration::from_secs(5);
+    while fake.seen().len() < 2 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     assert_eq!((error.kind(), fake.seen().len()), (ErrorKind::Network, 2), "{error}");
 }
 

@@ -209,8 +209,9 @@ fn sec_134_what_failed_with_tls_is_not_tried_without() {
     let heard = Arc::clone(&said);
     std::thread::spawn(move || {
         for stream in listener.incoming().take(20) {
-            let mut bytes = [0; 512];
-            let count = stream.unwrap().read(&mut bytes).unwrap_or(0);
+            // It is closed when what it said is kept.
+            let (mut stream, mut bytes) = (stream.unwrap(), [0; 512]);
+            let count = stream.read(&mut bytes).unwrap_or(0);
             heard.lock().unwrap().extend_from_slice(&bytes[..count]);
         }
     });
