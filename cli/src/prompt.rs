@@ -33,8 +33,9 @@ pub(crate) fn confirm(what: &str) -> Result<(), Error> {
 /// Asks for a password.
 pub(crate) fn password(advice: &str) -> Result<String, Error> {
     interactive(advice)?;
-    output::error_bytes(b"Password: ");
+    // Before it is asked for: who answers at once is not to be seen, nor thrown away.
     let hidden = Hidden::begin()?;
+    output::error_bytes(b"Password: ");
     let answer = hidden.read();
     drop(hidden);
     output::error_bytes(b"\n");

@@ -83,6 +83,15 @@ def test_timeout_kills_the_program_only(idle: coble.Container) -> None:
     assert b"999" not in idle.exec(["ps"]).stdout
 
 
+@pytest.mark.once
+def test_a_program_whose_start_takes_too_long_is_not_left(idle: coble.Container) -> None:
+    """At every stage of its start."""
+    for milliseconds in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5) * 3:
+        with pytest.raises(coble.TimeoutError):
+            idle.exec(["sleep", "998"], timeout=milliseconds / 1000)
+    eventually(lambda: b"998" not in idle.exec(["ps"]).stdout, "the end of all of them")
+
+
 def test_in_a_container_that_does_not_run(shared: coble.Engine) -> None:
     container = shared.containers.create("box", ["true"])
     with pytest.raises(coble.InvalidStateError):

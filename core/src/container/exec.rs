@@ -171,7 +171,12 @@ impl Container {
         let late = format!("no program was started in \"{}\"", self.name());
         let exec = |given, fds: &[BorrowedFd<'_>]| {
             let request = Request::Exec(Box::new(command::exec_process(&own, &spec, given)));
-            monitor.ask(&request, fds, deadline, cancel, &late).context(doing)
+            let answer = monitor.ask(&request, fds, deadline, cancel, &late);
+            if matches!(&answer, Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled))
+            {
+                monitor.abandon();
+            }
+            answer.context(doing)
         };
         let mut wanted = [false; 2];
         let (answer, [mut stdin, mut stdout, stderr]) = if tty {

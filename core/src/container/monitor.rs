@@ -60,6 +60,25 @@ impl Monitor {
         }
     }
 
+    /// Takes back the request for another program, whose answer came too late for the caller. If that runs already it is killed, and so it is by a monitor that finds nobody to
+    /// tell of it.
+    pub(super) fn abandon(&self) {
+        let _ = rustix::net::shutdown(&self.connection, rustix::net::Shutdown::Write);
+        // A monitor that somebody has stopped is not waited for.
+        let soon = Deadline::after(Some(Duration::from_secs(1)));
+        while process::readable(&self.connection, soon, &CancelToken::never(), "").is_ok() {
+            match self.connection.recv::<Response>() {
+                Ok(Some((Response::Running { .. }, mut fds))) => {
+                    if let Ok(program) = fds.take_nth(0) {
+                        let _ = process::send_signal(&program, Signal::KILL, &self.name);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
     /// Sends a signal to the program. A monitor that does not answer is killed if the program was to be killed: the kernel then kills all of the container.
     ///
     /// One whose program has ended and that runs the hooks for that is left alone: it hears of this afterwards.

@@ -169,9 +169,12 @@ impl Server {
         let terminal = if program.given { program.terminal.take() } else { None };
         let mut fds = vec![program.pidfd.as_fd()];
         fds.extend(terminal.iter().flat_map(|(master, slave)| [master.as_fd(), slave.as_fd()]));
-        let Some(client) = self.clients.iter().find(|client| client.number == program.client) else { return };
-        if client.connection.try_send(&response, &fds).is_err() {
-            let number = client.number;
+        let client = self.clients.iter().find(|client| client.number == program.client);
+        let told = client.is_some_and(|client| client.connection.try_send(&response, &fds).is_ok());
+        if !told {
+            // Nobody knows of it, and so nobody would ever end it.
+            let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
+            let number = program.client;
             self.hang_up(number);
         }
     }
