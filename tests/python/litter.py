@@ -218,14 +218,18 @@ class Snapshot:
         return found
 
     def litter(self, seconds: float = 15.0) -> list[str]:
-        """As `difference`, but the kernel gets some time: a killed process is gone only after its memory is."""
+        """As `difference`, but the kernel gets some time: a killed process is gone only after its memory is. Litter is what stays: nothing that others on this machine make is the
+        same for a second."""
         end = time.monotonic() + seconds
         pause = 0.001
+        since: dict[str, float] = {}
         while True:
-            over = time.monotonic() > end
-            found = self.difference()
-            if not found or over:
-                return found
+            now = time.monotonic()
+            since = {what: since.get(what, now) for what in self.difference()}
+            if not since:
+                return []
+            if now > end:
+                return [what for what, first in since.items() if now - first > min(1.0, seconds / 2)]
             time.sleep(pause)
             pause = min(pause * 2, 0.2)
 

@@ -32,6 +32,29 @@ def test_a_child() -> None:
     assert before.litter() == []
 
 
+def test_only_what_stays() -> None:
+    before = litter.Snapshot()
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        found = before.litter(0.5)
+        assert len(found) == 1 and f"process {child.pid} " in found[0]
+        child.kill()
+    # Others come and go.
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            subprocess.run(["sleep", "0.05"], check=True)
+
+    before = litter.Snapshot()
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        assert before.litter(1) == []
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_a_process_that_left_the_family() -> None:
     """A grandchild whose parent has gone, in a session of its own: what a monitor is."""
     before = litter.Snapshot()
