@@ -155,13 +155,24 @@ def empty_cgroup(path: str) -> bool:
 
 
 def descriptors() -> dict[int, str]:
+    """What each is of. A mount that is attached nowhere is a `mount:` and its root."""
+    attached = {line.split()[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
     found = {}
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            target = os.readlink(f"/proc/self/fd/{name}")
+            if target == "/" and mount_of(name) not in attached:
+                target = "mount:/"
+            found[int(name)] = target
         except OSError:
             continue  # the one that listed
     return found
+
+
+def mount_of(descriptor: str) -> str:
+    """The number of the mount that a descriptor leads to."""
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")
 
 
 #: Directories of a data root or run root that have nothing in them when no container exists and nothing is on its way.
@@ -235,8 +246,9 @@ class Snapshot:
 
 
 def kept_by_engine(target: str) -> bool:
-    """What an engine opens and keeps until it is closed; one that tests share stays open, and tests of their own see to the rest."""
-    return "/coble-tests-" in target or target.startswith(("/memfd:coble-shim", "anon_inode:bpf-prog", "net:["))
+    """What an engine opens and keeps until it is closed; one that tests share stays open, and tests of their own see to the rest. The last two are a network namespace for the
+    next container, and what shows it."""
+    return "/coble-tests-" in target or target.startswith(("/memfd:coble-shim", "anon_inode:bpf-prog", "net:[", "mount:"))
 
 
 def harmless(target: str) -> bool:

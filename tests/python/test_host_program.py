@@ -48,8 +48,9 @@ def facts():
         "signals": {str(int(number)): str(signal.getsignal(number)).split(" at 0x")[0] for number in signal.valid_signals()},
         "kernel": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Uid", "Gid", "Groups", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")},
         "descriptors": {name: os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")
-                        # The engine keeps a connection to its database for each of the most threads that used it at once, and a network namespace for the next start.
-                        and not any(part in os.readlink(f"/proc/self/fd/{name}") for part in ("/store.db", "net:["))},
+                        # The engine keeps a connection to its database for each of the most threads that used it at once, and a network namespace with its /sys for the next start.
+                        and not any(part in os.readlink(f"/proc/self/fd/{name}") for part in ("/store.db", "net:["))
+                        and os.readlink(f"/proc/self/fd/{name}") != "/"},
         "threads": len(os.listdir("/proc/self/task")),
         "children": children,
         "children of threads": [text for text in (open(f"/proc/self/task/{task}/children").read() for task in os.listdir("/proc/self/task")) if text],
@@ -291,8 +292,11 @@ def test_close_releases_what_the_engine_holds(box: coble.Engine, store: Store) -
 
 @pytest.mark.root
 def test_one_network_namespace_is_kept_for_the_next_start(box: coble.Engine) -> None:
-    """By an engine that starts one container after the other, until it is closed; no two containers get the same one."""
+    """By an engine that starts one container after the other, until it is closed, with the /sys that shows it; no two containers get the same one."""
     here = os.stat("/proc/self/ns/net").st_ino
+
+    def mounts() -> int:
+        return list(litter.descriptors().values()).count("mount:/")
 
     def kept() -> list[str]:
         return [target for target in litter.descriptors().values() if target.startswith("net:[") and target not in of_others]
@@ -300,6 +304,7 @@ def test_one_network_namespace_is_kept_for_the_next_start(box: coble.Engine) -> 
     # Another engine of this process may have one.
     of_others: list[str] = []
     of_others = kept()
+    mounts_of_others = mounts()
     look = ["sh", "-c", "readlink /proc/self/ns/net; cat /sys/class/net/lo/flags; ls /sys/class/net"]
     seen = set()
     taken = 0
@@ -316,12 +321,12 @@ def test_one_network_namespace_is_kept_for_the_next_start(box: coble.Engine) -> 
             # Up, and nothing else is there.
             assert int(flags, 16) & 1 and interfaces == ["lo"]
             assert namespace not in seen and namespace != f"net:[{here}]"
-            assert len(ahead) <= 1 and len(kept()) <= 1
+            assert len(ahead) <= 1 and len(kept()) <= 1 and mounts() <= mounts_of_others + 1
             taken += ahead == [namespace]
             seen.add(namespace)
     assert taken > 0
     box.close()
-    assert kept() == []
+    assert kept() == [] and mounts() == mounts_of_others
 
 
 def test_many_engines_leave_no_descriptor(store: Store) -> None:
