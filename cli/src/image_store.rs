@@ -23,7 +23,7 @@ pub(crate) struct SaveArgs {
     /// oci-archive (a docker archive, too), oci-dir, or docker-archive (for tools that know only that)
     #[arg(long, value_name = "FORMAT", default_value = "oci-archive")]
     format: String,
-    /// Only this platform, such as linux/arm64
+    /// Only this platform, such as linux/arm64; by default all, and with docker-archive, which has one image for a name, the host's
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
     /// References or ids

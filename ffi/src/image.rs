@@ -71,7 +71,8 @@ unsafe fn load_options(platform: *const c_char) -> Result<LoadOptions> {
 }
 
 /// Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed. `platform` is one such as "linux/arm64/v8", or
-/// "all", or NULL for the host's.
+/// "all", or NULL for the host's. An image that is not for the platform that was asked for, by its configuration, is COBLE_ERR_INVALID_IMAGE; with NULL one that
+/// is not for the host has a warning ("foreign-platform").
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_load(
     engine: *const coble_engine_t,

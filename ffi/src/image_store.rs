@@ -31,7 +31,7 @@ unsafe fn save_options(format: *const c_char, platform: *const c_char) -> Result
 
 /// Saves `count` images to a file, which appears when it is complete, or to a directory. The format is "oci-archive" (NULL is the same), a tar of an OCI image
 /// layout that is a docker archive, too; "oci-dir", a layout as a directory; or "docker-archive". `platform`, such as "linux/arm64", may be NULL: all
-/// that the names have in the store.
+/// that the names have in the store; for "docker-archive", which has one image for a name, the one for the host.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_save(
     engine: *const coble_engine_t,

@@ -508,7 +508,8 @@ class Images:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
         `source` is a path, a file descriptor or an open file, which is read to its end. `platform` is one such as `linux/arm64/v8`, or `"all"` for every
-        one that is there; by default the host's.
+        one that is there; by default the host's. What the configuration of an image says decides: if it is not for the platform that was asked for,
+        that is an `InvalidImageError`, and if none was asked for, a warning of the image (`foreign-platform`).
 
         Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
         `StorageFullError`; then nothing of the archive is in the store.
@@ -578,8 +579,10 @@ class Images:
 
         `target` is a path, where a file appears when it is complete, or a file descriptor or open file. `"oci-archive"`, the default, is a tar of
         an OCI image layout that is a docker archive, too; its blobs are byte for byte those of the store. `"oci-dir"` is a layout as a directory, which
-        may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that. `platform`, such as
-        `linux/arm64`, chooses one of those that a name has; by default all are saved.
+        may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that, and one image for a name.
+        `platform`, such as `linux/arm64`, chooses one of those that a name has; by default all are saved, and into a `"docker-archive"` the one for the host.
+
+        Raises `InvalidArgumentError` if a `"docker-archive"` would need several images of a name (`platform="all"`, or none of them is for the host).
 
         Raises `ImageNotFoundError`, `DigestMismatchError` if a blob is damaged, `StorageFullError`.
         """
@@ -771,7 +774,7 @@ class Image:
         """What its layers have that could not be kept, such as device nodes and owners without privileges.
 
         Known to the `load`, `import_rootfs` or `from_host` that unpacked the layers; empty for an image that was looked up. At most 64 for
-        each layer: the code `more-warnings` tells how many there were besides.
+        each layer: the code `more-warnings` tells how many there were besides. A `load` tells of an image for another platform than the host's, too.
         """
 
     async def inspect(self) -> ImageDetails:

@@ -233,6 +233,12 @@ def test_several_platforms_of_one_name(engine: coble.Engine, store: Store, workp
     assert [image["id"] for image in loaded(tmp_path / "one.tar", workplace, platform="all")] == [ids["linux/arm/v7"]]
     with pytest.raises(coble.ImageNotFoundError, match="only for"):
         engine.images.save("multi:1", tmp_path / "none.tar", platform="linux/s390x")
+    # A docker archive has one image for a name: the host's, or the one that is asked for.
+    engine.images.save("multi:1", tmp_path / "docker.tar", format="docker-archive")
+    (image,) = loaded(tmp_path / "docker.tar", workplace, platform="all")
+    assert (image["id"], image["references"]) == (ids["linux/amd64"], ["docker.io/library/multi:1"])
+    with pytest.raises(coble.InvalidArgumentError, match="one image for a name"):
+        engine.images.save("multi:1", tmp_path / "docker.tar", format="docker-archive", platform="all")
     # The store's own layout says it, too, and another name has all of them.
     engine.images.tag("multi:1", "again:1")
     index = json.loads((store.data_root / "content/index.json").read_text())

@@ -156,6 +156,17 @@ fn follow(
     }
 }
 
+/// Whether an image does where a platform is wanted, by what its configuration says. One that says nothing does.
+pub(crate) fn suits(platform: &Platform, wanted: &Platform) -> bool {
+    platform.os.is_empty() || platform.architecture.is_empty() || platform.rank_for(wanted).is_some()
+}
+
+/// What is said of an image that the host cannot run, to somebody who asked for no platform.
+pub(crate) fn foreign_host(platform: &Platform, host: &Platform) -> String {
+    let platform = platform.to_string();
+    format!("the image is for {}, and this host is {host}", crate::text::visible(&platform))
+}
+
 /// The error for what has images for other platforms only.
 pub(crate) fn foreign(wanted: &Platform, mut there: Vec<String>) -> Error {
     there.sort_unstable();

@@ -34,6 +34,12 @@ impl Fixture {
         load::load(&self.store, &self.worker, Source::Path(path.into()), &LoadOptions::default(), &NEVER)
     }
 
+    fn load_for(&self, bytes: &[u8], platform: Option<&str>) -> Result<Vec<ImageSummary>> {
+        let options = LoadOptions { platform: platform.map(str::to_owned) };
+        let source = Source::Bytes(bytes.to_vec());
+        load::load(&self.store, &self.worker, source, &options, &NEVER)
+    }
+
     fn load_bytes(&self, bytes: &[u8]) -> Result<Vec<ImageSummary>> {
         let path = self.dir.path().join("archive");
         std::fs::write(&path, bytes).unwrap();
@@ -424,6 +430,144 @@ fn the_platform_of_the_host_is_chosen_from_an_index() {
     assert_eq!(error.kind(), ErrorKind::InvalidImage);
     assert!(error.to_string().contains("linux/mips128, solaris/sparc"), "{error}");
     fixture.assert_clean(0);
+}
+
+/// An OCI layout of one name for several platforms. Without `declared` the index says nothing of platforms, and is the layout's own.
+fn platforms(architectures: &[&str], declared: bool) -> BTreeMap<String, Vec<u8>> {
+    let mut files =
+        BTreeMap::from([("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
+    let mut entries = Vec::new();
+    for architecture in architectures {
+        let layer = tar(&[("which", architecture)]);
+        let diff_id = Digest::of(&layer);
+        let (layer, layer_size) = blob(&mut files, layer);
+        let (id, size) = blob(&mut files, config(&[diff_id], json!({"architecture": architecture})));
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST,
+            "config": {"mediaType": media_type::CONFIG, "digest": id, "size": size},
+            "layers": [{"mediaType": media_type::LAYER, "digest": layer, "size": layer_size}]});
+        let (digest, size) = blob(&mut files, serde_json::to_vec(&manifest).unwrap());
+        let mut entry = json!({"mediaType": media_type::MANIFEST, "digest": digest, "size": size});
+        if declared {
+            entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+        } else {
+            entry["annotations"] = json!({"org.opencontainers.image.ref.name": format!("{architecture}:1")});
+        }
+        entries.push(entry);
+    }
+    let mut index = json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries});
+    if declared {
+        let (digest, size) = blob(&mut files, serde_json::to_vec(&index).unwrap());
+        index = json!({"schemaVersion": 2, "manifests": [{"mediaType": media_type::INDEX, "digest": digest, "size": size,
+            "annotations": {"org.opencontainers.image.ref.name": "multi:1"}}]});
+    }
+    files.insert("index.json".into(), serde_json::to_vec(&index).unwrap());
+    files
+}
+
+fn codes(image: &ImageSummary) -> Vec<&str> {
+    image.warnings.iter().map(|warning| warning.code.as_str()).collect()
+}
+
+const MULTI: &str = "docker.io/library/multi:1";
+
+#[test]
+fn a_docker_archive_has_one_image_for_a_name() {
+    let host = crate::oci::Platform::host().architecture;
+    let fixture = Fixture::new();
+    fixture.load_for(&archive(&platforms(&["mips", &host, "s390x"], true)), Some("all")).unwrap();
+    let wanted = inspect::get(&fixture.store, "multi:1").unwrap();
+    assert_eq!(wanted.architecture, host);
+    let path = fixture.dir.path().join("saved.tar");
+    let save = |fixture: &Fixture, platform: Option<&str>| {
+        let options =
+            SaveOptions { format: SaveFormat::DockerArchive, platform: platform.map(str::to_owned) };
+        save::save(&fixture.store, &fixture.worker, &["multi:1"], Sink::Path(path.clone()), &options, &NEVER)
+    };
+    save(&fixture, None).unwrap();
+    let other = Fixture::new();
+    let loaded = other.load(&path).unwrap();
+    assert_eq!(loaded.iter().map(|image| &image.id).collect::<Vec<_>>(), [&wanted.id]);
+    assert_eq!((loaded[0].references.as_slice(), codes(&loaded[0])), ([MULTI.to_owned()].as_slice(), vec![]));
+    save(&fixture, Some("linux/s390x")).unwrap();
+    let loaded = other.load(&path).unwrap();
+    assert_eq!((loaded[0].architecture.as_str(), loaded.len()), ("s390x", 1));
+    assert_eq!(codes(&loaded[0]), ["foreign-platform"]);
+    // Who asks for all of them, or has none for this host, is told.
+    let error = save(&fixture, Some("all")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(error.to_string().contains("linux/s390x") && error.hint().is_some(), "{error}");
+    let fixture = Fixture::new();
+    fixture.load_for(&archive(&platforms(&["mips", "s390x"], true)), Some("all")).unwrap();
+    assert_eq!(save(&fixture, None).unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn a_docker_archive_with_several_images_of_one_name_gives_it_to_the_one_that_fits() {
+    let host = crate::oci::Platform::host().architecture;
+    let mut files = BTreeMap::new();
+    let mut items = Vec::new();
+    for architecture in [host.as_str(), "s390x"] {
+        let layer = tar(&[("which", architecture)]);
+        let name = format!("{architecture}.json");
+        let config = config(&[Digest::of(&layer)], json!({"architecture": architecture}));
+        files.insert(name.clone(), config);
+        files.insert(format!("{architecture}.layer"), layer);
+        items.push(
+            json!({"Config": name, "RepoTags": ["multi:1"], "Layers": [format!("{architecture}.layer")]}),
+        );
+    }
+    files.insert("manifest.json".into(), serde_json::to_vec(&items).unwrap());
+    let bytes = archive(&files);
+    for (platform, named, all) in [
+        (None, host.as_str(), 1),
+        (Some(host.as_str()), host.as_str(), 1),
+        (Some("s390x"), "s390x", 1),
+        // As docker has it: the last.
+        (Some("all"), "s390x", 2),
+    ] {
+        let fixture = Fixture::new();
+        let loaded = fixture.load_for(&bytes, platform).unwrap();
+        assert_eq!(loaded.len(), all, "{platform:?}");
+        assert_eq!(inspect::get(&fixture.store, "multi:1").unwrap().architecture, named, "{platform:?}");
+        assert!(loaded.iter().all(|image| codes(image).is_empty()), "{loaded:?}");
+        fixture.assert_clean(all);
+    }
+}
+
+#[test]
+fn the_configuration_says_for_what_an_image_is() {
+    let host = crate::oci::Platform::host().architecture;
+    let foreign = platforms(&["s390x"], false);
+    // An index that says something else than the configuration.
+    let mut lying = foreign.clone();
+    let mut index: Value = serde_json::from_slice(&lying["index.json"]).unwrap();
+    index["manifests"][0]["platform"] = json!({"architecture": host, "os": "linux"});
+    lying.insert("index.json".into(), serde_json::to_vec(&index).unwrap());
+    let mut docker = docker();
+    let name = docker.keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
+    let mut config: Value = serde_json::from_slice(&docker.remove(&name).unwrap()).unwrap();
+    config["architecture"] = json!("s390x");
+    docker.insert("config.json".into(), serde_json::to_vec(&config).unwrap());
+    let manifest = String::from_utf8(docker["manifest.json"].clone()).unwrap().replace(&name, "config.json");
+    docker.insert("manifest.json".into(), manifest.into_bytes());
+    for (what, files) in [("undeclared", &foreign), ("lying", &lying), ("docker", &docker)] {
+        let fixture = Fixture::new();
+        let error = fixture.load_for(&archive(files), Some(&format!("linux/{host}"))).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidImage, "{what}: {error}");
+        assert!(error.to_string().contains("only for linux/s390x"), "{what}: {error}");
+        fixture.assert_clean(0);
+        let loaded = fixture.load_for(&archive(files), None).unwrap();
+        assert_eq!(codes(&loaded[0]), ["foreign-platform"], "{what}");
+        assert!(loaded[0].warnings[0].message.contains("linux/s390x"), "{what}: {:?}", loaded[0].warnings);
+        for asked in ["linux/s390x", "all"].into_iter().skip(usize::from(what == "lying")) {
+            assert_eq!(codes(&fixture.load_for(&archive(files), Some(asked)).unwrap()[0]), [""; 0], "{what}");
+        }
+        fixture.assert_clean(1);
+    }
+    // Of several, the one that was asked for comes in.
+    let fixture = Fixture::new();
+    let loaded = fixture.load_for(&archive(&platforms(&[&host, "s390x"], false)), Some("s390x")).unwrap();
+    assert_eq!(loaded.iter().map(|image| image.architecture.as_str()).collect::<Vec<_>>(), ["s390x"]);
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub enum Sink {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// The platform, as `os/architecture/variant`, or `all` for every one that is there. None: the host's.
+    /// The platform, as `os/architecture/variant`, or `all` for every one that is there. None: the host's, and what is there for another
+    /// platform only with a warning.
     pub platform: Option<String>,
 }
 
@@ -48,7 +49,7 @@ pub enum SaveFormat {
     OciArchive,
     /// An OCI image layout, as a directory. One that is there gets the images added.
     OciDirectory,
-    /// A docker archive as older tools expect it, with uncompressed layers.
+    /// A docker archive as older tools expect it, with uncompressed layers. It has one image for a name: without a platform, the one for the host.
     DockerArchive,
 }
 
@@ -75,7 +76,7 @@ impl SaveFormat {
 pub struct SaveOptions {
     /// The form.
     pub format: SaveFormat,
-    /// The platform, as `os/architecture/variant`. None: all platforms that a name has in the store.
+    /// The platform, as `os/architecture/variant`, or `all`. None: all platforms that a name has in the store, as far as the form has a place for them.
     pub platform: Option<String>,
 }
 
@@ -131,7 +132,7 @@ pub struct ImageSummary {
     /// Labels of the configuration.
     pub labels: BTreeMap<String, String>,
     /// What the layers have that could not be kept, and was not essential: known to the call that unpacked them, such as a load, and
-    /// empty otherwise. At most 64 for each layer; the code `more-warnings` tells the number of the others.
+    /// empty otherwise. The code `foreign-platform` tells of an image that is not for this host. At most 64 for each layer; the code `more-warnings` tells the number of the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
 }

@@ -118,13 +118,11 @@ impl Pull<'_> {
         let document = ImageDocument::parse(&config, &format!("configuration {id}"))?;
         if let PlatformChoice::Best(wanted) = &self.choice {
             let platform = document.platform();
-            let unknown = platform.os.is_empty() || platform.architecture.is_empty();
-            if !unknown && platform.rank_for(wanted).is_none() {
+            if !choose::suits(&platform, wanted) {
                 if self.options.platform.is_some() {
                     return Err(choose::foreign(wanted, vec![platform.to_string()]));
                 }
-                let message = format!("the image is for {platform}, and this host is {wanted}");
-                self.reporter.tell(ProgressKind::Warning, Some(message));
+                self.reporter.tell(ProgressKind::Warning, Some(choose::foreign_host(&platform, wanted)));
             }
         }
         let layers = pair(&manifest, &document, &id)?;

@@ -1,5 +1,7 @@
 //! Docker archives: a tar with `manifest.json`, image configurations and layer tars.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Load, name};
@@ -69,26 +71,50 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> 
     if items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArchive, "there is no image in it"));
     }
-    let mut ready = Vec::new();
+    let mut chosen = Vec::new();
     let mut others = Vec::new();
-    for item in &items {
+    for item in items {
         let doing = || format!("image \"{}\"", item.config.escape_debug());
-        if let PlatformChoice::Best(wanted) = load.platform
-            && *wanted != Platform::host()
-        {
-            // Such an archive has one image for each name, whatever it is for; only somebody who asks for another platform gets a choice.
-            let platform = platform(load, files, item).context(doing)?;
-            if platform.rank_for(wanted).is_none() {
-                others.push(platform.to_string());
-                continue;
+        let platform = platform(load, files, &item).context(doing)?;
+        if load.wants(&platform) {
+            chosen.push((item, platform));
+        } else {
+            others.push(platform.to_string());
+        }
+    }
+    if let PlatformChoice::Best(wanted) = load.platform {
+        if chosen.is_empty() {
+            return Err(choose::foreign(wanted, others));
+        }
+        one_for_each_name(&mut chosen, wanted);
+    }
+    let ready = chosen.iter().map(|(item, platform)| {
+        let doing = || format!("image \"{}\"", item.config.escape_debug());
+        let mut ready = image(load, files, item).context(doing)?;
+        ready.warnings.splice(..0, load.foreign(platform));
+        Ok(ready)
+    });
+    ready.collect()
+}
+
+/// Such an archive has one image for a name. Some tools have written more, one for each platform: then it is the one that fits, and those that
+/// fit nothing and have no name of their own are left out.
+fn one_for_each_name(chosen: &mut Vec<(Item, Platform)>, wanted: &Platform) {
+    let mut best: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    for (item, platform) in &*chosen {
+        let rank = platform.rank_for(wanted).unwrap_or(usize::MAX);
+        for name in item.repo_tags.iter().flatten() {
+            // Of two that fit equally well it is the last, as docker has it.
+            if best.get(name).is_none_or(|(other, _)| rank <= *other) {
+                best.insert(name.clone(), (rank, item.config.clone()));
             }
         }
-        ready.push(image(load, files, item).context(doing)?);
     }
-    match load.platform {
-        PlatformChoice::Best(wanted) if ready.is_empty() => Err(choose::foreign(wanted, others)),
-        _ => Ok(ready),
-    }
+    chosen.retain_mut(|(item, platform)| {
+        let Some(names) = item.repo_tags.as_mut().filter(|names| !names.is_empty()) else { return true };
+        names.retain(|name| best.get(name).is_none_or(|(_, config)| *config == item.config));
+        !names.is_empty() || choose::suits(platform, wanted)
+    });
 }
 
 fn platform(load: Load<'_>, files: &Files, item: &Item) -> Result<Platform> {

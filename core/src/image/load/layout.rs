@@ -16,8 +16,8 @@ use crate::image::add::{Pieces, prepare, put};
 use crate::image::archive::Files;
 use crate::image::choose::{self, Documents, Found, MAX_IMAGES, Several};
 use crate::oci::{
-    Descriptor, Digest, Document, Hasher, Index, MAX_DOCUMENT, Platform, PlatformChoice, Reference,
-    annotation, parse_document,
+    Descriptor, Digest, Document, Hasher, ImageDocument, Index, MAX_DOCUMENT, Platform, PlatformChoice,
+    Reference, annotation, parse_document,
 };
 use crate::state::images;
 
@@ -81,7 +81,9 @@ fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Refe
                 names: Vec::new(),
             };
             let ready = prepare(load.store, load.session, load.worker, pieces, load.cancel);
-            loaded.ready.push(ready.context(doing)?);
+            let mut ready = ready.context(doing)?;
+            ready.warnings.splice(..0, load.foreign(&ready.image.document.platform()));
+            loaded.ready.push(ready);
         }
         match (index, ids.as_slice()) {
             (Some(index), [_, _, ..]) => {
@@ -144,6 +146,12 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
                 .map(|found| Chosen { images: vec![found], names, index: None }),
         };
         let Some(one) = one else { continue };
+        if load.asked
+            && let Some(other) = another(load, layout, &one.images)?
+        {
+            foreign.push(other);
+            continue;
+        }
         images += one.images.len();
         bytes += one.images.iter().map(|image| image.bytes.len()).sum::<usize>();
         chosen.push(one);
@@ -162,6 +170,20 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
         return Err(choose::foreign(&wanted, foreign));
     }
     Ok(chosen)
+}
+
+/// The platform of an image that is not for the one that was asked for. Not every tool says in the index what an image is for, and what is
+/// said there may be wrong.
+fn another(load: Load<'_>, layout: &dyn Layout, images: &[Found]) -> Result<Option<String>> {
+    for Found { manifest, .. } in images {
+        let what = format!("configuration {}", manifest.config.digest);
+        let config = blob(layout, &manifest.config).context(|| what.clone())?;
+        let platform = ImageDocument::parse(&config, &what)?.platform();
+        if !load.wants(&platform) {
+            return Ok(Some(platform.to_string()));
+        }
+    }
+    Ok(None)
 }
 
 /// The names that the annotations of an index entry give.

@@ -7,11 +7,13 @@ use rustix::fs::AtFlags;
 
 use super::add::{Ready, commit_groups};
 use super::archive;
+use super::choose;
 use super::source::{Opened, open};
 use super::{ImageSummary, LoadOptions, Source};
 use crate::cancel::CancelToken;
+use crate::container::Warning;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::oci::{PlatformChoice, Reference};
+use crate::oci::{Platform, PlatformChoice, Reference};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store};
 
@@ -22,7 +24,30 @@ struct Load<'a> {
     session: &'a Session,
     worker: &'a dyn Worker,
     platform: &'a PlatformChoice,
+    /// Whether the caller named it.
+    asked: bool,
     cancel: &'a CancelToken,
+}
+
+impl Load<'_> {
+    /// Whether an image is what was asked for, by its configuration: what an index says of it, if it says anything, is another's word.
+    fn wants(&self, platform: &Platform) -> bool {
+        match self.platform {
+            PlatformChoice::Best(wanted) if self.asked => choose::suits(platform, wanted),
+            _ => true,
+        }
+    }
+
+    /// What the caller is told of an image that nobody asked for, and that the host cannot run.
+    fn foreign(&self, platform: &Platform) -> Option<Warning> {
+        match self.platform {
+            PlatformChoice::Best(host) if !self.asked && !choose::suits(platform, host) => Some(Warning {
+                code: "foreign-platform".into(),
+                message: choose::foreign_host(platform, host),
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// Images that were read, and the names that several of them have together.
@@ -49,7 +74,8 @@ pub(super) fn load(
     let platform = &PlatformChoice::parse(options.platform.as_deref())?;
     let opened = open(source, cancel)?;
     Session::run(store, worker, cancel, |session| {
-        let load = Load { store, session, worker, platform, cancel };
+        let asked = options.platform.is_some();
+        let load = Load { store, session, worker, platform, asked, cancel };
         let (what, ready): (_, Result<Loaded>) = match opened {
             Opened::Directory { fd, path } => {
                 let what = path.to_string_lossy().into_owned();

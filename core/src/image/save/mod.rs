@@ -12,7 +12,7 @@ use super::sink;
 use super::{SaveFormat, SaveOptions, Sink};
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
-use crate::oci::{Descriptor, Digest, Platform, annotation};
+use crate::oci::{Descriptor, Digest, Platform, PlatformChoice, annotation};
 use crate::snapshot::Worker;
 use crate::state::images::{self, Document, LayerRow};
 use crate::state::{Session, Store, events};
@@ -65,8 +65,8 @@ pub(super) fn save(
     }
     // As long as the session lasts, nobody takes blobs away.
     Session::run(store, worker, cancel, |session| {
-        let platform = options.platform.as_deref().map(Platform::parse).transpose()?;
-        let entries = collect(store, references, platform.as_ref())?;
+        let choice = options.platform.as_deref().map(|text| PlatformChoice::parse(Some(text))).transpose()?;
+        let entries = collect(store, references, choice.as_ref(), options.format)?;
         match options.format {
             SaveFormat::OciDirectory => match sink {
                 Sink::Path(path) => layout::write(store, &entries, &path, cancel)
@@ -103,7 +103,16 @@ pub(super) fn save(
 }
 
 /// Finds what the caller named. An image that is named twice is one entry with two names.
-fn collect(store: &Store, references: &[&str], platform: Option<&Platform>) -> Result<Vec<Entry>> {
+fn collect(
+    store: &Store,
+    references: &[&str],
+    choice: Option<&PlatformChoice>,
+    format: SaveFormat,
+) -> Result<Vec<Entry>> {
+    let platform = match choice {
+        Some(PlatformChoice::Best(platform)) => Some(platform),
+        Some(PlatformChoice::All) | None => None,
+    };
     store.db.read(|connection| {
         let mut entries: Vec<Entry> = Vec::new();
         for text in references {
@@ -114,6 +123,9 @@ fn collect(store: &Store, references: &[&str], platform: Option<&Platform>) -> R
                 let layers = images::layers(connection, id)?;
                 let platform = images::platform(connection, id)?;
                 saved.push(Saved { id: Digest::parse(id)?, config, manifest, layers, platform });
+            }
+            if format == SaveFormat::DockerArchive && saved.len() > 1 {
+                saved = vec![only(saved, text, choice)?];
             }
             let index = group.index.filter(|_| saved.len() > 1);
             let same = entries.iter_mut().find(|entry| {
@@ -129,6 +141,26 @@ fn collect(store: &Store, references: &[&str], platform: Option<&Platform>) -> R
             }
         }
         Ok(entries)
+    })
+}
+
+/// The image that a name stands for where it can stand for one only: the host's, since nothing there tells a reader for which platform an
+/// image is before it has been taken.
+fn only(images: Vec<Saved>, text: &str, choice: Option<&PlatformChoice>) -> Result<Saved> {
+    let there: Vec<String> = images.iter().map(|image| image.platform.to_string()).collect();
+    let best = images.into_iter().filter_map(|image| Some((image.platform.rank()?, image)));
+    let best = best.min_by_key(|(rank, _)| *rank).map(|(_, image)| image);
+    best.filter(|_| choice.is_none()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!(
+                "\"{}\" is here for {}, and a docker archive has one image for a name",
+                text.escape_debug(),
+                crate::text::visible(&there.join(", "))
+            ),
+        )
+        .with_object(text)
+        .with_hint("choose one of the platforms, or the format oci-archive")
     })
 }
 
