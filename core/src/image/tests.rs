@@ -502,6 +502,35 @@ fn a_docker_archive_has_one_image_for_a_name() {
 }
 
 #[test]
+fn what_other_tools_wrote_into_a_layout_stays_as_it_is() {
+    let fixture = Fixture::new();
+    fixture.load_bytes(&archive(&docker())).unwrap();
+    let dir = fixture.dir.path().join("layout");
+    let mut files = platforms(&["s390x"], false);
+    let mut index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+    index["annotations"] = json!({"by": "another tool"});
+    let entry = &mut index["manifests"][0];
+    entry["platform"] =
+        json!({"architecture": "s390x", "os": "linux", "os.features": ["x"], "features": ["y"]});
+    entry["artifactType"] = json!("application/vnd.example+type");
+    entry["urls"] = json!(["https://example.com/manifest"]);
+    entry["vendor"] = json!({"number": 3, "list": [null, true]});
+    files.insert("index.json".into(), serde_json::to_vec(&index).unwrap());
+    write_files(&dir, &files);
+    let options = SaveOptions { format: SaveFormat::OciDirectory, platform: None };
+    let save = || {
+        let sink = Sink::Path(dir.clone());
+        save::save(&fixture.store, &fixture.worker, &["demo:1"], sink, &options, &NEVER).unwrap();
+        serde_json::from_slice::<Value>(&std::fs::read(dir.join("index.json")).unwrap()).unwrap()
+    };
+    let mut written = save();
+    assert_eq!(written["manifests"].as_array().unwrap().len(), 2);
+    assert_eq!(save(), written, "what is saved again takes its own place");
+    assert!(written["manifests"].as_array_mut().unwrap().pop().is_some());
+    assert_eq!(written, index);
+}
+
+#[test]
 fn a_docker_archive_with_several_images_of_one_name_gives_it_to_the_one_that_fits() {
     let host = crate::oci::Platform::host().architecture;
     let mut files = BTreeMap::new();
