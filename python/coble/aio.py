@@ -276,7 +276,7 @@ class Containers(_Object):
 
 @_like(
     _coble.Image,
-    facts="id short_id digest created size architecture os variant labels warnings",
+    facts="id short_id digest created size architecture os variant os_version os_features labels warnings",
     looked_up="references",
     methods="inspect history tag remove",
 )

@@ -766,6 +766,14 @@ class Image:
         """Variant of the architecture, such as `v7`."""
 
     @property
+    def os_version(self) -> str | None:
+        """Version of the operating system that it is made for: of Windows the build, such as `10.0.17763.1`."""
+
+    @property
+    def os_features(self) -> list[str]:
+        """What the operating system has to be able to do for it, such as `win32k`."""
+
+    @property
     def labels(self) -> dict[str, str]:
         """Labels of the configuration."""
 

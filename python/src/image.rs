@@ -344,6 +344,18 @@ impl PyImage {
         self.summary.variant.as_deref()
     }
 
+    /// Version of the operating system that it is made for.
+    #[getter]
+    fn os_version(&self) -> Option<&str> {
+        self.summary.os_version.as_deref()
+    }
+
+    /// What the operating system has to be able to do for it.
+    #[getter]
+    fn os_features(&self) -> Vec<String> {
+        self.summary.os_features.clone()
+    }
+
     /// Labels of the configuration.
     #[getter]
     fn labels(&self) -> BTreeMap<String, String> {

@@ -424,6 +424,10 @@ values! {
         os: String = |d| d.summary.os.clone();
         /// Variant of the architecture, such as v7.
         variant: Option<String> = |d| d.summary.variant.clone();
+        /// Version of the operating system that it is made for.
+        os_version: Option<String> = |d| d.summary.os_version.clone();
+        /// What the operating system has to be able to do for it.
+        os_features: Vec<String> = |d| d.summary.os_features.clone();
         /// Labels of the configuration.
         labels: BTreeMap<String, String> = |d| d.summary.labels.clone();
         /// The whole image configuration.

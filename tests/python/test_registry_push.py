@@ -84,6 +84,36 @@ def puts(registry: Any) -> list[str]:
     return [one.target.rsplit("/", 1)[1] for one in registry.requests("PUT", rf"{MANIFEST}")]
 
 
+@pytest.mark.once
+def test_versions_and_features_of_systems(engine: coble.Engine, registry: Registry, servers: Any) -> None:
+    def made(version: str, *features: str) -> tuple[Content, dict[str, Any]]:
+        of_system = {"os": "windows", "architecture": "amd64", "os.version": version, **({"os.features": list(features)} if features else {})}
+        image = archives.Image([archives.tar(archives.file("f", f"{version}{features}".encode()))], {}, configuration=of_system)
+        return content.content(image), of_system
+
+    old, new, more = made("10.0.17763.1"), made("10.0.20348.1"), made("10.0.20348.1", "win32k")
+    registry.put("team/image", "1", content.index(old, new, more))
+    source = f"{registry.host}/team/image:1"
+    named = ["windows(10.0.17763.1)/amd64", "windows(10.0.20348.1)/amd64", "windows(10.0.20348.1+win32k)/amd64"]
+    assert engine.registry.inspect(source, insecure=True).platforms == named
+    for platform, (wanted, _) in zip(["windows(10.0.17763)/amd64", "windows(10.0.20348)/amd64", "windows(+win32k+other)/amd64"], [old, new, more]):
+        assert engine.images.pull(source, platform=platform, insecure=True).id == wanted.config, platform
+    with pytest.raises(coble.InvalidImageError, match=r"only for windows\(10.0.17763.1\)/amd64"):
+        engine.images.pull(source, platform="windows(10.0.14393)/amd64", insecure=True)
+    image = engine.images.get(more[0].config)
+    assert (image.os_version, image.os_features) == ("10.0.20348.1", ["win32k"])
+    assert image.inspect().os_features == ["win32k"]
+    # Where an index is made anew they are in it.
+    engine.images.pull(source, platform="all", insecure=True)
+    other: Registry = servers.add(Registry())
+    target = f"{other.host}/there/image:1"
+    engine.images.tag(source, target)
+    engine.images.remove(old[0].config, force=True)
+    pushed = engine.images.push(target, insecure=True)
+    entries = json.loads(other.manifests["there/image", pushed.digest][1])["manifests"]
+    assert sorted((entry["platform"] for entry in entries), key=len) == [new[1], more[1]]
+
+
 @pytest.mark.parametrize("platforms", [1, 2])
 def test_several_tags_take_one_request(engine: coble.Engine, registry: Registry, servers: Any, platforms: int) -> None:
     made = content.small()

@@ -115,7 +115,7 @@ fn platforms_of(fetched: &Fetched) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for entry in index.manifests.iter().filter(|entry| !entry.is_attestation()) {
         if let Some(name) =
-            entry.platform.as_ref().map(Platform::to_string).filter(|name| !all.contains(name))
+            entry.platform.as_ref().map(|platform| platform.to_string()).filter(|name| !all.contains(name))
         {
             all.push(name);
         }
@@ -137,13 +137,8 @@ fn config_of(client: &Client<'_>, manifest: &Value) -> Result<Option<Value>> {
 }
 
 fn platform_of_config(config: &Value) -> Option<String> {
-    let text = |name: &str| config.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let mut name = format!("{}/{}", text("os")?, text("architecture")?);
-    if let Some(variant) = text("variant") {
-        name.push('/');
-        name.push_str(variant);
-    }
-    Some(name)
+    let platform = Platform::deserialize(config).ok()?;
+    (!platform.os.is_empty() && !platform.architecture.is_empty()).then(|| platform.to_string())
 }
 
 /// Manifest, configuration and layers together.

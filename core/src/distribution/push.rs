@@ -319,7 +319,7 @@ impl Push<'_> {
         let entry = |image: &Leaving| {
             let images::Document { digest, media_type, bytes } = &image.manifest;
             let mut entry = Descriptor::new(media_type, digest.clone(), bytes.len() as u64);
-            entry.platform = Some(image.platform.clone());
+            entry.platform = Some(Box::new(image.platform.clone()));
             entry
         };
         let list = Index {

@@ -181,6 +181,7 @@ pub(super) fn make(
         os: platform.os,
         variant: platform.variant,
         os_version: None,
+        os_features: Vec::new(),
         config,
         rootfs: RootFs { kind: "layers".into(), diff_ids: vec![diff_id] },
         history: vec![History {

@@ -531,6 +531,32 @@ fn what_other_tools_wrote_into_a_layout_stays_as_it_is() {
 }
 
 #[test]
+fn versions_and_features_of_systems_are_kept() {
+    let fixture = Fixture::new();
+    let platform = json!({"architecture": "amd64", "os": "windows", "os.version": "10.0.17763.1", "os.features": ["win32k"]});
+    let mut files = docker();
+    let name = files.keys().find(|name| name.ends_with(".json") && name.len() > 60).unwrap().clone();
+    let mut config: Value = serde_json::from_slice(&files.remove(&name).unwrap()).unwrap();
+    config.as_object_mut().unwrap().extend(platform.as_object().unwrap().clone());
+    files.insert("config.json".into(), serde_json::to_vec(&config).unwrap());
+    let manifest = String::from_utf8(files["manifest.json"].clone()).unwrap().replace(&name, "config.json");
+    files.insert("manifest.json".into(), manifest.into_bytes());
+    let loaded = fixture.load_for(&archive(&files), Some("windows(10.0.17763+win32k)/amd64")).unwrap();
+    assert_eq!(loaded[0].os_version.as_deref(), Some("10.0.17763.1"));
+    assert_eq!(loaded[0].os_features, ["win32k"]);
+    let error = fixture.load_for(&archive(&files), Some("windows/amd64")).unwrap_err();
+    assert!(error.to_string().contains("only for windows(10.0.17763.1+win32k)/amd64"), "{error}");
+    let dir = fixture.dir.path().join("layout");
+    let options = SaveOptions { format: SaveFormat::OciDirectory, platform: None };
+    let sink = Sink::Path(dir.clone());
+    save::save(&fixture.store, &fixture.worker, &["demo:1"], sink, &options, &NEVER).unwrap();
+    for index in [dir.join("index.json"), fixture.store.content.path.join("index.json")] {
+        let index: Value = serde_json::from_slice(&std::fs::read(index).unwrap()).unwrap();
+        assert_eq!(index["manifests"][0]["platform"], platform);
+    }
+}
+
+#[test]
 fn a_docker_archive_with_several_images_of_one_name_gives_it_to_the_one_that_fits() {
     let host = crate::oci::Platform::host().architecture;
     let mut files = BTreeMap::new();

@@ -129,6 +129,10 @@ pub struct ImageSummary {
     pub os: String,
     /// Variant of the architecture, such as `v7`.
     pub variant: Option<String>,
+    /// Version of the operating system that it is made for: of Windows the build, such as `10.0.17763.1`.
+    pub os_version: Option<String>,
+    /// What the operating system has to be able to do for it, such as `win32k`.
+    pub os_features: Vec<String>,
     /// Labels of the configuration.
     pub labels: BTreeMap<String, String>,
     /// What the layers have that could not be kept, and was not essential: known to the call that unpacked them, such as a load, and

@@ -22,6 +22,13 @@ pub(crate) struct ImageDocument {
     pub(crate) variant: Option<String>,
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub(crate) os_version: Option<String>,
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) os_features: Vec<String>,
     #[serde(default, deserialize_with = "object")]
     pub(crate) config: ImageConfig,
     #[serde(default, deserialize_with = "null_is_default")]
@@ -123,6 +130,7 @@ impl ImageDocument {
             os: self.os.clone(),
             variant: self.variant.clone(),
             os_version: self.os_version.clone(),
+            os_features: self.os_features.clone(),
         }
     }
 }

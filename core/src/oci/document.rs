@@ -128,7 +128,7 @@ pub(crate) struct Descriptor {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Option::is_none")]
-    pub(crate) platform: Option<Platform>,
+    pub(crate) platform: Option<Box<Platform>>,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::null_is_default;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Operating system and architecture in Go's words.
@@ -18,6 +19,78 @@ pub(crate) struct Platform {
     /// Of Windows: the build that an image is made for.
     #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub(crate) os_version: Option<String>,
+    /// What the system has to be able to do for it.
+    #[serde(
+        rename = "os.features",
+        default,
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub(crate) os_features: Vec<String>,
+}
+
+/// An operating system as text, with what stands in parentheses behind it.
+struct System {
+    name: String,
+    version: Option<String>,
+    features: Vec<String>,
+}
+
+impl System {
+    /// Reads `os`, or `os(version+feature+feature)` with or without a version or features, as containerd writes it.
+    fn parse(text: &str) -> Option<System> {
+        let is_option = |text: &str| {
+            text.len() <= 128
+                && text.bytes().all(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'%' | b'+')
+                })
+        };
+        let (name, options) = match text.split_once('(') {
+            Some((name, rest)) => (name, rest.strip_suffix(')').filter(|options| is_option(options))?),
+            None => (text, ""),
+        };
+        let mut options = options.split('+');
+        let version = decoded(options.next().unwrap_or_default())?;
+        let features = options.map(|text| decoded(text).filter(|text| !text.is_empty()));
+        Some(System {
+            name: Some(name).filter(|name| is_word(name))?.to_ascii_lowercase(),
+            version: Some(version).filter(|version| !version.is_empty()),
+            features: features.collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn is_word(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= 64
+        && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
+/// Puts `%` and two digits in the place of what would end a version or feature.
+fn encoded(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '%' => shown.push_str("%25"),
+            '+' => shown.push_str("%2B"),
+            '(' => shown.push_str("%28"),
+            ')' => shown.push_str("%29"),
+            '/' => shown.push_str("%2F"),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let digits = part.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        bytes.extend(part.bytes().skip(2));
+    }
+    String::from_utf8(bytes).ok()
 }
 
 impl Platform {
@@ -32,10 +105,12 @@ impl Platform {
             os: "linux".into(),
             variant,
             os_version: None,
+            os_features: Vec::new(),
         }
     }
 
-    /// Reads `os/architecture`, `os/architecture/variant`, or one of the first two alone, in the words of Go or of `uname`.
+    /// Reads `os/architecture`, `os/architecture/variant`, or one of the first two alone, in the words of Go or of `uname`. The system may
+    /// have a version and features, as containerd writes them: `windows(10.0.17763+win32k)/amd64`.
     pub(crate) fn parse(text: &str) -> Result<Platform> {
         let bad = || {
             let shown: String = text.chars().take(120).collect();
@@ -43,30 +118,31 @@ impl Platform {
                 .with_object(shown)
                 .with_hint("give linux/amd64, linux/arm64 or linux/arm/v7, for example")
         };
-        let is_word = |word: &&str| {
-            !word.is_empty()
-                && word.len() <= 64
-                && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        let (first, others) = match text.split_once('/') {
+            Some((first, others)) => (first, others.split('/').collect()),
+            None => (text, Vec::new()),
         };
-        let words: Vec<&str> = text.split('/').collect();
-        if !words.iter().all(is_word) {
+        let system = System::parse(first).ok_or_else(bad)?;
+        if !others.iter().all(|word| is_word(word)) {
             return Err(bad());
         }
         let host = Platform::host();
-        let platform = |os: &str, architecture: &str, variant: Option<&str>| Platform {
-            os: os.to_ascii_lowercase(),
+        let platform = |system: System, architecture: &str, variant: Option<&str>| Platform {
+            os: system.name,
             architecture: architecture.to_ascii_lowercase(),
             variant: variant.map(str::to_ascii_lowercase),
-            os_version: None,
+            os_version: system.version,
+            os_features: system.features,
         };
         let known = ["linux", "windows", "darwin", "freebsd"];
-        let found = match words.as_slice() {
-            [os] if known.contains(&os.to_ascii_lowercase().as_str()) => {
-                platform(os, &host.architecture, host.variant.as_deref())
+        let found = match others.as_slice() {
+            [] if known.contains(&system.name.as_str()) => {
+                platform(system, &host.architecture, host.variant.as_deref())
             }
-            [architecture] => platform("linux", architecture, None),
-            [os, architecture] => platform(os, architecture, None),
-            [os, architecture, variant] => platform(os, architecture, Some(variant)),
+            [] if first.contains('(') => return Err(bad()),
+            [] => platform(System { name: host.os, ..system }, first, None),
+            [architecture] => platform(system, architecture, None),
+            [architecture, variant] => platform(system, architecture, Some(variant)),
             _ => return Err(bad()),
         };
         Ok(found.normal())
@@ -89,11 +165,16 @@ impl Platform {
             ("arm", Some("8")) => ("arm", Some("v8")),
             (architecture, variant) => (architecture, variant),
         };
+        let mut os_features: Vec<String> =
+            self.os_features.iter().filter(|feature| !feature.is_empty()).cloned().collect();
+        os_features.sort_unstable();
+        os_features.dedup();
         Platform {
             os: self.os.clone(),
             architecture: architecture.to_owned(),
             variant: variant.map(str::to_owned),
             os_version: self.os_version.clone(),
+            os_features,
         }
     }
 
@@ -103,15 +184,21 @@ impl Platform {
     }
 
     /// How well an image of this platform does where another is wanted; lower is better, None is not at all. A processor runs the
-    /// older variants of its architecture, and the 32-bit one.
+    /// older variants of its architecture, and the 32-bit one. Of a version the first parts are enough, and what an image wants of the system
+    /// has to be among what is there: of two that fit it is the one that makes more of it.
     pub(crate) fn rank_for(&self, wanted: &Platform) -> Option<usize> {
         let (own, wanted) = (self.normal(), wanted.normal());
         if own.os != wanted.os {
             return None;
         }
-        if let Some(version) = wanted.os_version.as_deref()
-            && !own.os_version.as_deref().unwrap_or_default().starts_with(version)
-        {
+        if let Some(version) = wanted.os_version.as_deref().filter(|version| !version.is_empty()) {
+            let rest = own.os_version.as_deref().unwrap_or_default().strip_prefix(version)?;
+            if !rest.is_empty() && !rest.starts_with('.') && !version.ends_with('.') {
+                return None;
+            }
+        }
+        let wanted_features = wanted.os_features.len();
+        if !own.os_features.iter().all(|feature| wanted.os_features.binary_search(feature).is_ok()) {
             return None;
         }
         let arm = |newest: &str| {
@@ -132,9 +219,10 @@ impl Platform {
             ("arm", Some(variant)) if ["v8", "v7", "v6", "v5"].contains(&variant) => arm(variant),
             (architecture, variant) => vec![(architecture, variant.map(str::to_owned))],
         };
-        runs.iter().position(|(architecture, variant)| {
+        let position = runs.iter().position(|(architecture, variant)| {
             *architecture == own.architecture && variant.as_deref() == own.variant.as_deref()
-        })
+        })?;
+        Some(position * (wanted_features + 1) + (wanted_features - own.os_features.len()))
     }
 }
 
@@ -160,7 +248,17 @@ impl PlatformChoice {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        write!(f, "{}", self.os)?;
+        let Platform { os_version, os_features, .. } = self.normal();
+        let version = os_version.unwrap_or_default();
+        if !version.is_empty() || !os_features.is_empty() {
+            write!(f, "({}", encoded(&version))?;
+            for feature in &os_features {
+                write!(f, "+{}", encoded(feature))?;
+            }
+            write!(f, ")")?;
+        }
+        write!(f, "/{}", self.architecture)?;
         match &self.variant {
             Some(variant) if !variant.is_empty() => write!(f, "/{variant}"),
             _ => Ok(()),
@@ -218,6 +316,36 @@ mod tests {
         ] {
             assert_eq!(text(written), read, "{written}");
         }
+        for same in [
+            "windows(10.0.17763)/amd64",
+            "windows(10.0.17763+win32k)/amd64",
+            "linux(+gpu+simd)/arm/v7",
+            "windows(10.0.17763%2Bbuild.42+feat%2F1)/amd64",
+            "windows(50%25done)/arm64",
+        ] {
+            assert_eq!(text(same), same);
+        }
+        assert_eq!(text("Linux(+simd+gpu+gpu)/x86_64"), "linux(+gpu+simd)/amd64");
+        assert_eq!(text("windows()/amd64"), "windows/amd64");
+        let windows = Platform::parse("windows(10.0.17763%2Bx)").unwrap();
+        assert_eq!((windows.os.as_str(), windows.os_version.as_deref()), ("windows", Some("10.0.17763+x")));
+        for bad in [
+            "windows(1.0",
+            "windows(1.0)x/amd64",
+            "windows(1.0/amd64)",
+            "windows((1.0))/amd64",
+            "windows(+)/amd64",
+            "windows(1.0+)/amd64",
+            "windows(%)/amd64",
+            "windows(%4)/amd64",
+            "windows(%FF)/amd64",
+            "windows(%é)/amd64",
+            "(1.0)/amd64",
+            "amd64(1.0)",
+            "linux/amd64(1.0)",
+        ] {
+            assert_eq!(Platform::parse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
+        }
         for bad in ["", "/", "linux/", "a/b/c/d", "linux/amd 64", "linux//v7", "linux/é"] {
             assert_eq!(Platform::parse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
         }
@@ -243,5 +371,28 @@ mod tests {
         };
         assert_eq!(build("10.0.17763.1").rank_for(&build("10.0.17763")), Some(0));
         assert_eq!(build("10.0.20348.1").rank_for(&build("10.0.17763")), None);
+        assert_eq!(build("10.0.177630").rank_for(&build("10.0.17763")), None);
+        assert_eq!(build("10.0.17763").rank_for(&build("10.0.17763")), Some(0));
+    }
+
+    #[test]
+    fn what_an_image_wants_of_the_system_has_to_be_there() {
+        let rank = |own: &str, wanted: &str| {
+            Platform::parse(own).unwrap().rank_for(&Platform::parse(wanted).unwrap())
+        };
+        assert_eq!(rank("windows(+win32k)/amd64", "windows/amd64"), None);
+        assert_eq!(rank("windows(+win32k)/amd64", "windows(+win32k)/amd64"), Some(0));
+        assert_eq!(rank("linux(+a+c)/amd64", "linux(+a+b)/amd64"), None);
+        let ranks = ["linux(+b+a)/amd64", "linux(+b)/amd64", "linux/amd64", "linux(+a+b)/386", "linux/386"]
+            .map(|own| rank(own, "linux(+a+b)/amd64").unwrap());
+        assert!(ranks.is_sorted() && ranks.windows(2).all(|two| two[0] != two[1]), "{ranks:?}");
+        // As it stands in documents, with what Go programs write for nothing.
+        let json =
+            r#"{"architecture":"amd64","os":"windows","os.version":"10.0.1","os.features":["win32k"]}"#;
+        let platform: Platform = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&platform).unwrap(), json);
+        let json = r#"{"architecture":"amd64","os":"linux","os.features":null}"#;
+        let platform: Platform = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&platform).unwrap(), r#"{"architecture":"amd64","os":"linux"}"#);
     }
 }

@@ -45,8 +45,8 @@ pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
     let size: u64 = blobs.iter().map(|(_, size)| size).sum();
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO images (id, manifest_digest, manifest_type, manifest, config, created, created_us, size, architecture, os, variant, labels, os_version, used_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO images (id, manifest_digest, manifest_type, manifest, config, created, created_us, size, architecture, os, variant, labels, os_version, used_us, os_features)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
             image.id.as_str(),
@@ -63,6 +63,7 @@ pub(crate) fn add(tx: &Transaction<'_>, image: &NewImage) -> Result<()> {
             json(&document.config.labels)?,
             document.os_version,
             micros(SystemTime::now()),
+            json(&document.os_features)?,
         ])?;
     if inserted == 0 {
         return touch(tx, image.id.as_str());
@@ -312,7 +313,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
                   SELECT reference FROM tags WHERE tags.image_id = images.id
                   UNION ALL SELECT reference FROM tag_images WHERE tag_images.image_id = images.id
                   ORDER BY reference)),
-             variant
+             variant, os_version, os_features
          FROM images WHERE ?1 IS NULL OR id = ?1 ORDER BY created_us DESC, id",
     )?;
     let mut rows = statement.query([id])?;
@@ -328,6 +329,8 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             os: row.get(5)?,
             labels: from_json(&row.get::<_, String>(6)?)?,
             variant: row.get(8)?,
+            os_version: row.get(9)?,
+            os_features: features(&row.get::<_, String>(10)?),
             warnings: Vec::new(),
         });
     }
@@ -395,16 +398,24 @@ pub(crate) fn saved(connection: &Connection, id: &str) -> Result<(Vec<u8>, Docum
     Ok((config, Document { digest: digest(digest_text)?, media_type, bytes }))
 }
 
+/// A list of the database; one that an earlier version took over from a malformed configuration is empty.
+fn features(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
 /// The platform of an image.
 pub(crate) fn platform(connection: &Connection, id: &str) -> Result<Platform> {
     connection
-        .prepare_cached("SELECT architecture, os, variant, os_version FROM images WHERE id = ?1")?
+        .prepare_cached(
+            "SELECT architecture, os, variant, os_version, os_features FROM images WHERE id = ?1",
+        )?
         .query_row([id], |row| {
             Ok(Platform {
                 architecture: row.get(0)?,
                 os: row.get(1)?,
                 variant: row.get(2)?,
                 os_version: row.get(3)?,
+                os_features: features(&row.get::<_, String>(4)?),
             })
         })
         .optional()?
@@ -471,7 +482,7 @@ pub(crate) fn group(connection: &Connection, text: &str, wanted: Option<&Platfor
 pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
     let mut statement = connection.prepare_cached(
         "SELECT manifest_type, manifest_digest, length(manifest), architecture, os, variant, os_version, tags.reference,
-             indexes.media_type, indexes.digest, length(indexes.document)
+             indexes.media_type, indexes.digest, length(indexes.document), os_features
          FROM images LEFT JOIN tags ON tags.image_id = images.id LEFT JOIN indexes ON indexes.digest = tags.index_digest
          WHERE tags.reference IS NOT NULL OR NOT EXISTS (SELECT 1 FROM tag_images WHERE tag_images.image_id = images.id)
          ORDER BY tags.reference, images.id",
@@ -489,9 +500,10 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
                 os: row.get(4)?,
                 variant: row.get(5)?,
                 os_version: row.get(6)?,
+                os_features: features(&row.get::<_, String>(11)?),
             };
             if !platform.architecture.is_empty() && !platform.os.is_empty() {
-                entry.platform = Some(platform);
+                entry.platform = Some(Box::new(platform));
             }
         }
         if let Some(reference) = row.get::<_, Option<String>>(7)? {

@@ -201,6 +201,11 @@ CREATE TABLE ids (
     PRIMARY KEY (container_id, kind, inside)
 ) STRICT, WITHOUT ROWID;
 ",
+    r#"
+ALTER TABLE images ADD COLUMN os_features TEXT NOT NULL DEFAULT '[]';  -- JSON list
+UPDATE images SET os_features = json_extract(CAST(config AS TEXT), '$."os.features"')
+    WHERE json_valid(CAST(config AS TEXT)) AND json_type(CAST(config AS TEXT), '$."os.features"') = 'array';
+"#,
 ];
 
 /// The version that this library reads and writes.
@@ -235,4 +240,38 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_of_systems_are_taken_from_configurations_that_are_there() {
+        let connection = Connection::open_in_memory().unwrap();
+        let before = STEPS.iter().position(|step| step.contains("os_features")).unwrap();
+        for step in STEPS.iter().take(before) {
+            connection.execute_batch(step).unwrap();
+        }
+        connection.pragma_update(None, "application_id", APPLICATION).unwrap();
+        connection.pragma_update(None, "user_version", before as i32).unwrap();
+        let configurations = [
+            r#"{"os":"windows","os.features":["win32k"]}"#,
+            r#"{"os":"linux","os.features":null}"#,
+            r#"{"os":"linux","os.features":{"a":1}}"#,
+            r#"{"os":"linux"}"#,
+            "no JSON",
+        ];
+        for (n, configuration) in configurations.iter().enumerate() {
+            let sql = "INSERT INTO images (id, manifest_digest, manifest_type, manifest, config, created_us, size, architecture, os, labels)
+                 VALUES (?1, '', '', x'', CAST(?2 AS BLOB), 0, 0, '', '', '{}')";
+            connection.execute(sql, rusqlite::params![n.to_string(), configuration]).unwrap();
+        }
+        migrate(&connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), VERSION);
+        let mut statement = connection.prepare("SELECT os_features FROM images ORDER BY id").unwrap();
+        let found: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(found, [r#"["win32k"]"#, "[]", "[]", "[]", "[]"]);
+    }
 }

@@ -181,7 +181,7 @@ fn layout_of(entries: &[Entry]) -> (Vec<Blob>, Vec<Descriptor>) {
             }
             let mut descriptor = image.manifest.descriptor();
             if !image.platform.architecture.is_empty() && !image.platform.os.is_empty() {
-                descriptor.platform = Some(image.platform.clone());
+                descriptor.platform = Some(Box::new(image.platform.clone()));
             }
             tops.push(descriptor);
         }
