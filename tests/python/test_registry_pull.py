@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -284,6 +285,26 @@ def test_platforms(engine: coble.Engine, registry: Registry) -> None:
         engine.images.pull(reference, platform="linux/s390x", insecure=True)
     with pytest.raises(coble.InvalidArgumentError):
         engine.images.pull(reference, platform="a/b/c/d", insecure=True)
+
+
+@pytest.mark.once
+def test_what_a_descriptor_has_in_itself_is_not_fetched(engine: coble.Engine, registry: Registry) -> None:
+    def embedding(made: Content, data: bytes) -> Content:
+        config = {**made.document["config"], "data": base64.b64encode(data).decode()}
+        return made.changed(config=config)
+
+    for number, right in enumerate((True, False)):
+        plain = content.small(f"embedded {number}")
+        image = embedding(plain, plain.blobs[plain.config] if right else b"something else")
+        entry = image.descriptor(platform=AMD64, data=base64.b64encode(image.manifest if right else b"x" * len(image.manifest)).decode())
+        top = content.index((image, AMD64)).changed(manifests=[entry])
+        registry.put("team/image", str(number), top)
+        registry.forget()
+        assert engine.images.pull(f"{registry.host}/team/image:{number}", insecure=True).id == plain.config
+        fetched = {plain.config, *plain.layers} if not right else set(plain.layers)
+        assert set(registry.blob_requests()) == fetched
+        asked = [one.target.rsplit("/", 1)[1] for one in registry.requests("GET", rf"{MANIFEST}")]
+        assert asked == ([str(number)] if right else [str(number), image.digest])
 
 
 # --- once, over threads and processes ---------------------------------------------------------------------------------

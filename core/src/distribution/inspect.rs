@@ -132,7 +132,10 @@ fn config_of(client: &Client<'_>, manifest: &Value) -> Result<Option<Value>> {
     if descriptor.size > MAX_DOCUMENT || !descriptor.media_type.ends_with("json") {
         return Ok(None);
     }
-    let bytes = client.small_blob(&descriptor.digest, descriptor.size)?;
+    let bytes = match descriptor.embedded() {
+        Some(bytes) => bytes,
+        None => client.small_blob(&descriptor.digest, descriptor.size)?,
+    };
     Ok(serde_json::from_slice(&bytes).ok())
 }
 

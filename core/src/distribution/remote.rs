@@ -39,6 +39,9 @@ impl Documents for Remote<'_> {
         if let Some(bytes) = self.store.db.read(|connection| images::document(connection, digest))? {
             return verified(bytes, digest, *size).map(Some);
         }
+        if let Some(bytes) = descriptor.embedded() {
+            return Ok(Some(bytes));
+        }
         if *size > MAX_DOCUMENT {
             return Err(Error::new(
                 ErrorKind::LimitExceeded,

@@ -557,6 +557,38 @@ fn versions_and_features_of_systems_are_kept() {
 }
 
 #[test]
+fn what_a_descriptor_has_in_itself_need_not_be_beside_it() {
+    use base64::Engine as _;
+    let whole = platforms(&[&crate::oci::Platform::host().architecture], false);
+    let index: Value = serde_json::from_slice(&whole["index.json"]).unwrap();
+    let name = |descriptor: &Value| {
+        format!("blobs/sha256/{}", descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap())
+    };
+    let text = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    for good in [true, false] {
+        let mut files = whole.clone();
+        let old = files.remove(&name(&index["manifests"][0])).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&old).unwrap();
+        let config = files.remove(&name(&manifest["config"])).unwrap();
+        manifest["config"]["data"] = json!(text(&config));
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        let mut index = index.clone();
+        index["manifests"][0]["digest"] = json!(Digest::of(&manifest));
+        index["manifests"][0]["size"] = json!(manifest.len());
+        index["manifests"][0]["data"] = json!(text(if good { &manifest } else { &old }));
+        files.insert("index.json".into(), serde_json::to_vec(&index).unwrap());
+        let fixture = Fixture::new();
+        let loaded = fixture.load_bytes(&archive(&files));
+        if good {
+            assert_eq!(loaded.unwrap()[0].id, Digest::of(&config).as_str());
+        } else {
+            assert_eq!(loaded.unwrap_err().kind(), ErrorKind::InvalidArchive);
+        }
+        fixture.assert_clean(usize::from(good));
+    }
+}
+
+#[test]
 fn a_docker_archive_with_several_images_of_one_name_gives_it_to_the_one_that_fits() {
     let host = crate::oci::Platform::host().architecture;
     let mut files = BTreeMap::new();

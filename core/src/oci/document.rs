@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
+use super::digest::{Digest, Hasher};
 use super::platform::Platform;
-use super::{MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_LAYERS};
+use super::{MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_EMBEDDED, MAX_LAYERS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Media types that coble writes.
@@ -131,6 +132,9 @@ pub(crate) struct Descriptor {
     pub(crate) platform: Option<Box<Platform>>,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
+    /// The content itself in base 64, as it stands there: nobody has looked at it. It is not written again.
+    #[serde(default, deserialize_with = "short_text", skip_serializing)]
+    data: Option<Box<str>>,
 }
 
 impl Descriptor {
@@ -141,7 +145,21 @@ impl Descriptor {
             size,
             platform: None,
             annotations: BTreeMap::new(),
+            data: None,
         }
+    }
+
+    /// The content, if the descriptor has it in itself and it is what the descriptor says. What does not fit is as good as none: the content is
+    /// where it is without.
+    pub(crate) fn embedded(&self) -> Option<Vec<u8>> {
+        let text = self.data.as_deref()?;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+        if bytes.len() as u64 != self.size {
+            return None;
+        }
+        let mut hasher = Hasher::new(self.digest.algorithm());
+        hasher.update(&bytes);
+        (hasher.finish() == self.digest).then_some(bytes)
     }
 
     /// Whether the thing is an attestation about another manifest, which is not an image.
@@ -282,9 +300,51 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A text that is worth its memory; anything else is none.
+fn short_text<'de, D>(deserializer: D) -> std::result::Result<Option<Box<str>>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) if text.len() <= MAX_EMBEDDED => Some(text.into()),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn embedded_content_is_what_the_descriptor_says_or_nothing() {
+        let embedded = |content: &[u8], data: serde_json::Value| {
+            let json = serde_json::json!({"mediaType": media_type::CONFIG, "digest": Digest::of(content),
+                "size": content.len(), "data": data});
+            let descriptor: Descriptor = serde_json::from_value(json).unwrap();
+            let written = serde_json::to_value(&descriptor).unwrap();
+            assert!(written.get("data").is_none(), "{written}");
+            descriptor.embedded()
+        };
+        let text = |content: &[u8]| base64::engine::general_purpose::STANDARD.encode(content);
+        assert_eq!(embedded(b"{}", "e30=".into()), Some(b"{}".to_vec()));
+        assert_eq!(embedded(b"", "".into()), Some(Vec::new()));
+        for data in [
+            "e30".into(),
+            "e30=\n".into(),
+            text(b"{} ").into(),
+            text(b"[]").into(),
+            "\u{e9}".into(),
+            serde_json::Value::Null,
+            serde_json::json!({"a": [1]}),
+            3.into(),
+        ] {
+            assert_eq!(embedded(b"{}", data), None);
+        }
+        let long = vec![b' '; MAX_EMBEDDED / 4 * 3];
+        assert_eq!(embedded(&long, text(&long).into()), Some(long.clone()));
+        let longer = vec![b' '; MAX_EMBEDDED / 4 * 3 + 1];
+        assert_eq!(embedded(&longer, text(&longer).into()), None);
+    }
 
     fn descriptor(media_type: &str) -> String {
         format!(r#"{{"mediaType":"{media_type}","digest":"sha256:{}","size":3}}"#, "ab".repeat(32))

@@ -18,6 +18,8 @@ pub(crate) use reference::Reference;
 
 /// The longest manifest, index or image configuration: what registries and other engines accept.
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
+/// The longest text of content in a descriptor that is looked at: manifests and configurations are some kilobytes.
+pub(crate) const MAX_EMBEDDED: usize = 256 << 10;
 /// The most descriptors of one document.
 pub(crate) const MAX_DESCRIPTORS: usize = 10_000;
 /// The deepest nesting of indexes.

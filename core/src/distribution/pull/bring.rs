@@ -45,8 +45,8 @@ impl Pull<'_> {
         let mut coming = Vec::new();
         let mut configs = 0u64;
         for found in found {
-            let Descriptor { digest, size, .. } = &found.manifest.config;
-            let fetched = if store.content.has(digest, *size)? { 0 } else { *size };
+            let config = &found.manifest.config;
+            let fetched = if self.has_config(config)? { 0 } else { config.size };
             let image = self.prepare(client, found, halt)?;
             // An image that is here in another form needs nothing.
             configs = configs.saturating_add(if image.new.is_some() { fetched } else { 0 });
@@ -141,21 +141,32 @@ impl Pull<'_> {
     /// Bytes of the configurations and layers of manifests that are not here, each once.
     fn missing<'m>(&self, manifests: impl Iterator<Item = &'m Manifest>) -> Result<u64> {
         let mut sizes: BTreeMap<&Digest, u64> = BTreeMap::new();
-        for descriptor in
-            manifests.flat_map(|manifest| std::iter::once(&manifest.config).chain(&manifest.layers))
-        {
-            let Descriptor { digest, size, .. } = descriptor;
-            if !self.store().content.has(digest, *size)? {
+        for manifest in manifests {
+            let Descriptor { digest, size, .. } = &manifest.config;
+            if !self.has_config(&manifest.config)? {
                 sizes.insert(digest, *size);
+            }
+            for Descriptor { digest, size, .. } in &manifest.layers {
+                if !self.store().content.has(digest, *size)? {
+                    sizes.insert(digest, *size);
+                }
             }
         }
         Ok(sizes.values().fold(0, |sum, size| sum.saturating_add(*size)))
+    }
+
+    /// Whether a configuration has not to be fetched.
+    fn has_config(&self, descriptor: &Descriptor) -> Result<bool> {
+        Ok(self.store().content.has(&descriptor.digest, descriptor.size)? || descriptor.embedded().is_some())
     }
 
     /// A small blob: of the store, or fetched, once for all who want it.
     fn small(&self, client: &Client<'_>, descriptor: &Descriptor, halt: &Halt) -> Result<Vec<u8>> {
         let Descriptor { digest, size, .. } = descriptor;
         if let Some(bytes) = self.store().db.read(|connection| images::document(connection, digest))? {
+            return Ok(bytes);
+        }
+        if let Some(bytes) = descriptor.embedded() {
             return Ok(bytes);
         }
         if *size > MAX_DOCUMENT {

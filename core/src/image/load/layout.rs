@@ -213,7 +213,7 @@ struct Blobs<'a>(&'a dyn Layout);
 
 impl Documents for Blobs<'_> {
     fn get(&self, descriptor: &Descriptor) -> Result<Option<Vec<u8>>> {
-        if self.0.small(&path(&descriptor.digest))?.is_none() {
+        if descriptor.embedded().is_none() && self.0.small(&path(&descriptor.digest))?.is_none() {
             return Ok(None);
         }
         blob(self.0, descriptor).map(Some)
@@ -226,6 +226,9 @@ impl Documents for Blobs<'_> {
 
 /// A document, checked against its descriptor.
 fn blob(layout: &dyn Layout, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    if let Some(bytes) = descriptor.embedded() {
+        return Ok(bytes);
+    }
     let path = path(&descriptor.digest);
     if descriptor.size > MAX_DOCUMENT {
         return Err(Error::new(
