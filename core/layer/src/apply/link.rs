@@ -2,11 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::lower::{self, is_whiteout};
 use super::meta::{Attributes, Shown};
+#[cfg(test)]
+use super::tests;
 use super::{Applier, WarningKind, write_all};
 use crate::error::{Act, Error};
 use crate::path;
@@ -57,10 +59,17 @@ impl Applier {
         // The walk's directories may change while the place is made free, so hold the target's on our own.
         let parent =
             parent.try_clone_to_owned().map_err(|_| Error::system(Act::Write, Errno::MFILE, canonical))?;
-        let ((), spot) = self.make(name, canonical, |here, name| {
-            rustix::fs::linkat(&parent, target_name, here, name, AtFlags::empty())
-        })?;
-        self.place(&spot, canonical, Ok(()))
+        // Into a tree that others write to only what the kernel lets through: there a refusal can be about whose the file is.
+        let copies = self.merge.is_none();
+        let (refused, spot) =
+            self.make(name, canonical, |here, name| match link(&parent, target_name, here, name) {
+                Err(errno) if copies && is_refusal(errno) => Ok(Some(errno)),
+                linked => linked.map(|()| None),
+            })?;
+        let Some(errno) = refused else { return self.place(&spot, canonical, Ok(())) };
+        self.copy_of(canonical, &parent, target_name, &stat)?;
+        self.warn(WarningKind::Link, errno.raw_os_error(), canonical);
+        Ok(())
     }
 
     /// Opens the directory of a link's target in this layer; None if the layer does not have it.
@@ -105,14 +114,26 @@ impl Applier {
             return Err(Error::invalid(canonical, ABSENT));
         };
         let (_, target_name) = path::split(target);
-        let (_, name) = path::split(canonical);
         let stat = found.stat;
-        let shown = Shown::of_stat(&stat);
+        let parent = found.parent.as_fd().try_clone_to_owned().map_err(|_| fail(Errno::MFILE))?;
+        self.copy_of(canonical, &parent, target_name, &stat)
+    }
+
+    /// A copy of something, with its attributes, in the place of a link to it.
+    fn copy_of(
+        &mut self,
+        canonical: &[u8],
+        parent: &OwnedFd,
+        target_name: &[u8],
+        stat: &Stat,
+    ) -> Result<(), Error> {
+        let fail = |errno| Error::system(Act::Write, errno, canonical);
+        let (_, name) = path::split(canonical);
+        let shown = Shown::of_stat(stat);
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-                let from =
-                    rustix::fs::openat(&found.parent, target_name, flags, Mode::empty()).map_err(fail)?;
+                let from = rustix::fs::openat(parent, target_name, flags, Mode::empty()).map_err(fail)?;
                 let shown = Shown::read(from.as_fd()).map_err(fail)?;
                 let mode = Mode::from_bits_truncate(shown.mode & 0o777);
                 let (to, spot) = self.create(name, canonical, mode)?;
@@ -122,7 +143,7 @@ impl Applier {
                 self.place(&spot, canonical, copied)
             }
             FileType::Symlink => {
-                let text = rustix::fs::readlinkat(&found.parent, target_name, Vec::new()).map_err(fail)?;
+                let text = rustix::fs::readlinkat(parent, target_name, Vec::new()).map_err(fail)?;
                 self.symlink(canonical, text.as_bytes(), &Attributes::of_lower(&shown))
             }
             kind @ (FileType::Fifo | FileType::CharacterDevice | FileType::BlockDevice) => {
@@ -185,6 +206,19 @@ impl Applier {
         }
         rustix::fs::ftruncate(to, size).map_err(fail)
     }
+}
+
+fn link(parent: &OwnedFd, target: &[u8], here: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {
+    #[cfg(test)]
+    if let Some(errno) = tests::refused() {
+        return Err(errno);
+    }
+    rustix::fs::linkat(parent, target, here, name, AtFlags::empty())
+}
+
+/// Whether a file system makes no links, or no more of this file, or not from there, as between two quotas.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV)
 }
 
 fn copy_range(

@@ -85,6 +85,8 @@ pub enum WarningKind {
     Shrunk,
     /// Set-id bits were not given to a file of the host.
     SetId,
+    /// The file system refused a hard link.
+    Link,
 }
 
 impl WarningKind {
@@ -97,6 +99,7 @@ impl WarningKind {
             WarningKind::Xattr => "an extended attribute was refused by the file system and left out",
             WarningKind::Socket => "a socket was left out",
             WarningKind::SetId => "the set-id bits were left out",
+            WarningKind::Link => "the file system refused a hard link, and the file was copied",
             WarningKind::Shrunk => "the file became shorter while it was read and was filled up with zeros",
         }
     }

@@ -455,6 +455,64 @@ fn hard_links_stay_in_the_layer() {
     std::env::set_current_dir("/").unwrap();
 }
 
+thread_local! {
+    static REFUSED: std::cell::Cell<Option<Errno>> = const { std::cell::Cell::new(None) };
+}
+
+/// What a file system that makes no links says to every one of this thread.
+pub(super) fn refused() -> Option<Errno> {
+    REFUSED.get()
+}
+
+#[test]
+fn hard_links_that_the_file_system_refuses_are_copies() {
+    let archive = || {
+        Tar::new()
+            .dir("d")
+            .data(Head::new(b'0', "d/f").mode(0o4750).mtime(77), b"abc")
+            .symlink("d/s", "f")
+            .entry(Head::new(b'6', "d/fifo"))
+            .file("h", b"in the way")
+            .hard_link("h", "d/f")
+            .hard_link("again", "h")
+            .hard_link("s", "d/s")
+            .hard_link("p", "d/fifo")
+    };
+    for errno in [Errno::PERM, Errno::MLINK, Errno::OPNOTSUPP, Errno::XDEV, Errno::NOSYS] {
+        let mut world = World::new();
+        world.apply(Tar::new().file("below", b""));
+        REFUSED.set(Some(errno));
+        let applied = world.apply(archive());
+        REFUSED.set(None);
+        let links: Vec<_> = applied.warnings.iter().filter(|one| one.kind == WarningKind::Link).collect();
+        assert_eq!(links.len(), 4, "{:?}", applied.warnings);
+        assert_eq!((links[0].errno, links[0].object.as_slice()), (errno.raw_os_error(), &b"h"[..]));
+        let layer = world.layer(1);
+        let first = fs::metadata(layer.join("d/f")).unwrap();
+        for name in ["h", "again"] {
+            assert_eq!(fs::read(layer.join(name)).unwrap(), b"abc");
+            let stat = fs::metadata(layer.join(name)).unwrap();
+            assert_ne!(stat.ino(), first.ino());
+            assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o4750, 77));
+        }
+        assert_eq!(fs::read_link(layer.join("s")).unwrap(), Path::new("f"));
+        assert!(fs::symlink_metadata(layer.join("p")).unwrap().file_type().is_fifo());
+    }
+    // Copies count as content.
+    let mut world = World::new();
+    REFUSED.set(Some(Errno::PERM));
+    let many =
+        (0..10).fold(Tar::new().file("f", &[b'x'; 1000]), |tar, n| tar.hard_link(format!("h{n}"), "f"));
+    let limits = Limits { max_bytes: 5000, ..Limits::default() };
+    let error = world.apply_with(&many.end(), limits).unwrap_err();
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
+    // Any other failure is one.
+    REFUSED.set(Some(Errno::NOSPC));
+    let error = world.apply_with(&archive().end(), Limits::default()).unwrap_err();
+    REFUSED.set(None);
+    assert!(matches!(error, Error::System { errno, .. } if errno == Errno::NOSPC.raw_os_error()), "{error}");
+}
+
 #[test]
 fn hard_links_to_lower_layers_are_copies() {
     if not_root() {

@@ -97,7 +97,7 @@ fn warning(warning: Warning) -> Failure {
         WarningKind::Owner | WarningKind::XattrPolicy | WarningKind::Xattr | WarningKind::SetId => {
             Step::Metadata
         }
-        WarningKind::Socket => Step::WriteEntry,
+        WarningKind::Socket | WarningKind::Link => Step::WriteEntry,
         WarningKind::Shrunk => Step::ReadTree,
     };
     Failure { detail: warning.kind.text().into(), ..Failure::new(step, warning.errno, warning.object) }
