@@ -9,7 +9,7 @@ use coble::{CopyOptions, Error, ErrorKind, ImageSummary, PushOptions, Pushed, Re
 use crate::args::{Format, FormatArgs, Global};
 use crate::open;
 use crate::output::{self, Outcome};
-use crate::progress::{Show, Verb};
+use crate::progress::{Show, Verb, hear};
 use crate::pull::all_tags;
 use crate::reach::{ReachArgs, Secret, credentials};
 use crate::signals::cancellable;
@@ -54,6 +54,9 @@ pub(crate) struct CopyArgs {
     /// Print nothing but the name
     #[arg(short, long)]
     quiet: bool,
+    /// Copy every tag of the repository; source and destination have none
+    #[arg(short, long)]
+    all_tags: bool,
     /// Copy only this platform, such as linux/arm64 (default: everything that the name stands for)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
@@ -198,12 +201,33 @@ pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
     options.source = one(args.src_creds, args.src_tls_verify, args.src_authfile, args.src_cert_dir)?;
     options.target = one(args.dest_creds, args.dest_tls_verify, args.dest_authfile, args.dest_cert_dir)?;
     let engine = open(global)?;
-    let show = Show::new(Verb::Copy, args.quiet || args.output.format == Format::Json);
-    let tell = |progress: &coble::Progress| show.tell(progress);
-    let pushed =
-        cancellable(|cancel| engine.images().copy(&args.source, &args.target, &options, &tell, cancel))?;
-    drop(show);
-    print(&pushed, args.quiet, args.output.format)
+    let json = args.output.format == Format::Json;
+    let pairs = if args.all_tags {
+        all_tags(&args.source)?;
+        all_tags(&args.target)?;
+        let tags =
+            cancellable(|cancel| engine.registry().tags(&args.source, &options.source, &hear, cancel))?;
+        let with = |name: &str, tag: &str| format!("{name}:{tag}");
+        tags.iter().map(|tag| (with(&args.source, tag), with(&args.target, tag))).collect()
+    } else {
+        vec![(args.source, args.target)]
+    };
+    let mut all = Vec::new();
+    for (source, target) in &pairs {
+        let show = Show::new(Verb::Copy, args.quiet || json);
+        let tell = |progress: &coble::Progress| show.tell(progress);
+        let pushed = cancellable(|cancel| engine.images().copy(source, target, &options, &tell, cancel))?;
+        drop(show);
+        if json && args.all_tags {
+            all.push(pushed);
+        } else {
+            print(&pushed, args.quiet, args.output.format)?;
+        }
+    }
+    if json && args.all_tags {
+        output::json(&all)?;
+    }
+    Ok(0)
 }
 
 fn print(pushed: &Pushed, quiet: bool, format: Format) -> Outcome {

@@ -178,6 +178,19 @@ def test_push_copy_and_look(own: Command, engine: coble.Engine, debian: DebianRe
     assert own("registry", "inspect", PLAIN, digest).returncode == 125
 
 
+@pytest.mark.once
+def test_every_tag_is_copied(own: Command, registry: Registry) -> None:
+    made = {tag: content.small(tag) for tag in ("1", "2")}
+    for tag, one in made.items():
+        registry.put("team/image", tag, one)
+    source, target, plain = f"{registry.host}/team/image", f"{registry.host}/there/copy", ["--src-tls-verify=false", "--dest-tls-verify=false"]
+    assert own.good("image", "copy", "-aq", *plain, source, target) == f"{target}:1\n{target}:2\n"
+    assert {tag: registry.tags["there/copy", tag] for tag in made} == {tag: one.digest for tag, one in made.items()}
+    found = json.loads(own.good("image", "copy", "-a", "--format", "json", *plain, source, target))
+    assert [one["reference"] for one in found] == [f"{target}:1", f"{target}:2"]
+    assert own("image", "copy", "-a", *plain, f"{source}:1", target).returncode == 125
+
+
 def test_lock_files(own: Command, registry: Registry, tmp_path: Path) -> None:
     old, new = content.small("old"), content.small("new")
     registry.put("team/image", "1", old)
