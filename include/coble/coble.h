@@ -1263,7 +1263,8 @@ void coble_import_options_delete(coble_import_options_t *options);
 
 /**
  * Loads images from a docker-archive tar, or an OCI image layout (directory or tar). The tar may be compressed. `platform` is one such as "linux/arm64/v8", or
- * "all", or NULL for the host's.
+ * "all", or NULL for the host's. An image that is not for the platform that was asked for, by its configuration, is COBLE_ERR_INVALID_IMAGE; with NULL one that
+ * is not for the host has a warning ("foreign-platform").
  */
 coble_status_t coble_image_load(const coble_engine_t *engine,
                                 const char *archive,
@@ -1459,7 +1460,7 @@ void coble_image_list_delete(coble_image_list_t *images);
 /**
  * Saves `count` images to a file, which appears when it is complete, or to a directory. The format is "oci-archive" (NULL is the same), a tar of an OCI image
  * layout that is a docker archive, too; "oci-dir", a layout as a directory; or "docker-archive". `platform`, such as "linux/arm64", may be NULL: all
- * that the names have in the store.
+ * that the names have in the store; for "docker-archive", which has one image for a name, the one for the host.
  */
 coble_status_t coble_image_save(const coble_engine_t *engine,
                                 const char *const *names,

@@ -90,7 +90,7 @@ fn decoded(text: &str) -> Option<String> {
         bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend(part.bytes().skip(2));
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 impl Platform {
@@ -339,6 +339,7 @@ mod tests {
             "windows(%)/amd64",
             "windows(%4)/amd64",
             "windows(%FF)/amd64",
+            "windows(%0A)/amd64",
             "windows(%é)/amd64",
             "(1.0)/amd64",
             "amd64(1.0)",

@@ -468,7 +468,10 @@ pub(crate) fn group(connection: &Connection, text: &str, wanted: Option<&Platfor
         let Some((_, id)) = best else {
             return Err(Error::new(
                 ErrorKind::ImageNotFound,
-                format!("image \"{text}\" is not here for {wanted}, only for {}", there.join(", ")),
+                format!(
+                    "image \"{text}\" is not here for {wanted}, only for {}",
+                    crate::text::visible(&there.join(", "))
+                ),
             )
             .with_object(text)
             .with_hint("pull or load it for this platform"));
