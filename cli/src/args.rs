@@ -766,7 +766,7 @@ pub(crate) struct ImagesArgs {
     /// Also images that are only parts of others: here, none is hidden
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Show the digests of the manifests
+    /// Show digests: those that the repository is known to have, or that of the manifest
     #[arg(long)]
     pub(crate) digests: bool,
     /// Only ids

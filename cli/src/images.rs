@@ -34,13 +34,10 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
         }
         let created = image.created.as_deref().map(|text| format!("{} ago", time::age(text, now)));
         let created = created.unwrap_or_else(|| "N/A".to_owned());
-        let none = || ("<none>".to_owned(), "<none>".to_owned());
-        let names: Vec<_> =
-            image.references.iter().map(|reference| output::split_reference(reference)).collect();
-        for (repository, tag) in if names.is_empty() { vec![none()] } else { names } {
+        for (repository, tag, digest) in rows(image, args.digests) {
             let size = output::size(image.size);
             match args.digests {
-                true => table.row([repository, tag, image.digest.clone(), id.clone(), created.clone(), size]),
+                true => table.row([repository, tag, digest, id.clone(), created.clone(), size]),
                 false => table.row([repository, tag, id.clone(), created.clone(), size]),
             }
         }
@@ -49,6 +46,47 @@ pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
         table.print()?;
     }
     Ok(0)
+}
+
+/// Repository, tag and digest of each line that an image has in a list. As docker has it, what a repository is known to have is said beside each tag of that,
+/// and a repository that it has no name of is shown without a tag. A name of no known registry has the digest of the manifest.
+fn rows(image: &ImageSummary, digests: bool) -> Vec<(String, String, String)> {
+    let none = || "<none>".to_owned();
+    let known: Vec<(String, &str)> = image
+        .repo_digests
+        .iter()
+        .filter_map(|name| name.split_once('@'))
+        .map(|(repository, digest)| (output::split_reference(repository).0, digest))
+        .collect();
+    let names: Vec<(String, String)> =
+        image.references.iter().map(|reference| output::split_reference(reference)).collect();
+    let mut rows = Vec::new();
+    let mut add = |repository: &str, tag: String, found: &[&str]| match found {
+        [] => rows.push((repository.to_owned(), tag, image.digest.clone())),
+        found => rows.extend(
+            found
+                .iter()
+                .take(if digests { usize::MAX } else { 1 })
+                .map(|digest| (repository.to_owned(), tag.clone(), (*digest).to_owned())),
+        ),
+    };
+    let of = |repository: &str| -> Vec<&str> {
+        known.iter().filter(|(known, _)| known == repository).map(|(_, digest)| *digest).collect()
+    };
+    for (repository, tag) in &names {
+        add(repository, tag.clone(), &of(repository));
+    }
+    let mut nameless: Vec<&str> = known.iter().map(|(repository, _)| repository.as_str()).collect();
+    nameless.dedup();
+    for repository in nameless {
+        if !names.iter().any(|(named, _)| named == repository) {
+            add(repository, none(), &of(repository));
+        }
+    }
+    if rows.is_empty() {
+        rows.push((none(), none(), image.digest.clone()));
+    }
+    rows
 }
 
 /// Standard input as a source, unless a person would have to type it.
@@ -152,7 +190,7 @@ pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
     let engine = open(global)?;
     let mut found = Vec::new();
     let status = each(&args.names, |name| {
-        found.push(engine.images().inspect(name)?);
+        found.push(engine.images().inspect_docker(name)?);
         Ok(())
     })?;
     containers::print_objects(&found, args.format)?;

@@ -11,12 +11,12 @@ pub(crate) fn inspect(global: &Global, args: InspectArgs) -> Outcome {
     let mut found = Vec::new();
     let status = each(&args.objects.names, |name| {
         let value = match args.r#type {
-            Some(ObjectType::Image) => json(&engine.images().inspect(name)?)?,
+            Some(ObjectType::Image) => engine.images().inspect_docker(name)?,
             Some(ObjectType::Container) => engine.containers().get(name)?.inspect_docker()?,
             None => match engine.containers().get(name) {
                 Ok(container) => container.inspect_docker()?,
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => {
-                    json(&engine.images().inspect(name)?)?
+                    engine.images().inspect_docker(name)?
                 }
                 Err(error) => return Err(error.into()),
             },
@@ -26,11 +26,6 @@ pub(crate) fn inspect(global: &Global, args: InspectArgs) -> Outcome {
     })?;
     containers::print_objects(&found, args.objects.format)?;
     Ok(status)
-}
-
-fn json(value: &impl serde::Serialize) -> Result<serde_json::Value, coble::Error> {
-    serde_json::to_value(value)
-        .map_err(|error| coble::Error::new(ErrorKind::Internal, format!("json: {error}")))
 }
 
 pub(crate) fn info(global: &Global, args: FormatArgs) -> Outcome {

@@ -23,9 +23,12 @@ pub struct coble_image_t {
     id: CString,
     digest: CString,
     references: Vec<CString>,
+    repo_digests: Vec<CString>,
     created: Option<CString>,
     architecture: CString,
     os: CString,
+    variant: Option<CString>,
+    labels: Vec<(CString, CString)>,
     warnings: Warnings,
 }
 
@@ -39,9 +42,12 @@ impl coble_image_t {
             id: c_string(&summary.id),
             digest: c_string(&summary.digest),
             references: summary.references.iter().map(|text| c_string(text)).collect(),
+            repo_digests: summary.repo_digests.iter().map(|text| c_string(text)).collect(),
             created: summary.created.as_deref().map(c_string),
             architecture: c_string(&summary.architecture),
             os: c_string(&summary.os),
+            variant: summary.variant.as_deref().map(c_string),
+            labels: summary.labels.iter().map(|(name, value)| (c_string(name), c_string(value))).collect(),
             warnings: Warnings::new(&summary.warnings),
             summary,
         }
@@ -253,6 +259,22 @@ pub unsafe extern "C" fn coble_image_inspect(
     })
 }
 
+/// Everything about an image as a JSON object in docker's form: Id, RepoTags, RepoDigests, Created, Config, RootFS and so on; Coble has what coble_image_inspect
+/// gives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_inspect_docker(
+    engine: *const coble_engine_t,
+    name: *const c_char,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, name, out) = unsafe { (borrow(engine)?, text(name, "name")?, Out::new(json, "json")?) };
+        coble_string_t::json(&engine.0.images().inspect_docker(name)?)?.give(out);
+    })
+}
+
 /// How an image was made, newest step first, as a JSON array of objects.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_history(
@@ -356,6 +378,25 @@ pub unsafe extern "C" fn coble_image_reference(image: *const coble_image_t, inde
     })
 }
 
+/// How many digests the image is known by in registries.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_repo_digest_count(image: *const coble_image_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(0, |image| image.repo_digests.len())
+    })
+}
+
+/// What the image is in a registry, "repository@digest": a manifest or index that it was pulled or pushed as. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_repo_digest(image: *const coble_image_t, index: usize) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let name = unsafe { borrow(image) }.ok().and_then(|image| image.repo_digests.get(index));
+        name.map_or(std::ptr::null(), |name| name.as_ptr())
+    })
+}
+
 /// When the image was made, as it says itself, in RFC 3339. NULL if it does not say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_created(image: *const coble_image_t) -> *const c_char {
@@ -389,6 +430,44 @@ pub unsafe extern "C" fn coble_image_os(image: *const coble_image_t) -> *const c
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(image) }.map_or(std::ptr::null(), |image| image.os.as_ptr())
+    })
+}
+
+/// The variant of the architecture, such as "v7". NULL if there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_variant(image: *const coble_image_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(std::ptr::null(), |image| pointer_or_null(&image.variant))
+    })
+}
+
+/// How many labels the image has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_label_count(image: *const coble_image_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(0, |image| image.labels.len())
+    })
+}
+
+/// The name of a label, in their order. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_label_name(image: *const coble_image_t, index: usize) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let label = unsafe { borrow(image) }.ok().and_then(|image| image.labels.get(index));
+        label.map_or(std::ptr::null(), |(name, _)| name.as_ptr())
+    })
+}
+
+/// The value of a label. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_label_value(image: *const coble_image_t, index: usize) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let label = unsafe { borrow(image) }.ok().and_then(|image| image.labels.get(index));
+        label.map_or(std::ptr::null(), |(_, value)| value.as_ptr())
     })
 }
 

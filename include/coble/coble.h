@@ -1345,6 +1345,15 @@ coble_status_t coble_image_inspect(const coble_engine_t *engine,
                                    coble_error_t **error);
 
 /**
+ * Everything about an image as a JSON object in docker's form: Id, RepoTags, RepoDigests, Created, Config, RootFS and so on; Coble has what coble_image_inspect
+ * gives.
+ */
+coble_status_t coble_image_inspect_docker(const coble_engine_t *engine,
+                                          const char *name,
+                                          coble_string_t **json,
+                                          coble_error_t **error);
+
+/**
  * How an image was made, newest step first, as a JSON array of objects.
  */
 coble_status_t coble_image_history(const coble_engine_t *engine,
@@ -1397,6 +1406,17 @@ size_t coble_image_reference_count(const coble_image_t *image);
 const char *coble_image_reference(const coble_image_t *image, size_t index);
 
 /**
+ * How many digests the image is known by in registries.
+ */
+size_t coble_image_repo_digest_count(const coble_image_t *image);
+
+/**
+ * What the image is in a registry, "repository@digest": a manifest or index that it was pulled or pushed as. NULL if the index is too large.
+ */
+const char *coble_image_repo_digest(const coble_image_t *image,
+                                    size_t index);
+
+/**
  * When the image was made, as it says itself, in RFC 3339. NULL if it does not say.
  */
 const char *coble_image_created(const coble_image_t *image);
@@ -1415,6 +1435,26 @@ const char *coble_image_architecture(const coble_image_t *image);
  * The operating system, such as "linux". NULL if the image is NULL.
  */
 const char *coble_image_os(const coble_image_t *image);
+
+/**
+ * The variant of the architecture, such as "v7". NULL if there is none.
+ */
+const char *coble_image_variant(const coble_image_t *image);
+
+/**
+ * How many labels the image has.
+ */
+size_t coble_image_label_count(const coble_image_t *image);
+
+/**
+ * The name of a label, in their order. NULL if the index is too large.
+ */
+const char *coble_image_label_name(const coble_image_t *image, size_t index);
+
+/**
+ * The value of a label. NULL if the index is too large.
+ */
+const char *coble_image_label_value(const coble_image_t *image, size_t index);
 
 /**
  * How many things of the image's layers could not be kept. Known to the call that unpacked the layers (a load or an import); 0 for an

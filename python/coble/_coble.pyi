@@ -565,6 +565,10 @@ class Images:
     def inspect(self, image: _Image) -> ImageDetails:
         """Everything about an image. Raises `ImageNotFoundError`."""
 
+    def inspect_docker(self, image: _Image) -> dict[str, Any]:
+        """Everything about an image as `docker image inspect` has it: `Id`, `RepoTags`, `RepoDigests`, `Config`, `RootFS` and so on; `Coble` has what `inspect`
+        gives. `Size` is that of the files in its layers, if they are unpacked. Raises `ImageNotFoundError`."""
+
     def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
 
@@ -773,7 +777,7 @@ class ProgressStream(Generic[_T]):
 
 @final
 class Image:
-    """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
+    """An image. What its content fixes was read once; `references` and `repo_digests` are looked up each time. Equal if the ids are."""
 
     @property
     def id(self) -> str:
@@ -790,6 +794,11 @@ class Image:
     @property
     def references(self) -> list[str]:
         """The canonical names that it has now. Raises `ImageNotFoundError`."""
+
+    @property
+    def repo_digests(self) -> list[str]:
+        """What it is in registries, as far as is known now: `repository@sha256:...` for each manifest or index that it was pulled or pushed as. Raises
+        `ImageNotFoundError`."""
 
     @property
     def created(self) -> str | None:
@@ -833,6 +842,9 @@ class Image:
 
     def inspect(self) -> ImageDetails:
         """Everything about it."""
+
+    def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker image inspect` has it, as `Images.inspect_docker`."""
 
     def history(self) -> list[HistoryEntry]:
         """How it was made, newest step first."""
@@ -2430,6 +2442,10 @@ class ImageDetails:
         """Canonical references that name it."""
 
     @property
+    def repo_digests(self) -> list[str]:
+        """What it is in registries, `repository@sha256:...`, as far as is known."""
+
+    @property
     def created(self) -> str | None:
         """When it was made, RFC 3339, as the image says."""
 
@@ -2472,6 +2488,10 @@ class ImageDetails:
     @property
     def layers(self) -> list[LayerInfo]:
         """The layers, lowest first."""
+
+    @property
+    def unpacked_size(self) -> int | None:
+        """Bytes of the files that its layers hold, what docker calls its size. None while a layer is not unpacked."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -277,8 +277,8 @@ class Containers(_Object):
 @_like(
     _coble.Image,
     facts="id short_id digest created size architecture os variant os_version os_features labels warnings",
-    looked_up="references",
-    methods="inspect history tag remove",
+    looked_up="references repo_digests",
+    methods="inspect inspect_docker history tag remove",
 )
 class Image(_Object):
     __slots__ = ()
@@ -292,7 +292,7 @@ def _stop(made: Any) -> None:
 
 @_like(
     _coble.Images,
-    methods="plan search lock load import_rootfs from_host list get inspect history tag untag remove save diff mount prune",
+    methods="plan search lock load import_rootfs from_host list get inspect inspect_docker history tag untag remove save diff mount prune",
     openings={"pull": _stop, "push": _stop, "copy": _stop},
 )
 class Images(_Object):

@@ -569,6 +569,10 @@ class Images:
     async def inspect(self, image: _Image) -> ImageDetails:
         """Everything about an image. Raises `ImageNotFoundError`."""
 
+    async def inspect_docker(self, image: _Image) -> dict[str, Any]:
+        """Everything about an image as `docker image inspect` has it: `Id`, `RepoTags`, `RepoDigests`, `Config`, `RootFS` and so on; `Coble` has what `inspect`
+        gives. `Size` is that of the files in its layers, if they are unpacked. Raises `ImageNotFoundError`."""
+
     async def history(self, image: _Image) -> _list[HistoryEntry]:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
 
@@ -727,7 +731,7 @@ class Registry:
         """What refers to an image, such as signatures and bills of materials."""
 
 class Image:
-    """An image. What its content fixes was read once; `references` are looked up each time. Equal if the ids are."""
+    """An image. What its content fixes was read once; `references` and `repo_digests` are looked up each time. Equal if the ids are."""
 
     @property
     def id(self) -> str:
@@ -744,6 +748,11 @@ class Image:
     @property
     def references(self) -> Coroutine[Any, Any, list[str]]:
         """The canonical names that it has now. Raises `ImageNotFoundError`."""
+
+    @property
+    def repo_digests(self) -> Coroutine[Any, Any, list[str]]:
+        """What it is in registries, as far as is known now: `repository@sha256:...` for each manifest or index that it was pulled or pushed as. Raises
+        `ImageNotFoundError`."""
 
     @property
     def created(self) -> str | None:
@@ -787,6 +796,9 @@ class Image:
 
     async def inspect(self) -> ImageDetails:
         """Everything about it."""
+
+    async def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker image inspect` has it, as `Images.inspect_docker`."""
 
     async def history(self) -> list[HistoryEntry]:
         """How it was made, newest step first."""

@@ -15,7 +15,7 @@ use crate::image_store::{self, Filters, Names, PyImageMount, Target};
 use crate::options::{Import, read};
 use crate::transfer;
 use crate::values::{
-    HistoryEntry, ImageDetails, PathChange, Pin, Pruned, PullPlan, Removed, SearchResult, Warning,
+    HistoryEntry, ImageDetails, PathChange, Pin, Pruned, PullPlan, Removed, SearchResult, Warning, plain,
 };
 
 /// The images of an engine.
@@ -198,6 +198,12 @@ impl PyImages {
         quick(py, || engine.images().inspect(&image.0)).map(ImageDetails)
     }
 
+    /// Everything about an image as docker image inspect has it.
+    fn inspect_docker(&self, py: Python<'_>, image: ImageName) -> PyResult<Py<PyAny>> {
+        let engine = self.engine(py)?;
+        plain(py, &quick(py, || engine.images().inspect_docker(&image.0))?)
+    }
+
     /// How an image was made, newest step first.
     fn history(&self, py: Python<'_>, image: ImageName) -> PyResult<Vec<HistoryEntry>> {
         let engine = self.engine(py)?;
@@ -314,6 +320,13 @@ impl PyImage {
         Ok(quick(py, || engine.images().get(&self.summary.id))?.references)
     }
 
+    /// What it is in registries, repository@digest, as far as is known now.
+    #[getter]
+    fn repo_digests(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let engine = self.engine(py)?;
+        Ok(quick(py, || engine.images().get(&self.summary.id))?.repo_digests)
+    }
+
     /// When it was made, RFC 3339, as the image says.
     #[getter]
     fn created(&self) -> Option<&str> {
@@ -372,6 +385,12 @@ impl PyImage {
     fn inspect(&self, py: Python<'_>) -> PyResult<ImageDetails> {
         let engine = self.engine(py)?;
         quick(py, || engine.images().inspect(&self.summary.id)).map(ImageDetails)
+    }
+
+    /// Everything about it as docker image inspect has it.
+    fn inspect_docker(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let engine = self.engine(py)?;
+        plain(py, &quick(py, || engine.images().inspect_docker(&self.summary.id))?)
     }
 
     /// How it was made, newest step first.

@@ -414,6 +414,8 @@ values! {
         digest: String = |d| d.summary.digest.clone();
         /// Canonical references that name it.
         references: Vec<String> = |d| d.summary.references.clone();
+        /// What it is in registries, repository@digest, as far as is known.
+        repo_digests: Vec<String> = |d| d.summary.repo_digests.clone();
         /// When it was made, RFC 3339, as the image says.
         created: Option<String> = |d| d.summary.created.clone();
         /// Bytes of its blobs.
@@ -436,6 +438,8 @@ values! {
         manifest: Json = |d| Json(d.manifest.clone());
         /// The layers, lowest first.
         layers: Vec<LayerInfo> = |d| d.layers.iter().cloned().map(LayerInfo).collect();
+        /// Bytes of the files that its layers hold; None while a layer is not unpacked.
+        unpacked_size: Option<u64> = |d| d.unpacked_size;
     }
 
     /// A step of an image's history.

@@ -94,6 +94,11 @@ int main(int argc, char **argv) {
   CHECK(strcmp(coble_image_os(image), "linux") == 0);
   CHECK(strlen(coble_image_architecture(image)) > 0);
   CHECK(coble_image_created(image) != NULL);
+  CHECK(coble_image_label_count(image) == 1);
+  CHECK(strcmp(coble_image_label_name(image, 0), "k") == 0 && strcmp(coble_image_label_value(image, 0), "v") == 0);
+  CHECK(coble_image_label_name(image, 1) == NULL && coble_image_label_value(image, 1) == NULL);
+  CHECK(coble_image_repo_digest_count(image) == 0 && coble_image_repo_digest(image, 0) == NULL);
+  CHECK(coble_image_repo_digest_count(NULL) == 0 && coble_image_label_count(NULL) == 0);
   CHECK(coble_image_warning_count(image) == 1);
   CHECK(strcmp(coble_image_warning_code(image, 0), "metadata") == 0);
   CHECK(strstr(coble_image_warning_message(image, 0), "trusted.overlay.opaque") != NULL);
@@ -104,6 +109,10 @@ int main(int argc, char **argv) {
 
   CHECK_OK(coble_image_inspect(engine, "small:1", &json, &error));
   CHECK(strstr(coble_string_data(json), "\"WorkingDir\":\"/tmp\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_image_inspect_docker(engine, "small:1", &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"RepoTags\":[\"small:1\"]") != NULL);
+  CHECK(strstr(coble_string_data(json), "\"Size\":3,") != NULL);
   coble_string_delete(json);
   CHECK_OK(coble_image_history(engine, "small:1", &json, &error));
   CHECK(strstr(coble_string_data(json), "made by a test") != NULL);

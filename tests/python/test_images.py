@@ -403,6 +403,22 @@ def test_list_and_inspect_and_history(engine: coble.Engine, layout: Path, tmp_pa
     assert [layer.diff_id for layer in details.layers] == details.config["rootfs"]["diff_ids"]
     assert details.layers[0].chain_id == details.layers[0].diff_id
     assert len(engine.images.history(image.id)) >= 0
+    docker = image.inspect_docker()
+    assert docker == engine.images.inspect_docker(image.id) and docker["Coble"] == details.to_dict()
+    assert (docker["Id"], docker["Created"], docker["Os"], docker["RepoDigests"], docker["Parent"]) == (image.id, image.created, "linux", [], "")
+    assert docker["Config"] == {
+        "Cmd": ["cat", "/upper"], "Entrypoint": None, "Env": None, "Labels": None, "OnBuild": None, "User": "", "Volumes": None, "WorkingDir": "",
+        **details.config["config"],
+    }
+    assert docker["RootFS"] == {"Type": "layers", "Layers": [layer.diff_id for layer in details.layers]}
+    assert docker["Descriptor"]["digest"] == image.digest
+    # Docker's size is that of the files, not that of what is sent.
+    assert docker["Size"] == details.unpacked_size and details.unpacked_size >= assets.busybox.stat().st_size // 2
+    engine.images.tag(image, "demo:1")
+    engine.images.tag(image, "localhost:5000/demo:1")
+    assert image.inspect_docker()["RepoTags"] == ["demo:1", "localhost:5000/demo:1"]
+    with pytest.raises(coble.ImageNotFoundError):
+        engine.images.inspect_docker("nothing")
     engine.images.remove(image.id, force=True)
     history = [{"created_by": "first", "created": "2024-01-01T00:00:00Z"}, {"created_by": "env", "empty_layer": True, "comment": "note"}]
     (tmp_path / "h.tar").write_bytes(archives.docker_archive(archives.Image([assets.busybox.read_bytes()], {}, "h:1", history=history)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import threading
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from registry.content import Content
 from registry.debian import DebianRegistry
 from registry.http import Exchange
 from registry.own import BLOB, JSON, MANIFEST, Registry, errors
+from test_command import Command
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -55,6 +57,32 @@ def test_what_was_pulled_is_pushed_byte_for_byte(engine: coble.Engine, registry:
     again = engine.images.push(target, insecure=True)
     assert (again.blobs_sent, again.blobs_present, again.bytes_sent) == (0, 3, 0)
     assert other.count("POST|PATCH|PUT", r".*/blobs/.*") == 0
+
+
+@pytest.mark.once
+def test_an_image_knows_what_it_is_in_registries(engine: coble.Engine, registry: Registry, store: Store) -> None:
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+    inner = content.small()
+    made = content.index((inner, {"os": "linux", "architecture": machine}))
+    reference = pulled(engine, registry, made)
+    image = engine.images.get(reference)
+    here = f"{registry.host}/team/image@{made.digest}"
+    assert image.repo_digests == [here]
+    target = f"{registry.host}/there/image:2"
+    engine.images.tag(reference, target)
+    assert image.repo_digests == [here]
+    there = f"{registry.host}/there/image@{engine.images.push(target, insecure=True).digest}"
+    assert image.repo_digests == sorted([here, there]) == engine.images.inspect(target).repo_digests
+    assert image.inspect_docker()["RepoDigests"] == image.repo_digests
+    command = Command(store)
+    (shown,) = json.loads(command.good("image", "inspect", reference))
+    assert shown == image.inspect_docker() and shown["RepoTags"] == [reference, target]
+    # The digests of a repository are beside its tags; where it has none, it is there all the same.
+    engine.images.untag(target)
+    lines = [line.split()[:3] for line in command.good("images", "--digests").splitlines()[1:]]
+    assert lines == [[f"{registry.host}/team/image", "1", made.digest], [f"{registry.host}/there/image", "<none>", there.rpartition("@")[2]]]
+    for name in image.repo_digests:
+        assert engine.images.get(name) == image
 
 
 def test_blobs_are_mounted_from_other_repositories(engine: coble.Engine, registry: Registry) -> None:

@@ -12,10 +12,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::{ImageConfig, exposed};
 use crate::isolation::paths;
 use crate::log::driver::{self, Settings};
+use crate::state::NEVER;
 use crate::state::containers::RunInfo;
-
-/// What docker writes for a time that never was.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 impl Container {
     /// Everything about it as `docker inspect` has it: `Id`, `Created`, `Path`, `Args`, `State`, `Image`, `Name`, `Config`, `HostConfig`,

@@ -18,11 +18,12 @@ pub(super) fn get(store: &Store, image: &str) -> Result<ImageSummary> {
 }
 
 pub(super) fn inspect(store: &Store, image: &str) -> Result<ImageDetails> {
-    let (summary, (config, manifest), layers) = store.db.read(|connection| {
-        let found = images::find(connection, image)?;
+    let (summary, (config, manifest), layers, unpacked_size) = store.db.read(|connection| {
+        let id = images::find(connection, image)?.id;
         let summary =
-            images::summaries(connection, Some(&found.id))?.pop().ok_or_else(|| images::not_found(image))?;
-        Ok((summary, images::documents(connection, &found.id)?, images::layers(connection, &found.id)?))
+            images::summaries(connection, Some(&id))?.pop().ok_or_else(|| images::not_found(image))?;
+        let size = images::unpacked_size(connection, &id, &store.idmap)?;
+        Ok((summary, images::documents(connection, &id)?, images::layers(connection, &id)?, size))
     })?;
     let json = |bytes: &[u8]| {
         serde_json::from_slice(bytes)
@@ -42,6 +43,7 @@ pub(super) fn inspect(store: &Store, image: &str) -> Result<ImageDetails> {
                 size: layer.size,
             })
             .collect(),
+        unpacked_size,
     })
 }
 

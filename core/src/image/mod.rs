@@ -4,6 +4,7 @@ mod add;
 mod archive;
 pub(crate) mod changes;
 pub(crate) mod choose;
+mod docker;
 mod filter;
 mod from_host;
 mod import;
@@ -179,6 +180,12 @@ impl Images<'_> {
     /// Everything about an image.
     pub fn inspect(&self, image: &str) -> Result<ImageDetails> {
         inspect::inspect(&self.engine.inner()?.store, image)
+    }
+
+    /// Everything about an image as `docker image inspect` has it: `Id`, `RepoTags`, `RepoDigests`, `Created`, `Config`, `RootFS` and so on, as far as
+    /// there is something to say; `Coble` has the fields of [`ImageDetails`].
+    pub fn inspect_docker(&self, image: &str) -> Result<serde_json::Value> {
+        docker::inspect(&self.engine.inner()?.store, image)
     }
 
     /// How an image was made, newest step first.

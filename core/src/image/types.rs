@@ -119,6 +119,8 @@ pub struct ImageSummary {
     pub digest: String,
     /// Canonical references that name it.
     pub references: Vec<String>,
+    /// What it is in registries, as far as is known: `repository@digest` for each manifest or index that it was pulled or pushed as, canonical and in order.
+    pub repo_digests: Vec<String>,
     /// When it was made, RFC 3339, as the image says.
     pub created: Option<String>,
     /// Bytes of its blobs (manifest, configuration and compressed layers).
@@ -154,6 +156,8 @@ pub struct ImageDetails {
     pub manifest: serde_json::Value,
     /// The layers, lowest first.
     pub layers: Vec<LayerInfo>,
+    /// Bytes of the files that its layers hold, what docker calls its size. None while a layer is not unpacked.
+    pub unpacked_size: Option<u64>,
 }
 
 /// A layer of an image.

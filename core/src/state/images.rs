@@ -313,7 +313,9 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
                   SELECT reference FROM tags WHERE tags.image_id = images.id
                   UNION ALL SELECT reference FROM tag_images WHERE tag_images.image_id = images.id
                   ORDER BY reference)),
-             variant, os_version, os_features
+             variant, os_version, os_features,
+             (SELECT json_group_array(name) FROM (
+                  SELECT DISTINCT repository || '@' || digest AS name FROM origins WHERE origins.image_id = images.id ORDER BY name))
          FROM images WHERE ?1 IS NULL OR id = ?1 ORDER BY created_us DESC, id",
     )?;
     let mut rows = statement.query([id])?;
@@ -323,6 +325,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             id: row.get(0)?,
             digest: row.get(1)?,
             references: from_json(&row.get::<_, String>(7)?)?,
+            repo_digests: from_json(&row.get::<_, String>(11)?)?,
             created: row.get(2)?,
             size: unsigned(row.get(3)?),
             architecture: row.get(4)?,
@@ -353,6 +356,19 @@ pub(crate) fn config(connection: &Connection, id: &str) -> Result<Vec<u8>> {
         .query_row([id], |row| row.get(0))
         .optional()?
         .ok_or_else(|| not_found(id))
+}
+
+/// Bytes of the files in the layers of an image; None if they are not all unpacked for this kind of id map.
+pub(crate) fn unpacked_size(connection: &Connection, id: &str, idmap: &str) -> Result<Option<u64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT layers.bytes FROM image_layers
+         LEFT JOIN layers ON layers.chain_id = image_layers.chain_id AND layers.idmap = ?2 WHERE image_id = ?1",
+    )?;
+    let mut total = Some(0_u64);
+    for bytes in statement.query_map([id, idmap], |row| row.get::<_, Option<i64>>(0))? {
+        total = total.zip(bytes?).map(|(total, bytes)| total.saturating_add(unsigned(bytes)));
+    }
+    Ok(total)
 }
 
 /// The layers of an image, lowest first.

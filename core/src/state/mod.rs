@@ -23,7 +23,7 @@ pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::{Lease, Session};
 pub(crate) use sweep::sweep;
-pub(crate) use time::{from_nanos, micros, now_nanos, parse_rfc3339, rfc3339};
+pub(crate) use time::{NEVER, from_nanos, micros, now_nanos, parse_rfc3339, rfc3339};
 pub(crate) use verify::{Object, is_intact, structure as verify_structure, verify};
 
 use std::os::fd::OwnedFd;

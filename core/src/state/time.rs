@@ -2,6 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What docker writes for a time that never was.
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// A time as docker writes it: in UTC, with nanoseconds.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
