@@ -822,6 +822,15 @@ pub(crate) struct ImageOptions {
     /// Comment for the history
     #[arg(short, long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
+    /// Author
+    #[arg(short, long, value_name = "TEXT")]
+    pub(crate) author: Option<String>,
+    /// Change the configuration by an instruction of a Dockerfile
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub(crate) change: Vec<String>,
+    /// What the files are for, such as linux/arm64; this host when not given
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -831,16 +840,16 @@ pub(crate) struct ImportArgs {
     /// A tar, plain or compressed; - is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The name of the image
+    /// The name of the image, if it is to have one
     #[arg(value_name = "REFERENCE")]
-    pub(crate) reference: String,
+    pub(crate) reference: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct FromHostArgs {
-    /// The name of the image
+    /// The name of the image, if it is to have one
     #[arg(short, long, value_name = "REFERENCE")]
-    pub(crate) tag: String,
+    pub(crate) tag: Option<String>,
     #[command(flatten)]
     pub(crate) options: ImageOptions,
     /// Paths, or names of programs that are looked up in PATH; PATH:TARGET puts it elsewhere in the image

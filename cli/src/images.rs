@@ -152,8 +152,12 @@ pub(crate) fn import(global: &Global, args: ImportArgs) -> Outcome {
     let format = args.options.output.format;
     let options = import_options(args.options)?;
     let source = if args.file.as_os_str() == "-" { stdin("give a file")? } else { Source::Path(args.file) };
-    let image =
-        open(global)?.images().import_rootfs(source, &args.reference, options, &CancelToken::never())?;
+    let image = open(global)?.images().import_rootfs(
+        source,
+        args.reference.as_deref(),
+        options,
+        &CancelToken::never(),
+    )?;
     made(&image, format)
 }
 
@@ -161,7 +165,8 @@ pub(crate) fn from_host(global: &Global, args: FromHostArgs) -> Outcome {
     let format = args.options.output.format;
     let options = import_options(args.options)?;
     let items: Vec<HostItem> = args.items.iter().map(|item| HostItem::from(item.as_str())).collect();
-    let image = open(global)?.images().from_host(&items, &args.tag, options, &CancelToken::never())?;
+    let image =
+        open(global)?.images().from_host(&items, args.tag.as_deref(), options, &CancelToken::never())?;
     made(&image, format)
 }
 
@@ -183,6 +188,9 @@ fn import_options(args: ImageOptions) -> Result<ImportOptions, Error> {
         options.labels.insert(name, value.unwrap_or_default());
     }
     options.message = args.message;
+    options.author = args.author;
+    options.changes = args.change;
+    options.platform = args.platform;
     Ok(options)
 }
 

@@ -14,7 +14,7 @@ use crate::options::flag;
 use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
-use crate::strings::{c_string, owned_text, path, pointer_or_null, text, texts};
+use crate::strings::{c_string, optional_text, owned_text, path, pointer_or_null, text, texts};
 use crate::warning::Warnings;
 
 /// An image of the store, as it was when it was looked up.
@@ -120,7 +120,8 @@ pub unsafe extern "C" fn coble_image_load_fd(
     })
 }
 
-/// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. Options may be NULL.
+/// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. The reference may be NULL, for an image
+/// without a name; so may the options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_import_rootfs(
     engine: *const coble_engine_t,
@@ -134,7 +135,7 @@ pub unsafe extern "C" fn coble_image_import_rootfs(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, archive, reference, options, cancel, out) = unsafe {
-            let (archive, reference) = (path(archive, "archive")?, text(reference, "reference")?);
+            let (archive, reference) = (path(archive, "archive")?, optional_text(reference, "reference")?);
             (
                 borrow(engine)?,
                 archive,
@@ -163,7 +164,7 @@ pub unsafe extern "C" fn coble_image_import_rootfs_fd(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, fd, reference, options, cancel, out) = unsafe {
-            let (fd, reference) = (duplicate(fd, "fd")?, text(reference, "reference")?);
+            let (fd, reference) = (duplicate(fd, "fd")?, optional_text(reference, "reference")?);
             (
                 borrow(engine)?,
                 fd,
@@ -179,7 +180,8 @@ pub unsafe extern "C" fn coble_image_import_rootfs_fd(
 }
 
 /// Makes an image of `count` files of the host, with the interpreters and shared libraries that its programs need. An item is a path, or
-/// the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. Options may be NULL.
+/// the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. The reference may be NULL, for an image without a name; so
+/// may the options.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_from_host(
     engine: *const coble_engine_t,
@@ -194,7 +196,7 @@ pub unsafe extern "C" fn coble_image_from_host(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, items, reference, options, cancel, out) = unsafe {
-            let (items, reference) = (texts(items, count, "items")?, text(reference, "reference")?);
+            let (items, reference) = (texts(items, count, "items")?, optional_text(reference, "reference")?);
             (
                 borrow(engine)?,
                 items,

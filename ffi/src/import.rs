@@ -130,6 +130,47 @@ pub unsafe extern "C" fn coble_import_options_set_message(
     })
 }
 
+/// Sets the author. NULL: none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_author(
+    options: *mut coble_import_options_t,
+    author: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.author = owned_text(author, "author")? };
+    })
+}
+
+/// Adds a change of the configuration, an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR.
+/// It comes after what the other options say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_add_change(
+    options: *mut coble_import_options_t,
+    change: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, change) = unsafe { (borrow_mut(options)?, text(change, "change")?) };
+        options.0.changes.push(change.to_owned());
+    })
+}
+
+/// Sets what the files are for, such as "linux/arm64/v8". NULL: the host's platform.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_platform(
+    options: *mut coble_import_options_t,
+    platform: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.platform = owned_text(platform, "platform")? };
+    })
+}
+
 /// Deletes a configuration. NULL is fine.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_import_options_delete(options: *mut coble_import_options_t) {

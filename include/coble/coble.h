@@ -1257,6 +1257,28 @@ coble_status_t coble_import_options_set_message(coble_import_options_t *options,
                                                 coble_error_t **error);
 
 /**
+ * Sets the author. NULL: none.
+ */
+coble_status_t coble_import_options_set_author(coble_import_options_t *options,
+                                               const char *author,
+                                               coble_error_t **error);
+
+/**
+ * Adds a change of the configuration, an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR.
+ * It comes after what the other options say.
+ */
+coble_status_t coble_import_options_add_change(coble_import_options_t *options,
+                                               const char *change,
+                                               coble_error_t **error);
+
+/**
+ * Sets what the files are for, such as "linux/arm64/v8". NULL: the host's platform.
+ */
+coble_status_t coble_import_options_set_platform(coble_import_options_t *options,
+                                                 const char *platform,
+                                                 coble_error_t **error);
+
+/**
  * Deletes a configuration. NULL is fine.
  */
 void coble_import_options_delete(coble_import_options_t *options);
@@ -1284,7 +1306,8 @@ coble_status_t coble_image_load_fd(const coble_engine_t *engine,
                                    coble_error_t **error);
 
 /**
- * Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. Options may be NULL.
+ * Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. The reference may be NULL, for an image
+ * without a name; so may the options.
  */
 coble_status_t coble_image_import_rootfs(const coble_engine_t *engine,
                                          const char *archive,
@@ -1307,7 +1330,8 @@ coble_status_t coble_image_import_rootfs_fd(const coble_engine_t *engine,
 
 /**
  * Makes an image of `count` files of the host, with the interpreters and shared libraries that its programs need. An item is a path, or
- * the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. Options may be NULL.
+ * the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. The reference may be NULL, for an image without a name; so
+ * may the options.
  */
 coble_status_t coble_image_from_host(const coble_engine_t *engine,
                                      const char *const *items,

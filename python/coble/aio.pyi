@@ -518,7 +518,7 @@ class Images:
     async def import_rootfs(
         self,
         tar: _Path | _Stream,
-        reference: str,
+        reference: str | None = None,
         *,
         command: _Command | None = None,
         entrypoint: _Command | None = None,
@@ -527,18 +527,23 @@ class Images:
         user: str | int | None = None,
         labels: _Labels | None = None,
         message: str | None = None,
+        author: str | None = None,
+        changes: Sequence[str] | None = None,
+        platform: str | None = None,
     ) -> Image:
         """Makes an image of one layer from the tar of a root file system, plain or compressed with gzip, zstd, bzip2 or xz. Can be cancelled.
 
-        The options are the configuration that its containers have by default; `message` is the comment in its history.
+        The options are the configuration that its containers have by default; `message` is the comment in its history. `changes` are instructions of a
+        Dockerfile that change that configuration, such as `"EXPOSE 80"`: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME
+        WORKDIR. `platform`, such as `linux/arm64`, says what the files are for; the host's when not given. Without a `reference` the image has no name.
 
-        Raises what `load` raises, and `InvalidReferenceError`.
+        Raises what `load` raises, `InvalidReferenceError`, and `InvalidArgumentError` for a URL, which has to be fetched first.
         """
 
     async def from_host(
         self,
         items: Sequence[str | PathLike[str] | tuple[_Path, _Path]],
-        reference: str,
+        reference: str | None = None,
         *,
         command: _Command | None = None,
         entrypoint: _Command | None = None,
@@ -547,6 +552,9 @@ class Images:
         user: str | int | None = None,
         labels: _Labels | None = None,
         message: str | None = None,
+        author: str | None = None,
+        changes: Sequence[str] | None = None,
+        platform: str | None = None,
     ) -> Image:
         """Makes an image of programs and files of the host. Can be cancelled.
 

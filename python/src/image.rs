@@ -132,16 +132,16 @@ impl PyImages {
     }
 
     /// Makes an image of one layer from a root file system tar.
-    #[pyo3(signature = (tar, reference, **options))]
+    #[pyo3(signature = (tar, reference=None, **options))]
     #[pyo3(
-        text_signature = "($self, tar, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None)"
+        text_signature = "($self, tar, reference=None, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None, author=None, changes=None, platform=None)"
     )]
     fn import_rootfs(
         &self,
         py: Python<'_>,
         tar: Archive,
-        reference: &str,
+        reference: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyImage> {
         let mut import = Import::default();
@@ -154,17 +154,17 @@ impl PyImages {
     }
 
     /// Makes an image of programs and files of the host, with the libraries that the programs need.
-    #[pyo3(signature = (items, reference, **options))]
+    #[pyo3(signature = (items, reference=None, **options))]
     #[pyo3(
-        text_signature = "($self, items, reference, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None)"
+        text_signature = "($self, items, reference=None, *, command=None, entrypoint=None, environment=None, working_dir=None, \
+                             user=None, labels=None, message=None, author=None, changes=None, platform=None)"
     )]
     #[expect(clippy::wrong_self_convention, reason = "it is what the operation is called")]
     fn from_host(
         &self,
         py: Python<'_>,
         items: Vec<Item>,
-        reference: &str,
+        reference: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyImage> {
         let mut import = Import::default();

@@ -227,6 +227,9 @@ keywords! {
         user: Option<Text>,
         labels: Option<Labels>,
         message: Option<String>,
+        author: Option<String>,
+        changes: Option<Vec<String>>,
+        platform: Option<String>,
     }
     /// How a registry is reached.
     Reach {
@@ -461,6 +464,9 @@ impl Import {
         options.user = self.user.map(|Text(text)| text);
         options.labels = self.labels.unwrap_or_default().0;
         options.message = self.message;
+        options.author = self.author;
+        options.changes = self.changes.unwrap_or_default();
+        options.platform = self.platform;
         options
     }
 }

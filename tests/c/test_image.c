@@ -81,8 +81,20 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_import_options_set_user(options, "1:2", &error));
   CHECK_OK(coble_import_options_add_label(options, "k", "v", &error));
   CHECK_OK(coble_import_options_set_message(options, "made by a test", &error));
+  CHECK_OK(coble_import_options_set_author(options, "somebody", &error));
+  CHECK_OK(coble_import_options_add_change(options, "EXPOSE 80", &error));
   CHECK_OK(coble_image_import_rootfs_fd(engine, fd, "small:1", options, NULL, &image, &error));
   CHECK(lseek(fd, 0, SEEK_SET) == 0);
+  CHECK_OK(coble_import_options_set_platform(options, "linux/arm/v7", &error));
+  CHECK_OK(coble_image_import_rootfs_fd(engine, fd, NULL, options, NULL, &again, &error));
+  CHECK(lseek(fd, 0, SEEK_SET) == 0);
+  CHECK(coble_image_reference_count(again) == 0);
+  CHECK(strcmp(coble_image_architecture(again), "arm") == 0 && strcmp(coble_image_variant(again), "v7") == 0);
+  CHECK_OK(coble_image_remove(engine, coble_image_id(again), 0, NULL, &error));
+  coble_image_delete(again);
+  again = NULL;
+  CHECK_OK(coble_import_options_add_change(options, "RUN x", &error));
+  CHECK_FAILS(coble_image_import_rootfs_fd(engine, fd, NULL, options, NULL, &again, &error), COBLE_ERR_INVALID_ARGUMENT);
   coble_import_options_delete(options);
 
   CHECK(strncmp(coble_image_id(image), "sha256:", 7) == 0);
@@ -113,6 +125,8 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_image_inspect_docker(engine, "small:1", &json, &error));
   CHECK(strstr(coble_string_data(json), "\"RepoTags\":[\"small:1\"]") != NULL);
   CHECK(strstr(coble_string_data(json), "\"Size\":3,") != NULL);
+  CHECK(strstr(coble_string_data(json), "\"Author\":\"somebody\"") != NULL);
+  CHECK(strstr(coble_string_data(json), "\"ExposedPorts\":{\"80/tcp\":{}}") != NULL);
   coble_string_delete(json);
   CHECK_OK(coble_image_history(engine, "small:1", &json, &error));
   CHECK(strstr(coble_string_data(json), "made by a test") != NULL);

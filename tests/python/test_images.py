@@ -11,12 +11,14 @@ import subprocess
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import archives
 import coble
 import pytest
 from conftest import MODE, Assets, Store
 from helpers import wait_for_output
+from test_command import Command
 
 needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo; the suite on a full host has it")
 
@@ -145,6 +147,40 @@ def test_import(engine: coble.Engine, assets: Assets, tmp_path: Path, compressio
     assert image.labels == {"k": "v"}
     assert (image.architecture, image.os) == ("amd64", "linux")
     assert engine.run("imported:1").stdout == b"b\n/tmp\n"
+
+
+@pytest.mark.once
+def test_import_with_changes_platform_and_no_name(engine: coble.Engine, assets: Assets, store: Store) -> None:
+    changes = [
+        'CMD ["x"]', 'ENTRYPOINT ["/bin/sh", "-c"]', "ENV B=2", "EXPOSE 80 53/udp", "VOLUME /data", "STOPSIGNAL SIGINT", "HEALTHCHECK --retries=2 CMD true", "ONBUILD RUN true",
+        "LABEL k=changed", "USER 1:2", "WORKDIR sub",
+    ]
+    options: dict[str, Any] = {"environment": {"A": "1"}, "labels": {"k": "v"}, "working_dir": "/srv", "author": "somebody", "message": "said", "changes": changes}
+    image = engine.images.import_rootfs(assets.busybox, platform="linux/arm/v7", **options)
+    assert (image.references, image.architecture, image.variant, image.labels) == ([], "arm", "v7", {"k": "changed"})
+    config = image.inspect().config
+    assert config["author"] == "somebody" and [step["comment"] for step in config["history"]] == ["said"]
+    assert config["config"] == {
+        "User": "1:2", "Env": ["A=1", "B=2"], "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["x"], "WorkingDir": "/srv/sub", "Labels": {"k": "changed"}, "StopSignal": "SIGINT",
+        "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/data": {}}, "OnBuild": ["RUN true"], "Healthcheck": {"Retries": 2, "Test": ["CMD-SHELL", "true"]},
+    }
+    docker = image.inspect_docker()
+    assert (docker["Author"], docker["Comment"], docker["Variant"], docker["RepoTags"]) == ("somebody", "said", "v7", [])
+    made = engine.images.from_host(["true"], changes=["EXPOSE 443"], author="me")
+    assert made.references == [] and made.inspect_docker()["Config"]["ExposedPorts"] == {"443/tcp": {}} and made.inspect().config["author"] == "me"
+    # What is wrong shows before anything is read, and nothing is fetched.
+    before = len(engine.images.list())
+    for wrong in ({"changes": ["RUN true"]}, {"changes": ["EXPOSE x"]}, {"platform": "a/b/c/d"}):
+        with pytest.raises(coble.InvalidArgumentError):
+            engine.images.import_rootfs("/nowhere", "x", **wrong)  # type: ignore[arg-type]
+    with pytest.raises(coble.InvalidArgumentError) as refused:
+        engine.images.import_rootfs("https://example.com/rootfs.tar", "x")
+    assert "fetch it first" in str(refused.value.hint)
+    command = Command(store)
+    shown = command.good("import", "-c", "EXPOSE 81", "--author", "she", "--platform", "linux/arm64", str(assets.busybox)).strip()
+    (found,) = json.loads(command.good("image", "inspect", shown))
+    assert (found["Author"], found["Architecture"], found["Config"]["ExposedPorts"], found["RepoTags"]) == ("she", "arm64", {"81/tcp": {}}, [])
+    assert len(engine.images.list()) == before + 1
 
 
 def test_no_decoder_of_the_host_is_run(engine: coble.Engine, assets: Assets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ impl Container {
         let reference = reference.map(Reference::parse_tag).transpose()?;
         let compression = Compression::parse(options.compression.as_deref().unwrap_or("gzip"))?;
         // What is wrong with the changes shows before anything is read.
-        changes::apply(&mut Map::new(), &options.changes)?;
+        changes::apply(&mut Map::new(), &options.changes, false)?;
         Session::run(&inner.store, inner, cancel, |session| {
             let tree = self.tree(inner, cancel)?;
             if tree.row.image_id.is_empty() {
@@ -184,5 +184,5 @@ fn configure(config: &mut Map<String, Value>, spec: &ContainerSpec, instructions
             changes::set_in(config, "ExposedPorts", port, json!({}));
         }
     }
-    changes::apply(config, instructions)
+    changes::apply(config, instructions, false)
 }

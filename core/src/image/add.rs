@@ -1,5 +1,8 @@
 //! The last steps of every way an image comes in.
 
+use serde_json::{Map, Value};
+
+use super::changes;
 use super::load::Group;
 use super::remove::change;
 use super::{ImageSummary, ImportOptions};
@@ -155,7 +158,7 @@ pub(super) struct Made<'a> {
     pub(super) options: ImportOptions,
     pub(super) created: String,
     pub(super) created_by: &'a str,
-    pub(super) reference: Reference,
+    pub(super) reference: Option<Reference>,
 }
 
 /// Makes an image of a staged layer.
@@ -168,21 +171,20 @@ pub(super) fn make(
 ) -> Result<ImageSummary> {
     let Made { layer, options, created, created_by, reference } = made;
     let compression = layer.compression();
-    let config = config(&options)?;
+    let (config, platform) = config(&options)?;
     store.publish(session, layer, &layer.digest)?;
     let mut stack = Stack::new(store, worker);
     let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
     let warnings = stack.take_warnings();
     stack.publish()?;
-    let platform = Platform::host();
     let document = ImageDocument {
         created: Some(created.clone()),
         architecture: platform.architecture,
         os: platform.os,
         variant: platform.variant,
-        os_version: None,
-        os_features: Vec::new(),
-        config,
+        os_version: platform.os_version,
+        os_features: platform.os_features,
+        config: ImageConfig::default(),
         rootfs: RootFs { kind: "layers".into(), diff_ids: vec![diff_id] },
         history: vec![History {
             created: Some(created),
@@ -191,6 +193,12 @@ pub(super) fn make(
             empty_layer: false,
         }],
     };
+    let Value::Object(mut document) = to_value(&document)? else {
+        return Err(Error::new(ErrorKind::Internal, "a document is no object"));
+    };
+    // With what is not known here, such as volumes.
+    document.insert("config".into(), Value::Object(config));
+    document.extend(options.author.map(|author| ("author".to_owned(), Value::String(author))));
     let config_bytes = to_json(&document)?;
     let manifest = Manifest {
         schema_version: 2,
@@ -204,7 +212,7 @@ pub(super) fn make(
         manifest_digest: Digest::of(&manifest_bytes),
         manifest_bytes,
         config_bytes,
-        names: vec![reference],
+        names: reference.into_iter().collect(),
     };
     let mut ready = prepare(store, session, worker, pieces, cancel)?;
     ready.warnings.splice(..0, warnings);
@@ -218,8 +226,13 @@ pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {
         .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
 }
 
-/// The configuration that the options of an import ask for.
-pub(super) fn config(options: &ImportOptions) -> Result<ImageConfig> {
+fn to_value<T: serde::Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value)
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))
+}
+
+/// The configuration that the options of an import ask for, and the platform.
+pub(super) fn config(options: &ImportOptions) -> Result<(Map<String, Value>, Platform)> {
     let invalid = |why: String| Error::new(ErrorKind::InvalidArgument, why);
     let mut env = Vec::new();
     for (name, value) in &options.environment {
@@ -247,5 +260,10 @@ pub(super) fn config(options: &ImportOptions) -> Result<ImageConfig> {
         exposed_ports: None,
     };
     config.check().map_err(invalid)?;
-    Ok(config)
+    let Value::Object(mut config) = to_value(&config)? else {
+        return Err(Error::new(ErrorKind::Internal, "a configuration is no object"));
+    };
+    changes::apply(&mut config, &options.changes, options.command.is_some())?;
+    let platform = options.platform.as_deref().map(Platform::parse).transpose()?;
+    Ok((config, platform.unwrap_or_else(Platform::host)))
 }

@@ -7,10 +7,14 @@ use serde_json::{Map, Value, json};
 use crate::container::parse;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Applies instructions to the `config` object of an image configuration.
-pub(crate) fn apply(config: &mut Map<String, Value>, changes: &[String]) -> Result<()> {
+/// Applies instructions to the `config` object of an image configuration. `has_command` says that its command is not that of an image below.
+pub(crate) fn apply(
+    config: &mut Map<String, Value>,
+    changes: &[String],
+    mut has_command: bool,
+) -> Result<()> {
     for change in changes {
-        one(config, change.trim()).map_err(|why| {
+        one(config, change.trim(), &mut has_command).map_err(|why| {
             let shown: String = change.chars().take(300).collect();
             Error::new(ErrorKind::InvalidArgument, format!("change \"{}\": {why}", shown.escape_debug()))
                 .with_object(shown)
@@ -21,7 +25,7 @@ pub(crate) fn apply(config: &mut Map<String, Value>, changes: &[String]) -> Resu
 
 type Outcome<T> = std::result::Result<T, String>;
 
-fn one(config: &mut Map<String, Value>, change: &str) -> Outcome<()> {
+fn one(config: &mut Map<String, Value>, change: &str, has_command: &mut bool) -> Outcome<()> {
     if change.contains('\0') {
         return Err("it has a NUL character".into());
     }
@@ -34,11 +38,14 @@ fn one(config: &mut Map<String, Value>, change: &str) -> Outcome<()> {
     match word.as_str() {
         "CMD" => {
             config.insert("Cmd".into(), command(rest)?);
+            *has_command = true;
         }
         "ENTRYPOINT" => {
             config.insert("Entrypoint".into(), command(rest)?);
             // As a Dockerfile has it: a command of the image below does not fit a new entrypoint.
-            config.remove("Cmd");
+            if !*has_command {
+                config.remove("Cmd");
+            }
         }
         "ENV" => {
             for (name, value) in assignments(rest)? {
@@ -282,7 +289,7 @@ mod tests {
         config.insert("WorkingDir".into(), json!("/srv"));
         config.insert("Unknown".into(), json!({"kept": true}));
         let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
-        apply(&mut config, &changes).unwrap();
+        apply(&mut config, &changes, false).unwrap();
         Value::Object(config)
     }
 
@@ -320,6 +327,15 @@ mod tests {
     }
 
     #[test]
+    fn an_entrypoint_drops_the_command_of_the_image_below_only() {
+        assert_eq!(changed(&["ENTRYPOINT [\"a\"]"]).get("Cmd"), None);
+        assert_eq!(changed(&["CMD [\"own\"]", "ENTRYPOINT [\"a\"]"])["Cmd"], json!(["own"]));
+        let mut config = Map::from_iter([("Cmd".to_owned(), json!(["given"]))]);
+        apply(&mut config, &["ENTRYPOINT [\"a\"]".to_owned()], true).unwrap();
+        assert_eq!(config["Cmd"], json!(["given"]));
+    }
+
+    #[test]
     fn what_is_no_instruction_is_refused() {
         for change in [
             "",
@@ -340,7 +356,7 @@ mod tests {
             "HEALTHCHECK --what=1 CMD a",
             "USER a\0b",
         ] {
-            let error = apply(&mut Map::new(), &[change.to_owned()]).unwrap_err();
+            let error = apply(&mut Map::new(), &[change.to_owned()], false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{change}");
         }
     }

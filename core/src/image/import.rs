@@ -17,11 +17,11 @@ pub(super) fn import_rootfs(
     store: &Store,
     worker: &dyn Worker,
     source: Source,
-    reference: &str,
+    reference: Option<&str>,
     options: ImportOptions,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let reference = Reference::parse_tag(reference)?;
+    let reference = reference.map(Reference::parse_tag).transpose()?;
     super::add::config(&options)?;
     let (reader, what) = open_stream(source, cancel)?;
     Session::run(store, worker, cancel, |session| {

@@ -139,31 +139,31 @@ impl Images<'_> {
         save::save(&inner.store, inner, references, sink, options, cancel)
     }
 
-    /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz.
-    pub fn import_rootfs(
+    /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. Without a reference it has no name.
+    pub fn import_rootfs<'r>(
         &self,
         source: Source,
-        reference: &str,
+        reference: impl Into<Option<&'r str>>,
         options: ImportOptions,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        import::import_rootfs(&inner.store, inner, source, reference, options, cancel)
+        import::import_rootfs(&inner.store, inner, source, reference.into(), options, cancel)
     }
 
     /// Makes an image of files of the host, with the interpreter and shared libraries that its programs need, found by reading ELF headers.
     ///
     /// The same files give the same image: owners are root, set-id bits and attributes are dropped, and the image's date is the one of its
     /// newest file. Programs that are named get everything they need or the call fails; a shared object in a named directory may lack a library.
-    pub fn from_host(
+    pub fn from_host<'r>(
         &self,
         items: &[HostItem],
-        reference: &str,
+        reference: impl Into<Option<&'r str>>,
         options: ImportOptions,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        from_host::from_host(&inner.store, inner, items, reference, options, cancel)
+        from_host::from_host(&inner.store, inner, items, reference.into(), options, cancel)
     }
 
     /// The images that meet all conditions, or all, newest first. Conditions are docker's: `dangling=true`, `label=name` or `label=name=value`,

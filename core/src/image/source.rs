@@ -26,7 +26,10 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
         Source::Path(path) => {
             // Without waiting, so that a pipe nobody writes to can be cancelled, and a device does nothing.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-            (rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?, path)
+            match rustix::fs::open(&path, flags, Mode::empty()) {
+                Err(Errno::NOENT) if is_url(&path) => return Err(url(&path)),
+                fd => (fd.call("open", &path)?, path),
+            }
         }
         Source::Fd(fd) => (fd, PathBuf::from("standard input or descriptor")),
         Source::Bytes(bytes) => (memory(&bytes)?, PathBuf::from("bytes in memory")),
@@ -54,6 +57,25 @@ pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
         .with_object(what)
         .with_hint("name a file, or send one to standard input")),
     }
+}
+
+fn is_url(path: &Path) -> bool {
+    let scheme = path.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
+    scheme
+        .is_some_and(|scheme| ["http", "https", "ftp"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
+}
+
+/// The error for what docker would fetch: who asks, through which proxy and with whose trust is the caller's business.
+fn url(path: &Path) -> Error {
+    let text = path.to_string_lossy();
+    // What is before an @ may be a password.
+    let shown = match text.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit('@').next().unwrap_or_default()),
+        None => text.into_owned(),
+    };
+    Error::new(ErrorKind::InvalidArgument, format!("\"{shown}\" is a URL, not a file"))
+        .with_object(shown)
+        .with_hint("fetch it first, and name the file, or send it to standard input")
 }
 
 /// Opens a source that has to be a stream.

@@ -57,7 +57,7 @@ impl Fixture {
                 &self.store,
                 &self.worker,
                 Source::Fd(read),
-                reference,
+                Some(reference),
                 ImportOptions::default(),
                 &NEVER,
             )
@@ -841,7 +841,7 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
         &fixture.store,
         &fixture.worker,
         Source::Path(fixture.dir.path().into()),
-        "x",
+        Some("x"),
         ImportOptions::default(),
         &NEVER,
     );
@@ -851,11 +851,23 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
         &fixture.store,
         &fixture.worker,
         Source::Path("/nowhere".into()),
-        "x",
+        Some("x"),
         options,
         &NEVER,
     );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
+}
+
+#[test]
+fn urls_are_not_fetched_and_passwords_in_them_not_shown() {
+    for url in ["https://me:canary@example.com/rootfs.tar", "HTTP://example.com/x", "ftp://example.com/x"] {
+        let error = source::open_stream(Source::Path(url.into()), &NEVER).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}");
+        let said = format!("{error:?} {error} {}", error.hint().unwrap());
+        assert!(said.contains("URL") && said.contains("fetch it first") && !said.contains("canary"), "{said}");
+    }
+    let missing = source::open_stream(Source::Path("file://x".into()), &NEVER).err().unwrap();
+    assert_eq!(missing.kind(), ErrorKind::PathNotFound);
 }
 
 #[test]
@@ -869,7 +881,7 @@ fn cancelling_ends_a_wait_for_a_pipe_and_leaves_nothing() {
                 &fixture.store,
                 &fixture.worker,
                 Source::Fd(read),
-                "x",
+                Some("x"),
                 ImportOptions::default(),
                 &cancel,
             )
@@ -964,7 +976,7 @@ fn host_programs_run_in_the_image_made_of_them() {
     let fixture = Fixture::new();
     let make = |items: &[&str], name: &str| {
         let items: Vec<HostItem> = items.iter().map(|item| HostItem::from(*item)).collect();
-        from_host::from_host(&fixture.store, &fixture.worker, &items, name, ImportOptions::default(), &NEVER)
+        from_host::from_host(&fixture.store, &fixture.worker, &items, Some(name), ImportOptions::default(), &NEVER)
     };
     let first = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "host").unwrap();
     let second = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "again").unwrap();
@@ -1021,7 +1033,7 @@ fn host_directories_scripts_and_modes() {
     )
     .unwrap();
     let items = [HostItem { source: base.clone(), target: Some("/app".into()) }];
-    from_host::from_host(&fixture.store, &fixture.worker, &items, "tree", ImportOptions::default(), &NEVER)
+    from_host::from_host(&fixture.store, &fixture.worker, &items, Some("tree"), ImportOptions::default(), &NEVER)
         .unwrap();
     let root = fixture.tree("tree");
     let metadata = root.join("app/script").metadata().unwrap();
@@ -1099,7 +1111,7 @@ fn load_on_a_full_disk() {
         &fixture.store,
         &fixture.worker,
         Source::Path(path.into()),
-        "x",
+        Some("x"),
         ImportOptions::default(),
         &NEVER,
     );

@@ -98,6 +98,13 @@ pub struct ImportOptions {
     pub labels: BTreeMap<String, String>,
     /// Comment for the history.
     pub message: Option<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// Changes of the configuration that the options above make, as instructions of a Dockerfile: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD
+    /// STOPSIGNAL USER VOLUME WORKDIR.
+    pub changes: Vec<String>,
+    /// What the files are for, as `os/architecture/variant`. None: the host's platform.
+    pub platform: Option<String>,
 }
 
 /// A file of the host that goes into an image.

@@ -37,11 +37,11 @@ pub(super) fn from_host(
     store: &Store,
     worker: &dyn Worker,
     items: &[HostItem],
-    reference: &str,
+    reference: Option<&str>,
     mut options: ImportOptions,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let reference = Reference::parse_tag(reference)?;
+    let reference = reference.map(Reference::parse_tag).transpose()?;
     if items.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArgument, "no files were named"));
     }
@@ -49,7 +49,10 @@ pub(super) fn from_host(
         options.environment.push(("PATH".into(), DEFAULT_PATH.into()));
     }
     super::add::config(&options)?;
-    let doing = || format!("making image \"{}\" from the host", reference.familiar());
+    let doing = || match &reference {
+        Some(reference) => format!("making image \"{}\" from the host", reference.familiar()),
+        None => "making an image from the host".to_owned(),
+    };
     let tree = collect(store, items, cancel).context(doing)?;
     // The same files give the same image, so its date is theirs.
     let created = rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(tree.newest()).unwrap_or(0)));
