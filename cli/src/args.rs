@@ -869,7 +869,7 @@ pub(crate) struct TagArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {
-    /// Remove also images with several names
+    /// Remove also images with several names, and take the names of those away that only stopped containers use
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -1400,8 +1400,8 @@ coble_status_t coble_image_untag(const coble_engine_t *engine, const char *refer
 
 /**
  * Removes an image. By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several
- * names only with `force`, which is 0 or 1. An image that a container uses is refused with COBLE_ERR_IN_USE. `json`, which may be NULL, gets an
- * object with the arrays "untagged" and "deleted".
+ * names only with `force`, which is 0 or 1. An image that a container uses is refused with COBLE_ERR_IN_USE; with `force` one whose containers do not run
+ * loses its names and stays for them, until they are gone and it is pruned. `json`, which may be NULL, gets an object with the arrays "untagged" and "deleted".
  */
 coble_status_t coble_image_remove(const coble_engine_t *engine,
                                   const char *name,

@@ -634,7 +634,8 @@ class Images:
 
     def remove(self, image: _Image, *, force: bool = False) -> Removed:
         """By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names only with
-        `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it."""
+        `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it; with `force` only if one runs: for others it stays, without its names,
+        until they are gone and it is pruned."""
 
 @final
 class Registry:

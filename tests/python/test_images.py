@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ import archives
 import coble
 import pytest
 from conftest import MODE, Assets, Store
-from helpers import wait_for_output
+from helpers import eventually, wait_for_output
 from test_command import Command
 
 needs_skopeo = pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs skopeo; the suite on a full host has it")
@@ -397,17 +398,46 @@ def test_remove_by_name_keeps_other_names(box: coble.Engine) -> None:
 
 
 def test_an_image_in_use_stays(box: coble.Engine) -> None:
-    container = box.containers.create("box", ["true"])
-    for force in (False, True):
-        with pytest.raises(coble.InUseError):
-            box.images.remove("box", force=force)
-        with pytest.raises(coble.InUseError):
-            box.images.remove(box.images.get("box").id, force=force)
+    """By force it loses its names, as docker has it, unless a container runs; a container has its image in any case."""
+    identity = box.images.get("box").id
+    container = box.containers.create("box", ["sh", "-c", "echo ready; sleep 1000"])
+    for name in ("box", identity):
+        with pytest.raises(coble.InUseError) as refused:
+            box.images.remove(name)
+        assert "by force" in str(refused.value.hint)
     container.start()
-    container.wait()
+    wait_for_output(container, b"ready")
+    for force in (False, True):
+        for name in ("box", identity):
+            with pytest.raises(coble.InUseError) as refused:
+                box.images.remove(name, force=force)
+            assert "stop and remove the container" in str(refused.value.hint)
+    assert box.images.get("box").id == identity
+    container.kill()
+    done: list[coble.Removed] = []
+
+    def forced() -> bool:
+        with contextlib.suppress(coble.InUseError):
+            done.append(box.images.remove("box", force=True))
+        return done != []
+
+    # Nobody waits for its end, or looks for it.
+    eventually(forced, "the removal of an image whose container has ended")
+    (removed,) = done
+    assert ([name.rpartition("/")[2] for name in removed.untagged], removed.deleted) == (["box:latest"], [])
+    (image,) = box.images.list(filters={"dangling": True})
+    assert (image.id, image.references) == (identity, []) and box.verify() == []
+    assert box.images.prune(all=True).deleted == []
+    container.start()
+    wait_for_output(container, b"ready")
+    container.stop(timeout=0)
+    # By id, with several names.
+    box.images.tag(identity, "one")
+    box.images.tag(identity, "two")
+    removed = box.images.remove(identity, force=True)
+    assert (len(removed.untagged), removed.deleted, image.references) == (2, [], [])
     container.remove()
-    box.images.remove("box")
-    assert box.images.list() == []
+    assert box.images.prune().deleted == [identity] and box.images.list() == []
 
 
 def test_removing_frees_what_nobody_shares(engine: coble.Engine, assets: Assets, tmp_path: Path, store: Store) -> None:

@@ -141,6 +141,14 @@ pub(super) fn not_found(name: &str) -> Error {
         .with_object(name)
 }
 
+/// Brings the ends of programs on record that nobody has noticed yet. Those that cannot be are as they were.
+pub(crate) fn settle(inner: &Inner) {
+    let running = containers::list(&inner.store.db, Some(State::Running.name())).unwrap_or_default();
+    for row in running {
+        let _ = refreshed(inner, row);
+    }
+}
+
 /// The name of a running container whose image has a layer in this place.
 pub(crate) fn running_on(inner: &Inner, chain_id: &crate::oci::Digest) -> Result<Option<String>> {
     let images = inner.store.db.read(|connection| crate::state::images::with_chain(connection, chain_id))?;

@@ -77,7 +77,7 @@ pub use userns::UsernsMode;
 pub(crate) use bundle::fuzz as fuzz_bundle;
 pub(crate) use create::has_directory;
 pub(crate) use known::KnownProcesses;
-pub(crate) use list::running_on;
+pub(crate) use list::{running_on, settle};
 pub(crate) use look::{look_at, look_at_running};
 pub(crate) use names::id as new_id;
 pub(crate) use namespace::Spare as SpareNetwork;

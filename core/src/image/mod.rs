@@ -223,9 +223,13 @@ impl Images<'_> {
     }
 
     /// By reference: takes the name away, and deletes the image with its last name. By id: deletes it; one with several names
-    /// only with `force`. An image that a container uses is refused with [`ErrorKind::InUse`](crate::ErrorKind::InUse).
+    /// only with `force`. An image that a container uses is refused with [`ErrorKind::InUse`](crate::ErrorKind::InUse); with `force` one whose
+    /// containers do not run loses its names and stays for them, until they are gone and it is pruned.
     pub fn remove(&self, image: &str, force: bool) -> Result<Removed> {
         let inner = &*self.engine.inner()?;
+        if force {
+            crate::container::settle(inner);
+        }
         remove::remove(&inner.store, inner, image, force)
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
                 for id in group.ids {
                     // An image that has another name keeps it.
                     if images::tags_of(tx, &id)?.is_empty() {
-                        delete(tx, image, id, &mut removed)?;
+                        delete(tx, image, id, force, &mut removed)?;
                     }
                 }
                 return Ok(removed);
@@ -88,24 +88,34 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
                     events::of_image(tx, "untag", &id, name)?;
                 }
                 removed.untagged.extend(tags);
-                delete(tx, image, id, &mut removed)?;
+                delete(tx, image, id, force, &mut removed)?;
             }
             Ok(removed)
         })
     })
 }
 
-fn delete(tx: &Transaction<'_>, image: &str, id: String, removed: &mut Removed) -> Result<()> {
-    if let Some(container) = images::user_of(tx, &id)? {
-        return Err(Error::new(
-            ErrorKind::InUse,
-            format!("image \"{image}\" is used by container \"{container}\""),
-        )
-        .with_object(image)
-        .with_hint("remove its containers first"));
+/// Deletes an image. By force, one that only containers use which do not run loses its names and stays for these.
+fn delete(tx: &Transaction<'_>, image: &str, id: String, force: bool, removed: &mut Removed) -> Result<()> {
+    let in_use = |how: &str, container: &str, hint: &str| {
+        let message = format!("image \"{image}\" is used by {how} \"{container}\"");
+        Err(Error::new(ErrorKind::InUse, message).with_object(image).with_hint(hint))
+    };
+    match images::user_of(tx, &id)? {
+        Some((container, true)) => {
+            in_use("running container", &container, "stop and remove the container first")
+        }
+        Some((container, false)) if !force => in_use(
+            "container",
+            &container,
+            "remove its containers first, or take its names away by force: it stays without one for them",
+        ),
+        Some(_) => images::untie(tx, &id),
+        None => {
+            events::of_image(tx, "delete", &id, &id)?;
+            images::delete(tx, &id)?;
+            removed.deleted.push(id);
+            Ok(())
+        }
     }
-    events::of_image(tx, "delete", &id, &id)?;
-    images::delete(tx, &id)?;
-    removed.deleted.push(id);
-    Ok(())
 }

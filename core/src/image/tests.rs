@@ -230,6 +230,14 @@ fn a_docker_archive_is_loaded_named_inspected_and_removed() {
     containers::insert(&fixture.store.db, &row, None).unwrap();
     let error = fixture.remove("localhost:5000/x/y:z", true).unwrap_err();
     assert!(error.kind() == ErrorKind::InUse && error.to_string().contains("web"), "{error}");
+    let stopped = ContainerRow { state: "exited".into(), ..row.clone() };
+    containers::update(&fixture.store.db, &stopped).unwrap();
+    let error = fixture.remove("localhost:5000/x/y:z", false).unwrap_err();
+    assert!(error.hint().unwrap().contains("by force"), "{error}");
+    let removed = fixture.remove("localhost:5000/x/y:z", true).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted.len()), (1, 0));
+    fixture.assert_clean(1);
+    remove::tag(&fixture.store, &fixture.worker, &details.summary.id, "localhost:5000/x/y:z").unwrap();
     containers::delete(&fixture.store.db, &row.id, &Default::default(), 137).unwrap();
     let removed = fixture.remove("localhost:5000/x/y:z", false).unwrap();
     assert_eq!(removed.deleted, [details.summary.id]);
@@ -864,7 +872,10 @@ fn urls_are_not_fetched_and_passwords_in_them_not_shown() {
         let error = source::open_stream(Source::Path(url.into()), &NEVER).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{url}");
         let said = format!("{error:?} {error} {}", error.hint().unwrap());
-        assert!(said.contains("URL") && said.contains("fetch it first") && !said.contains("canary"), "{said}");
+        assert!(
+            said.contains("URL") && said.contains("fetch it first") && !said.contains("canary"),
+            "{said}"
+        );
     }
     let missing = source::open_stream(Source::Path("file://x".into()), &NEVER).err().unwrap();
     assert_eq!(missing.kind(), ErrorKind::PathNotFound);
@@ -976,7 +987,14 @@ fn host_programs_run_in_the_image_made_of_them() {
     let fixture = Fixture::new();
     let make = |items: &[&str], name: &str| {
         let items: Vec<HostItem> = items.iter().map(|item| HostItem::from(*item)).collect();
-        from_host::from_host(&fixture.store, &fixture.worker, &items, Some(name), ImportOptions::default(), &NEVER)
+        from_host::from_host(
+            &fixture.store,
+            &fixture.worker,
+            &items,
+            Some(name),
+            ImportOptions::default(),
+            &NEVER,
+        )
     };
     let first = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "host").unwrap();
     let second = make(&["sh", "cat", "/usr/bin/env:/opt/tool/env"], "again").unwrap();
@@ -1033,8 +1051,15 @@ fn host_directories_scripts_and_modes() {
     )
     .unwrap();
     let items = [HostItem { source: base.clone(), target: Some("/app".into()) }];
-    from_host::from_host(&fixture.store, &fixture.worker, &items, Some("tree"), ImportOptions::default(), &NEVER)
-        .unwrap();
+    from_host::from_host(
+        &fixture.store,
+        &fixture.worker,
+        &items,
+        Some("tree"),
+        ImportOptions::default(),
+        &NEVER,
+    )
+    .unwrap();
     let root = fixture.tree("tree");
     let metadata = root.join("app/script").metadata().unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o755);

@@ -163,10 +163,28 @@ pub(crate) fn delete_tag(tx: &Transaction<'_>, reference: &str) -> Result<bool> 
     Ok(tx.prepare_cached("DELETE FROM tags WHERE reference = ?1")?.execute([reference])? > 0)
 }
 
+/// Takes all names away from an image, which stays, and is not kept for its digest's sake any more.
+///
+/// A name that other platforms have, too, stays with them.
+pub(crate) fn untie(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    leave_names(tx, id)?;
+    tx.prepare_cached("DELETE FROM tags WHERE image_id = ?1")?.execute([id])?;
+    tx.prepare_cached("DELETE FROM tag_images WHERE image_id = ?1")?.execute([id])?;
+    tx.prepare_cached("UPDATE origins SET pinned = 0 WHERE image_id = ?1")?.execute([id])?;
+    Ok(())
+}
+
 /// Deletes an image with its names. Its blobs and layers stay until they are collected.
 ///
 /// A name that other platforms have, too, stays with them.
 pub(crate) fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
+    leave_names(tx, id)?;
+    tx.prepare_cached("DELETE FROM images WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// Gives the names that an image is the first of to another one that has them.
+fn leave_names(tx: &Transaction<'_>, id: &str) -> Result<()> {
     tx.prepare_cached(
         "UPDATE tags SET image_id = (SELECT min(image_id) FROM tag_images WHERE tag_images.reference = tags.reference)
          WHERE image_id = ?1 AND EXISTS (SELECT 1 FROM tag_images WHERE tag_images.reference = tags.reference)",
@@ -176,15 +194,16 @@ pub(crate) fn delete(tx: &Transaction<'_>, id: &str) -> Result<()> {
         "DELETE FROM tag_images WHERE image_id = (SELECT image_id FROM tags WHERE tags.reference = tag_images.reference)",
     )?
     .execute([])?;
-    tx.prepare_cached("DELETE FROM images WHERE id = ?1")?.execute([id])?;
     Ok(())
 }
 
-/// The name of a container that uses an image.
-pub(crate) fn user_of(connection: &Connection, id: &str) -> Result<Option<String>> {
+/// A container that uses an image: its name, and whether it runs. One that does comes first.
+pub(crate) fn user_of(connection: &Connection, id: &str) -> Result<Option<(String, bool)>> {
     Ok(connection
-        .prepare_cached("SELECT name FROM containers WHERE image_id = ?1 LIMIT 1")?
-        .query_row([id], |row| row.get(0))
+        .prepare_cached(
+            "SELECT name, state NOT IN ('created', 'exited') AS runs FROM containers WHERE image_id = ?1 ORDER BY runs DESC LIMIT 1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?)
 }
 
