@@ -235,7 +235,7 @@ pub(crate) enum ImageCommand {
     /// Make an image from a root file system tar
     Import(ImportArgs),
     /// Print everything about images as JSON
-    Inspect(ObjectArgs),
+    Inspect(ImageInspectArgs),
     /// Show how an image was made
     History(HistoryArgs),
     /// Give an image one more name
@@ -758,6 +758,22 @@ pub(crate) struct ObjectArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// Which image of a name that has several is meant.
+#[derive(Debug, Args)]
+pub(crate) struct PlatformArgs {
+    /// Of the images that a name has, the one for this platform, such as linux/arm64
+    #[arg(long, value_name = "PLATFORM")]
+    pub(crate) platform: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageInspectArgs {
+    #[command(flatten)]
+    pub(crate) choice: PlatformArgs,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArgs,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ImagesArgs {
     /// Only images with this name; without a tag, with every tag. It may be a pattern, as in --filter reference=
@@ -859,6 +875,8 @@ pub(crate) struct FromHostArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TagArgs {
+    #[command(flatten)]
+    pub(crate) choice: PlatformArgs,
     /// Reference or id
     #[arg(value_name = "IMAGE")]
     pub(crate) image: String,
@@ -869,6 +887,8 @@ pub(crate) struct TagArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RmiArgs {
+    #[command(flatten)]
+    pub(crate) choice: PlatformArgs,
     /// Remove also images with several names, and take the names of those away that only stopped containers use
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -881,6 +901,8 @@ pub(crate) struct RmiArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArgs {
+    #[command(flatten)]
+    pub(crate) choice: PlatformArgs,
     /// Only layer digests
     #[arg(short, long)]
     pub(crate) quiet: bool,

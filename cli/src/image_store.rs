@@ -132,6 +132,21 @@ pub(crate) struct DfArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SystemPruneArgs {
+    /// Remove every image that no container uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+    /// Remove only what meets a condition: label, label!, until
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    output: FormatArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
     /// Compare unpacked layers with their blobs, too
     #[arg(long)]
@@ -147,6 +162,8 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum SystemCommand {
     /// Show what the store takes of the disk
     Df(DfArgs),
+    /// Remove containers that do not run, and images that are not used
+    Prune(SystemPruneArgs),
 }
 
 pub(crate) fn load_options(platform: Option<String>) -> LoadOptions {
@@ -264,7 +281,42 @@ pub(crate) fn prune(global: &Global, args: PruneArgs) -> Outcome {
 pub(crate) fn system(global: &Global, command: SystemCommand) -> Outcome {
     match command {
         SystemCommand::Df(args) => disk_usage(global, args),
+        SystemCommand::Prune(args) => system_prune(global, args),
     }
+}
+
+/// Containers first, so that their images are not used any more.
+fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
+    if !args.force {
+        let images = if args.all { "all images that no container uses" } else { "all images without a name" };
+        prompt::confirm(&format!("This removes all containers that do not run, and {images}."))?;
+    }
+    let engine = open(global)?;
+    let containers = engine.containers().prune(&args.filter)?;
+    let mut options = PruneOptions::default();
+    options.all = args.all;
+    options.filters = args.filter;
+    let images = engine.images().prune(&options, &CancelToken::never())?;
+    let reclaimed = containers.reclaimed.saturating_add(images.reclaimed);
+    if args.output.format == Format::Json {
+        output::json(
+            &serde_json::json!({ "containers": containers, "images": images, "reclaimed": reclaimed }),
+        )?;
+        return Ok(0);
+    }
+    if !containers.deleted.is_empty() {
+        output::line("Deleted Containers:")?;
+        containers.deleted.iter().try_for_each(output::line)?;
+        output::line("")?;
+    }
+    if !images.untagged.is_empty() || !images.deleted.is_empty() {
+        output::line("Deleted Images:")?;
+        images.untagged.iter().try_for_each(|name| output::line(format_args!("untagged: {name}")))?;
+        images.deleted.iter().try_for_each(|id| output::line(format_args!("deleted: {id}")))?;
+        output::line("")?;
+    }
+    output::line(format_args!("Total reclaimed space: {}", output::size(reclaimed)))?;
+    Ok(0)
 }
 
 fn disk_usage(global: &Global, args: DfArgs) -> Outcome {

@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use coble::{CancelToken, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
+use coble::{CancelToken, Engine, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
 use jiff::Timestamp;
 
 use crate::args::{
-    Format, FromHostArgs, Global, HistoryArgs, ImageOptions, ImagesArgs, ImportArgs, LoadArgs, ObjectArgs,
-    References, RmiArgs, TagArgs,
+    Format, FromHostArgs, Global, HistoryArgs, ImageInspectArgs, ImageOptions, ImagesArgs, ImportArgs,
+    LoadArgs, PlatformArgs, References, RmiArgs, TagArgs,
 };
 use crate::output::{self, Outcome, Table};
 use crate::{containers, each, image_store, open, refuse, time};
@@ -194,19 +194,28 @@ fn import_options(args: ImageOptions) -> Result<ImportOptions, Error> {
     Ok(options)
 }
 
-pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
+/// What an image is called in a call: the id if a platform of its name was chosen.
+fn chosen(engine: &Engine, image: &str, choice: &PlatformArgs) -> Result<String, Error> {
+    match &choice.platform {
+        Some(platform) => Ok(engine.images().get_platform(image, platform)?.id),
+        None => Ok(image.to_owned()),
+    }
+}
+
+pub(crate) fn inspect(global: &Global, args: ImageInspectArgs) -> Outcome {
     let engine = open(global)?;
     let mut found = Vec::new();
-    let status = each(&args.names, |name| {
-        found.push(engine.images().inspect_docker(name)?);
+    let status = each(&args.objects.names, |name| {
+        found.push(engine.images().inspect_docker(&chosen(&engine, name, &args.choice)?)?);
         Ok(())
     })?;
-    containers::print_objects(&found, args.format)?;
+    containers::print_objects(&found, args.objects.format)?;
     Ok(status)
 }
 
 pub(crate) fn tag(global: &Global, args: TagArgs) -> Outcome {
-    open(global)?.images().tag(&args.image, &args.reference)?;
+    let engine = open(global)?;
+    engine.images().tag(&chosen(&engine, &args.image, &args.choice)?, &args.reference)?;
     Ok(0)
 }
 
@@ -223,7 +232,7 @@ pub(crate) fn remove(global: &Global, args: RmiArgs) -> Outcome {
     let json = args.output.format == Format::Json;
     let mut all = Vec::new();
     let status = each(&args.images, |image| {
-        let removed = engine.images().remove(image, args.force)?;
+        let removed = engine.images().remove(&chosen(&engine, image, &args.choice)?, args.force)?;
         if json {
             all.push(removed);
             return Ok(());
@@ -238,7 +247,8 @@ pub(crate) fn remove(global: &Global, args: RmiArgs) -> Outcome {
 }
 
 pub(crate) fn history(global: &Global, args: HistoryArgs) -> Outcome {
-    let entries = open(global)?.images().history(&args.image)?;
+    let engine = open(global)?;
+    let entries = engine.images().history(&chosen(&engine, &args.image, &args.choice)?)?;
     if args.output.format == Format::Json {
         output::json(&entries)?;
         return Ok(0);

@@ -246,6 +246,24 @@ pub unsafe extern "C" fn coble_image_get(
     })
 }
 
+/// As coble_image_get, of the images that a name has the one for a platform, such as "linux/arm64". Its id says to other functions that this one is meant.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_get_platform(
+    engine: *const coble_engine_t,
+    name: *const c_char,
+    platform: *const c_char,
+    image: *mut *mut coble_image_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, name, platform, out) = unsafe {
+            (borrow(engine)?, text(name, "name")?, text(platform, "platform")?, Out::new(image, "image")?)
+        };
+        coble_image_t::new(engine.0.images().get_platform(name, platform)?).give(out);
+    })
+}
+
 /// Everything about an image, as a JSON object.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_inspect(

@@ -1361,6 +1361,15 @@ coble_status_t coble_image_get(const coble_engine_t *engine,
                                coble_error_t **error);
 
 /**
+ * As coble_image_get, of the images that a name has the one for a platform, such as "linux/arm64". Its id says to other functions that this one is meant.
+ */
+coble_status_t coble_image_get_platform(const coble_engine_t *engine,
+                                        const char *name,
+                                        const char *platform,
+                                        coble_image_t **image,
+                                        coble_error_t **error);
+
+/**
  * Everything about an image, as a JSON object.
  */
 coble_status_t coble_image_inspect(const coble_engine_t *engine,

@@ -567,8 +567,8 @@ class Images:
         `filters` maps `dangling`, `label`, `label!`, `reference`, `before`, `since` and `until` to a value or several, as docker has them.
         """
 
-    def get(self, image: _Image) -> Image:
-        """One image. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
+    def get(self, image: _Image, *, platform: str | None = None) -> Image:
+        """One image; of those that a name has, the one for a `platform`, such as `linux/arm64`, or for this host. Raises `ImageNotFoundError`, and `InvalidArgumentError` if a prefix fits several."""
 
     def inspect(self, image: _Image) -> ImageDetails:
         """Everything about an image. Raises `ImageNotFoundError`."""

@@ -186,9 +186,13 @@ impl PyImages {
     }
 
     /// The image with this reference, id, or unambiguous prefix of an id.
-    fn get(&self, py: Python<'_>, image: ImageName) -> PyResult<PyImage> {
+    #[pyo3(signature = (image, *, platform=None))]
+    fn get(&self, py: Python<'_>, image: ImageName, platform: Option<&str>) -> PyResult<PyImage> {
         let engine = self.engine(py)?;
-        let summary = quick(py, || engine.images().get(&image.0))?;
+        let summary = quick(py, || match platform {
+            Some(platform) => engine.images().get_platform(&image.0, platform),
+            None => engine.images().get(&image.0),
+        })?;
         Ok(PyImage::new(engine, summary))
     }
 

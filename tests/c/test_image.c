@@ -132,6 +132,11 @@ int main(int argc, char **argv) {
   CHECK(strstr(coble_string_data(json), "made by a test") != NULL);
   coble_string_delete(json);
 
+  CHECK_OK(coble_image_get_platform(engine, "small:1", coble_image_architecture(image), &again, &error));
+  CHECK(strcmp(coble_image_id(image), coble_image_id(again)) == 0);
+  coble_image_delete(again);
+  again = NULL;
+  CHECK_FAILS(coble_image_get_platform(engine, "small:1", "windows/amd64", &again, &error), COBLE_ERR_IMAGE_NOT_FOUND);
   CHECK_OK(coble_image_tag(engine, "small:1", "small:2", &error));
   CHECK_OK(coble_image_get(engine, "small:2", &again, &error));
   CHECK(strcmp(coble_image_id(image), coble_image_id(again)) == 0);

@@ -241,6 +241,28 @@ def test_images_by_name_and_prunes_that_ask(store: Store, assets: Assets) -> Non
     assert command("image", "prune", "-a", data=b"y\n").returncode == 0 and command.good("images", "-q") == ""
 
 
+def test_system_prune(store: Store, assets: Assets) -> None:
+    command = Command(store)
+    for name in ("used:1", "unused:1"):
+        command.good("import", "-m", name, str(assets.busybox), name)
+    nameless = command.good("import", "-l", "keep=yes", str(assets.busybox)).strip()
+    used = json.loads(command.good("image", "inspect", "used:1"))[0]["Id"]
+    kept = command.good("create", "--label", "keep=yes", "used:1", "true").strip()
+    gone = command.good("create", "used:1", "true").strip()
+    # Without an answer nothing goes, nor with a condition that one of the two does not know.
+    assert command("system", "prune").returncode == 125
+    assert command("system", "prune", "-f", "--filter", "reference=used").returncode == 125
+    assert command.good("ps", "-aq", "--no-trunc").split() == [gone, kept]
+    said = command.good("system", "prune", "-f", "--filter", "label!=keep")
+    assert f"Deleted Containers:\n{gone}\n\nTotal reclaimed space: " in said
+    asked = command("system", "prune", data=b"y\n")
+    assert b"all images without a name" in asked.stderr
+    assert f"Deleted Containers:\n{kept}\n\nDeleted Images:\ndeleted: {nameless}\n\nTotal reclaimed space: " in asked.stdout.decode()
+    done = json.loads(command.good("system", "prune", "-a", "--force", "--format", "json"))
+    assert done["containers"]["deleted"] == [] and used in done["images"]["deleted"] and len(done["images"]["untagged"]) == 2
+    assert done["reclaimed"] == done["images"]["reclaimed"] > 100_000 and command.good("images", "-q") == ""
+
+
 
 def test_what_images_commands_did_as_json(command: Command, tmp_path: Path) -> None:
     tar = tmp_path / "rootfs.tar"

@@ -26,6 +26,7 @@ import coble.aio
 import pytest
 from conftest import CGROUPS, MODE, Assets, Store, remove_tree
 from helpers import eventually, sh
+from test_command import Command
 
 FORMATS = ["oci-archive", "oci-dir", "docker-archive"]
 
@@ -244,6 +245,22 @@ def test_several_platforms_of_one_name(engine: coble.Engine, store: Store, workp
     index = json.loads((store.data_root / "content/index.json").read_text())
     assert {entry["mediaType"] for entry in index["manifests"]} == {archives.OCI_INDEX}
     assert engine.images.remove("multi:1").deleted == []
+    # A platform of a name is looked at, named and removed by itself.
+    arm = engine.images.get("again:1", platform="arm64")
+    assert arm.id == ids["linux/arm64"]
+    with pytest.raises(coble.ImageNotFoundError, match="only for"):
+        engine.images.get("again:1", platform="linux/s390x")
+    command = Command(store)
+    for words in (["image", "inspect"], ["history", "--format", "json"]):
+        assert command(*words, "--platform", "linux/s390x", "again:1").returncode != 0
+    assert json.loads(command.good("image", "inspect", "--platform", "linux/arm64", "again:1"))[0]["Id"] == arm.id
+    assert json.loads(command.good("history", "--platform", "linux/arm64", "--format", "json", "again:1"))[0]["layer"] == arm.inspect().layers[0].diff_id
+    command.good("tag", "--platform", "linux/arm64", "again:1", "arm:1")
+    assert [image.id for image in engine.images.list(filters={"reference": "arm:1"})] == [arm.id]
+    command.good("untag", "arm:1")
+    # The name stays with the others, so it was not taken away.
+    assert json.loads(command.good("rmi", "--platform", "linux/arm64", "--format", "json", "again:1")) == [{"untagged": [], "deleted": [arm.id]}]
+    del ids["linux/arm64"]
     # One platform goes, the name stays with the others; with the name go all.
     engine.images.remove(ids["linux/amd64"], force=True)
     assert engine.images.get("again:1").id in set(ids.values()) - {ids["linux/amd64"]}

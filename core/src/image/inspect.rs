@@ -3,17 +3,19 @@
 use super::filter::Filters;
 use super::{HistoryEntry, ImageDetails, ImageSummary, LayerInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::ImageDocument;
+use crate::oci::{ImageDocument, Platform};
 use crate::state::{Store, images};
 
 pub(super) fn list(store: &Store, filters: &Filters) -> Result<Vec<ImageSummary>> {
     store.db.read(|connection| filters.choose(connection, images::summaries(connection, None)?))
 }
 
-pub(super) fn get(store: &Store, image: &str) -> Result<ImageSummary> {
+pub(super) fn get(store: &Store, image: &str, platform: Option<&str>) -> Result<ImageSummary> {
+    let wanted = platform.map(Platform::parse).transpose()?;
     store.db.read(|connection| {
-        let found = images::find(connection, image)?;
-        images::summaries(connection, Some(&found.id))?.pop().ok_or_else(|| images::not_found(image))
+        let ids = images::group(connection, image, wanted.as_ref())?.ids;
+        let id = ids.first().ok_or_else(|| images::not_found(image))?;
+        images::summaries(connection, Some(id))?.pop().ok_or_else(|| images::not_found(image))
     })
 }
 

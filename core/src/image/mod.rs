@@ -174,7 +174,12 @@ impl Images<'_> {
 
     /// The image with this reference, id, or unambiguous id prefix of at least four digits.
     pub fn get(&self, image: &str) -> Result<ImageSummary> {
-        inspect::get(&self.engine.inner()?.store, image)
+        inspect::get(&self.engine.inner()?.store, image, None)
+    }
+
+    /// As [`get`](Self::get), of the images that a name has the one for a platform, such as `linux/arm64`. Its id says to other calls that this one is meant.
+    pub fn get_platform(&self, image: &str, platform: &str) -> Result<ImageSummary> {
+        inspect::get(&self.engine.inner()?.store, image, Some(platform))
     }
 
     /// Everything about an image.

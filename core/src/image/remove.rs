@@ -84,10 +84,13 @@ pub(super) fn remove(store: &Store, worker: &dyn Worker, image: &str, force: boo
                     .with_object(image)
                     .with_hint("remove it by force, or one name at a time"));
                 }
-                for name in &tags {
-                    events::of_image(tx, "untag", &id, name)?;
+                for name in tags {
+                    // One that other platforms have, too, stays with them.
+                    if !images::has_other(tx, &name, &id)? {
+                        events::of_image(tx, "untag", &id, &name)?;
+                        removed.untagged.push(name);
+                    }
                 }
-                removed.untagged.extend(tags);
                 delete(tx, image, id, force, &mut removed)?;
             }
             Ok(removed)

@@ -483,7 +483,7 @@ fn a_docker_archive_has_one_image_for_a_name() {
     let host = crate::oci::Platform::host().architecture;
     let fixture = Fixture::new();
     fixture.load_for(&archive(&platforms(&["mips", &host, "s390x"], true)), Some("all")).unwrap();
-    let wanted = inspect::get(&fixture.store, "multi:1").unwrap();
+    let wanted = inspect::get(&fixture.store, "multi:1", None).unwrap();
     assert_eq!(wanted.architecture, host);
     let path = fixture.dir.path().join("saved.tar");
     let save = |fixture: &Fixture, platform: Option<&str>| {
@@ -623,7 +623,11 @@ fn a_docker_archive_with_several_images_of_one_name_gives_it_to_the_one_that_fit
         let fixture = Fixture::new();
         let loaded = fixture.load_for(&bytes, platform).unwrap();
         assert_eq!(loaded.len(), all, "{platform:?}");
-        assert_eq!(inspect::get(&fixture.store, "multi:1").unwrap().architecture, named, "{platform:?}");
+        assert_eq!(
+            inspect::get(&fixture.store, "multi:1", None).unwrap().architecture,
+            named,
+            "{platform:?}"
+        );
         assert!(loaded.iter().all(|image| codes(image).is_empty()), "{loaded:?}");
         fixture.assert_clean(all);
     }

@@ -219,6 +219,12 @@ pub(crate) fn tags_of(connection: &Connection, id: &str) -> Result<Vec<String>> 
     Ok(tags)
 }
 
+/// Whether a name has another image, too.
+pub(crate) fn has_other(connection: &Connection, name: &str, id: &str) -> Result<bool> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM ({NAMES}) WHERE reference = ?1 AND image_id <> ?2)");
+    Ok(connection.prepare_cached(&sql)?.query_row([name, id], |row| row.get(0))?)
+}
+
 /// How the text of a caller led to an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
