@@ -232,7 +232,8 @@ impl Engine {
         doctor::doctor(&self.0.options)
     }
 
-    /// Looks for damage in the store, and for what a crash left and cannot be removed. Empty when nothing is wrong.
+    /// Looks for damage in the store, for blobs and layers that belong to nothing (unless somebody is at work on images), and for what a crash left and cannot
+    /// be removed. Empty when nothing is wrong.
     pub fn verify(&self) -> Result<Vec<String>> {
         let inner = &*self.inner()?;
         let mut problems: Vec<String> =
@@ -278,7 +279,7 @@ impl Inner {
     }
 
     /// Cleans up what crashed processes left. What cannot be cleaned up now, which comes back, keeps nobody from using the rest of the store.
-    fn sweep(&self) -> Result<Vec<Error>> {
+    pub(crate) fn sweep(&self) -> Result<Vec<Error>> {
         let mut problems = container::sweep::sweep(self)?;
         for result in [state::sweep(&self.store, self), crate::session::sweep(&self.run_root)] {
             match result {

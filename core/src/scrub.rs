@@ -39,9 +39,9 @@ pub struct Scrub {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Problem {
-    /// `blob`, `layer`, or `store` for everything else.
+    /// `blob`, `layer`, `stray` for what belongs to nothing, or `store` for everything else.
     pub kind: String,
-    /// The digest of the blob, or the chain id of the layer.
+    /// The digest of the blob, the chain id of the layer, or the path of the stray below the data root.
     pub object: String,
     /// What is wrong, in a sentence.
     pub message: String,
@@ -56,6 +56,7 @@ impl Engine {
     ///
     /// A damaged layer is unpacked again from its blob, unless a running container uses it. A damaged or missing manifest or configuration is
     /// written again. A damaged layer blob is taken away, so that the next load or pull of the image brings it again; it is reported until then.
+    /// Blobs and layers that belong to nothing are removed. They are looked for only when nobody else is at work on images.
     pub fn scrub(&self, repair: bool, cancel: &CancelToken) -> Result<Scrub> {
         let inner = &*self.inner()?;
         Session::run(&inner.store, inner, cancel, |session| {
@@ -69,7 +70,7 @@ impl Engine {
                         scrub.problems.iter().any(|known| known.object == digest.as_str())
                     }
                     Object::Layer(n) => compared.contains(n),
-                    Object::Store => false,
+                    Object::Store | Object::Stray(_) => false,
                 };
                 if !told {
                     scrub.problems.push(Problem {
@@ -80,6 +81,27 @@ impl Engine {
                         repaired: false,
                     });
                 }
+            }
+            // Of containers, what nobody is responsible for is removed by whoever looks; what cannot be is told.
+            for error in inner.sweep()? {
+                scrub.problems.push(Problem {
+                    kind: "store".into(),
+                    object: String::new(),
+                    message: error.to_string(),
+                    images: Vec::new(),
+                    repaired: false,
+                });
+            }
+            let mend = repair.then_some(inner as &dyn Worker);
+            for flaw in state::strays(&inner.store, Some(session), mend)? {
+                let Object::Stray(object) = flaw.about else { continue };
+                scrub.problems.push(Problem {
+                    kind: "stray".into(),
+                    object,
+                    message: flaw.message,
+                    images: Vec::new(),
+                    repaired: repair,
+                });
             }
             Ok(scrub)
         })

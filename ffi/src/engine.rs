@@ -164,7 +164,7 @@ pub unsafe extern "C" fn coble_engine_info(
     })
 }
 
-/// Looks for damage in the store. Gives a JSON array of strings, which is empty when nothing is wrong.
+/// Looks for damage in the store, and for what belongs to nothing. Gives a JSON array of strings, which is empty when nothing is wrong.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_engine_verify(
     engine: *const coble_engine_t,

@@ -225,7 +225,8 @@ pub unsafe extern "C" fn coble_engine_disk_usage(
 }
 
 /// Looks at every byte of the store, and with `repair`, which is 0 or 1, mends what can be mended. The result is a JSON object with the number of "blobs" and
-/// "layers" that were looked at and the array "problems", whose objects have "kind", "object", "message", "images" and "repaired".
+/// "layers" that were looked at and the array "problems", whose objects have "kind" ("blob", "layer", "stray" for what belongs to nothing,
+/// "store"), "object", "message", "images" and "repaired".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_engine_scrub(
     engine: *const coble_engine_t,

@@ -1175,7 +1175,7 @@ coble_status_t coble_engine_run(const coble_engine_t *engine,
 coble_status_t coble_engine_info(const coble_engine_t *engine, coble_string_t **json, coble_error_t **error);
 
 /**
- * Looks for damage in the store. Gives a JSON array of strings, which is empty when nothing is wrong.
+ * Looks for damage in the store, and for what belongs to nothing. Gives a JSON array of strings, which is empty when nothing is wrong.
  */
 coble_status_t coble_engine_verify(const coble_engine_t *engine,
                                    coble_string_t **json,
@@ -1608,7 +1608,8 @@ coble_status_t coble_engine_disk_usage(const coble_engine_t *engine,
 
 /**
  * Looks at every byte of the store, and with `repair`, which is 0 or 1, mends what can be mended. The result is a JSON object with the number of "blobs" and
- * "layers" that were looked at and the array "problems", whose objects have "kind", "object", "message", "images" and "repaired".
+ * "layers" that were looked at and the array "problems", whose objects have "kind" ("blob", "layer", "stray" for what belongs to nothing,
+ * "store"), "object", "message", "images" and "repaired".
  */
 coble_status_t coble_engine_scrub(const coble_engine_t *engine,
                                   int32_t repair,

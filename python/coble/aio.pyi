@@ -240,7 +240,7 @@ class Engine:
         """Looks at what the host has and lacks, for this engine."""
 
     async def verify(self) -> list[str]:
-        """Looks for damage in the store: one line for each thing that is wrong."""
+        """Looks for damage in the store, and for what belongs to nothing: one line for each thing that is wrong."""
 
     def events(
         self,
@@ -265,7 +265,8 @@ class Engine:
         """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
 
         With `repair`, a damaged layer is unpacked again, unless a running container uses it, and a damaged layer blob is taken away, so that the next load or
-        pull of the image brings it again.
+        pull of the image brings it again. Blobs and layers that belong to nothing are problems of the kind `stray`, and removed; they are looked for only when nobody
+        else is at work on images.
         """
 
     async def close(self) -> None:

@@ -688,7 +688,7 @@ values! {
 
     /// Something that is wrong with the store.
     Problem(coble::Problem) {
-        /// "blob", "layer" or "store".
+        /// "blob", "layer", "stray" or "store".
         kind: String = |p| p.kind.clone();
         /// The digest of the blob, or the chain id of the layer.
         object: String = |p| p.object.clone();

@@ -482,7 +482,7 @@ def test_list_and_inspect_and_history(engine: coble.Engine, layout: Path, tmp_pa
     assert docker["Size"] == details.unpacked_size and details.unpacked_size >= assets.busybox.stat().st_size // 2
     engine.images.tag(image, "demo:1")
     engine.images.tag(image, "localhost:5000/demo:1")
-    assert image.inspect_docker()["RepoTags"] == ["demo:1", "localhost:5000/demo:1"]
+    assert image.inspect_docker()["RepoTags"] == ["demo:1", "two:1", "localhost:5000/demo:1"]
     with pytest.raises(coble.ImageNotFoundError):
         engine.images.inspect_docker("nothing")
     engine.images.remove(image.id, force=True)

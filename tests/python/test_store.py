@@ -725,6 +725,33 @@ def test_a_damaged_blob_is_found_and_fetched_again(engine: coble.Engine, store: 
     assert engine.scrub().problems == [] and engine.verify() == []
 
 
+def test_what_belongs_to_nothing_is_found_and_removed(box: coble.Engine, store: Store) -> None:
+    blob, layer = f"content/blobs/sha256/{'0' * 64}", "layers/999999"
+    (store.data_root / blob).write_bytes(b"x" * 1000)
+    for name in (layer, "layers/lost+found"):
+        (store.data_root / name).mkdir()
+        (store.data_root / name / "fs").mkdir()
+    # Of a container: that is removed by whoever looks.
+    container = store.data_root / "containers" / ("0" * 64)
+    container.mkdir(parents=True)
+    # As long as somebody is at work on images, it could be his.
+    with box.images.mount("box"):
+        assert box.scrub(repair=True).problems == [] and not container.exists() and box.verify() == []
+    assert (store.data_root / blob).exists()
+    said = box.verify()
+    assert len(said) == 2 and all("belongs to nothing" in line for line in said)
+    for repair in (False, True):
+        problems = box.scrub(repair=repair).problems
+        assert {problem.object for problem in problems} == {blob, layer}
+        assert {(problem.kind, problem.repaired) for problem in problems} == {("stray", repair)}
+    assert box.verify() == [] and box.scrub().problems == []
+    assert not any((store.data_root / name).exists() for name in (blob, layer))
+    # What is not ours is left alone.
+    (store.data_root / "layers/lost+found/fs").rmdir()
+    (store.data_root / "layers/lost+found").rmdir()
+    assert sh(box, "echo fine") == "fine\n"
+
+
 # --- the other surfaces -----------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ use crate::oci::{Digest, media_type};
 use crate::snapshot::tests::{FakeWorker, compressed, tar};
 use crate::snapshot::{self, Worker};
 use crate::state::tests::{assert_private, temporary};
-use crate::state::{ContainerRow, Session, Store, containers, verify};
+use crate::state::{ContainerRow, Object, Session, Store, containers, strays, verify};
 
 struct Fixture {
     dir: tempfile::TempDir,
@@ -958,6 +958,39 @@ fn many_threads_load_and_remove_the_same_image() {
     });
     let images = inspect::list(&fixture.store, &Default::default()).unwrap().len();
     fixture.assert_clean(images);
+}
+
+#[test]
+fn what_belongs_to_nothing_is_told_when_nobody_is_at_work() {
+    let fixture = Fixture::new();
+    fixture.load_bytes(&archive(&docker())).unwrap();
+    let store = &fixture.store;
+    let data = &store.paths.data;
+    let blob = format!("content/blobs/sha256/{}", "0".repeat(64));
+    std::fs::write(data.join(&blob), "x").unwrap();
+    std::fs::create_dir_all(data.join("layers/4711/fs")).unwrap();
+    let told = |own: Option<&Session>| -> Vec<Object> {
+        strays(store, own, None).unwrap().into_iter().map(|flaw| flaw.about).collect()
+    };
+    let all = [Object::Stray(blob), Object::Stray("layers/4711".into())];
+    assert_eq!(told(None), all);
+    // It may be about to get its row, unless that is our own business.
+    let (other, dir) = (data.join("content/ingest/0123456789abcdef"), data.join("content/ingest"));
+    Session::run(store, &fixture.worker, &NEVER, |session| {
+        assert_eq!(told(None), []);
+        assert_eq!(told(Some(session)), all);
+        Ok(())
+    })
+    .unwrap();
+    // Of one who died at it the next sweep takes care.
+    std::fs::create_dir(other).unwrap();
+    assert_eq!(told(None), []);
+    Session::run(store, &fixture.worker, &NEVER, |_| Ok(())).unwrap();
+    assert_eq!((told(None), std::fs::read_dir(dir).unwrap().count()), (vec![], 0));
+    // Whoever mends takes nothing else.
+    std::fs::create_dir_all(data.join("layers/4711/fs")).unwrap();
+    assert_eq!(strays(store, None, Some(&fixture.worker)).unwrap().len(), 1);
+    fixture.assert_clean(1);
 }
 
 #[test]

@@ -22,9 +22,9 @@ pub(crate) use containers::ContainerRow;
 pub(crate) use db::Db;
 pub(crate) use lock::{Gate, Locked, Pause};
 pub(crate) use session::{Lease, Session};
-pub(crate) use sweep::sweep;
+pub(crate) use sweep::{find_strays, sweep};
 pub(crate) use time::{NEVER, from_nanos, micros, now_nanos, parse_rfc3339, rfc3339};
-pub(crate) use verify::{Object, is_intact, structure as verify_structure, verify};
+pub(crate) use verify::{Object, is_intact, strays, structure as verify_structure, verify};
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

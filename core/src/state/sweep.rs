@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use rusqlite::Connection;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -119,23 +120,97 @@ fn collect(store: &Store, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<
 
 /// Blobs and layers on the disk that have no row, from processes that died between the two.
 fn strays(store: &Store, doomed: &mut Vec<(String, Option<Locked>)>) -> Result<()> {
-    let known = store.db.read(images::blob_digests)?;
-    for algorithm in Algorithm::ALL {
-        for name in store.content.list(algorithm)? {
-            let digest = Digest::parse(&format!("{}:{name}", algorithm.name()));
-            match digest {
-                Ok(digest) if !known.contains(&digest) => store.content.delete(&digest)?,
-                _ => {}
-            }
-        }
+    for digest in store.db.read(|connection| stray_blobs(store, connection))? {
+        store.content.delete(&digest)?;
     }
-    let known = store.db.read(images::layer_numbers)?;
-    for name in list_names(&reopen(&store.layers, store)?, &store.paths.layers())? {
-        if name.parse::<i64>().is_ok_and(|n| !known.contains(&n)) {
-            doom(store, &name, doomed)?;
-        }
+    for name in store.db.read(|connection| stray_layers(store, connection))? {
+        doom(store, &name, doomed)?;
     }
     Ok(())
+}
+
+/// What is on the disk and belongs to nothing: blobs and unpacked layers that no row names. Their paths below the data root; with a worker they are removed.
+/// Temporary trees that nobody holds are not among them: the next session that ends removes them.
+///
+/// Empty as long as anybody but `own` is at work, since what that brings in has no rows yet, and while a crashed session is there to say that the next sweep
+/// looks at everything.
+pub(crate) fn find_strays(
+    store: &Store,
+    own: Option<&Session>,
+    mend: Option<&dyn Worker>,
+) -> Result<Vec<String>> {
+    let gate = store.gate.exclusive(&CancelToken::never())?;
+    if !is_alone(store, own)? {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    let mut doomed: Vec<(String, Option<Locked>)> = Vec::new();
+    // As a writer, since a layer gets its name before the commit of its row.
+    store.db.write(|tx| {
+        for digest in stray_blobs(store, tx)? {
+            found.push(format!("content/blobs/{}/{}", digest.algorithm().name(), digest.hex()));
+            if mend.is_some() {
+                store.content.delete(&digest)?;
+            }
+        }
+        for name in stray_layers(store, tx)? {
+            found.push(format!("layers/{name}"));
+            if mend.is_some() {
+                doom(store, &name, &mut doomed)?;
+            }
+        }
+        Ok(())
+    })?;
+    drop(gate);
+    if let Some(worker) = mend.filter(|_| !doomed.is_empty()) {
+        let names: Vec<&str> = doomed.iter().map(|(name, _)| name.as_str()).collect();
+        worker.remove(std::os::fd::AsFd::as_fd(&store.layers), &names)?;
+    }
+    Ok(found)
+}
+
+/// Whether nobody else is at work, nor has died at it. Under the gate.
+fn is_alone(store: &Store, own: Option<&Session>) -> Result<bool> {
+    let ingest = &store.content.ingest;
+    let path = store.content.path.join("ingest");
+    for name in list_names(&reopen(ingest, store)?, &path)? {
+        if own.is_some_and(|session| session.name == name) {
+            continue;
+        }
+        // One that is cleaning up after itself has done so with all that matters here, unless it died.
+        if !name.starts_with(DONE) {
+            return Ok(false);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(ingest, &name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(Error::syscall("open", path.join(&name), errno.raw_os_error())),
+        };
+        if Locked::try_exclusive(fd, &path)?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn stray_blobs(store: &Store, connection: &Connection) -> Result<Vec<Digest>> {
+    let known = images::blob_digests(connection)?;
+    let mut strays = Vec::new();
+    for algorithm in Algorithm::ALL {
+        let names = store.content.list(algorithm)?;
+        let digests =
+            names.iter().filter_map(|name| Digest::parse(&format!("{}:{name}", algorithm.name())).ok());
+        strays.extend(digests.filter(|digest| !known.contains(digest)));
+    }
+    Ok(strays)
+}
+
+fn stray_layers(store: &Store, connection: &Connection) -> Result<Vec<String>> {
+    let known = images::layer_numbers(connection)?;
+    let mut names = list_names(&reopen(&store.layers, store)?, &store.paths.layers())?;
+    names.retain(|name| name.parse::<i64>().is_ok_and(|n| !known.contains(&n)));
+    Ok(names)
 }
 
 /// Takes a layer's directory out of the way, for deletion once the gate is open again.

@@ -5,9 +5,10 @@ use std::io::Read;
 
 use rustix::fs::{AtFlags, FileType};
 
-use super::{Store, images};
+use super::{Session, Store, find_strays, images};
 use crate::error::{Call, Result};
 use crate::oci::{Descriptor, Digest, Document, Hasher};
+use crate::snapshot::Worker;
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,11 +25,14 @@ pub(crate) enum Object {
     Layer(i64),
     /// The database, or `index.json`.
     Store,
+    /// Something that no row names, by its path below the data root.
+    Stray(String),
 }
 
 /// What is wrong. Empty when nothing is.
 pub(crate) fn verify(store: &Store) -> Result<Vec<Flaw>> {
     let mut problems = structure(store)?;
+    problems.extend(strays(store, None, None)?);
     // Without the gate, since it takes as long as reading everything does. A blob that was removed meanwhile is no damage.
     for (digest, size) in store.db.read(images::blobs)? {
         if store.content.size(&digest)? == Some(size) && !is_intact(store, &digest, size)? {
@@ -40,6 +44,15 @@ pub(crate) fn verify(store: &Store) -> Result<Vec<Flaw>> {
         }
     }
     Ok(problems)
+}
+
+/// Files against rows: what belongs to nothing. With a worker it is removed.
+pub(crate) fn strays(store: &Store, own: Option<&Session>, mend: Option<&dyn Worker>) -> Result<Vec<Flaw>> {
+    let flaw = |path: String| Flaw {
+        message: format!("\"{path}\" belongs to nothing that the database knows"),
+        about: Object::Stray(path),
+    };
+    Ok(find_strays(store, own, mend)?.into_iter().map(flaw).collect())
 }
 
 /// Whether the content of a blob has its digest.
