@@ -5,17 +5,20 @@ mod challenge;
 mod files;
 mod helper;
 mod realm;
+mod refusal;
 mod store;
 mod token;
 
 use self::challenge::Challenge;
 pub(super) use self::challenge::challenges_of;
 pub(super) use self::files::FileSet;
+pub(super) use self::refusal::Refusal;
 pub(super) use self::store::{forget, store};
 pub(super) use self::token::Scopes;
 use self::token::Token;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::http::HeaderValue;
 use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -37,10 +40,24 @@ pub(super) struct Auth {
 #[derive(Default)]
 struct State {
     /// None until they were looked for.
-    credentials: Option<Option<Credentials>>,
+    known: Option<Known>,
     asked: Option<Challenge>,
     tokens: Vec<Token>,
+    /// A new token was refused as the one before it.
+    in_vain: bool,
 }
+
+/// Who the caller is, if anybody.
+#[derive(Clone)]
+struct Known {
+    who: Option<Credentials>,
+    /// The call says so, and nothing else is asked.
+    given: bool,
+    since: Instant,
+}
+
+/// Credentials that were looked up may have ended after this time.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl Auth {
     /// With credentials of the call, or with those of the files.
@@ -50,8 +67,8 @@ impl Auth {
         files: FileSet,
         cancel: &CancelToken,
     ) -> Auth {
-        let credentials = given.map(|given| Some(given.clone()));
-        let state = State { credentials, ..State::default() };
+        let given = given.map(|given| Known { who: Some(given.clone()), given: true, since: Instant::now() });
+        let state = State { known: given, ..State::default() };
         Auth { places: places.clone(), files, cancel: cancel.clone(), state: Mutex::new(state) }
     }
 
@@ -69,6 +86,7 @@ impl Auth {
     ) -> Result<Option<HeaderValue>> {
         let mut state = self.lock();
         let Some(challenge) = state.asked.clone() else { return Ok(None) };
+        let was_known = state.known.is_some();
         let credentials = self.credentials(&mut state, host)?;
         let text = match (&challenge, credentials) {
             (Challenge::Basic, Some(Credentials::Password { username, password })) => {
@@ -82,7 +100,24 @@ impl Auth {
                 let value = match state.tokens.iter().find(|token| token.covers(&wanted)) {
                     Some(token) => token.value.clone(),
                     None => {
-                        let token = token::fetch(http, host, at, bearer, credentials.as_ref(), &wanted)?;
+                        let fetch =
+                            |who: Option<&Credentials>| token::fetch(http, host, at, bearer, who, &wanted);
+                        let token = match fetch(credentials.as_ref()) {
+                            // They may have been changed since they were looked up.
+                            Err(error)
+                                if was_known
+                                    && error.kind() == ErrorKind::Unauthorized
+                                    && self.look_again(&mut state, host)? =>
+                            {
+                                let credentials = self.credentials(&mut state, host)?;
+                                if let Some(Credentials::Token(token)) = credentials {
+                                    return header_value(&AUTHORIZATION, &format!("Bearer {token}"))
+                                        .map(Some);
+                                }
+                                fetch(credentials.as_ref())?
+                            }
+                            result => result?,
+                        };
                         let value = token.value.clone();
                         state.tokens.push(token);
                         value
@@ -97,7 +132,7 @@ impl Auth {
     /// The header of the last token, or of the password, if a server has asked for it; nothing is fetched or looked up.
     pub(super) fn known_header(&self) -> Option<HeaderValue> {
         let state = self.lock();
-        let text = match (state.asked.as_ref()?, state.credentials.as_ref()?) {
+        let text = match (state.asked.as_ref()?, &state.known.as_ref()?.who) {
             (Challenge::Basic, Some(Credentials::Password { username, password })) => {
                 basic(username, password)
             }
@@ -108,12 +143,14 @@ impl Auth {
         header_value(&AUTHORIZATION, &text).ok()
     }
 
-    /// What to do after status 401: true if the request should be sent again. `sent` is what it was sent with.
+    /// What to do after status 401: true if the request should be sent again. `sent` is what it was sent with, `renewed` whether it was sent again for that
+    /// already.
     pub(super) fn challenged(
         &self,
         answer: &Answer,
         host: &Host,
         sent: Option<&HeaderValue>,
+        renewed: &mut bool,
     ) -> Result<bool> {
         let values = answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let offered = challenges_of(values);
@@ -123,7 +160,8 @@ impl Auth {
         match (&challenge, &credentials) {
             (Challenge::Basic, Some(Credentials::Password { .. })) => {
                 state.asked = Some(challenge);
-                Ok(sent.is_none())
+                Ok(sent.is_none()
+                    || (!std::mem::replace(renewed, true) && self.look_again(&mut state, host)?))
             }
             (Challenge::Basic, _) => Ok(false),
             (Challenge::Bearer(_), _) => {
@@ -139,12 +177,61 @@ impl Auth {
         }
     }
 
-    fn credentials(&self, state: &mut State, host: &Host) -> Result<Option<Credentials>> {
-        if let Some(known) = &state.credentials {
-            return Ok(known.clone());
+    /// What to do after status 403 to a request that was `sent` with this header and begun at that time: true if it should be sent again. That is what a
+    /// request is worth that was sent with something that may have ended; what cannot have ended is not renewed, since the answer would be the same.
+    pub(super) fn refused(
+        &self,
+        refusal: Refusal,
+        host: &Host,
+        sent: &HeaderValue,
+        begun: Instant,
+    ) -> Result<bool> {
+        let mut state = self.lock();
+        let refusal = if state.in_vain && refusal == Refusal::Ended { Refusal::Denied } else { refusal };
+        let may = |before: bool, over: bool| match refusal {
+            Refusal::Ended => before,
+            Refusal::Denied => before && over,
+            Refusal::Other => false,
+        };
+        let known = state.known.as_ref();
+        // A token that is not fetched is worth as much as a password.
+        let fetched = match known.map(|known| &known.who) {
+            Some(Some(Credentials::Token(_))) => None,
+            _ => sent.to_str().ok().and_then(|sent| sent.strip_prefix("Bearer ")),
+        };
+        let Some(value) = fetched else {
+            let may = known.is_some_and(|known| may(known.since < begun, known.since.elapsed() > YOUNG));
+            return Ok(may && self.look_again(&mut state, host)?);
+        };
+        match state.tokens.iter().find(|token| token.value == value) {
+            Some(token) if !may(token.is_from_before(begun), token.may_be_over()) => return Ok(false),
+            Some(_) => {
+                state.tokens.retain(|token| token.value != value);
+                self.look_again(&mut state, host)?;
+            }
+            // Another thread has renewed it.
+            None => return Ok(refusal != Refusal::Other),
         }
-        let found = self.files.find(&self.places, &host.keys, &self.cancel)?;
-        Ok(state.credentials.insert(found).clone())
+        Ok(true)
+    }
+
+    /// That what was sent instead of something refused was refused as well: it is not the token.
+    pub(super) fn renewed_in_vain(&self) {
+        self.lock().in_vain = true;
+    }
+
+    fn credentials(&self, state: &mut State, host: &Host) -> Result<Option<Credentials>> {
+        if let Some(known) = &state.known {
+            return Ok(known.who.clone());
+        }
+        let who = self.files.find(&self.places, &host.keys, &self.cancel)?;
+        Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone())
+    }
+
+    /// Looks credentials up again that were refused. True if there are others now; those of the call stay what they are.
+    fn look_again(&self, state: &mut State, host: &Host) -> Result<bool> {
+        let Some(before) = state.known.take_if(|known| !known.given) else { return Ok(false) };
+        Ok(self.credentials(state, host)? != before.who)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 
+use super::push::Bytes;
 use super::*;
 use crate::distribution::login::{login, logout};
 use crate::distribution::search::{SearchOptions, search};
@@ -108,6 +109,181 @@ fn tokens_that_end_are_renewed() {
     let error = Bench::new().pull(&fake, twice).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert!(fake.seen().len() <= 6, "{:?}", fake.lines());
+}
+
+const ECR: &str = r#"{"errors":[{"code":"DENIED","message":"Your authorization token has expired. Reauthenticate and try again."}]}"#;
+
+/// A registry with a token server that gives out `token` with a number, and says to each request what `answer` says to that number.
+fn numbered(token: &'static str, answer: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Fake {
+    let issued = Mutex::new(0);
+    Fake::start(move |seen| {
+        if seen.target.starts_with("/token") {
+            let mut issued = issued.lock().unwrap();
+            *issued += 1;
+            return Reply::new(200)
+                .header("Date", "Sun, 06 Nov 1994 08:49:37 GMT")
+                .body(token.replace("{n}", &issued.to_string()));
+        }
+        let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+        match seen.header("authorization").and_then(|value| value.strip_prefix("Bearer token-")?.parse().ok())
+        {
+            Some(number) => answer(seen, number),
+            None => Reply::new(401).header("WWW-Authenticate", realm),
+        }
+    })
+}
+
+const FRESH: &str = r#"{"token":"token-{n}","expires_in":3600}"#;
+/// One that was old when it was given out, and says that it is good for long.
+const OLD: &str = r#"{"token":"token-{n}","expires_in":36000,"issued_at":"1994-11-06T08:40:00Z"}"#;
+
+fn tokens_of(fake: &Fake) -> usize {
+    fake.lines().iter().filter(|line| line.contains("/token")).count()
+}
+
+#[test]
+fn a_token_that_ended_is_renewed_where_403_says_so() {
+    // In the middle of a push, with the second piece.
+    let over = Mutex::new(false);
+    let fake = numbered(FRESH, move |seen, number| {
+        let mut over = over.lock().unwrap();
+        if *over && number == 1 {
+            return Reply::new(403).body(ECR);
+        }
+        *over |= seen.method == "PATCH";
+        let range = seen.header("content-range").and_then(|range| range.split_once('-'));
+        let range = format!("0-{}", range.map_or("0", |(_, end)| end));
+        match seen.method.as_str() {
+            "POST" => Reply::new(202).header("Location", "/v2/a/b/blobs/uploads/1"),
+            "PATCH" => Reply::new(202).header("Location", "/v2/a/b/blobs/uploads/1").header("Range", range),
+            _ => Reply::new(201),
+        }
+    });
+    let content = vec![7; 200 << 10];
+    let (digest, content) = (Digest::of(&content), Bytes(content));
+    let mut bench = Bench::new();
+    bench.options.retries = Some(0);
+    bench.push(&fake, |client| client.upload(&digest, 200 << 10, &content, Some(64 << 10), &|_| {})).unwrap();
+    let sent: Vec<usize> =
+        fake.seen().iter().filter(|seen| seen.method == "PATCH").map(|seen| seen.body.len()).collect();
+    assert_eq!(sent, [64 << 10, 64 << 10, 64 << 10, 64 << 10, 8 << 10]);
+    assert_eq!(tokens_of(&fake), 2);
+
+    // One that says nothing of the reason, of a token that is older than a token has to live.
+    let fake = numbered(OLD, |seen, number| match (number, seen.target.as_str()) {
+        (1, "/v2/a/b/manifests/later") => Reply::new(403).body(error_document("DENIED")),
+        _ => manifest(),
+    });
+    let later = |client: &Client<'_>| {
+        client.manifest("latest")?;
+        client.manifest("later").map(drop)
+    };
+    bench.pull(&fake, later).unwrap();
+    assert_eq!(tokens_of(&fake), 2, "{:?}", fake.lines());
+}
+
+#[test]
+fn a_plain_denial_is_not_asked_for_twice() {
+    let thrice = |client: &Client<'_>| {
+        client.manifest("latest")?;
+        for _ in 0..3 {
+            let error = client.manifest("denied").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unauthorized);
+            assert!(error.to_string().contains("as the test wants"), "{error}");
+        }
+        Ok(())
+    };
+    let denied = |fake: &Fake| fake.lines().iter().filter(|line| line.ends_with("/denied")).count();
+    let refusing = |token: &'static str, document: String| {
+        numbered(token, move |seen, _| match seen.target.ends_with("/denied") {
+            true => Reply::new(403).body(document.clone()),
+            false => manifest(),
+        })
+    };
+    // A token that cannot have ended.
+    let fake = refusing(FRESH, error_document("DENIED"));
+    Bench::new().pull(&fake, thrice).unwrap();
+    assert_eq!((denied(&fake), tokens_of(&fake)), (3, 1));
+    // Neither a code nor a challenge.
+    let fake = refusing(OLD, error_document("SOMETHING"));
+    Bench::new().pull(&fake, thrice).unwrap();
+    assert_eq!((denied(&fake), tokens_of(&fake)), (3, 1));
+    // One that calls everything that it denies an ended token is believed once.
+    let says = r#"{"errors":[{"code":"DENIED","message":"token expired, as the test wants"}]}"#;
+    let fake = refusing(FRESH, says.to_owned());
+    Bench::new().pull(&fake, thrice).unwrap();
+    assert_eq!((denied(&fake), tokens_of(&fake)), (4, 2));
+    // And not of a token that it has not seen before.
+    let fake = refusing(FRESH, says.to_owned());
+    Bench::new().pull(&fake, |client| client.manifest("denied")).unwrap_err();
+    assert_eq!((denied(&fake), tokens_of(&fake)), (2, 1), "{:?}", fake.lines());
+}
+
+#[test]
+fn sec_102_a_403_from_elsewhere_gets_no_token() {
+    let elsewhere = Fake::start(|_| Reply::new(403).body(ECR));
+    let target = format!("http://localhost:{}/blob", elsewhere.port);
+    let fake = numbered(FRESH, move |seen, _| match seen.target.contains("/blobs/") {
+        true => Reply::new(307).header("Location", &target),
+        false => manifest(),
+    });
+    let mut bench = Bench::new();
+    bench.options = bench.options.credentials(Credentials::password("me", "s3"));
+    bench
+        .pull(&fake, |client| {
+            client.manifest("latest")?;
+            client.blob(&Digest::of(b"x"), 0, 1).map(drop)
+        })
+        .unwrap_err();
+    assert_eq!(tokens_of(&fake), 1);
+    assert!(!elsewhere.seen().is_empty());
+    assert!(elsewhere.seen().iter().all(|seen| seen.header("authorization").is_none()));
+}
+
+/// A helper that gives another password each time, and puts down that it was asked.
+fn rotating_helper(bench: &mut Bench) {
+    let helper = bench.path().join("bin/docker-credential-test");
+    bench.write(
+        "bin/docker-credential-test",
+        "#!/bin/sh\ncat > /dev/null\necho x >> \"$HOME.log\"\nn=$(wc -l < \"$HOME.log\")\n\
+         echo \"{\\\"Username\\\":\\\"me\\\",\\\"Secret\\\":\\\"s$((n))\\\"}\"\n",
+    );
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    bench.variables.push(("PATH".into(), format!("{}:/usr/bin:/bin", helper.parent().unwrap().display())));
+    bench.write("home/.docker/config.json", r#"{"credsStore":"test"}"#);
+}
+
+/// How often it was asked.
+fn helper_calls(bench: &Bench) -> usize {
+    std::fs::read_to_string(bench.path().join("home.log")).map_or(0, |log| log.lines().count())
+}
+
+fn basic_of(seen: &Seen) -> Option<String> {
+    let value = seen.header("authorization")?.strip_prefix("Basic ")?;
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(value).ok()?).ok()
+}
+
+#[test]
+fn passwords_that_end_are_looked_up_again() {
+    for status in [403, 401] {
+        let mut bench = Bench::new();
+        rotating_helper(&mut bench);
+        let fake = Fake::start(move |seen| match (basic_of(seen).as_deref(), seen.target.as_str()) {
+            (None, _) => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+            (Some("me:s1"), "/v2/a/b/manifests/latest") | (Some("me:s2"), _) => manifest(),
+            _ => Reply::new(status).header("WWW-Authenticate", "Basic realm=\"x\"").body(ECR),
+        });
+        let later = |client: &Client<'_>| {
+            client.manifest("latest")?;
+            client.manifest("later").map(drop)
+        };
+        bench.pull(&fake, later).unwrap();
+        assert_eq!((helper_calls(&bench), fake.seen().len()), (2, 4), "{status}");
+        // Those of the call are not looked up.
+        bench.options = bench.options.credentials(Credentials::password("me", "s1"));
+        assert_eq!(bench.pull(&fake, later).unwrap_err().kind(), ErrorKind::Unauthorized);
+        assert_eq!((helper_calls(&bench), fake.seen().len()), (2, 7), "{status}");
+    }
 }
 
 #[test]
