@@ -191,8 +191,10 @@ impl<'a> Client<'a> {
             // The caller's credentials are for the registry that the caller names, not for who stands in for it.
             let given = options.credentials.as_ref();
             let auth = match given {
-                Some(given) if host.is_origin => Auth::new(places, Some(given), FileSet::none(), cancel),
-                _ => Auth::new(places, None, FileSet::of(options.auth_file.as_deref()), cancel),
+                Some(given) if host.is_origin => {
+                    Auth::new(places, network, Some(given), FileSet::none(), cancel)
+                }
+                _ => Auth::new(places, network, None, FileSet::of(options.auth_file.as_deref()), cancel),
             };
             servers.push(Server::new(host, auth));
         }

@@ -200,7 +200,7 @@ impl Server {
                 }
                 (_, Some(sent)) => {
                     renewed = true;
-                    self.auth.refused(refusal, &self.host, sent, begun)?
+                    self.auth.refused(refusal, &self.host, &origin, sent, begun)?
                 }
                 (_, None) => false,
             };

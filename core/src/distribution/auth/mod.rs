@@ -4,14 +4,18 @@
 mod challenge;
 mod files;
 mod helper;
+mod memory;
 mod realm;
 mod refusal;
 mod store;
 mod token;
 
-use self::challenge::Challenge;
 pub(super) use self::challenge::challenges_of;
+use self::challenge::{Bearer, Challenge};
 pub(super) use self::files::FileSet;
+use self::files::Helpers;
+pub(super) use self::memory::Memory;
+use self::memory::Owner;
 pub(super) use self::refusal::Refusal;
 pub(super) use self::store::{forget, store};
 pub(super) use self::token::Scopes;
@@ -23,7 +27,7 @@ use std::time::{Duration, Instant};
 use ureq::http::HeaderValue;
 use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 
-use super::net::{Answer, Http, Origin, basic, header_value};
+use super::net::{Answer, Http, Network, Origin, basic, header_value};
 use super::options::Credentials;
 use super::settings::{Host, Places};
 use crate::cancel::CancelToken;
@@ -33,6 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Auth {
     places: Places,
     files: FileSet,
+    network: Network,
     cancel: CancelToken,
     state: Mutex<State>,
 }
@@ -63,20 +68,23 @@ impl Auth {
     /// With credentials of the call, or with those of the files.
     pub(super) fn new(
         places: &Places,
+        network: &Network,
         given: Option<&Credentials>,
         files: FileSet,
         cancel: &CancelToken,
     ) -> Auth {
         let given = given.map(|given| Known { who: Some(given.clone()), given: true, since: Instant::now() });
         let state = State { known: given, ..State::default() };
-        Auth { places: places.clone(), files, cancel: cancel.clone(), state: Mutex::new(state) }
+        let (places, network, cancel) = (places.clone(), network.clone(), cancel.clone());
+        Auth { places, files, network, cancel, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The header for a request that needs the scopes; None as long as the server has not asked for one. A token is fetched by one thread for all.
+    /// The header for a request that needs the scopes; None as long as the server has not asked for one, of this call or of one before it. A token is fetched
+    /// by one thread for all.
     pub(super) fn header(
         &self,
         http: &Http,
@@ -85,48 +93,119 @@ impl Auth {
         scopes: &Scopes,
     ) -> Result<Option<HeaderValue>> {
         let mut state = self.lock();
-        let Some(challenge) = state.asked.clone() else { return Ok(None) };
-        let was_known = state.known.is_some();
-        let credentials = self.credentials(&mut state, host)?;
-        let text = match (&challenge, credentials) {
-            (Challenge::Basic, Some(Credentials::Password { username, password })) => {
-                basic(&username, &password)
-            }
-            (Challenge::Basic, _) => return Ok(None),
-            (Challenge::Bearer(_), Some(Credentials::Token(token))) => format!("Bearer {token}"),
-            (Challenge::Bearer(bearer), credentials) => {
-                state.tokens.retain(|token| !token.is_stale());
-                let wanted = scopes.with(&bearer.scope);
-                let value = match state.tokens.iter().find(|token| token.covers(&wanted)) {
-                    Some(token) => token.value.clone(),
-                    None => {
-                        let fetch =
-                            |who: Option<&Credentials>| token::fetch(http, host, at, bearer, who, &wanted);
-                        let token = match fetch(credentials.as_ref()) {
-                            // They may have been changed since they were looked up.
-                            Err(error)
-                                if was_known
-                                    && error.kind() == ErrorKind::Unauthorized
-                                    && self.look_again(&mut state, host)? =>
-                            {
-                                let credentials = self.credentials(&mut state, host)?;
-                                if let Some(Credentials::Token(token)) = credentials {
-                                    return header_value(&AUTHORIZATION, &format!("Bearer {token}"))
-                                        .map(Some);
-                                }
-                                fetch(credentials.as_ref())?
-                            }
-                            result => result?,
-                        };
-                        let value = token.value.clone();
-                        state.tokens.push(token);
-                        value
+        let challenge = match state.asked.clone() {
+            Some(challenge) => challenge,
+            None => {
+                let Some(bearer) = self.remembered(&mut state, host, at, scopes)? else { return Ok(None) };
+                match self.bearer(&mut state, http, host, at, scopes, &bearer) {
+                    Ok(value) => {
+                        state.asked = Some(Challenge::Bearer(bearer));
+                        return header_value(&AUTHORIZATION, &format!("Bearer {value}")).map(Some);
                     }
-                };
+                    Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Offline) => {
+                        return Err(error);
+                    }
+                    // The server may say something else by now.
+                    Err(_) => {
+                        let who = self.credentials(&mut state, host)?;
+                        self.memory().forget_owner(&self.memory().owner(at, host, who.as_ref()));
+                        return Ok(None);
+                    }
+                }
+            }
+        };
+        let text = match &challenge {
+            Challenge::Basic => match self.credentials(&mut state, host)? {
+                Some(Credentials::Password { username, password }) => basic(&username, &password),
+                _ => return Ok(None),
+            },
+            Challenge::Bearer(bearer) => {
+                let value = self.bearer(&mut state, http, host, at, scopes, bearer)?;
                 format!("Bearer {value}")
             }
         };
         header_value(&AUTHORIZATION, &text).map(Some)
+    }
+
+    /// What the server asked another call of the engine for.
+    fn remembered(
+        &self,
+        state: &mut State,
+        host: &Host,
+        at: &Origin,
+        scopes: &Scopes,
+    ) -> Result<Option<Bearer>> {
+        if !self.memory().knows(at, host) {
+            return Ok(None);
+        }
+        let who = self.credentials(state, host)?;
+        Ok(self.memory().challenge(&self.memory().owner(at, host, who.as_ref()), scopes))
+    }
+
+    /// A token: the caller's, one that is there, or a new one.
+    fn bearer(
+        &self,
+        state: &mut State,
+        http: &Http,
+        host: &Host,
+        at: &Origin,
+        scopes: &Scopes,
+        bearer: &Bearer,
+    ) -> Result<String> {
+        let was_known = state.known.is_some();
+        state.tokens.retain(|token| !token.is_stale());
+        let wanted = scopes.with(&bearer.scope);
+        let mut looked_again = false;
+        loop {
+            let who = self.credentials(state, host)?;
+            if let Some(Credentials::Token(token)) = who {
+                return Ok(token);
+            }
+            if let Some(token) = state.tokens.iter().find(|token| token.covers(&wanted)) {
+                return Ok(token.value.clone());
+            }
+            let owner = self.memory().owner(at, host, who.as_ref());
+            match self.token(&owner, http, host, at, bearer, who.as_ref(), &wanted) {
+                // They may have been changed since they were looked up.
+                Err(error)
+                    if was_known
+                        && error.kind() == ErrorKind::Unauthorized
+                        && !std::mem::replace(&mut looked_again, true)
+                        && self.look_again(state, host)? => {}
+                result => {
+                    let token = result?;
+                    let value = token.value.clone();
+                    state.tokens.push(token);
+                    return Ok(value);
+                }
+            }
+        }
+    }
+
+    /// A token of the engine for its owner, which is fetched once for all calls.
+    #[expect(clippy::too_many_arguments, reason = "what a request for a token consists of")]
+    fn token(
+        &self,
+        owner: &Owner,
+        http: &Http,
+        host: &Host,
+        at: &Origin,
+        bearer: &Bearer,
+        who: Option<&Credentials>,
+        wanted: &Scopes,
+    ) -> Result<Token> {
+        let memory = self.memory();
+        let _fetching = memory.fetching(owner, &self.cancel)?;
+        if let Some(token) = memory.token(owner, bearer, wanted) {
+            return Ok(token);
+        }
+        let token = token::fetch(http, host, at, bearer, who, wanted)?;
+        memory.keep(owner, host, bearer, &token);
+        Ok(token)
+    }
+
+    fn memory(&self) -> &Memory {
+        self.network.memory()
     }
 
     /// The header of the last token, or of the password, if a server has asked for it; nothing is fetched or looked up.
@@ -170,6 +249,7 @@ impl Auth {
                     sent.and_then(|sent| sent.to_str().ok()).and_then(|sent| sent.strip_prefix("Bearer "))
                 {
                     state.tokens.retain(|token| token.value != sent);
+                    self.memory().forget_token(&answer.origin(), sent);
                 }
                 state.asked = Some(challenge);
                 Ok(true)
@@ -183,6 +263,7 @@ impl Auth {
         &self,
         refusal: Refusal,
         host: &Host,
+        at: &Origin,
         sent: &HeaderValue,
         begun: Instant,
     ) -> Result<bool> {
@@ -207,6 +288,7 @@ impl Auth {
             Some(token) if !may(token.is_from_before(begun), token.may_be_over()) => return Ok(false),
             Some(_) => {
                 state.tokens.retain(|token| token.value != value);
+                self.memory().forget_token(at, value);
                 self.look_again(&mut state, host)?;
             }
             // Another thread has renewed it.
@@ -221,17 +303,22 @@ impl Auth {
     }
 
     fn credentials(&self, state: &mut State, host: &Host) -> Result<Option<Credentials>> {
-        if let Some(known) = &state.known {
-            return Ok(known.who.clone());
+        match &state.known {
+            Some(known) => Ok(known.who.clone()),
+            None => self.look(state, host, false),
         }
-        let who = self.files.find(&self.places, &host.keys, &self.cancel)?;
+    }
+
+    fn look(&self, state: &mut State, host: &Host, fresh: bool) -> Result<Option<Credentials>> {
+        let helpers = Helpers { memory: self.memory(), cancel: &self.cancel, fresh };
+        let who = self.files.find(&self.places, &host.keys, helpers)?;
         Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone())
     }
 
     /// Looks credentials up again that were refused. True if there are others now; those of the call stay what they are.
     fn look_again(&self, state: &mut State, host: &Host) -> Result<bool> {
         let Some(before) = state.known.take_if(|known| !known.given) else { return Ok(false) };
-        Ok(self.credentials(state, host)? != before.who)
+        Ok(self.look(state, host, true)? != before.who)
     }
 }
 

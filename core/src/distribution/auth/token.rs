@@ -74,6 +74,7 @@ impl Scopes {
 }
 
 /// A token and what it is good for. Not `Debug`.
+#[derive(Clone)]
 pub(in crate::distribution) struct Token {
     pub(super) value: String,
     scopes: Scopes,
@@ -99,7 +100,13 @@ impl Token {
     }
 
     pub(super) fn covers(&self, wanted: &Scopes) -> bool {
-        wanted.0.is_subset(&self.scopes.0)
+        // Who wants nothing in particular is not helped by what is for something.
+        if wanted.0.is_empty() { self.scopes.0.is_empty() } else { wanted.0.is_subset(&self.scopes.0) }
+    }
+
+    /// Whether the other one is good for all that this is good for.
+    pub(super) fn is_covered_by(&self, other: &Token) -> bool {
+        other.covers(&self.scopes)
     }
 }
 

@@ -1,10 +1,12 @@
-//! What all calls of an engine share of the network: whether there is one for them at all, and how much of it they use at once.
+//! What all calls of an engine share of the network: whether there is one for them at all, how much of it they use at once, and
+//! what they remember of who they are to whom.
 
 use std::sync::Arc;
 
 use super::Patience;
 use super::turns::{Turn, Turns};
 use crate::cancel::CancelToken;
+use crate::distribution::auth::Memory;
 use crate::distribution::settings::Places;
 use crate::engine::EngineOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +20,7 @@ pub(crate) struct Network(Arc<Shared>);
 struct Shared {
     offline: bool,
     turns: Arc<Turns>,
+    memory: Memory,
 }
 
 /// Exchanges at once, if the caller does not say: of one host as many as podman has blobs on their way, in all enough for several hosts that are slow.
@@ -42,7 +45,7 @@ impl Network {
     }
 
     pub(crate) fn new(offline: bool, total: usize, per_host: usize) -> Network {
-        Network(Arc::new(Shared { offline, turns: Turns::new(total, per_host) }))
+        Network(Arc::new(Shared { offline, turns: Turns::new(total, per_host), memory: Memory::default() }))
     }
 
     /// One that is there, with the usual bounds.
@@ -57,6 +60,11 @@ impl Network {
         assert_eq!(super::turns::held(false), 0, "a turn is waited for by who has one: {hosts:?}");
         let turn = self.0.turns.take(hosts, Deadline::after(patience.turn), cancel)?;
         turn.ok_or_else(|| Error::new(ErrorKind::Network, "too many connections are in use"))
+    }
+
+    /// What is remembered from one call to the next.
+    pub(in crate::distribution) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// Fails if nobody may be asked. `needed` is who would have been.

@@ -286,6 +286,156 @@ fn passwords_that_end_are_looked_up_again() {
     }
 }
 
+fn once(client: &Client<'_>) -> Result<()> {
+    client.manifest("latest").map(drop)
+}
+
+#[test]
+fn a_token_is_for_all_calls_of_an_engine() {
+    let fake = Guarded::default().start();
+    let mut bench = Bench::new();
+    bench.pull(&fake, once).unwrap();
+    for _ in 0..3 {
+        bench.pull(&fake, once).unwrap();
+    }
+    assert_eq!((fake.seen().len(), tokens_of(&fake)), (6, 1), "{:?}", fake.lines());
+    // Not one that is for less.
+    bench.push(&fake, once).unwrap();
+    assert_eq!((fake.seen().len(), tokens_of(&fake)), (9, 2), "{:?}", fake.lines());
+    // Another repository asks for itself.
+    bench.call(&format!("{}/other:latest", fake.authority()), Access::Pull, once).unwrap();
+    assert_eq!((fake.seen().len(), tokens_of(&fake)), (12, 3), "{:?}", fake.lines());
+    // Nor is it for anybody else.
+    let before = fake.seen().len();
+    for (user, password) in [("me", "s1"), ("me", "s2"), ("you", "s1")] {
+        bench.options = RegistryOptions::default().insecure(true);
+        bench.options = bench.options.credentials(Credentials::password(user, password));
+        bench.pull(&fake, once).unwrap();
+        bench.pull(&fake, once).unwrap();
+    }
+    let seen = fake.seen();
+    let askers: Vec<Option<String>> =
+        seen[before..].iter().filter(|seen| seen.target.starts_with("/token")).map(basic_of).collect();
+    assert_eq!(askers, [Some("me:s1".into()), Some("me:s2".into()), Some("you:s1".into())]);
+    let sent: std::collections::BTreeSet<_> = seen
+        .iter()
+        .filter_map(|seen| seen.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned))
+        .collect();
+    assert_eq!(sent.len(), 6);
+    // Nor for another engine.
+    bench.network = Network::usual();
+    let before = tokens_of(&fake);
+    bench.pull(&fake, once).unwrap();
+    assert_eq!(tokens_of(&fake), before + 1);
+}
+
+#[test]
+fn a_token_that_has_ended_is_renewed_before_it_is_used() {
+    let ended = r#"{"token":"token-{n}","expires_in":60,"issued_at":"1994-11-06T08:00:00Z"}"#;
+    let fake = Guarded { token: ended, refused: vec![1], ..Guarded::default() }.start();
+    let bench = Bench::new();
+    let _ = bench.pull(&fake, once);
+    let before = fake.seen().len();
+    bench.pull(&fake, once).unwrap();
+    let lines = fake.lines()[before..].to_vec();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("GET /token") && lines[1].ends_with("/manifests/latest"), "{lines:?}");
+}
+
+#[test]
+fn a_token_that_is_refused_is_forgotten_by_all() {
+    let last = Arc::new(Mutex::new(1));
+    let good = Arc::clone(&last);
+    let fake = numbered(FRESH, move |seen, number| match number >= *good.lock().unwrap() {
+        true => manifest(),
+        false => {
+            let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+            Reply::new(401).header("WWW-Authenticate", realm)
+        }
+    });
+    let bench = Bench::new();
+    bench.pull(&fake, once).unwrap();
+    *last.lock().unwrap() = 2;
+    bench.pull(&fake, once).unwrap();
+    let before = fake.seen().len();
+    bench.pull(&fake, once).unwrap();
+    assert_eq!((fake.seen().len() - before, tokens_of(&fake)), (1, 2), "{:?}", fake.lines());
+    // Who logs out, or in, is somebody else from then on.
+    logout(&bench.world(), &fake.authority(), None, &bench.cancel).unwrap();
+    let before = fake.seen().len();
+    bench.pull(&fake, once).unwrap();
+    assert_eq!((fake.seen().len() - before, tokens_of(&fake)), (3, 3), "{:?}", fake.lines());
+}
+
+#[test]
+fn calls_at_once_fetch_one_token() {
+    let fake = Guarded::default().start();
+    let bench = Bench::new();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| bench.pull(&fake, once).unwrap());
+        }
+    });
+    assert_eq!(tokens_of(&fake), 1, "{:?}", fake.lines());
+}
+
+#[test]
+fn a_token_server_that_moves_is_found_again() {
+    let moved = Arc::new(Mutex::new(false));
+    let now = Arc::clone(&moved);
+    let fake = Fake::start(move |seen| {
+        let moved = *now.lock().unwrap();
+        let (path, old) = if moved { ("/other", "/token") } else { ("/token", "/other") };
+        let realm = format!("Bearer realm=\"http://{}{path}\"", seen.header("host").unwrap());
+        match seen.header("authorization") {
+            _ if seen.target.starts_with(old) => Reply::new(404),
+            _ if seen.target.starts_with(path) => {
+                Reply::new(200).header("Date", "Sun, 06 Nov 1994 08:49:37 GMT").body(format!(
+                    r#"{{"token":"{}","expires_in":60,"issued_at":"1994-11-06T08:00:00Z"}}"#,
+                    &path[1..]
+                ))
+            }
+            Some(value) if value == format!("Bearer {}", &path[1..]) => manifest(),
+            _ => Reply::new(401).header("WWW-Authenticate", realm),
+        }
+    });
+    let bench = Bench::new();
+    bench.pull(&fake, once).unwrap();
+    *moved.lock().unwrap() = true;
+    bench.pull(&fake, once).unwrap();
+    let before = fake.seen().len();
+    bench.pull(&fake, once).unwrap();
+    assert_eq!(fake.lines()[before..].len(), 2, "{:?}", fake.lines());
+}
+
+#[test]
+fn a_helper_is_asked_once_for_many_images_and_again_after_a_change() {
+    let mut bench = Bench::new();
+    rotating_helper(&mut bench);
+    let fake = Guarded::default().start();
+    for tag in ["1", "2", "3", "4"] {
+        let call = |client: &Client<'_>| client.manifest(tag).map(drop);
+        bench.call(&format!("{}/a/b:{tag}", fake.authority()), Access::Pull, call).unwrap();
+    }
+    assert_eq!((helper_calls(&bench), tokens_of(&fake), fake.seen().len()), (1, 1, 6));
+    // Somebody else wrote the file, as who logs in does.
+    bench.write("home/.docker/config.json", r#"{"credsStore":"test", "auths":{}}"#);
+    bench.pull(&fake, once).unwrap();
+    assert_eq!((helper_calls(&bench), tokens_of(&fake)), (2, 2));
+    // The engine's own change.
+    logout(&bench.world(), "other.example", None, &bench.cancel).unwrap();
+    let asked = helper_calls(&bench);
+    bench.pull(&fake, once).unwrap();
+    assert_eq!(helper_calls(&bench), asked + 1);
+    // What was refused.
+    let fake = Fake::start(move |seen| match basic_of(seen).as_deref() {
+        Some("me:s6") => manifest(),
+        _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+    });
+    bench.pull(&fake, once).unwrap();
+    assert_eq!((helper_calls(&bench), asked), (6, 3));
+}
+
 #[test]
 fn identity_tokens_and_the_password_grant() {
     let fake = Guarded::default().start();
