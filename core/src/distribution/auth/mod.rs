@@ -21,14 +21,15 @@ pub(super) use self::store::{forget, store};
 pub(super) use self::token::Scopes;
 use self::token::Token;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::http::HeaderValue;
 use ureq::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 
 use super::net::{Answer, Http, Network, Origin, basic, header_value};
-use super::options::Credentials;
+use super::options::{CredentialProvider, CredentialRequest, Credentials};
 use super::settings::{Host, Places};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,9 +38,17 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Auth {
     places: Places,
     files: FileSet,
+    provider: Option<Provider>,
     network: Network,
     cancel: CancelToken,
     state: Mutex<State>,
+}
+
+/// Who is asked before the files, and whether he has failed, which ends the call.
+#[derive(Clone)]
+pub(super) struct Provider {
+    pub(super) provider: CredentialProvider,
+    pub(super) failed: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -70,13 +79,14 @@ impl Auth {
         places: &Places,
         network: &Network,
         given: Option<&Credentials>,
+        provider: Option<Provider>,
         files: FileSet,
         cancel: &CancelToken,
     ) -> Auth {
         let given = given.map(|given| Known { who: Some(given.clone()), given: true, since: Instant::now() });
         let state = State { known: given, ..State::default() };
         let (places, network, cancel) = (places.clone(), network.clone(), cancel.clone());
-        Auth { places, files, network, cancel, state: Mutex::new(state) }
+        Auth { places, files, provider, network, cancel, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,6 +113,9 @@ impl Auth {
                         return header_value(&AUTHORIZATION, &format!("Bearer {value}")).map(Some);
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Offline) => {
+                        return Err(error);
+                    }
+                    Err(error) if self.provider.as_ref().is_some_and(Provider::has_failed) => {
                         return Err(error);
                     }
                     // The server may say something else by now.
@@ -168,7 +181,7 @@ impl Auth {
             match self.token(&owner, http, host, at, bearer, who.as_ref(), &wanted) {
                 // They may have been changed since they were looked up.
                 Err(error)
-                    if was_known
+                    if (was_known || self.provider.is_some())
                         && error.kind() == ErrorKind::Unauthorized
                         && !std::mem::replace(&mut looked_again, true)
                         && self.look_again(state, host)? => {}
@@ -244,6 +257,9 @@ impl Auth {
             }
             (Challenge::Basic, _) => Ok(false),
             (Challenge::Bearer(_), _) => {
+                if let (Some(Credentials::Token(_)), Some(_)) = (&credentials, sent) {
+                    return Ok(!std::mem::replace(renewed, true) && self.look_again(&mut state, host)?);
+                }
                 // A token that was not taken is worth nothing, whatever is said of its life.
                 if let Some(sent) =
                     sent.and_then(|sent| sent.to_str().ok()).and_then(|sent| sent.strip_prefix("Bearer "))
@@ -310,6 +326,15 @@ impl Auth {
     }
 
     fn look(&self, state: &mut State, host: &Host, fresh: bool) -> Result<Option<Credentials>> {
+        let mut who = None;
+        if let Some(provider) = &self.provider {
+            who = provider.ask(host, fresh)?;
+            // It may have taken its time.
+            self.cancel.check()?;
+        }
+        if who.is_some() {
+            return Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone());
+        }
         let helpers = Helpers { memory: self.memory(), cancel: &self.cancel, fresh };
         let who = self.files.find(&self.places, &host.keys, helpers)?;
         Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone())
@@ -319,6 +344,21 @@ impl Auth {
     fn look_again(&self, state: &mut State, host: &Host) -> Result<bool> {
         let Some(before) = state.known.take_if(|known| !known.given) else { return Ok(false) };
         Ok(self.look(state, host, true)? != before.who)
+    }
+}
+
+impl Provider {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self, host: &Host, refused: bool) -> Result<Option<Credentials>> {
+        let registry = host.keys.last().cloned().unwrap_or_default();
+        let request = CredentialRequest { registry, repository: host.repository.clone(), refused };
+        self.provider.ask(&request).map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            error.lasting().while_doing(format!("asking for credentials for \"{}\"", request.registry))
+        })
     }
 }
 

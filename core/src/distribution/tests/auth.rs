@@ -436,6 +436,161 @@ fn a_helper_is_asked_once_for_many_images_and_again_after_a_change() {
     assert_eq!((helper_calls(&bench), asked), (6, 3));
 }
 
+/// A provider that keeps what it is asked for.
+fn provider(
+    asked: &Arc<Mutex<Vec<CredentialRequest>>>,
+    answer: impl Fn(&CredentialRequest) -> Result<Option<Credentials>> + Send + Sync + 'static,
+) -> CredentialProvider {
+    let asked = Arc::clone(asked);
+    CredentialProvider::new(move |request| {
+        asked.lock().unwrap().push(request.clone());
+        answer(request)
+    })
+}
+
+/// Takes one password.
+fn wanting(password: &'static str) -> Fake {
+    Fake::start(move |seen| match basic_of(seen) {
+        Some(given) if given == format!("me:{password}") => manifest(),
+        _ => Reply::new(401).header("WWW-Authenticate", "Basic realm=\"x\""),
+    })
+}
+
+#[test]
+fn a_provider_is_asked_before_the_files_and_again_when_it_was_refused() {
+    let asked = Arc::<Mutex<Vec<CredentialRequest>>>::default();
+    let fake = wanting("new");
+    let mut bench = Bench::new();
+    let answer = |request: &CredentialRequest| {
+        Ok(Some(Credentials::password("me", if request.refused { "new" } else { "old" })))
+    };
+    bench.options = bench.options.credential_provider(provider(&asked, answer));
+    bench.pull(&fake, twice).unwrap();
+    let told = std::mem::take(&mut *asked.lock().unwrap());
+    let request =
+        |refused| CredentialRequest { registry: fake.authority(), repository: "a/b".into(), refused };
+    assert_eq!(told, [request(false), request(true)]);
+    // What stays wrong is not asked for without end.
+    let other = wanting("another");
+    assert_eq!(bench.pull(&other, twice).unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(asked.lock().unwrap().len(), 2);
+    // It is not asked where nobody wants to know, nor where the call says it.
+    asked.lock().unwrap().clear();
+    bench.pull(&Fake::start(|_| manifest()), twice).unwrap();
+    bench.options = bench.options.credentials(Credentials::password("me", "new"));
+    bench.pull(&fake, twice).unwrap();
+    assert!(asked.lock().unwrap().is_empty());
+    // Who knows nothing leaves it to the files.
+    let encoded = base64::engine::general_purpose::STANDARD.encode("me:new");
+    let file = format!(r#"{{"auths":{{"{}":{{"auth":"{encoded}"}}}}}}"#, fake.authority());
+    bench.write("home/.docker/config.json", &file);
+    bench.options =
+        RegistryOptions::default().insecure(true).credential_provider(provider(&asked, |_| Ok(None)));
+    bench.pull(&fake, twice).unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_provider_gives_every_sort_of_credentials_and_is_asked_for_each_registry() {
+    let asked = Arc::<Mutex<Vec<CredentialRequest>>>::default();
+    let mut bench = Bench::new();
+    let fake = Guarded::default().start();
+    for (given, tokens) in [
+        (Credentials::IdentityToken("it".into()), 1),
+        (Credentials::Token("token-7".into()), 0),
+        (Credentials::password("me", "s3"), 1),
+    ] {
+        let before = tokens_of(&fake);
+        let provider = provider(&asked, move |_| Ok(Some(given.clone())));
+        bench.options = RegistryOptions::default().insecure(true).credential_provider(provider);
+        bench.pull(&fake, twice).unwrap();
+        assert_eq!(tokens_of(&fake) - before, tokens);
+    }
+    // A mirror is asked for by its own name, and a token that is sent as it is not sent a third time.
+    let (one, mirror) = (wanting("one"), wanting("mirror"));
+    let names = (one.authority(), mirror.authority());
+    let (first, second) = names.clone();
+    asked.lock().unwrap().clear();
+    let by_name = provider(&asked, move |request| {
+        let password = if request.registry == first { "one" } else { "elsewhere" };
+        Ok((request.registry == first || request.registry == second)
+            .then(|| Credentials::password("me", password)))
+    });
+    bench.options = RegistryOptions::default()
+        .insecure(true)
+        .credential_provider(by_name)
+        .mirror(format!("http://{}", mirror.authority()));
+    bench.pull(&one, twice).unwrap();
+    let registries: std::collections::BTreeSet<String> =
+        asked.lock().unwrap().iter().map(|request| request.registry.clone()).collect();
+    assert_eq!(registries, [names.0, names.1].into());
+    let of_one = |seen: &Seen| basic_of(seen).is_some_and(|given| given == "me:one");
+    assert!(mirror.seen().iter().all(|seen| !of_one(seen)));
+    let fake = Guarded { refused: vec![9], ..Guarded::default() }.start();
+    bench.options =
+        RegistryOptions::default().insecure(true).credentials(Credentials::Token("token-9".into()));
+    bench.pull(&fake, once).unwrap_err();
+    assert_eq!(fake.seen().len(), 2);
+}
+
+#[test]
+fn a_provider_that_fails_ends_the_call() {
+    let asked = Arc::<Mutex<Vec<CredentialRequest>>>::default();
+    let failing = provider(&asked, |_| {
+        Err(Error::new(ErrorKind::Timeout, "nobody answers").with_cause(std::fmt::Error).transient())
+    });
+    let (one, mirror) = (wanting("one"), wanting("one"));
+    let mut bench = Bench::new();
+    bench.options =
+        bench.options.credential_provider(failing).mirror(format!("http://{}", mirror.authority()));
+    let error = bench.pull(&one, twice).unwrap_err();
+    assert_eq!((error.kind(), asked.lock().unwrap().len()), (ErrorKind::Timeout, 1), "{error}");
+    assert!(std::error::Error::source(&error).is_some_and(|cause| cause.is::<std::fmt::Error>()));
+    assert!(one.seen().is_empty());
+    // Also where a token that has ended is to be renewed, and the token server does not take the credentials any more.
+    let given = Mutex::new(false);
+    let fake = Fake::start(move |seen| {
+        let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+        let ended = r#"{"token":"t","expires_in":60,"issued_at":"1994-11-06T08:00:00Z"}"#;
+        match seen.header("authorization") {
+            _ if seen.target.starts_with("/token") => {
+                match std::mem::replace(&mut *given.lock().unwrap(), true) {
+                    true => Reply::new(401),
+                    false => Reply::new(200).header("Date", "Sun, 06 Nov 1994 08:49:37 GMT").body(ended),
+                }
+            }
+            Some("Bearer t") => manifest(),
+            _ => Reply::new(401).header("WWW-Authenticate", realm),
+        }
+    });
+    let failing = provider(&asked, |request| match request.refused {
+        true => Err(Error::new(ErrorKind::Timeout, "nobody answers")),
+        false => Ok(Some(Credentials::password("me", "s3"))),
+    });
+    let mut bench = Bench::new();
+    bench.options = bench.options.credential_provider(failing);
+    bench.pull(&fake, once).unwrap();
+    asked.lock().unwrap().clear();
+    assert_eq!(bench.pull(&fake, once).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(asked.lock().unwrap().len(), 2);
+    // One that calls the engine itself holds nothing up.
+    let fake = wanting("s3");
+    let inner = Bench::new();
+    let (world, server) = (inner.world(), fake.authority());
+    let asking = provider(&asked, move |_| {
+        let given = Credentials::password("me", "s3");
+        let options = RegistryOptions::default().insecure(true);
+        login(&world, &server, &given, &options, &|_| {}, &CancelToken::never())?;
+        Ok(Some(given))
+    });
+    bench.network = inner.network.clone();
+    bench.options = RegistryOptions::default().insecure(true).credential_provider(asking);
+    let _ = bench.pull(&fake, twice);
+    assert!(
+        fake.seen().iter().any(|seen| seen.target.ends_with("/manifests/latest") && basic_of(seen).is_some())
+    );
+}
+
 #[test]
 fn identity_tokens_and_the_password_grant() {
     let fake = Guarded::default().start();
