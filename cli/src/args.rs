@@ -52,6 +52,21 @@ pub(crate) struct Global {
     /// How many of them to one host (default: 6)
     #[arg(long, global = true, value_name = "N", help_heading = "Global options")]
     pub(crate) connections_per_host: Option<u32>,
+    /// How many seconds are waited for a connection to a registry (default: 30)
+    #[arg(long, global = true, value_name = "SECONDS", help_heading = "Global options")]
+    pub(crate) connect_timeout: Option<f64>,
+    /// How many seconds are waited for data of a registry that sends none (default: 60)
+    #[arg(long, global = true, value_name = "SECONDS", help_heading = "Global options")]
+    pub(crate) idle_timeout: Option<f64>,
+    /// A mirror to ask first, for every registry or for one; can be given several times
+    #[arg(long, global = true, value_name = "[REGISTRY=]URL", help_heading = "Global options")]
+    pub(crate) registry_mirror: Vec<String>,
+    /// The only file in the form of registries.conf that is read
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
+    pub(crate) registries_conf: Option<PathBuf>,
+    /// The directory of the registries' settings, instead of certs.d of docker, podman and containerd
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) hosts_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,6 +31,7 @@ mod terminal;
 mod time;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Parser;
 use coble::{Engine, EngineOptions, Error, ErrorKind};
@@ -193,6 +194,13 @@ fn engine_options(global: &Global) -> EngineOptions {
     options.offline = global.offline;
     options.connections = global.connections;
     options.connections_per_host = global.connections_per_host;
+    // What is no time is none that the engine takes.
+    let time = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO);
+    options.registry.connect_timeout = global.connect_timeout.map(time);
+    options.registry.idle_timeout = global.idle_timeout.map(time);
+    options.registry.mirrors.clone_from(&global.registry_mirror);
+    options.registry.registries_conf.clone_from(&global.registries_conf);
+    options.registry.hosts_dir.clone_from(&global.hosts_dir);
     options
 }
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use coble::Credentials;
+use coble::{Credentials, Error};
 
 use crate::args::Global;
 use crate::output::{self, Outcome};
 use crate::progress::hear;
-use crate::reach::{RestArgs, Secret};
+use crate::reach::{RestArgs, Secret, TokenArgs};
 use crate::signals::cancellable;
 use crate::{open, prompt, refuse};
 
@@ -27,6 +27,8 @@ pub(crate) struct LoginArgs {
     #[arg(long)]
     password_stdin: bool,
     #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
     rest: RestArgs,
     /// Host and port of the registry
     #[arg(value_name = "SERVER", default_value = DEFAULT)]
@@ -44,28 +46,13 @@ pub(crate) struct LogoutArgs {
 }
 
 pub(crate) fn login(global: &Global, args: LoginArgs) -> Outcome {
-    if args.password.is_some() {
-        output::note("warning: a password of the command line is seen by others; use --password-stdin");
-    }
-    if args.password_stdin && args.username.is_none() {
-        return Err(refuse("--password-stdin is not enough", "give the user name with --username").into());
-    }
-    let username = match args.username {
-        Some(username) => username,
-        None => prompt::line("Username: ", "give --username and --password-stdin")?,
+    let credentials = match args.tokens.credentials()? {
+        Some(_) if args.username.is_some() || args.password.is_some() || args.password_stdin => {
+            return Err(refuse("a token and a password exclude each other", "give one of them").into());
+        }
+        Some(token) => token,
+        None => password(args.username, args.password, args.password_stdin)?,
     };
-    if username.is_empty() {
-        return Err(refuse("there is no user name", "give one with --username").into());
-    }
-    let password = match args.password {
-        Some(Secret(password)) => password,
-        None if args.password_stdin => prompt::piped()?,
-        None => prompt::password("give --password-stdin")?,
-    };
-    if password.is_empty() {
-        return Err(refuse("there is no password", "give one with --password-stdin").into());
-    }
-    let credentials = Credentials::password(username, password);
     let options = args.rest.options();
     let engine = open(global)?;
     let done =
@@ -78,6 +65,32 @@ pub(crate) fn login(global: &Global, args: LoginArgs) -> Outcome {
     }
     output::line("Login Succeeded")?;
     Ok(0)
+}
+
+/// A name and a password, which are asked for if nobody gives them.
+fn password(username: Option<String>, given: Option<Secret>, stdin: bool) -> Result<Credentials, Error> {
+    if given.is_some() {
+        output::note("warning: a password of the command line is seen by others; use --password-stdin");
+    }
+    if stdin && username.is_none() {
+        return Err(refuse("--password-stdin is not enough", "give the user name with --username"));
+    }
+    let username = match username {
+        Some(username) => username,
+        None => prompt::line("Username: ", "give --username and --password-stdin")?,
+    };
+    if username.is_empty() {
+        return Err(refuse("there is no user name", "give one with --username"));
+    }
+    let password = match given {
+        Some(Secret(password)) => password,
+        None if stdin => prompt::piped()?,
+        None => prompt::password("give --password-stdin")?,
+    };
+    if password.is_empty() {
+        return Err(refuse("there is no password", "give one with --password-stdin"));
+    }
+    Ok(Credentials::password(username, password))
 }
 
 pub(crate) fn logout(global: &Global, args: LogoutArgs) -> Outcome {

@@ -1,6 +1,7 @@
 //! Asking a person at the terminal: for a name, and for a password that is not shown.
 
 use std::io::{BufRead, IsTerminal, Read};
+use std::path::Path;
 
 use coble::{Error, ErrorKind};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -44,10 +45,25 @@ pub(crate) fn password(advice: &str) -> Result<String, Error> {
 
 /// What a program writes to our standard input, without the end of its line.
 pub(crate) fn piped() -> Result<String, Error> {
+    one_line(std::io::stdin().lock(), "the password on standard input")
+}
+
+/// A secret in a file, or on standard input, without the end of its line.
+pub(crate) fn secret(path: &Path, what: &str) -> Result<String, Error> {
+    let text = if path == Path::new("-") {
+        one_line(std::io::stdin().lock(), what)?
+    } else {
+        let file = std::fs::File::open(path).map_err(|error| Error::io("open", path, &error))?;
+        one_line(file, what)?
+    };
+    if text.is_empty() { Err(refuse(format!("{what} is empty"), "write it to the file")) } else { Ok(text) }
+}
+
+fn one_line(from: impl Read, what: &str) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(LONGEST as u64).read_to_end(&mut bytes).map_err(unreadable)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| refuse("the password on standard input is not UTF-8", "write it as text"))?;
+    from.take(LONGEST as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| refuse(format!("{what} is not UTF-8"), "write it as text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);
     Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }

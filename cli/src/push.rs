@@ -11,7 +11,7 @@ use crate::open;
 use crate::output::{self, Outcome};
 use crate::progress::{Show, Verb, hear};
 use crate::pull::all_tags;
-use crate::reach::{ReachArgs, Secret, credentials};
+use crate::reach::{ReachArgs, Secret, credentials, token};
 use crate::signals::cancellable;
 
 #[derive(Debug, Args)]
@@ -69,6 +69,18 @@ pub(crate) struct CopyArgs {
     /// User name and password for the destination
     #[arg(long, value_name = "USER[:PASSWORD]")]
     dest_creds: Option<Secret>,
+    /// File with an access token for the source, which is sent as it is; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "src_creds")]
+    src_registry_token_file: Option<PathBuf>,
+    /// File with an access token for the destination
+    #[arg(long, value_name = "FILE", conflicts_with = "dest_creds")]
+    dest_registry_token_file: Option<PathBuf>,
+    /// File with an identity token for the source, which a token server exchanges; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["src_creds", "src_registry_token_file"])]
+    src_identity_token_file: Option<PathBuf>,
+    /// File with an identity token for the destination
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dest_creds", "dest_registry_token_file"])]
+    dest_identity_token_file: Option<PathBuf>,
     /// Whether certificates of the source are checked and plain HTTP is refused
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     src_tls_verify: Option<bool>,
@@ -186,20 +198,28 @@ fn is_of(name: &str, repository: &str) -> bool {
 }
 
 pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
-    let one = |creds, verify: Option<bool>, auth_file, cert_dir| -> Result<RegistryOptions, Error> {
+    let one = |creds, verify: Option<bool>, auth_file, cert_dir| {
         let mut options = RegistryOptions::default();
-        options.credentials = credentials(creds)?;
+        options.credentials = creds;
         options.insecure = verify == Some(false);
         options.auth_file = auth_file;
         options.cert_dir = cert_dir;
         options.retries = args.retry;
-        Ok(options)
+        options
     };
+    let who = |creds, identity: Option<PathBuf>, registry: Option<PathBuf>| -> Result<_, Error> {
+        match token(identity.as_deref(), registry.as_deref())? {
+            None => credentials(creds),
+            token => Ok(token),
+        }
+    };
+    let source = who(args.src_creds, args.src_identity_token_file, args.src_registry_token_file)?;
+    let target = who(args.dest_creds, args.dest_identity_token_file, args.dest_registry_token_file)?;
     let mut options = CopyOptions::default();
     options.platform = args.platform;
     options.jobs = args.jobs;
-    options.source = one(args.src_creds, args.src_tls_verify, args.src_authfile, args.src_cert_dir)?;
-    options.target = one(args.dest_creds, args.dest_tls_verify, args.dest_authfile, args.dest_cert_dir)?;
+    options.source = one(source, args.src_tls_verify, args.src_authfile, args.src_cert_dir);
+    options.target = one(target, args.dest_tls_verify, args.dest_authfile, args.dest_cert_dir);
     let engine = open(global)?;
     let json = args.output.format == Format::Json;
     let pairs = if args.all_tags {

@@ -1,6 +1,6 @@
 //! How the registry of a verb is reached: the flags for it, which are podman's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use coble::{Credentials, Error, RegistryOptions};
@@ -11,10 +11,38 @@ use crate::prompt;
 #[derive(Debug, Default, Args)]
 pub(crate) struct ReachArgs {
     /// User name and password for the registry (default: those of the credential files); without a password, it is asked for
-    #[arg(long, value_name = "USER[:PASSWORD]")]
+    #[arg(long, value_name = "USER[:PASSWORD]", conflicts_with_all = ["identity_token_file", "registry_token_file"])]
     creds: Option<Secret>,
     #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
     rest: RestArgs,
+}
+
+/// Tokens in place of a password. They are read from files, since what is part of a command is seen by everybody on the machine.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TokenArgs {
+    /// File with an identity token, which a token server exchanges for access tokens; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "registry_token_file")]
+    identity_token_file: Option<PathBuf>,
+    /// File with an access token, which is sent to the registry as it is; - is standard input
+    #[arg(long, value_name = "FILE")]
+    registry_token_file: Option<PathBuf>,
+}
+
+impl TokenArgs {
+    pub(crate) fn credentials(self) -> Result<Option<Credentials>, Error> {
+        token(self.identity_token_file.as_deref(), self.registry_token_file.as_deref())
+    }
+}
+
+/// The credentials of files with tokens.
+pub(crate) fn token(identity: Option<&Path>, registry: Option<&Path>) -> Result<Option<Credentials>, Error> {
+    Ok(match (identity, registry) {
+        (Some(path), _) => Some(Credentials::IdentityToken(prompt::secret(path, "the identity token")?)),
+        (None, Some(path)) => Some(Credentials::Token(prompt::secret(path, "the registry token")?)),
+        (None, None) => None,
+    })
 }
 
 /// The flags besides the credentials.
@@ -78,7 +106,10 @@ impl RestArgs {
 
 impl ReachArgs {
     pub(crate) fn options(self) -> Result<RegistryOptions, Error> {
-        let credentials = credentials(self.creds)?;
+        let credentials = match self.tokens.credentials()? {
+            None => credentials(self.creds)?,
+            token => token,
+        };
         let mut options = self.rest.options();
         options.credentials = credentials;
         Ok(options)

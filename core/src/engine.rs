@@ -10,7 +10,7 @@ use coble_protocol::UserNamespace;
 use crate::cancel::CancelToken;
 use crate::cgroup::Cgroups;
 use crate::container::{self, ContainerSpec, Containers, RunOptions, RunResult, Warning};
-use crate::distribution::Network;
+use crate::distribution::{Network, RegistryOptions};
 use crate::doctor::{self, Report};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::Images;
@@ -42,6 +42,9 @@ pub struct EngineOptions {
     pub connections: Option<u32>,
     /// How many of them to one host. Default: 6.
     pub connections_per_host: Option<u32>,
+    /// How registries are talked to where a call says nothing: time-outs, mirrors, files. Credentials, `insecure` and `cert_dir` are for one registry, and not
+    /// taken.
+    pub registry: RegistryOptions,
 }
 
 impl EngineOptions {
@@ -78,6 +81,12 @@ impl EngineOptions {
     /// Sets how many connections to one host are used at once.
     pub fn connections_per_host(mut self, connections: u32) -> EngineOptions {
         self.connections_per_host = Some(connections);
+        self
+    }
+
+    /// Sets how registries are talked to where a call says nothing.
+    pub fn registry(mut self, registry: RegistryOptions) -> EngineOptions {
+        self.registry = registry;
         self
     }
 
@@ -185,6 +194,7 @@ impl Engine {
             offline: options.offline,
             connections: options.connections,
             connections_per_host: options.connections_per_host,
+            registry: options.registry,
         };
         let pid = std::process::id();
         Ok(Engine(Arc::new(Handle { inner: Mutex::new(Some(Arc::new(inner))), options, pid })))

@@ -136,6 +136,7 @@ struct Inner {
     transient: bool,
     retry_after: Option<std::time::Duration>,
     exit: Option<Box<crate::container::RunResult>>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
@@ -151,6 +152,7 @@ impl Error {
             transient: false,
             retry_after: None,
             exit: None,
+            cause: None,
         }))
     }
 
@@ -243,6 +245,12 @@ impl Error {
         self
     }
 
+    /// Adds what a function of the caller failed with, which is the source of the error.
+    pub fn with_cause(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
     /// Says what the engine was doing when the error came up.
     pub fn while_doing(mut self, context: impl Into<String>) -> Error {
         self.0.context.insert(0, context.into());
@@ -302,7 +310,11 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl From<rusqlite::Error> for Error {
     fn from(source: rusqlite::Error) -> Error {

@@ -60,9 +60,9 @@ pub use container::{
     WaitCondition, Warning, WriteOptions, parse,
 };
 pub use distribution::{
-    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
-    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
-    RemoteImage, SearchOptions, SearchResult,
+    CopyOptions, CredentialProvider, CredentialRequest, Credentials, LoginResult, Pin, PlannedBlob, Progress,
+    ProgressKind, ProgressSink, PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries,
+    RegistryOptions, RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};

@@ -9,6 +9,7 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
 use crate::options::{self, Options};
+use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::run::{coble_run_options_t, coble_run_result_t};
 use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
@@ -56,9 +57,12 @@ pub struct coble_engine_options_t {
     pub connections: u32,
     /// How many of them to one host. 0: the default.
     pub connections_per_host: u32,
+    /// How registries are reached where a call says nothing: time-outs, mirrors, files, who is asked for credentials. Copied. Credentials, certificates and
+    /// plain HTTP are for one registry, and refused. NULL: the defaults.
+    pub registry: *const coble_registry_options_t,
 }
 
-const _: () = assert!(size_of::<coble_engine_options_t>() == 4 * size_of::<usize>() + 16, "padding");
+const _: () = assert!(size_of::<coble_engine_options_t>() == 5 * size_of::<usize>() + 16, "padding");
 
 // SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
 unsafe impl Options for coble_engine_options_t {
@@ -77,6 +81,8 @@ unsafe fn engine_options(options: *const coble_engine_options_t) -> Result<Engin
     options.run_root = unsafe { optional_path(given.run_root) };
     // SAFETY: passed on.
     options.lock_file = unsafe { optional_path(given.lock_file) };
+    // SAFETY: passed on.
+    options.registry = unsafe { registry_options(given.registry) };
     options.rootless = match given.rootless {
         COBLE_ROOTLESS_AUTO => None,
         COBLE_ROOTLESS_YES => Some(true),

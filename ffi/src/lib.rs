@@ -17,6 +17,7 @@ mod attach;
 mod cancel;
 mod commit;
 mod container;
+mod credentials;
 mod details;
 mod engine;
 mod error;

@@ -1,10 +1,12 @@
 //! How a registry is reached: who asks, over what.
 
 use std::ffi::{c_char, c_void};
+use std::time::Duration;
 
 use core::{Credentials, RegistryOptions};
 
 use crate::cancel::{coble_cancel_t, token};
+use crate::credentials::{coble_credential_callback_t, provider};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::options::flag;
@@ -156,6 +158,93 @@ pub unsafe extern "C" fn coble_registry_options_set_retries(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(options)?.options.retries = Some(retries) };
+    })
+}
+
+/// Sets how many milliseconds are waited for a connection, with name and TLS. 0: the engine's, or 30 seconds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_connect_timeout(
+    options: *mut coble_registry_options_t,
+    timeout_ms: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.connect_timeout = time(timeout_ms) };
+    })
+}
+
+/// Sets how many milliseconds are waited for data of a connection that is there; a transfer that moves has no end. 0: the engine's, or 60 seconds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_idle_timeout(
+    options: *mut coble_registry_options_t,
+    timeout_ms: u64,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.idle_timeout = time(timeout_ms) };
+    })
+}
+
+fn time(milliseconds: u64) -> Option<Duration> {
+    (milliseconds != 0).then_some(Duration::from_millis(milliseconds))
+}
+
+/// Adds a mirror to ask first, after those that were added before and before those of the files: a URL, for every registry or with one and a `=` in front
+/// ("docker.io=https://mirror.example"). It is asked as those of hosts.toml are: never with the credentials of the call, and never for what is pushed. With none,
+/// the engine's are asked.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_add_mirror(
+    options: *mut coble_registry_options_t,
+    mirror: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, mirror) = unsafe { (borrow_mut(options)?, text(mirror, "mirror")?) };
+        options.options.mirrors.push(mirror.to_owned());
+    })
+}
+
+/// Sets the only file in the form of registries.conf that is read. NULL: the engine's, or those in the usual places.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_registries_conf(
+    options: *mut coble_registry_options_t,
+    registries_conf: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.registries_conf = optional_path(registries_conf) };
+    })
+}
+
+/// Sets a directory with one directory for each registry, instead of certs.d of docker, podman and containerd. NULL: the engine's, or those.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_hosts_dir(
+    options: *mut coble_registry_options_t,
+    hosts_dir: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.hosts_dir = optional_path(hosts_dir) };
+    })
+}
+
+/// Sets who is asked for credentials that the options do not have, before the files are. NULL: the engine's, or nobody. `userdata` has to live as long as
+/// calls are made with these options, a copy of them, or an engine that was opened with them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_registry_options_set_credential_provider(
+    options: *mut coble_registry_options_t,
+    callback: coble_credential_callback_t,
+    userdata: *mut c_void,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.credential_provider = provider(callback, userdata) };
     })
 }
 

@@ -326,6 +326,11 @@ typedef struct coble_container_t coble_container_t;
 typedef struct coble_copy_options_t coble_copy_options_t;
 
 /**
+ * What a callback for credentials is asked, and its answer. Borrowed by the callback for as long as it runs.
+ */
+typedef struct coble_credential_request_t coble_credential_request_t;
+
+/**
  * A container engine in this process, over a store that other processes may use at the same time.
  */
 typedef struct coble_engine_t coble_engine_t;
@@ -461,6 +466,27 @@ typedef struct coble_string_t coble_string_t;
 typedef int32_t coble_status_t;
 
 /**
+ * A function of the caller that knows credentials, with the pointer that was given along with it. It is called when a registry wants to know who asks, or an
+ * engine knows that from before, and the options have no credentials: at most once for each registry of a call, and once more for a request that was refused.
+ * What it sets with one of coble_credential_request_set_ is for that registry; if it sets nothing, the files are looked into. A return value other than 0
+ * fails the call with COBLE_ERR_UNAUTHORIZED.
+ *
+ * It is called on threads of the call, by several calls at once if there are several, and may call the engine itself. It must not throw. There is nothing to
+ * finalize: `userdata` has to live as long as calls are made with the options, a copy of them, or an engine that was opened with them.
+ */
+typedef int32_t (*coble_credential_callback_t)(coble_credential_request_t *request, void *userdata);
+
+/**
+ * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
+ * coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
+ *
+ * It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
+ * has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
+ * cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
+ */
+typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
+
+/**
  * Where an engine keeps its things. Zero everything but the size for the defaults.
  */
 typedef struct {
@@ -496,6 +522,11 @@ typedef struct {
    * How many of them to one host. 0: the default.
    */
   uint32_t connections_per_host;
+  /**
+   * How registries are reached where a call says nothing: time-outs, mirrors, files, who is asked for credentials. Copied. Credentials, certificates and
+   * plain HTTP are for one registry, and refused. NULL: the defaults.
+   */
+  const coble_registry_options_t *registry;
 } coble_engine_options_t;
 
 /**
@@ -595,16 +626,6 @@ typedef struct {
    */
   int32_t reserved;
 } coble_prune_options_t;
-
-/**
- * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
- * coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
- *
- * It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
- * has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
- * cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
- */
-typedef int32_t (*coble_progress_callback_t)(const coble_progress_t *progress, void *userdata);
 
 /**
  * How the health of a container's program is looked at. Zero everything but the size for what the image says, or docker's defaults.
@@ -1141,6 +1162,160 @@ int32_t coble_cancel_is_cancelled(const coble_cancel_t *cancel);
 void coble_cancel_delete(coble_cancel_t *cancel);
 
 /**
+ * The registry, as it is called in references and credential files. A mirror is asked for by its own name. NULL if the request is NULL.
+ */
+const char *coble_credential_request_registry(const coble_credential_request_t *request);
+
+/**
+ * The repository there, without the registry; empty for what concerns none. NULL if the request is NULL.
+ */
+const char *coble_credential_request_repository(const coble_credential_request_t *request);
+
+/**
+ * Whether the registry has refused the last answer in this call: 0 or 1.
+ */
+int32_t coble_credential_request_refused(const coble_credential_request_t *request);
+
+/**
+ * Answers with a user name and a password.
+ */
+coble_status_t coble_credential_request_set_password(coble_credential_request_t *request,
+                                                     const char *username,
+                                                     const char *password,
+                                                     coble_error_t **error);
+
+/**
+ * Answers with an identity token, which a token server exchanges for access tokens.
+ */
+coble_status_t coble_credential_request_set_identity_token(coble_credential_request_t *request,
+                                                           const char *token,
+                                                           coble_error_t **error);
+
+/**
+ * Answers with an access token, which is sent to the registry as it is.
+ */
+coble_status_t coble_credential_request_set_token(coble_credential_request_t *request,
+                                                  const char *token,
+                                                  coble_error_t **error);
+
+/**
+ * Every default.
+ */
+coble_registry_options_t *coble_registry_options_new(void);
+
+/**
+ * Sets a user name and a password, which take the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_password(coble_registry_options_t *options,
+                                                   const char *username,
+                                                   const char *password,
+                                                   coble_error_t **error);
+
+/**
+ * Sets an identity token, which a token server exchanges for access tokens. It takes the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_identity_token(coble_registry_options_t *options,
+                                                         const char *token,
+                                                         coble_error_t **error);
+
+/**
+ * Sets an access token, which is sent to the registry as it is. It takes the place of other credentials.
+ */
+coble_status_t coble_registry_options_set_token(coble_registry_options_t *options,
+                                                const char *token,
+                                                coble_error_t **error);
+
+/**
+ * Sets whether the registry may be reached by plain HTTP, and with a certificate that nobody vouches for: 0 or 1.
+ */
+coble_status_t coble_registry_options_set_insecure(coble_registry_options_t *options,
+                                                   int32_t insecure,
+                                                   coble_error_t **error);
+
+/**
+ * Sets the only file that credentials are read from, and that login and logout write. NULL: docker's and podman's.
+ */
+coble_status_t coble_registry_options_set_auth_file(coble_registry_options_t *options,
+                                                    const char *auth_file,
+                                                    coble_error_t **error);
+
+/**
+ * Sets a directory with certificates for this registry: *.crt of authorities, *.cert and *.key of ours. NULL: certs.d of docker and
+ * podman.
+ */
+coble_status_t coble_registry_options_set_cert_dir(coble_registry_options_t *options,
+                                                   const char *cert_dir,
+                                                   coble_error_t **error);
+
+/**
+ * Sets how often a request is made again that failed for a reason that may pass. 0: never.
+ */
+coble_status_t coble_registry_options_set_retries(coble_registry_options_t *options,
+                                                  uint32_t retries,
+                                                  coble_error_t **error);
+
+/**
+ * Sets how many milliseconds are waited for a connection, with name and TLS. 0: the engine's, or 30 seconds.
+ */
+coble_status_t coble_registry_options_set_connect_timeout(coble_registry_options_t *options,
+                                                          uint64_t timeout_ms,
+                                                          coble_error_t **error);
+
+/**
+ * Sets how many milliseconds are waited for data of a connection that is there; a transfer that moves has no end. 0: the engine's, or 60 seconds.
+ */
+coble_status_t coble_registry_options_set_idle_timeout(coble_registry_options_t *options,
+                                                       uint64_t timeout_ms,
+                                                       coble_error_t **error);
+
+/**
+ * Adds a mirror to ask first, after those that were added before and before those of the files: a URL, for every registry or with one and a `=` in front
+ * ("docker.io=https://mirror.example"). It is asked as those of hosts.toml are: never with the credentials of the call, and never for what is pushed. With none,
+ * the engine's are asked.
+ */
+coble_status_t coble_registry_options_add_mirror(coble_registry_options_t *options,
+                                                 const char *mirror,
+                                                 coble_error_t **error);
+
+/**
+ * Sets the only file in the form of registries.conf that is read. NULL: the engine's, or those in the usual places.
+ */
+coble_status_t coble_registry_options_set_registries_conf(coble_registry_options_t *options,
+                                                          const char *registries_conf,
+                                                          coble_error_t **error);
+
+/**
+ * Sets a directory with one directory for each registry, instead of certs.d of docker, podman and containerd. NULL: the engine's, or those.
+ */
+coble_status_t coble_registry_options_set_hosts_dir(coble_registry_options_t *options,
+                                                    const char *hosts_dir,
+                                                    coble_error_t **error);
+
+/**
+ * Sets who is asked for credentials that the options do not have, before the files are. NULL: the engine's, or nobody. `userdata` has to live as long as
+ * calls are made with these options, a copy of them, or an engine that was opened with them.
+ */
+coble_status_t coble_registry_options_set_credential_provider(coble_registry_options_t *options,
+                                                              coble_credential_callback_t callback,
+                                                              void *userdata,
+                                                              coble_error_t **error);
+
+/**
+ * Sets who hears what registries say beside their answers: retries, rate limits and warnings, of login, search, plan, lock and everything that begins with
+ * coble_registry_. What moves images has a callback of its own. NULL: nobody. `userdata` has to live as long as calls are made with these options or a copy of
+ * them.
+ */
+coble_status_t coble_registry_options_set_progress(coble_registry_options_t *options,
+                                                   coble_progress_callback_t progress,
+                                                   void *userdata,
+                                                   coble_error_t **error);
+
+/**
+ * Deletes options. NULL is fine.
+ */
+void coble_registry_options_delete(coble_registry_options_t *options);
+
+/**
  * Opens the store, making it if it is not there, and sweeps what crashed processes left. Options may be NULL.
  */
 coble_status_t coble_engine_open(const coble_engine_options_t *options,
@@ -1616,77 +1791,6 @@ coble_status_t coble_engine_scrub(const coble_engine_t *engine,
                                   const coble_cancel_t *cancel,
                                   coble_string_t **json,
                                   coble_error_t **error);
-
-/**
- * Every default.
- */
-coble_registry_options_t *coble_registry_options_new(void);
-
-/**
- * Sets a user name and a password, which take the place of other credentials.
- */
-coble_status_t coble_registry_options_set_password(coble_registry_options_t *options,
-                                                   const char *username,
-                                                   const char *password,
-                                                   coble_error_t **error);
-
-/**
- * Sets an identity token, which a token server exchanges for access tokens. It takes the place of other credentials.
- */
-coble_status_t coble_registry_options_set_identity_token(coble_registry_options_t *options,
-                                                         const char *token,
-                                                         coble_error_t **error);
-
-/**
- * Sets an access token, which is sent to the registry as it is. It takes the place of other credentials.
- */
-coble_status_t coble_registry_options_set_token(coble_registry_options_t *options,
-                                                const char *token,
-                                                coble_error_t **error);
-
-/**
- * Sets whether the registry may be reached by plain HTTP, and with a certificate that nobody vouches for: 0 or 1.
- */
-coble_status_t coble_registry_options_set_insecure(coble_registry_options_t *options,
-                                                   int32_t insecure,
-                                                   coble_error_t **error);
-
-/**
- * Sets the only file that credentials are read from, and that login and logout write. NULL: docker's and podman's.
- */
-coble_status_t coble_registry_options_set_auth_file(coble_registry_options_t *options,
-                                                    const char *auth_file,
-                                                    coble_error_t **error);
-
-/**
- * Sets a directory with certificates for this registry: *.crt of authorities, *.cert and *.key of ours. NULL: certs.d of docker and
- * podman.
- */
-coble_status_t coble_registry_options_set_cert_dir(coble_registry_options_t *options,
-                                                   const char *cert_dir,
-                                                   coble_error_t **error);
-
-/**
- * Sets how often a request is made again that failed for a reason that may pass. 0: never.
- */
-coble_status_t coble_registry_options_set_retries(coble_registry_options_t *options,
-                                                  uint32_t retries,
-                                                  coble_error_t **error);
-
-/**
- * Sets who hears what registries say beside their answers: retries, rate limits and warnings, of login, search, plan, lock and everything that begins with
- * coble_registry_. What moves images has a callback of its own. NULL: nobody. `userdata` has to live as long as calls are made with these options or a copy of
- * them.
- */
-coble_status_t coble_registry_options_set_progress(coble_registry_options_t *options,
-                                                   coble_progress_callback_t progress,
-                                                   void *userdata,
-                                                   coble_error_t **error);
-
-/**
- * Deletes options. NULL is fine.
- */
-void coble_registry_options_delete(coble_registry_options_t *options);
 
 /**
  * What happened: one of the COBLE_PROGRESS_ numbers. Kinds that later versions add are COBLE_PROGRESS_WARNING here and have names of their own. -1 if the progress is NULL.

@@ -57,6 +57,7 @@ _HostOrOwn: TypeAlias = Literal["private", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _PullPolicy: TypeAlias = Literal["always", "missing", "never", "newer"]
 _Credentials: TypeAlias = Credentials | tuple[str, str]
+_CredentialProvider: TypeAlias = Callable[[str, str, bool], _Credentials | None]
 _Progress: TypeAlias = Callable[[Progress], _object]
 _ProgressKind: TypeAlias = Literal[
     "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
@@ -101,6 +102,13 @@ class Engine:
         offline: bool | None = None,
         connections: int | None = None,
         connections_per_host: int | None = None,
+        *,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
     ) -> Self:
         """Opens the store, making it if it is not there, and sweeps what crashed processes left.
 
@@ -109,7 +117,8 @@ class Engine:
         `$XDG_RUNTIME_DIR/coble`. `rootless` says whether containers run in a user namespace: by default unless the caller has root's rights. `lock_file`, as `Images.lock` writes it,
         is obeyed by every pull of the engine. `offline` says that no registry is asked for anything: what is here works, and what would need a connection raises
         `OfflineError` at once; by default the environment variable `COBLE_OFFLINE` says it. `connections` and `connections_per_host` bound how many
-        connections to registries all calls of the engine together use at once: by default 24, and 6 to one host.
+        connections to registries all calls of the engine together use at once: by default 24, and 6 to one host. The rest is how registries are reached where a call says
+        nothing: see `Images.pull`.
 
         Raises `PermissionDeniedError`, `StorageFullError`, `StoreVersionError` (the store is from another version), `UnsupportedError`.
         """
@@ -292,6 +301,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Image:
@@ -307,6 +322,11 @@ class Images:
         - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
         - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
         - `retries`: how often a request is made again that failed for a reason that may pass; by default 5.
+        - `connect_timeout`, `idle_timeout`: seconds until a connection is there, by default 30, and for data of one that is, by default 60. A transfer that moves has no end.
+        - `mirrors`: URLs of mirrors to ask first, each for every registry or with one in front (`"docker.io=https://mirror.example"`); by default the engine's. They never get the call's credentials.
+        - `registries_conf`, `hosts_dir`: the only file in the form of `registries.conf`, and the only `certs.d`, that are read.
+        - `credential_provider`: called with registry, repository and whether its last answer was refused, when the registry wants to know who asks and `credentials` does not say it; it returns credentials, or None to leave it to the
+          files. It runs on a thread of the call, which waits for it; what it raises ends the call.
         - `progress`: called with each `Progress`, one call at a time, on threads of the transfer, which waits for it. What it raises ends the pull.
 
         Raises `ImageNotFoundError` if the registry does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
@@ -328,6 +348,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> ProgressStream[Image]:
@@ -352,6 +378,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> PullPlan:
         """What a pull with the same arguments would fetch. Fetches nothing but manifests. Can be cancelled. Raises what `pull` raises."""
@@ -372,6 +404,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Pushed:
@@ -405,6 +443,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> ProgressStream[Pushed]:
@@ -427,6 +471,12 @@ class Images:
         target_auth_file: _Path | None = None,
         target_cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Pushed:
@@ -454,6 +504,12 @@ class Images:
         target_auth_file: _Path | None = None,
         target_cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> ProgressStream[Pushed]:
@@ -471,6 +527,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> _list[SearchResult]:
         """Searches a registry for repositories, best first. Can be cancelled.
@@ -491,6 +553,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> _list[Pin]:
         """Asks the registries what names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as they
@@ -659,6 +727,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> LoginResult:
         """Asks a registry whether it takes the credentials, and stores them as docker does: with the helper that is configured for the registry, or in the
@@ -676,6 +750,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[str]:
         """The tags of a repository, sorted. Raises `ImageNotFoundError` if the registry does not have it."""
@@ -689,6 +769,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[str]:
         """The repositories of a registry, sorted. Many registries do not tell."""
@@ -703,6 +789,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> RemoteImage:
         """What a name stands for in its registry, without pulling it. With a platform the image of that; without one, of an index the index itself.
@@ -719,6 +811,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> None:
         """Deletes a tag, or with a digest a manifest with all its tags, or else the blob with that digest. Many registries do not allow it: `UnsupportedError`."""
@@ -733,6 +831,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[Referrer]:
         """What refers to an image, such as signatures and bills of materials."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import inspect
 import threading
 import types
@@ -317,13 +318,25 @@ class Engine(_Block):
         offline: bool | None = None,
         connections: int | None = None,
         connections_per_host: int | None = None,
+        *,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Any = None,
+        registries_conf: Any = None,
+        hosts_dir: Any = None,
+        credential_provider: Any = None,
     ) -> None:
         super().__init__(None)
-        self._options = (data_root, run_root, rootless, lock_file, offline, connections, connections_per_host)
+        reach = {
+            "connect_timeout": connect_timeout, "idle_timeout": idle_timeout, "mirrors": mirrors,
+            "registries_conf": registries_conf, "hosts_dir": hosts_dir, "credential_provider": credential_provider,
+        }
+        options = (data_root, run_root, rootless, lock_file, offline, connections, connections_per_host)
+        self._options = functools.partial(_coble.Engine, *options, **reach)
 
     async def _open(self) -> Engine:
         if self._plain is None:
-            self._plain = await _call(_coble.Engine, *self._options, undo=_coble.Engine.close)
+            self._plain = await _call(self._options, undo=_coble.Engine.close)
         return self
 
     def __await__(self) -> Generator[Any, None, Engine]:

@@ -26,6 +26,7 @@ from ._coble import (
     Referrer,
     RemoteImage,
     SearchResult,
+    _CredentialProvider,
     _Credentials,
     _Progress,
     _PullPolicy,
@@ -115,6 +116,13 @@ class Engine:
         offline: bool | None = None,
         connections: int | None = None,
         connections_per_host: int | None = None,
+        *,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
     ) -> None:
         """The arguments are those of `coble.Engine`. The store is opened by `async with`, or by awaiting the engine."""
 
@@ -296,6 +304,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Awaitable[Image]:
@@ -311,6 +325,11 @@ class Images:
         - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
         - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
         - `retries`: how often a request is made again that failed for a reason that may pass; by default 5.
+        - `connect_timeout`, `idle_timeout`: seconds until a connection is there, by default 30, and for data of one that is, by default 60. A transfer that moves has no end.
+        - `mirrors`: URLs of mirrors to ask first, each for every registry or with one in front (`"docker.io=https://mirror.example"`); by default the engine's. They never get the call's credentials.
+        - `registries_conf`, `hosts_dir`: the only file in the form of `registries.conf`, and the only `certs.d`, that are read.
+        - `credential_provider`: called with registry, repository and whether its last answer was refused, when the registry wants to know who asks and `credentials` does not say it; it returns credentials, or None to leave it to the
+          files. It runs on a thread of the call, which waits for it; what it raises ends the call.
         - `progress`: called with each `Progress`, one call at a time, on threads of the transfer, which waits for it. What it raises ends the pull.
 
         Raises `ImageNotFoundError` if the registry does not have it, `UnauthorizedError`, `NetworkError`, `RateLimitedError`, `RegistryError`,
@@ -332,6 +351,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> Opening[ProgressStream[Image]]:
@@ -356,6 +381,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> PullPlan:
         """What a pull with the same arguments would fetch. Fetches nothing but manifests. Can be cancelled. Raises what `pull` raises."""
@@ -376,6 +407,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Awaitable[Pushed]:
@@ -409,6 +446,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> Opening[ProgressStream[Pushed]]:
@@ -431,6 +474,12 @@ class Images:
         target_auth_file: _Path | None = None,
         target_cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
         stream: Literal[False] = False,
     ) -> Awaitable[Pushed]:
@@ -458,6 +507,12 @@ class Images:
         target_auth_file: _Path | None = None,
         target_cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: None = None,
         stream: Literal[True],
     ) -> Opening[ProgressStream[Pushed]]:
@@ -475,6 +530,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> _list[SearchResult]:
         """Searches a registry for repositories, best first. Can be cancelled.
@@ -495,6 +556,12 @@ class Images:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> _list[Pin]:
         """Asks the registries what names stand for, and pins them to it in a lock file, which is made if it is not there. Pins of other names stay as they
@@ -662,6 +729,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> LoginResult:
         """Asks a registry whether it takes the credentials, and stores them as docker does: with the helper that is configured for the registry, or in the
@@ -679,6 +752,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[str]:
         """The tags of a repository, sorted. Raises `ImageNotFoundError` if the registry does not have it."""
@@ -692,6 +771,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[str]:
         """The repositories of a registry, sorted. Many registries do not tell."""
@@ -706,6 +791,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> RemoteImage:
         """What a name stands for in its registry, without pulling it. With a platform the image of that; without one, of an index the index itself.
@@ -722,6 +813,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> None:
         """Deletes a tag, or with a digest a manifest with all its tags, or else the blob with that digest. Many registries do not allow it: `UnsupportedError`."""
@@ -736,6 +833,12 @@ class Registry:
         auth_file: _Path | None = None,
         cert_dir: _Path | None = None,
         retries: int | None = None,
+        connect_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        mirrors: Sequence[str] | None = None,
+        registries_conf: _Path | None = None,
+        hosts_dir: _Path | None = None,
+        credential_provider: _CredentialProvider | None = None,
         progress: _Progress | None = None,
     ) -> list[Referrer]:
         """What refers to an image, such as signatures and bills of materials."""

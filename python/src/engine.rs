@@ -7,7 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::container::PyContainers;
-use crate::convert::{Command, ImageName, Natural, Time};
+use crate::convert::{Command, ImageName, Natural, Seconds, Time};
+use crate::credentials::{Provider, Way};
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::events::PyEventStream;
@@ -27,6 +28,7 @@ struct Given {
     offline: Option<bool>,
     connections: Option<u32>,
     connections_per_host: Option<u32>,
+    way: Way,
 }
 
 impl Given {
@@ -39,6 +41,7 @@ impl Given {
         options.offline = self.offline;
         options.connections = self.connections;
         options.connections_per_host = self.connections_per_host;
+        options.registry = self.way.options();
         options
     }
 }
@@ -77,7 +80,7 @@ impl PyEngine {
 impl PyEngine {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
-    #[pyo3(signature = (data_root=None, run_root=None, rootless=None, lock_file=None, offline=None, connections=None, connections_per_host=None))]
+    #[pyo3(signature = (data_root=None, run_root=None, rootless=None, lock_file=None, offline=None, connections=None, connections_per_host=None, *, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None))]
     fn new(
         py: Python<'_>,
         data_root: Option<PathBuf>,
@@ -87,9 +90,25 @@ impl PyEngine {
         offline: Option<bool>,
         connections: Option<u32>,
         connections_per_host: Option<u32>,
+        connect_timeout: Option<Seconds>,
+        idle_timeout: Option<Seconds>,
+        mirrors: Option<Vec<String>>,
+        registries_conf: Option<PathBuf>,
+        hosts_dir: Option<PathBuf>,
+        credential_provider: Option<Provider>,
     ) -> PyResult<PyEngine> {
-        let given =
-            Given { data_root, run_root, rootless, lock_file, offline, connections, connections_per_host };
+        let way =
+            Way { connect_timeout, idle_timeout, mirrors, registries_conf, hosts_dir, credential_provider };
+        let given = Given {
+            data_root,
+            run_root,
+            rootless,
+            lock_file,
+            offline,
+            connections,
+            connections_per_host,
+            way,
+        };
         let options = given.options();
         Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
     }

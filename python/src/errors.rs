@@ -97,8 +97,11 @@ fn make_class<'py>(
     Ok(class.cast_into::<PyType>()?)
 }
 
-/// The exception of an error.
+/// The exception of an error: the one that a function of the caller raised, if that is what it failed for.
 pub(crate) fn to_py(py: Python<'_>, error: Error) -> PyErr {
+    if let Some(raised) = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<PyErr>()) {
+        return raised.clone_ref(py);
+    }
     exception(py, error).map_or_else(|failure| failure, PyErr::from_value)
 }
 

@@ -35,7 +35,7 @@ impl PyImages {
     /// Fetches an image from its registry.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, \
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
                              progress=None, stream=False)"
     )]
     fn pull(
@@ -50,7 +50,7 @@ impl PyImages {
     /// What a pull would fetch.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn plan(
         &self,
@@ -64,7 +64,7 @@ impl PyImages {
     /// Sends an image to its registry.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, tags=None, platform=None, compression=None, compression_level=None, chunk_size=None, jobs=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, \
+        text_signature = "($self, reference, *, tags=None, platform=None, compression=None, compression_level=None, chunk_size=None, jobs=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
                              progress=None, stream=False)"
     )]
     fn push(
@@ -81,7 +81,7 @@ impl PyImages {
     #[pyo3(
         text_signature = "($self, source, target, *, platform=None, jobs=None, source_credentials=None, source_insecure=False, source_auth_file=None, \
                              source_cert_dir=None, target_credentials=None, target_insecure=False, target_auth_file=None, target_cert_dir=None, \
-                             retries=None, progress=None, stream=False)"
+                             retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None, stream=False)"
     )]
     fn copy(
         &self,
@@ -96,7 +96,7 @@ impl PyImages {
     /// Searches a registry.
     #[pyo3(signature = (term, **options))]
     #[pyo3(
-        text_signature = "($self, term, *, registry=None, limit=None, filters=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, term, *, registry=None, limit=None, filters=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn search(
         &self,
@@ -110,7 +110,7 @@ impl PyImages {
     /// Pins names to what they stand for, in a lock file.
     #[pyo3(signature = (references, path, **options))]
     #[pyo3(
-        text_signature = "($self, references, path, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, references, path, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn lock(
         &self,

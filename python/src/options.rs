@@ -17,7 +17,7 @@ use crate::convert::{
     Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, Parameters, Policy,
     Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
 };
-use crate::credentials::Given;
+use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
 use crate::image_store::Filters;
 use crate::mounts::{Mounts, Tmpfs, Volumes};
@@ -238,6 +238,12 @@ keywords! {
         auth_file: Option<PathBuf>,
         cert_dir: Option<PathBuf>,
         retries: Option<Natural>,
+        connect_timeout: Option<Seconds>,
+        idle_timeout: Option<Seconds>,
+        mirrors: Option<Vec<String>>,
+        registries_conf: Option<PathBuf>,
+        hosts_dir: Option<PathBuf>,
+        credential_provider: Option<Provider>,
     }
     /// Who is told of the progress of a transfer.
     Tell {
@@ -277,6 +283,12 @@ keywords! {
         target_auth_file: Option<PathBuf>,
         target_cert_dir: Option<PathBuf>,
         retries: Option<Natural>,
+        connect_timeout: Option<Seconds>,
+        idle_timeout: Option<Seconds>,
+        mirrors: Option<Vec<String>>,
+        registries_conf: Option<PathBuf>,
+        hosts_dir: Option<PathBuf>,
+        credential_provider: Option<Provider>,
     }
     /// Where and for what a search looks.
     Search {

@@ -39,21 +39,19 @@ fn reach(
 #[pymethods]
 impl PyRegistry {
     /// Tries credentials at a registry, and stores them when it takes them.
-    #[pyo3(signature = (server, credentials, *, insecure=false, auth_file=None, cert_dir=None, retries=None, progress=None))]
-    #[expect(clippy::too_many_arguments, reason = "each is a keyword of its own")]
+    #[pyo3(signature = (server, credentials, **options))]
+    #[pyo3(
+        text_signature = "($self, server, credentials, *, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
+    )]
     fn login(
         &self,
         py: Python<'_>,
         server: &str,
         credentials: Given,
-        insecure: bool,
-        auth_file: Option<PathBuf>,
-        cert_dir: Option<PathBuf>,
-        retries: Option<u32>,
-        progress: Option<Py<PyAny>>,
+        options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<LoginResult> {
         let engine = self.engine(py)?;
-        let options = crate::credentials::registry_options(None, insecure, auth_file, cert_dir, retries);
+        let (options, progress) = reach(py, "Registry.login", options)?;
         let credentials = credentials.0;
         told(py, progress, |progress, cancel| {
             engine.registry().login(server, &credentials, &options, progress, cancel)
@@ -71,7 +69,7 @@ impl PyRegistry {
     /// The tags of a repository, sorted.
     #[pyo3(signature = (repository, **options))]
     #[pyo3(
-        text_signature = "($self, repository, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, repository, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn tags(
         &self,
@@ -87,7 +85,7 @@ impl PyRegistry {
     /// The repositories of a registry, sorted.
     #[pyo3(signature = (server, **options))]
     #[pyo3(
-        text_signature = "($self, server, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, server, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn catalog(
         &self,
@@ -103,7 +101,7 @@ impl PyRegistry {
     /// What a name stands for in its registry.
     #[pyo3(signature = (reference, *, platform=None, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, reference, *, platform=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn inspect(
         &self,
@@ -123,7 +121,7 @@ impl PyRegistry {
     /// Deletes a tag, or with a digest a manifest.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, reference, *, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn delete(&self, py: Python<'_>, reference: &str, options: Option<&Bound<'_, PyDict>>) -> PyResult<()> {
         let engine = self.engine(py)?;
@@ -134,7 +132,7 @@ impl PyRegistry {
     /// What refers to an image.
     #[pyo3(signature = (reference, *, artifact_type=None, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, artifact_type=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, progress=None)"
+        text_signature = "($self, reference, *, artifact_type=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn referrers(
         &self,

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::Natural;
-use crate::credentials::registry_options;
+use crate::credentials::{Way, registry_options};
 use crate::errors::{invalid, to_py};
 use crate::image::PyImage;
 use crate::options::{Copy, Hear, Pull, Push, Reach, Search, Tell, read};
@@ -27,7 +27,16 @@ pub(crate) fn small(py: Python<'_>, name: &str, given: Option<Natural>) -> PyRes
 impl Reach {
     pub(crate) fn options(self, py: Python<'_>) -> PyResult<RegistryOptions> {
         let retries = small(py, "retries", self.retries)?;
-        Ok(registry_options(self.credentials, self.insecure, self.auth_file, self.cert_dir, retries))
+        let way = Way {
+            connect_timeout: self.connect_timeout,
+            idle_timeout: self.idle_timeout,
+            mirrors: self.mirrors,
+            registries_conf: self.registries_conf,
+            hosts_dir: self.hosts_dir,
+            credential_provider: self.credential_provider,
+        };
+        let way = way.options();
+        Ok(registry_options(&way, self.credentials, self.insecure, self.auth_file, self.cert_dir, retries))
     }
 }
 
@@ -132,7 +141,17 @@ pub(crate) fn copy(
     let retries = small(py, "retries", copy.retries)?;
     options.platform = copy.platform;
     options.jobs = small(py, "jobs", copy.jobs)?;
+    let way = Way {
+        connect_timeout: copy.connect_timeout,
+        idle_timeout: copy.idle_timeout,
+        mirrors: copy.mirrors,
+        registries_conf: copy.registries_conf,
+        hosts_dir: copy.hosts_dir,
+        credential_provider: copy.credential_provider,
+    };
+    let way = way.options();
     options.source = registry_options(
+        &way,
         copy.source_credentials,
         copy.source_insecure,
         copy.source_auth_file,
@@ -140,6 +159,7 @@ pub(crate) fn copy(
         retries,
     );
     options.target = registry_options(
+        &way,
         copy.target_credentials,
         copy.target_insecure,
         copy.target_auth_file,

@@ -1,5 +1,10 @@
 /* Registries: options, and against one that the runner has started, push, pull, progress, lock files, copying, looking and deleting. */
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -321,13 +326,133 @@ static void there_and_back(coble_engine_t *engine, char **argv, const char *host
   coble_cancel_delete(cancel);
 }
 
+/* A registry that wants to know who asks: me, with the password "s3". */
+static pid_t guarded(char *host) {
+  struct sockaddr_in address;
+  socklen_t length = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM, 0);
+  pid_t child;
+  memset(&address, 0, sizeof address);
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0 && listen(listener, 8) == 0);
+  CHECK(getsockname(listener, (struct sockaddr *)&address, &length) == 0);
+  (void)sprintf(host, "127.0.0.1:%d", ntohs(address.sin_port));
+  child = fork();
+  CHECK(child >= 0);
+  while (child == 0) {
+    static const char no[] = "HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    static const char yes[] = "HTTP/1.1 200 Yes\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{\"tags\":[\"1\"]}";
+    char request[8192];
+    size_t size = 0;
+    ssize_t amount = 0;
+    const char *answer;
+    int stream = accept(listener, NULL, NULL);
+    if (stream < 0) {
+      _exit(1);
+    }
+    request[0] = 0;
+    /* What does not begin as a request is a handshake of TLS. */
+    while (strstr(request, "\r\n\r\n") == NULL && (size == 0 || request[0] == 'G') && size < sizeof request - 1 &&
+           (amount = read(stream, request + size, sizeof request - 1 - size)) > 0) {
+      size += (size_t)amount;
+      request[size] = 0;
+    }
+    answer = strstr(request, "Basic bWU6czM=") != NULL ? yes : no;
+    if (request[0] == 'G' && write(stream, answer, strlen(answer)) < 0) {
+      _exit(1);
+    }
+    (void)close(stream);
+  }
+  (void)close(listener);
+  return child;
+}
+
+typedef struct {
+  const char *host;
+  int calls;
+  int refused;
+  int result;
+} asked_t;
+
+static int32_t know(coble_credential_request_t *request, void *userdata) {
+  asked_t *asked = userdata;
+  coble_error_t *error = NULL;
+  asked->calls++;
+  asked->refused += coble_credential_request_refused(request);
+  if (strcmp(coble_credential_request_registry(request), asked->host) != 0 || strcmp(coble_credential_request_repository(request), "a/b") != 0) {
+    return 99;
+  }
+  CHECK_OK(coble_credential_request_set_token(request, "t", &error));
+  CHECK_OK(coble_credential_request_set_identity_token(request, "t", &error));
+  CHECK_FAILS(coble_credential_request_set_password(request, "me", NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_credential_request_set_password(request, "me", asked->calls == 1 ? "old" : "s3", &error));
+  return asked->result;
+}
+
+static void credentials_are_asked_for(coble_engine_t *engine, char **argv, const char *host) {
+  coble_error_t *error = NULL;
+  coble_string_t *json = NULL;
+  coble_engine_t *other = NULL;
+  coble_engine_options_t options;
+  coble_registry_options_t *registry = coble_registry_options_new();
+  asked_t asked = {NULL, 0, 0, 0};
+  char repository[64];
+  asked.host = host;
+  (void)sprintf(repository, "%s/a/b", host);
+  CHECK_OK(coble_registry_options_set_insecure(registry, 1, &error));
+  CHECK_OK(coble_registry_options_set_auth_file(registry, "/dev/null", &error));
+  CHECK_FAILS(coble_registry_tags(engine, repository, registry, NULL, &json, &error), COBLE_ERR_UNAUTHORIZED);
+  CHECK_OK(coble_registry_options_set_credential_provider(registry, know, &asked, &error));
+  CHECK_OK(coble_registry_options_set_connect_timeout(registry, 20000, &error));
+  CHECK_OK(coble_registry_options_set_idle_timeout(registry, 20000, &error));
+  CHECK_OK(coble_registry_tags(engine, repository, registry, NULL, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "[\"1\"]") == 0 && asked.calls == 2 && asked.refused == 1);
+  coble_string_delete(json);
+  asked.result = 7;
+  CHECK_FAILS(coble_registry_tags(engine, repository, registry, NULL, &json, &error), COBLE_ERR_UNAUTHORIZED);
+  CHECK(asked.calls == 3);
+
+  /* Of an engine: what is for one registry is refused, the rest is for its calls. */
+  memset(&options, 0, sizeof options);
+  options.size = sizeof options;
+  options.data_root = argv[1];
+  options.run_root = argv[2];
+  options.registry = registry;
+  CHECK_FAILS(coble_engine_open(&options, &other, &error), COBLE_ERR_INVALID_ARGUMENT);
+  asked.result = 0;
+  CHECK_OK(coble_registry_options_set_insecure(registry, 0, &error));
+  CHECK_OK(coble_engine_open(&options, &other, &error));
+  coble_registry_options_delete(registry);
+  registry = coble_registry_options_new();
+  CHECK_OK(coble_registry_options_set_insecure(registry, 1, &error));
+  CHECK_OK(coble_registry_tags(other, repository, registry, NULL, &json, &error));
+  CHECK(asked.calls == 4);
+  coble_string_delete(json);
+  CHECK_FAILS(coble_registry_options_add_mirror(registry, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_registry_options_add_mirror(registry, "ftp://nowhere", &error));
+  CHECK_FAILS(coble_registry_tags(other, repository, registry, NULL, &json, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_registry_options_set_hosts_dir(registry, "/nowhere", &error));
+  CHECK_FAILS(coble_registry_tags(other, repository, registry, NULL, &json, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK_OK(coble_registry_options_set_hosts_dir(registry, NULL, &error));
+  CHECK_OK(coble_registry_options_set_registries_conf(registry, "/nowhere", &error));
+  CHECK_FAILS(coble_registry_tags(other, repository, registry, NULL, &json, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK(coble_credential_request_registry(NULL) == NULL && coble_credential_request_refused(NULL) == 0);
+  coble_engine_delete(other);
+  coble_registry_options_delete(registry);
+}
+
 int main(int argc, char **argv) {
+  char asking[32];
+  pid_t child = guarded(asking);
   coble_engine_t *engine = open_engine(argc, argv);
   const char *host = getenv("COBLE_TEST_REGISTRY");
   options_are_checked(engine);
   nobody_answers(engine);
   CHECK(host != NULL);
   there_and_back(engine, argv, host);
+  credentials_are_asked_for(engine, argv, asking);
   coble_engine_delete(engine);
+  CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
   return 0;
 }

@@ -195,7 +195,7 @@ def test_options_of_the_command(verb: str) -> None:
     if verb == "create":
         expected.discard("--detach")
     assert expected <= flags
-    rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--offline", "--connections", "--connections-per-host", "--env-file", "--label-file", "--cidfile", "--quiet"}
+    rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--offline", "--connections", "--connections-per-host", "--connect-timeout", "--idle-timeout", "--registry-mirror", "--registries-conf", "--hosts-dir", "--env-file", "--label-file", "--cidfile", "--quiet"}
     rest |= {f"--health-{name}" for name in ("interval", "timeout", "retries", "start-period", "start-interval")} | {"--no-healthcheck"}
     if verb == "run":
         rest |= {"--detach-keys", "--sig-proxy", "--attach"}

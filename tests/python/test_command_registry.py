@@ -239,6 +239,30 @@ def test_login_and_logout(own: Command, debian_basic: DebianRegistry, cert_dir: 
         assert refused.returncode == 125 and b"hint: " in refused.stderr, arguments
 
 
+def test_tokens_of_files_and_mirrors(own: Command, registry: Registry, tmp_path: Path) -> None:
+    """What would be seen in the list of processes is in a file, or comes from standard input."""
+    registry.put("team/image", "1", content.small())
+
+    def allowed(exchange: Exchange) -> bool:
+        if exchange.headers.get("authorization") == "Bearer the-token":
+            return False
+        exchange.reply(401, b"", {"WWW-Authenticate": f'Bearer realm="http://{registry.host}/token"'})
+        return True
+
+    registry.on("GET|HEAD", r"/v2/.*", allowed)
+    name, token = f"{registry.host}/team/image", tmp_path / "token"
+    token.write_text("the-token\n")
+    assert own.good("registry", "tags", PLAIN, "--registry-token-file", str(token), name) == "1\n"
+    assert own("registry", "tags", PLAIN, "--registry-token-file", "-", name, data=b"the-token").stdout == b"1\n"
+    assert own("registry", "tags", PLAIN, "--identity-token-file", str(token), name).returncode == 125
+    assert own("registry", "tags", PLAIN, "--creds", "a:b", "--registry-token-file", str(token), name).returncode != 0
+    token.write_text("")
+    assert b"hint: " in own("registry", "tags", PLAIN, "--registry-token-file", str(token), name).stderr
+    other = own("--registry-mirror", f"docker.io=http://{registry.host}", "--connect-timeout", "5", "--idle-timeout", "5", "registry", "tags", "team/image")
+    assert other.returncode == 125 and registry.host.encode() in other.stderr
+    assert own("--connect-timeout", "0", "registry", "tags", name).returncode == 125
+
+
 class Terminal:
     """A command on a terminal of its own, and what that showed."""
 

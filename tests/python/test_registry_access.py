@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
@@ -20,7 +21,7 @@ from helpers import eventually
 from registry import content
 from registry.certificates import Authority
 from registry.http import Exchange, Server, Servers
-from registry.own import BLOB, MANIFEST, Registry
+from registry.own import BLOB, MANIFEST, Registry, errors
 from registry.proxy import Proxy
 from registry.tokens import TokenServer
 from registry.worker import Worker
@@ -395,6 +396,109 @@ def test_tokens_are_kept(engine: coble.Engine, registry: Registry, tokens: Token
     assert tokens.count() <= 6
 
 
+def test_tokens_are_kept_for_later_calls(engine: coble.Engine, registry: Registry, tokens: TokenServer) -> None:
+    """An unchanged tag is one request; the other tags of a repository need no token of their own; and nobody has another one's."""
+    pull(engine, registry, credentials=(USER, SECRET))
+    registry.forget()
+    pull(engine, registry, credentials=(USER, SECRET))
+    assert registry.count() == 1 and tokens.count() == 1
+    for tag in ("2", "3"):
+        registry.put("team/image", tag, content.small())
+        engine.images.pull(f"{registry.host}/team/image:{tag}", insecure=True, credentials=(USER, SECRET))
+    assert tokens.count() == 1
+    refused(engine, registry)
+    refused(engine, registry, credentials=(USER, "wrong"))
+    # What the server does not take any more is replaced.
+    tokens.expire()
+    pull(engine, registry, credentials=(USER, SECRET))
+
+
+def test_a_token_that_ends_in_a_push(engine: coble.Engine, registry: Registry, tokens: TokenServer) -> None:
+    """Said with status 403, as one registry of the cloud has it."""
+    pull(engine, registry, credentials=(USER, SECRET))
+    asked = tokens.count()
+    ended: list[str] = []
+
+    def expire(exchange: Exchange) -> bool:
+        token = exchange.headers.get("authorization", "")
+        if token and not ended:
+            ended.append(token)
+        if token not in ended:
+            return False
+        exchange.content()
+        exchange.reply(403, errors("DENIED", "Your authorization token has expired. Reauthenticate and try again."), {"Content-Type": "application/json"})
+        return True
+
+    target = f"{registry.host}/team/other:1"
+    engine.images.tag(f"{registry.host}/team/image:1", target)
+    engine.images.push(target, insecure=True, credentials=(USER, SECRET), jobs=1)
+    engine.images.tag(f"{registry.host}/team/image:1", f"{registry.host}/team/other:2")
+    registry.on("PUT", MANIFEST, expire)
+    engine.images.push(f"{registry.host}/team/other:2", insecure=True, credentials=(USER, SECRET), jobs=1)
+    assert len(ended) == 1 and ("team/other", "2") in registry.tags and tokens.count() > asked + 1
+
+
+# --- a function that knows credentials --------------------------------------------------------------------------------
+
+
+def test_a_credential_provider(store: Store, engine: coble.Engine, closed: Registry, home: Path) -> None:
+    asked: list[tuple[str, str, bool]] = []
+
+    def answer(registry: str, repository: str, refused: bool) -> coble.Credentials | tuple[str, str] | None:
+        asked.append((registry, repository, refused))
+        return coble.Credentials(USER, SECRET) if refused else (USER, "of yesterday")
+
+    pull(engine, closed, credential_provider=answer)
+    assert asked == [(closed.host, "team/image", False), (closed.host, "team/image", True)]
+    with engine.images.pull(f"{closed.host}/team/image:1", insecure=True, credential_provider=answer, stream=True) as events:
+        assert events.result().digest
+    # The call goes before it, and the files come behind it.
+    asked.clear()
+    pull(engine, closed, credentials=(USER, SECRET), credential_provider=answer)
+    assert asked == []
+    write(home / "docker/config.json", auths(closed))
+    pull(engine, closed, credential_provider=lambda *_: None)
+    write(home / "docker/config.json", {})
+    # That of an engine is for all its calls, and each registry of a copy is asked for by its name.
+    with coble.Engine(store.data_root, store.run_root, credential_provider=answer) as other:
+        assert other.registry.tags(f"{closed.host}/team/image", insecure=True) == ["1"]
+    assert asked[0] == (closed.host, "team/image", False)
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["plain", "aio"])
+def test_a_credential_provider_that_fails(engine: coble.Engine, store: Store, closed: Registry, awaited: bool) -> None:
+    """Its exception is what the caller gets, of a stream, too; nothing is tried again."""
+
+    class Locked(Exception):
+        pass
+
+    calls: list[str] = []
+
+    def fail(registry: str, _repository: str, _refused: bool) -> None:
+        calls.append(registry)
+        raise Locked("the ring of keys")
+
+    name = f"{closed.host}/team/image:1"
+
+    async def pulling() -> None:
+        async with coble.aio.Engine(store.data_root, store.run_root) as other:
+            await other.images.pull(name, insecure=True, credential_provider=fail)
+
+    with pytest.raises(Locked):
+        if awaited:
+            asyncio.run(pulling())
+        else:
+            pull(engine, closed, credential_provider=fail)
+    assert calls == [closed.host]
+    if not awaited:
+        with engine.images.pull(name, insecure=True, credential_provider=fail, stream=True) as events, pytest.raises(Locked):
+            events.result()
+        with pytest.raises(TypeError):
+            pull(engine, closed, credential_provider=lambda *_: 7)
+        with pytest.raises(TypeError):
+            pull(engine, closed, credential_provider=7)
+
+
 # --- certificates -----------------------------------------------------------------------------------------------------
 
 
@@ -468,6 +572,60 @@ def test_certificates_are_checked_everywhere(engine: coble.Engine, servers: Serv
 
 def conf(home: Path, text: str) -> None:
     write(home / "config/containers/registries.conf", text)
+
+
+def test_mirrors_of_the_caller(store: Store, engine: coble.Engine, registry: Registry, servers: Servers) -> None:
+    """Of a call and of an engine, without any file: asked first, and never with the call's credentials."""
+    made = content.small()
+    registry.basic = {USER: SECRET}
+    registry.put("team/image", "1", made)
+    mirror: Registry = servers.add(Registry())
+    mirror.put("team/image", "1", made)
+    reference = f"{registry.host}/team/image:1"
+    words: dict[str, Any] = {"insecure": True, "credentials": (USER, SECRET)}
+    assert engine.images.pull(reference, mirrors=[f"http://{mirror.host}"], **words).digest == made.digest
+    assert set(mirror.blob_requests()) == set(made.blobs) and registry.blob_requests() == {} and mirror.secrets_seen() == []
+    engine.images.remove(reference)
+    mirror.forget()
+    # One for another registry is not asked, and nothing is pushed to one.
+    engine.images.pull(reference, mirrors=[f"docker.io=http://{mirror.host}"], **words)
+    engine.images.push(reference, mirrors=[f"http://{mirror.host}"], **words)
+    assert mirror.count() == 0
+    engine.images.remove(reference)
+    with coble.Engine(store.data_root, store.run_root, mirrors=[f"{registry.host}=http://{mirror.host}"]) as other:
+        other.images.pull(reference, **words)
+        assert set(mirror.blob_requests()) == set(made.blobs)
+    with pytest.raises(coble.InvalidArgumentError):
+        engine.images.pull(reference, mirrors=["ftp://elsewhere"], **words)
+
+
+def test_files_and_times_of_the_caller(store: Store, engine: coble.Engine, registry: Registry, tmp_path: Path) -> None:
+    registry.put("team/image", "1", content.small())
+    own = write(tmp_path / "own.conf", f'[[registry]]\nlocation = "{registry.host}"\ninsecure = true\n')
+    name = f"{registry.host}/team/image:1"
+    engine.images.pull(name, registries_conf=own)
+    (tmp_path / "hosts" / registry.host).mkdir(parents=True)
+    write(tmp_path / "hosts" / registry.host / "hosts.toml", f'[host."http://{registry.host}"]\n')
+    with coble.Engine(store.data_root, store.run_root, hosts_dir=tmp_path / "hosts", connect_timeout=20) as other:
+        other.images.pull(name, idle_timeout=20.5)
+        with pytest.raises(coble.PathNotFoundError):
+            other.images.pull(name, hosts_dir=tmp_path / "absent")
+    for words in ({"connect_timeout": 0}, {"idle_timeout": float("inf")}):
+        with pytest.raises(coble.InvalidArgumentError):
+            engine.images.pull(name, insecure=True, **words)
+        with pytest.raises(coble.InvalidArgumentError):
+            coble.Engine(store.data_root, store.run_root, **words)
+
+    over = threading.Event()
+
+    def silent(exchange: Exchange) -> bool:
+        over.wait(30)
+        return False
+
+    registry.on("GET|HEAD", MANIFEST, silent)
+    with pytest.raises(coble.NetworkError):
+        engine.images.pull(name, insecure=True, idle_timeout=0.1, retries=0)
+    over.set()
 
 
 def test_mirrors(engine: coble.Engine, registry: Registry, servers: Servers, home: Path) -> None:

@@ -84,6 +84,13 @@ pub(super) fn hidden(text: &str, secrets: &[String]) -> String {
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
 }
 
+/// The codes of an error's body, if it is a document.
+pub(super) fn codes_of(body: &[u8]) -> Vec<String> {
+    let document = serde_json::from_slice::<Document>(body);
+    document
+        .map_or_else(|_| Vec::new(), |document| document.errors.into_iter().map(|entry| entry.code).collect())
+}
+
 /// Codes and text of an error's body. A server that repeats what it was asked with is not quoted in that.
 fn read(body: &[u8], secrets: &[String]) -> (Vec<String>, String) {
     let hide = |text: &[u8]| text_of(hidden(&String::from_utf8_lossy(text), secrets).as_bytes(), MAX_SHOWN);

@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{Method, StatusCode};
 
-use super::auth::{Auth, FileSet, Scopes};
+use super::auth::{Auth, FileSet, Provider, Scopes};
 use super::event::Event;
 use super::net::{Answer, Http, Network, Patience, Proxies, TlsSettings, Turn};
 use super::notice::{rate_limit_of, warnings_of};
@@ -51,6 +51,8 @@ pub(crate) struct Client<'a> {
     told: Mutex<HashSet<String>>,
     /// A mirror has sent something else than what was asked for, so that none is asked any more.
     mirrors_damaged: AtomicBool,
+    /// The caller's function for credentials has failed.
+    provider_failed: Arc<AtomicBool>,
     /// Upload sessions that a registry opened when it could not mount a blob.
     pub(super) sessions: Mutex<HashMap<Digest, Location>>,
 }
@@ -104,6 +106,16 @@ impl World {
     pub(super) fn of_process(network: &Network) -> World {
         World { places: Places::of_process(), network: network.clone(), tuning: Tuning::default() }
     }
+
+    /// That of a call, and what the call and the engine say together.
+    pub(super) fn for_call(&self, options: &RegistryOptions) -> Result<(World, RegistryOptions)> {
+        options.check_times()?;
+        let options = options.or(self.network.defaults());
+        let World { places, network, mut tuning } = self.clone();
+        tuning.patience.connect = options.connect_timeout.unwrap_or(tuning.patience.connect);
+        tuning.patience.idle = options.idle_timeout.unwrap_or(tuning.patience.idle);
+        Ok((World { places: places.with(&options), network, tuning }, options))
+    }
 }
 
 /// What a test changes.
@@ -141,6 +153,7 @@ impl<'a> Client<'a> {
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
     ) -> Result<Client<'a>> {
+        let (world, options) = &world.for_call(options)?;
         let hosts = settings::hosts_of(&world.places, reference, options, access)?;
         let mut client = Client::of_hosts(world, hosts, options, events, cancel)?;
         let actions: &[&str] = match access {
@@ -162,6 +175,7 @@ impl<'a> Client<'a> {
         events: &'a (dyn Fn(Event) + Sync),
         cancel: &CancelToken,
     ) -> Result<Client<'a>> {
+        let (world, options) = &world.for_call(options)?;
         let host = settings::host_of_server(&world.places, server, options)?;
         Client::of_hosts(world, vec![host], options, events, cancel)
     }
@@ -186,13 +200,23 @@ impl<'a> Client<'a> {
             return Err(Error::syscall("open", path, libc::ENOENT));
         }
         let proxies = Proxies::of_environment(&|name| places.variable(name));
+        let provider_failed = Arc::<AtomicBool>::default();
+        let provider = options
+            .credential_provider
+            .clone()
+            .map(|provider| Provider { provider, failed: Arc::clone(&provider_failed) });
         let mut servers = Vec::new();
         for host in hosts {
             // The caller's credentials are for the registry that the caller names, not for who stands in for it.
             let given = options.credentials.as_ref();
             let auth = match given {
-                Some(given) if host.is_origin => Auth::new(places, Some(given), FileSet::none(), cancel),
-                _ => Auth::new(places, None, FileSet::of(options.auth_file.as_deref()), cancel),
+                Some(given) if host.is_origin => {
+                    Auth::new(places, network, Some(given), None, FileSet::none(), cancel)
+                }
+                _ => {
+                    let files = FileSet::of(options.auth_file.as_deref());
+                    Auth::new(places, network, None, provider.clone(), files, cancel)
+                }
             };
             servers.push(Server::new(host, auth));
         }
@@ -206,6 +230,7 @@ impl<'a> Client<'a> {
             first_pause: tuning.first_pause,
             told: Mutex::default(),
             mirrors_damaged: AtomicBool::new(false),
+            provider_failed,
             sessions: Mutex::default(),
         })
     }
@@ -261,6 +286,7 @@ impl<'a> Client<'a> {
                 Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Offline) => {
                     return Err(error);
                 }
+                Err(error) if self.provider_failed.load(Ordering::Relaxed) => return Err(error),
                 // One that cannot be reached would be waited for again at every request.
                 Err(error) if error.kind() == ErrorKind::Network => {
                     self.give_up_mirror(&mirror.host.authority(), error.message());

@@ -47,11 +47,15 @@ pub(super) fn login(
     let events = |event: Event| reporter.event(event);
     let client = Client::of_server(world, server, &given, &events, cancel)?;
     let name = client.origin()?.host.keys.last().cloned().unwrap_or_default();
+    // What the engine has of this registry says nothing of these credentials.
+    world.network.memory().forget_registry(&name);
     verify(&client, &name).context(|| format!("logging in to \"{name}\""))?;
     cancel.check()?;
-    let files = writable(options.auth_file.as_deref());
+    let files = writable(options.or(world.network.defaults()).auth_file.as_deref());
     let stored_in = store(&world.places, &files, &name, credentials, cancel)
         .context(|| format!("storing the credentials for \"{name}\""))?;
+    // Nor of who was somebody else until now.
+    world.network.memory().forget_registry(&name);
     Ok(LoginResult { server: name, username, stored_in })
 }
 
@@ -92,10 +96,14 @@ pub(super) fn logout(
     cancel: &CancelToken,
 ) -> Result<bool> {
     let server = if server.is_empty() { DEFAULT_SERVER } else { server };
-    let host = settings::host_of_server(places, server, &RegistryOptions::default().insecure(true))?;
+    let defaults = network.defaults();
+    let host =
+        settings::host_of_server(&places.with(defaults), server, &RegistryOptions::default().insecure(true))?;
+    let auth_file = auth_file.or(defaults.auth_file.as_deref());
     let name = host.keys.last().cloned().unwrap_or_default();
-    forget(places, network, &writable(auth_file), &name, cancel)
-        .context(|| format!("logging out of \"{name}\""))
+    let forgotten = forget(places, network, &writable(auth_file), &name, cancel);
+    network.memory().forget_registry(&name);
+    forgotten.context(|| format!("logging out of \"{name}\""))
 }
 
 fn writable(auth_file: Option<&Path>) -> FileSet {

@@ -49,7 +49,7 @@ pub(crate) use copy::copy;
 pub(crate) use event::Event;
 pub(crate) use lock::lock;
 pub(crate) use net::Network;
-pub use options::{Credentials, RegistryOptions};
+pub use options::{CredentialProvider, CredentialRequest, Credentials, RegistryOptions};
 pub(crate) use pull::{plan, pull, pull_until};
 pub(crate) use push::push;
 pub use registries::{LoginResult, Referrer, Registries, RemoteImage};

@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use ureq::http::header::AUTHORIZATION;
 use ureq::http::{HeaderName, Method, StatusCode, Uri};
 
-use super::auth::{Auth, Scopes};
+use super::auth::{Auth, Refusal, Scopes};
 use super::client::{Opened, Reopen};
 use super::net::{Answer, Content, Http, Origin, Request, parse};
 use super::redirect::follow;
@@ -134,13 +135,14 @@ impl Server {
         parse(&text)
     }
 
-    /// Sends a request, answers the server's question who it is, and follows redirects of what only reads. Every status but 401 that can be
-    /// answered is a result.
+    /// Sends a request, answers the server's question who it is, and follows redirects of what only reads. Every status is a result,
+    /// but 401 that can be answered, and once for each request 403 that may be about a token that has ended.
     pub(super) fn ask(&self, http: &Http, ask: &Ask<'_>) -> Result<Answer> {
         let origin = self.origin(http)?;
         // A location that a server names may be on another one, which has no claim to anything.
         let is_own = Origin::of(&ask.url) == origin;
-        let mut turn = 0;
+        let begun = Instant::now();
+        let (mut turn, mut renewed) = (0, false);
         loop {
             turn += 1;
             let mut request = Request::new(ask.method.clone(), ask.url.clone());
@@ -172,15 +174,36 @@ impl Server {
                     http.send(request.content(Content::Stream(&mut counted, *size, turn)))?
                 }
             };
-            if answer.status == StatusCode::UNAUTHORIZED {
-                // What it takes to find out who the caller is may take long, and exchanges with others.
-                answer.end_turn();
-            }
-            let again = answer.status == StatusCode::UNAUTHORIZED
+            let asks = matches!(answer.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
                 && is_own
-                && Origin::of(&answer.url) == origin
-                && turn < MAX_SENT
-                && self.auth.challenged(&answer, &self.host, authorization.as_ref())?;
+                && Origin::of(&answer.url) == origin;
+            if !asks {
+                return Ok(answer);
+            }
+            let sent = authorization.as_ref();
+            let refusal = match answer.status == StatusCode::FORBIDDEN && sent.is_some() {
+                true => Refusal::of(&mut answer),
+                false => Refusal::Other,
+            };
+            // What it takes to find out who the caller is may take long, and exchanges with others.
+            answer.end_turn();
+            if turn >= MAX_SENT {
+                return Ok(answer);
+            }
+            let again = match (answer.status, sent) {
+                (StatusCode::UNAUTHORIZED, _) => {
+                    self.auth.challenged(&answer, &self.host, sent, &mut renewed)?
+                }
+                (_, Some(_)) if renewed => {
+                    self.auth.renewed_in_vain();
+                    false
+                }
+                (_, Some(sent)) => {
+                    renewed = true;
+                    self.auth.refused(refusal, &self.host, &origin, sent, begun)?
+                }
+                (_, None) => false,
+            };
             if !again {
                 return Ok(answer);
             }

@@ -1,11 +1,12 @@
 //! The credential files that the field shares: docker's `config.json` and the `auth.json` of podman, which have one form.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use serde_json::{Map, Value};
 
-use super::helper;
+use super::{Memory, helper};
 use crate::cancel::CancelToken;
 use crate::distribution::options::Credentials;
 use crate::distribution::settings::{Places, read_file};
@@ -41,6 +42,27 @@ pub(in crate::distribution) struct CredentialFile {
     /// For messages.
     pub(super) name: String,
     pub(super) document: Map<String, Value>,
+    /// What is another one when somebody writes the file anew, as who logs in does.
+    stamp: String,
+}
+
+/// The programs that files name.
+#[derive(Clone, Copy)]
+pub(in crate::distribution) struct Helpers<'a> {
+    pub(super) memory: &'a Memory,
+    pub(super) cancel: &'a CancelToken,
+    /// What they said a moment ago is of no use.
+    pub(super) fresh: bool,
+}
+
+impl Helpers<'_> {
+    fn ask(self, places: &Places, name: &str, server: &str, stamp: &str) -> Result<Option<Credentials>> {
+        let mut variables = places.variables();
+        variables.sort_unstable();
+        let mut question = vec![name.as_bytes(), server.as_bytes(), stamp.as_bytes()];
+        question.extend(variables.iter().map(String::as_bytes));
+        self.memory.helped(&question, self.fresh, || helper::get(places, name, server, self.cancel))
+    }
 }
 
 impl FileSet {
@@ -58,10 +80,10 @@ impl FileSet {
         &self,
         places: &Places,
         keys: &[String],
-        cancel: &CancelToken,
+        ask: Helpers<'_>,
     ) -> Result<Option<Credentials>> {
         let find = |file: &CredentialFile| {
-            file.find(places, keys, cancel).context(|| format!("credentials in \"{}\"", file.name))
+            file.find(places, keys, ask).context(|| format!("credentials in \"{}\"", file.name))
         };
         for source in self.sources(places) {
             let file = match source {
@@ -115,7 +137,12 @@ impl CredentialFile {
     /// None if there is none.
     pub(in crate::distribution) fn read(path: &Path) -> Result<Option<CredentialFile>> {
         let Some(bytes) = read_file(path, MAX_FILE)? else { return Ok(None) };
-        CredentialFile::parse(&path.display().to_string(), &bytes).map(Some)
+        let mut file = CredentialFile::parse(&path.display().to_string(), &bytes)?;
+        if let Ok(found) = path.metadata() {
+            let (seconds, nanoseconds) = (found.mtime(), found.mtime_nsec());
+            file.stamp = format!("{} {} {seconds}.{nanoseconds}", file.name, found.ino());
+        }
+        Ok(Some(file))
     }
 
     fn parse(name: &str, bytes: &[u8]) -> Result<CredentialFile> {
@@ -129,15 +156,15 @@ impl CredentialFile {
             )
             .with_object(name)
         })?;
-        Ok(CredentialFile { name: name.to_owned(), document })
+        Ok(CredentialFile { name: name.to_owned(), document, stamp: name.to_owned() })
     }
 
-    fn find(&self, places: &Places, keys: &[String], cancel: &CancelToken) -> Result<Option<Credentials>> {
+    fn find(&self, places: &Places, keys: &[String], ask: Helpers<'_>) -> Result<Option<Credentials>> {
         for key in keys {
             let helpers = self.document.get("credHelpers").and_then(Value::as_object);
             if let Some((server, helper)) = helpers.and_then(|helpers| entry(helpers, key)) {
                 let helper = helper.as_str().unwrap_or_default();
-                return helper::get(places, helper, &server_name(server), cancel);
+                return ask.ask(places, helper, &server_name(server), &self.stamp);
             }
             let auths = self.document.get("auths").and_then(Value::as_object);
             if let Some((_, auth)) = auths.and_then(|auths| entry(auths, key))
@@ -148,7 +175,7 @@ impl CredentialFile {
         }
         let store = self.document.get("credsStore").and_then(Value::as_str).filter(|store| !store.is_empty());
         match (store, keys.last()) {
-            (Some(store), Some(server)) => helper::get(places, store, &server_name(server), cancel),
+            (Some(store), Some(server)) => ask.ask(places, store, &server_name(server), &self.stamp),
             _ => Ok(None),
         }
     }
@@ -210,6 +237,15 @@ pub(super) fn server_name(key: &str) -> String {
 mod tests {
     use super::*;
 
+    #[derive(Default)]
+    struct Asked(Memory, CancelToken);
+
+    impl Asked {
+        fn helpers(&self) -> Helpers<'_> {
+            Helpers { memory: &self.0, cancel: &self.1, fresh: false }
+        }
+    }
+
     fn encoded(pair: &str) -> String {
         base64::engine::general_purpose::STANDARD.encode(pair)
     }
@@ -221,7 +257,7 @@ mod tests {
 
     fn found(places: &Places, files: &FileSet, keys: &[&str]) -> Option<String> {
         let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        match files.find(places, &keys, &CancelToken::never()).unwrap()? {
+        match files.find(places, &keys, Asked::default().helpers()).unwrap()? {
             Credentials::Password { username, password } => Some(format!("{username}:{password}")),
             Credentials::IdentityToken(token) => Some(format!("identity {token}")),
             Credentials::Token(token) => Some(format!("token {token}")),
@@ -271,7 +307,8 @@ mod tests {
             found(&places, &FileSet::Only(at("own.json")), &["reg.example"]).as_deref(),
             Some("own:p")
         );
-        let missing = FileSet::Only(at("missing.json")).find(&places, &["x".into()], &CancelToken::never());
+        let missing =
+            FileSet::Only(at("missing.json")).find(&places, &["x".into()], Asked::default().helpers());
         assert_eq!(missing.unwrap_err().kind(), ErrorKind::PathNotFound);
     }
 
@@ -324,7 +361,7 @@ mod tests {
         for text in [r#"{"auths": "sEcReT"#, r#"{"auths":{"reg.example":{"auth":"sEcReT!"}}}"#] {
             write(&path, text);
             let error = FileSet::Only(path.clone())
-                .find(&places, &["reg.example".into()], &CancelToken::never())
+                .find(&places, &["reg.example".into()], Asked::default().helpers())
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument);
             assert!(

@@ -247,7 +247,9 @@ mod tests {
         assert!(document["auths"].get("https://reg.example/v1/").is_none());
         assert_eq!(document["auths"]["https://index.docker.io/v1/"]["identitytoken"], "it");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let found = files.find(&places, &["docker.io".into()], &never).unwrap();
+        let memory = crate::distribution::auth::Memory::default();
+        let ask = super::super::Helpers { memory: &memory, cancel: &never, fresh: false };
+        let found = files.find(&places, &["docker.io".into()], ask).unwrap();
         assert_eq!(found, Some(Credentials::IdentityToken("it".into())));
 
         assert!(forget(&places, &online(), &files, "docker.io", &never).unwrap());

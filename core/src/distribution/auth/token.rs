@@ -74,9 +74,13 @@ impl Scopes {
 }
 
 /// A token and what it is good for. Not `Debug`.
+#[derive(Clone)]
 pub(in crate::distribution) struct Token {
     pub(super) value: String,
     scopes: Scopes,
+    /// When it was fetched, and how old it was then.
+    fetched: Instant,
+    old: Duration,
     end: Instant,
 }
 
@@ -85,8 +89,24 @@ impl Token {
         Instant::now() >= self.end
     }
 
+    /// Whether it may have ended, whatever its server said of its life.
+    pub(super) fn may_be_over(&self) -> bool {
+        self.old.saturating_add(self.fetched.elapsed()) > Duration::from_secs(DEFAULT_LIFE)
+    }
+
+    /// Whether it was there at that time.
+    pub(super) fn is_from_before(&self, time: Instant) -> bool {
+        self.fetched < time
+    }
+
     pub(super) fn covers(&self, wanted: &Scopes) -> bool {
-        wanted.0.is_subset(&self.scopes.0)
+        // Who wants nothing in particular is not helped by what is for something.
+        if wanted.0.is_empty() { self.scopes.0.is_empty() } else { wanted.0.is_subset(&self.scopes.0) }
+    }
+
+    /// Whether the other one is good for all that this is good for.
+    pub(super) fn is_covered_by(&self, other: &Token) -> bool {
+        other.covers(&self.scopes)
     }
 }
 
@@ -209,10 +229,11 @@ fn read(answer: Answer, registry: &Origin, with_credentials: bool, scopes: &Scop
     let age = date
         .zip(issued.issued_at.as_deref().and_then(parse_rfc3339))
         .map(|(date, issued)| u64::try_from(crate::state::micros(date).saturating_sub(issued)).unwrap_or(0));
-    let left = life.saturating_sub(Duration::from_micros(age.unwrap_or(0)));
+    let old = Duration::from_micros(age.unwrap_or(0));
+    let fetched = Instant::now();
     // Renewed a little before its end, so that no request is sent with one that ends on its way.
-    let end = Instant::now() + left.mul_f32(0.9);
-    Ok(Token { value, scopes: scopes.clone(), end })
+    let end = fetched + life.saturating_sub(old).mul_f32(0.9);
+    Ok(Token { value, scopes: scopes.clone(), fetched, old, end })
 }
 
 #[cfg(test)]

@@ -260,6 +260,14 @@ impl Answer {
         bytes
     }
 
+    /// As [`Answer::beginning`], of an answer that is still wanted: no more of its body is there afterwards.
+    pub(in crate::distribution) fn peek(&mut self, limit: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.body.as_reader().take(limit).read_to_end(&mut bytes);
+        self.body = Body::builder().data(bytes.clone());
+        bytes
+    }
+
     /// What must not be shown: token or password, as they were sent and as they are.
     pub(in crate::distribution) fn secrets(&self) -> Vec<String> {
         let Some(value) = self.secret.as_ref().and_then(|value| value.to_str().ok()) else {

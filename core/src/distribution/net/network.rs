@@ -1,10 +1,13 @@
-//! What all calls of an engine share of the network: whether there is one for them at all, and how much of it they use at once.
+//! What all calls of an engine share of the network: whether there is one for them at all, how much of it they use at once, and
+//! what they remember of who they are to whom.
 
 use std::sync::Arc;
 
 use super::Patience;
 use super::turns::{Turn, Turns};
 use crate::cancel::CancelToken;
+use crate::distribution::auth::Memory;
+use crate::distribution::options::RegistryOptions;
 use crate::distribution::settings::Places;
 use crate::engine::EngineOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +21,9 @@ pub(crate) struct Network(Arc<Shared>);
 struct Shared {
     offline: bool,
     turns: Arc<Turns>,
+    memory: Memory,
+    /// How registries are talked to where a call says nothing.
+    defaults: RegistryOptions,
 }
 
 /// Exchanges at once, if the caller does not say: of one host as many as podman has blobs on their way, in all enough for several hosts that are slow.
@@ -38,11 +44,18 @@ impl Network {
         let total = bound(options.connections, TOTAL)?;
         // Who bounds all of them need not say more.
         let per_host = bound(options.connections_per_host, PER_HOST)?.min(total);
-        Ok(Network::new(offline, total, per_host))
+        options.registry.check_default()?;
+        Ok(Network::with(offline, total, per_host, options.registry.clone()))
     }
 
+    #[cfg(test)]
     pub(crate) fn new(offline: bool, total: usize, per_host: usize) -> Network {
-        Network(Arc::new(Shared { offline, turns: Turns::new(total, per_host) }))
+        Network::with(offline, total, per_host, RegistryOptions::default())
+    }
+
+    fn with(offline: bool, total: usize, per_host: usize, defaults: RegistryOptions) -> Network {
+        let (turns, memory) = (Turns::new(total, per_host), Memory::default());
+        Network(Arc::new(Shared { offline, turns, memory, defaults }))
     }
 
     /// One that is there, with the usual bounds.
@@ -57,6 +70,16 @@ impl Network {
         assert_eq!(super::turns::held(false), 0, "a turn is waited for by who has one: {hosts:?}");
         let turn = self.0.turns.take(hosts, Deadline::after(patience.turn), cancel)?;
         turn.ok_or_else(|| Error::new(ErrorKind::Network, "too many connections are in use"))
+    }
+
+    /// How registries are talked to where a call says nothing.
+    pub(in crate::distribution) fn defaults(&self) -> &RegistryOptions {
+        &self.0.defaults
+    }
+
+    /// What is remembered from one call to the next.
+    pub(in crate::distribution) fn memory(&self) -> &Memory {
+        &self.0.memory
     }
 
     /// Fails if nobody may be asked. `needed` is who would have been.

@@ -74,7 +74,7 @@ pub(super) fn pull_to(
     deadline: Deadline,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let candidates = super::short_names(&super::Places::of_process(), reference)?;
+    let candidates = super::short_names(ground.network, reference, &options.registry)?;
     let mut pulls = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         pulls.push(Pull::new(ground, candidate, options, progress)?);

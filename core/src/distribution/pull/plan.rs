@@ -3,7 +3,7 @@
 use super::Pull;
 use crate::cancel::CancelToken;
 use crate::distribution::ground::Ground;
-use crate::distribution::{Event, Places, PlannedBlob, ProgressSink, PullOptions, PullPlan, short_names};
+use crate::distribution::{Event, PlannedBlob, ProgressSink, PullOptions, PullPlan, short_names};
 use crate::engine::Inner;
 use crate::error::{Context, Result};
 use crate::halt::Halt;
@@ -28,7 +28,7 @@ pub(in crate::distribution) fn plan_for(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<PullPlan> {
-    let candidates = short_names(&Places::of_process(), reference)?;
+    let candidates = short_names(ground.network, reference, &options.registry)?;
     let first = candidates.into_iter().next().map_or_else(|| Reference::parse(reference), Ok)?;
     let pull = Pull::new(ground, first, options, progress)?;
     Halt::under(cancel, Deadline::never(), |halt| {

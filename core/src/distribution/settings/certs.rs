@@ -9,8 +9,11 @@ use crate::error::{Call, Error, ErrorKind, Result};
 /// What containerd keeps in such a directory.
 pub(super) const HOSTS_TOML: &str = "hosts.toml";
 
-/// The directories, the user's first.
+/// The directories, the user's first; only the caller's, if one is named.
 pub(super) fn directories(places: &Places) -> Vec<PathBuf> {
+    if let Some(only) = places.hosts_dir() {
+        return vec![only.to_owned()];
+    }
     let users = ["containers/certs.d", "docker/certs.d", "containerd/certs.d"];
     let systems = ["containers/certs.d", "docker/certs.d", "containerd/certs.d"];
     let users = users.iter().filter_map(|path| places.config(path));

@@ -89,6 +89,17 @@ fn read(path: &Path, file: File, domain: &str, origin: Host) -> Result<Vec<Host>
     Ok(hosts)
 }
 
+/// A mirror that the caller names, as one that a file names without a word more. None if it is the registry itself, which is asked anyway.
+pub(super) fn mirror(url: &str, domain: &str, origin: &Host) -> Result<Option<Host>> {
+    let mut host = at(url, false, origin)?;
+    if is_at(&host, origin) && host.base == origin.base {
+        return Ok(None);
+    }
+    stand_in(&mut host, domain);
+    host.push = false;
+    Ok(Some(host))
+}
+
 /// Whether a server is where the registry is.
 fn is_at(host: &Host, origin: &Host) -> bool {
     let port = |host: &Host| host.port.unwrap_or(443);
@@ -106,8 +117,11 @@ fn stand_in(host: &mut Host, domain: &str) {
 /// The server of a URL: `https://host:port`, with a path in front of `/v2` or instead of it.
 fn at(url: &str, override_path: bool, origin: &Host) -> Result<Host> {
     let full = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
-    let parsed: Uri =
-        parse(&full).map_err(|_| bad(&format!("\"{}\" is not a usable URL", url.escape_debug())))?;
+    let parsed: Uri = parse(&full).map_err(|_| match url.contains('@') {
+        // There may be a password in it.
+        true => bad("a URL with a user name in it is not used"),
+        false => bad(&format!("\"{}\" is not a usable URL", url.escape_debug())),
+    })?;
     let mut host = origin.clone();
     host.host = parsed.host().unwrap_or_default().to_ascii_lowercase();
     host.port = parsed.port_u16();

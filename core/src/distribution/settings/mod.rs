@@ -12,7 +12,7 @@ use ureq::http::{HeaderName, HeaderValue};
 
 use self::registries_conf::RegistriesConf;
 use super::client::Access;
-use super::net::Trust;
+use super::net::{Network, Trust};
 use super::options::RegistryOptions;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
@@ -122,9 +122,10 @@ pub(super) fn hosts_of(
     access: Access,
 ) -> Result<Vec<Host>> {
     let name = reference.to_string();
+    check_hosts_dir(places)?;
     let conf = RegistriesConf::read(places)?;
     let found = conf.find(reference)?;
-    let mut hosts = Vec::new();
+    let mut hosts = mirrors_of(reference, options)?;
     for place in found {
         let (domain, path) = place.name.split_once('/').ok_or_else(|| {
             let text = format!("\"{}\" in registries.conf leaves no repository of \"{name}\"", place.name);
@@ -160,6 +161,35 @@ pub(super) fn hosts_of(
     Ok(hosts)
 }
 
+/// A directory that the caller names is one that the caller wants to be read.
+fn check_hosts_dir(places: &Places) -> Result<()> {
+    match places.hosts_dir() {
+        Some(directory) if !directory.is_dir() => Err(Error::syscall("opendir", directory, libc::ENOENT)),
+        _ => Ok(()),
+    }
+}
+
+/// The mirrors that the call names for a registry.
+fn mirrors_of(reference: &Reference, options: &RegistryOptions) -> Result<Vec<Host>> {
+    let domain = reference.domain();
+    let repository = reference.repository();
+    let path = repository.split_once('/').map_or("", |(_, path)| path);
+    let origin = Host::of_domain(domain, path);
+    let mut hosts = Vec::new();
+    for given in &options.mirrors {
+        let (of, url) = match given.split_once('=') {
+            Some((of, url)) if !of.contains(['/', '?']) => (Some(of), url),
+            _ => (None, given.as_str()),
+        };
+        let mirror =
+            hosts_toml::mirror(url, domain, &origin).context(|| "the mirrors of the call".to_owned())?;
+        if of.is_none_or(|of| of == domain) {
+            hosts.extend(mirror);
+        }
+    }
+    Ok(hosts)
+}
+
 /// A server by its name alone, for what concerns no repository.
 pub(super) fn host_of_server(places: &Places, server: &str, options: &RegistryOptions) -> Result<Host> {
     let stripped = server.trim_end_matches('/');
@@ -179,6 +209,7 @@ pub(super) fn host_of_server(places: &Places, server: &str, options: &RegistryOp
     if reference.domain() != domain {
         return Err(not_a_server(server));
     }
+    check_hosts_dir(places)?;
     let conf = RegistriesConf::read(places)?;
     let place = conf.find(&reference)?.pop();
     let served = servers_of(places, domain, "x")?.into_iter().rfind(|host| host.is_origin);
@@ -202,7 +233,16 @@ pub(super) fn host_of_server(places: &Places, server: &str, options: &RegistryOp
 
 /// The candidates for a name without a registry. Docker's rule, unless `registries.conf` lists registries to search, which is how its administrator
 /// asks for that file's rules: then its aliases and that list.
-pub(crate) fn short_names(places: &Places, text: &str) -> Result<Vec<Reference>> {
+pub(crate) fn short_names(
+    network: &Network,
+    text: &str,
+    options: &RegistryOptions,
+) -> Result<Vec<Reference>> {
+    candidates(&Places::of_process().with(&options.or(network.defaults())), text)
+}
+
+/// As [`short_names`], by the files of other places.
+pub(super) fn candidates(places: &Places, text: &str) -> Result<Vec<Reference>> {
     let plain = Reference::parse(text)?;
     if Reference::names_domain(text) {
         return Ok(vec![plain]);

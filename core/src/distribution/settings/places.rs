@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::distribution::options::RegistryOptions;
 use crate::error::{Call, Error, ErrorKind, Result};
 
 /// The longest file of settings.
@@ -15,12 +16,15 @@ pub(in crate::distribution) const MAX_SETTINGS: u64 = 4 << 20;
 pub(crate) struct Places {
     variables: Option<HashMap<String, String>>,
     etc: PathBuf,
+    /// What the caller names instead of the usual ones.
+    registries_conf: Option<PathBuf>,
+    hosts_dir: Option<PathBuf>,
 }
 
 impl Places {
     /// Those of this process.
     pub(crate) fn of_process() -> Places {
-        Places { variables: None, etc: PathBuf::from("/etc") }
+        Places { variables: None, etc: PathBuf::from("/etc"), registries_conf: None, hosts_dir: None }
     }
 
     /// Made up: everything is below one directory.
@@ -29,7 +33,23 @@ impl Places {
         let mut all: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         all.entry("HOME".to_owned()).or_insert_with(|| root.join("home").display().to_string());
-        Places { variables: Some(all), etc: root.join("etc") }
+        Places { variables: Some(all), etc: root.join("etc"), registries_conf: None, hosts_dir: None }
+    }
+
+    /// With what the caller names.
+    pub(in crate::distribution) fn with(&self, options: &RegistryOptions) -> Places {
+        let (registries_conf, hosts_dir) = (options.registries_conf.clone(), options.hosts_dir.clone());
+        Places { registries_conf, hosts_dir, ..self.clone() }
+    }
+
+    /// The file of registries that the caller names.
+    pub(super) fn registries_conf(&self) -> Option<&Path> {
+        self.registries_conf.as_deref()
+    }
+
+    /// The directory of registries that the caller names.
+    pub(super) fn hosts_dir(&self) -> Option<&Path> {
+        self.hosts_dir.as_deref()
     }
 
     /// A variable that is set and not empty.

@@ -65,9 +65,16 @@ pub(super) struct RegistriesConf {
 }
 
 impl RegistriesConf {
-    /// The user's file, or if there is none the system's, and the files of both directories beside them, of which later ones win.
+    /// The caller's file alone; otherwise the user's file, or if there is none the system's, and the files of both directories beside them, of which later ones win.
     pub(super) fn read(places: &Places) -> Result<RegistriesConf> {
         let mut conf = RegistriesConf::default();
+        if let Some(only) = places.registries_conf() {
+            if !only.exists() {
+                return Err(Error::syscall("open", only, libc::ENOENT));
+            }
+            conf.add(only)?;
+            return Ok(conf);
+        }
         let main = match places.variable("CONTAINERS_REGISTRIES_CONF") {
             Some(path) => PathBuf::from(path),
             None => places

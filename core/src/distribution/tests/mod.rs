@@ -17,7 +17,7 @@ use super::client::{Access, Client, Tuning, World};
 use super::event::Event;
 use super::fake::{Fake, Reply, Seen};
 use super::net::{Network, Patience};
-use super::options::{Credentials, RegistryOptions};
+use super::options::{CredentialProvider, CredentialRequest, Credentials, RegistryOptions};
 use super::settings::Places;
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};

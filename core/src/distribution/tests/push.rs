@@ -6,7 +6,7 @@ use super::*;
 use crate::distribution::client::{Opened, Reopen};
 
 /// Content in memory.
-struct Bytes(Vec<u8>);
+pub(super) struct Bytes(pub(super) Vec<u8>);
 
 impl Reopen for Bytes {
     fn open_at(&self, offset: u64, _: &str) -> Result<Opened<'_>> {

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::distribution::foreign::Foreign;
-use crate::distribution::settings::{Answers, Scheme, hosts_of, short_names};
+use crate::distribution::settings::{Answers, Scheme, candidates, hosts_of};
 
 /// The servers of a name, as text.
 fn servers(bench: &Bench, reference: &str, access: Access) -> Result<Vec<String>> {
     let reference = Reference::parse(reference).unwrap();
-    let hosts = hosts_of(&bench.places(), &reference, &bench.options, access)?;
+    let hosts = hosts_of(&bench.places().with(&bench.options), &reference, &bench.options, access)?;
     Ok(hosts
         .iter()
         .map(|host| {
@@ -159,7 +159,8 @@ fn reg_15_hosts_toml() {
         ["both.example/v2/library/debian for docker.io"]
     );
     let reference = Reference::parse("debian").unwrap();
-    let hosts = hosts_of(&bench.places(), &reference, &bench.options, Access::Pull).unwrap();
+    let hosts =
+        hosts_of(&bench.places().with(&bench.options), &reference, &bench.options, Access::Pull).unwrap();
     assert_eq!(hosts[0].headers.len(), 2);
     assert!(hosts[2].trust.skip_verify && !hosts[3].trust.skip_verify);
     assert_eq!(hosts[0].keys, ["second.example:8443"]);
@@ -431,7 +432,7 @@ fn the_namespace_goes_with_digests_too_and_headers_stay() {
 fn short_names_are_dockers_unless_the_file_says_where_to_search() {
     let bench = bench();
     let names = |text: &str| -> Vec<String> {
-        short_names(&bench.places(), text).unwrap().iter().map(Reference::to_string).collect()
+        candidates(&bench.places(), text).unwrap().iter().map(Reference::to_string).collect()
     };
     bench.write(
         "etc/containers/registries.conf.d/shortnames.conf",
@@ -450,4 +451,107 @@ fn short_names_are_dockers_unless_the_file_says_where_to_search() {
     );
     assert_eq!(names("docker.io/debian"), ["docker.io/library/debian:latest"]);
     assert_eq!(names("reg.example/debian"), ["reg.example/debian:latest"]);
+}
+
+#[test]
+fn mirrors_of_the_call_are_asked_first_and_never_pushed_to() {
+    let mut bench = bench();
+    bench.write("etc/containerd/certs.d/docker.io/hosts.toml", "[host.\"https://of-the-file.example\"]\n");
+    bench.options = RegistryOptions::default()
+        .mirror("https://all.example/proxy")
+        .mirror("docker.io=http://hub.example:5000")
+        .mirror("reg.example=other.example");
+    assert_eq!(
+        servers(&bench, "debian", Access::Pull).unwrap(),
+        [
+            "all.example/proxy/v2/library/debian for docker.io",
+            "hub.example:5000/v2/library/debian http for docker.io",
+            "of-the-file.example/v2/library/debian for docker.io",
+            "registry-1.docker.io/v2/library/debian",
+        ]
+    );
+    assert_eq!(
+        servers(&bench, "reg.example/a", Access::Pull).unwrap(),
+        ["all.example/proxy/v2/a for reg.example", "other.example/v2/a for reg.example", "reg.example/v2/a"]
+    );
+    for access in [Access::Push, Access::Delete] {
+        assert_eq!(servers(&bench, "reg.example/a", access).unwrap(), ["reg.example/v2/a"]);
+    }
+    // The registry is no mirror of itself.
+    bench.options = RegistryOptions::default().mirror("https://reg.example");
+    assert_eq!(servers(&bench, "reg.example/a", Access::Pull).unwrap(), ["reg.example/v2/a"]);
+    for bad in ["", "ftp://x", "https://me:s3cret@x.example", "docker.io=", "a b"] {
+        bench.options = RegistryOptions::default().mirror(bad);
+        let error = servers(&bench, "reg.example/a", Access::Pull).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{bad}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn files_that_the_call_names_take_the_place_of_the_usual_ones() {
+    let mut bench = bench();
+    bench.write(
+        "etc/containers/registries.conf",
+        "[[registry]]\nlocation = \"reg.example\"\nblocked = true\n",
+    );
+    bench.write("etc/containerd/certs.d/reg.example/hosts.toml", "server = \"https://usual.example\"\n");
+    bench.write(
+        "own.conf",
+        "[[registry]]\nlocation = \"reg.example\"\n[[registry.mirror]]\nlocation = \"m.example\"\n",
+    );
+    bench.write("hosts/reg.example/hosts.toml", "[host.\"https://h.example\"]\n");
+    let (conf, hosts) = (bench.path().join("own.conf"), bench.path().join("hosts"));
+    bench.options = RegistryOptions::default().registries_conf(&conf).hosts_dir(&hosts);
+    assert_eq!(
+        servers(&bench, "reg.example/a", Access::Pull).unwrap(),
+        ["m.example/v2/a", "h.example/v2/a for reg.example", "reg.example/v2/a"]
+    );
+    for missing in [
+        RegistryOptions::default().registries_conf(bench.path().join("none")),
+        RegistryOptions::default().registries_conf(&conf).hosts_dir(bench.path().join("none")),
+    ] {
+        bench.options = missing;
+        let error = servers(&bench, "reg.example/a", Access::Pull).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PathNotFound, "{error}");
+    }
+}
+
+#[test]
+fn what_the_engine_says_is_for_calls_that_say_nothing() {
+    let mut bench = bench();
+    let seconds = Duration::from_secs;
+    let defaults = RegistryOptions::default()
+        .connect_timeout(seconds(3))
+        .idle_timeout(seconds(4))
+        .mirror("https://m.example");
+    let options = crate::EngineOptions::default().registry(defaults).offline(false);
+    bench.network = Network::of(&options).unwrap();
+    let call = RegistryOptions::default().idle_timeout(seconds(7));
+    let (world, both) = bench.world().for_call(&call).unwrap();
+    assert_eq!((world.tuning.patience.connect, world.tuning.patience.idle), (seconds(3), seconds(7)));
+    assert_eq!(both.mirrors, ["https://m.example"]);
+    for bad in [Duration::ZERO, Duration::MAX] {
+        let call = RegistryOptions::default().connect_timeout(bad);
+        assert_eq!(bench.world().for_call(&call).map(drop).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+    for one in [
+        RegistryOptions::default().insecure(true),
+        RegistryOptions::default().cert_dir("/x"),
+        RegistryOptions::default().credentials(Credentials::password("a", "b")),
+        RegistryOptions::default().idle_timeout(Duration::ZERO),
+    ] {
+        let options = crate::EngineOptions::default().registry(one).offline(false);
+        assert_eq!(Network::of(&options).map(drop).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+}
+
+#[test]
+fn a_registry_that_says_nothing_is_waited_for_as_long_as_the_call_says() {
+    let fake = Fake::start(|_| Reply::hang());
+    let mut bench = Bench::new();
+    bench.tuning.patience.idle = Duration::from_secs(600);
+    bench.options = bench.options.idle_timeout(Duration::from_millis(50)).retries(0);
+    let error = bench.pull(&fake, |client| client.manifest("latest")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network, "{error}");
 }

@@ -355,6 +355,22 @@ fn an_image_comes_once_and_an_unchanged_name_is_one_question() {
     let plan = plan_for(here.ground(), &name, &options(), &|_| {}, &CancelToken::never()).unwrap();
     assert_eq!((plan.missing_bytes, plan.blobs.iter().all(|blob| blob.present)), (0, true));
 
+    // Nor is it more where tokens are used.
+    server.fault(|seen| {
+        let authority = seen.header("host").unwrap();
+        if seen.target.starts_with("/token") {
+            return Some(Reply::new(200).body(r#"{"token":"t","expires_in":300}"#));
+        }
+        let challenge = format!("Bearer realm=\"http://{authority}/token\"");
+        (seen.header("authorization") != Some("Bearer t"))
+            .then(|| Reply::new(401).header("WWW-Authenticate", challenge))
+    });
+    here.pull(&name).unwrap();
+    let before = server.fake.lines().len();
+    here.pull(&name).unwrap();
+    assert_eq!(server.fake.lines()[before..], ["HEAD /v2/a/b/manifests/1"]);
+    assert_eq!(server.lines("/token").len(), 1);
+
     // The same content under another name brings no blob.
     server.image("a/b", "2", "amd64", &["one", "two", "three"]);
     let before = server.fake.lines().len();
