@@ -41,6 +41,7 @@ mod log;
 mod oci;
 mod paths;
 mod process;
+mod progress;
 mod scrub;
 mod session;
 mod snapshot;
@@ -60,9 +61,8 @@ pub use container::{
     WaitCondition, Warning, WriteOptions, parse,
 };
 pub use distribution::{
-    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, Progress, ProgressKind, ProgressSink,
-    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
-    RemoteImage, SearchOptions, SearchResult,
+    CopyOptions, Credentials, LoginResult, Pin, PlannedBlob, PullOptions, PullPlan, PullPolicy, PushOptions,
+    Pushed, Referrer, Registries, RegistryOptions, RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
@@ -75,6 +75,7 @@ pub use image::{
 #[doc(hidden)] // For the bindings.
 pub use interrupt::attentive;
 pub use process::{spawn_helper, spawn_worker};
+pub use progress::{Progress, ProgressKind, ProgressSink};
 pub use scrub::{Problem, Scrub};
 pub use text::visible;
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

@@ -6,11 +6,13 @@ use super::{ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::content::{Staged, stage_bytes};
+use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
     chain_ids, media_type,
 };
+use crate::progress::{ProgressKind, Reporter};
 use crate::snapshot::{Blob, Stack, Wanted, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::{Session, Store, events};
@@ -38,6 +40,7 @@ pub(super) fn prepare(
     session: &Session,
     worker: &dyn Worker,
     pieces: Pieces<'_>,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<Ready> {
     let Pieces { manifest, manifest_bytes, manifest_digest, config_bytes, names } = pieces;
@@ -45,7 +48,7 @@ pub(super) fn prepare(
     let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
     let layers = pair(manifest, &document, &id)?;
     let mut stack = Stack::new(store, worker);
-    stack.push_stored(&wanted(&layers), cancel)?;
+    stack.push_stored(&wanted(&layers), reporter, cancel)?;
     let warnings = stack.take_warnings();
     stack.publish()?;
     put(store, session, &config_bytes, &id)?;
@@ -160,18 +163,21 @@ pub(super) struct Made<'a> {
 
 /// Makes an image of a staged layer.
 pub(super) fn make(
-    store: &Store,
+    inner: &Inner,
     session: &Session,
-    worker: &dyn Worker,
     made: Made<'_>,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
+    let store = &inner.store;
     let Made { layer, options, created, created_by, reference } = made;
     let compression = layer.compression();
     let config = config(&options)?;
     store.publish(session, layer, &layer.digest)?;
-    let mut stack = Stack::new(store, worker);
+    let mut stack = Stack::new(store, inner);
+    reporter.blob(ProgressKind::Unpack, &layer.digest, 0, layer.size);
     let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
+    reporter.blob(ProgressKind::UnpackDone, &layer.digest, layer.size, layer.size);
     let warnings = stack.take_warnings();
     stack.publish()?;
     let platform = Platform::host();
@@ -206,11 +212,13 @@ pub(super) fn make(
         config_bytes,
         names: vec![reference],
     };
-    let mut ready = prepare(store, session, worker, pieces, cancel)?;
+    let mut ready = prepare(store, session, inner, pieces, reporter, cancel)?;
     ready.warnings.splice(..0, warnings);
-    commit(store, session, &[ready], "import")?
+    let made = commit(store, session, &[ready], "import")?
         .pop()
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))?;
+    reporter.tell(ProgressKind::Done, None);
+    Ok(made)
 }
 
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {

@@ -8,25 +8,29 @@ use super::source::open_stream;
 use super::{ImageSummary, ImportOptions, Source};
 use crate::cancel::CancelToken;
 use crate::content::stage;
+use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
-use crate::snapshot::Worker;
-use crate::state::{Session, Store, rfc3339};
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
+use crate::state::{Session, rfc3339};
 
 pub(super) fn import_rootfs(
-    store: &Store,
-    worker: &dyn Worker,
+    inner: &Inner,
     source: Source,
     reference: &str,
     options: ImportOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
     let reference = Reference::parse_tag(reference)?;
     super::add::config(&options)?;
     let (reader, what) = open_stream(source, cancel)?;
-    Session::run(store, worker, cancel, |session| {
-        let mut input = for_layer(reader, &what, cancel)?;
+    let reporter = &Reporter::new(&reference.to_string(), progress);
+    Session::run(&inner.store, inner, cancel, |session| {
+        let meter = reporter.source(reader.size());
+        let mut input = for_layer(meter.reader(reader, ProgressKind::Read), &what, cancel)?;
         let layer = stage(session, &mut input, &what, cancel)?;
+        meter.tell(ProgressKind::Read);
         if layer.size == 0 {
             return Err(
                 Error::new(ErrorKind::InvalidArchive, format!("\"{what}\" is empty")).with_object(&what)
@@ -34,7 +38,7 @@ pub(super) fn import_rootfs(
         }
         let created = rfc3339(SystemTime::now());
         let made = Made { layer: &layer, options, created, created_by: "coble import", reference };
-        make(store, session, worker, made, cancel)
+        make(inner, session, made, reporter, cancel)
     })
     .context(|| format!("importing \"{what}\""))
 }

@@ -20,6 +20,16 @@ pub(super) enum Opened {
     Stream { reader: Cancellable, what: String },
 }
 
+impl Opened {
+    /// What it is called.
+    pub(super) fn what(&self) -> String {
+        match self {
+            Opened::Directory { path, .. } => path.to_string_lossy().into_owned(),
+            Opened::Stream { what, .. } => what.clone(),
+        }
+    }
+}
+
 /// Opens a source. What is neither a directory nor a file nor a pipe is refused before it is read.
 pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
     let (fd, path) = match source {
@@ -95,6 +105,13 @@ pub(super) struct Cancellable {
 }
 
 impl Cancellable {
+    /// How many bytes are left of a file; 0 if that is not known.
+    pub(super) fn size(&self) -> u64 {
+        let Ok(stat) = rustix::fs::fstat(&self.file) else { return 0 };
+        let at = rustix::fs::tell(&self.file).unwrap_or(0);
+        if self.polled { 0 } else { u64::try_from(stat.st_size).unwrap_or(0).saturating_sub(at) }
+    }
+
     fn wait(&self) -> std::io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
         if let Some(fd) = self.cancel.as_fd() {

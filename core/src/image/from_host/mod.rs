@@ -19,9 +19,10 @@ use super::add::{Made, make};
 use super::{HostItem, ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
 use crate::content::writer;
+use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
-use crate::snapshot::Worker;
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::state::{Session, Store, rfc3339};
 use elf::Target;
 use loader::{Loader, musl_architecture, musl_path_file, open_regular};
@@ -34,11 +35,11 @@ const MAX_SCRIPTS: usize = 5;
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 pub(super) fn from_host(
-    store: &Store,
-    worker: &dyn Worker,
+    inner: &Inner,
     items: &[HostItem],
     reference: &str,
     mut options: ImportOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
     let reference = Reference::parse_tag(reference)?;
@@ -50,12 +51,15 @@ pub(super) fn from_host(
     }
     super::add::config(&options)?;
     let doing = || format!("making image \"{}\" from the host", reference.familiar());
-    let tree = collect(store, items, cancel).context(doing)?;
+    let tree = collect(&inner.store, items, cancel).context(doing)?;
     // The same files give the same image, so its date is theirs.
     let created = rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(tree.newest()).unwrap_or(0)));
-    Session::run(store, worker, cancel, |session| {
+    let reporter = &Reporter::new(&reference.to_string(), progress);
+    Session::run(&inner.store, inner, cancel, |session| {
         let mut output = writer(session)?;
-        tar::write(&tree, &mut output, cancel)?;
+        let meter = reporter.source(tree.bytes());
+        tar::write(&tree, &mut output, &meter, cancel)?;
+        meter.tell(ProgressKind::Read);
         let layer = output.finish();
         let made = Made {
             layer: &layer,
@@ -64,7 +68,7 @@ pub(super) fn from_host(
             created_by: "coble image from-host",
             reference: reference.clone(),
         };
-        make(store, session, worker, made, cancel)
+        make(inner, session, made, reporter, cancel)
     })
     .context(doing)
 }
