@@ -9,7 +9,7 @@
 //! # fn main() -> coble::Result<()> {
 //! let engine = Engine::open(EngineOptions::default())?;
 //! let never = CancelToken::never();
-//! engine.images().from_host(&["sh".into(), "echo".into()], "demo", Default::default(), &never)?;
+//! engine.images().from_host(&["sh".into(), "echo".into()], "demo", Default::default(), &|_| {}, &never)?;
 //! let done = engine.run(ContainerSpec::new("demo").command(["echo", "hello"]), RunOptions::default(), &never)?;
 //! assert_eq!((done.exit_code, done.stdout.as_slice()), (0, b"hello\n".as_slice()));
 //! # Ok(())

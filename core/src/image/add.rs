@@ -6,7 +6,6 @@ use super::{ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::content::{Staged, stage_bytes};
-use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
@@ -163,18 +162,17 @@ pub(super) struct Made<'a> {
 
 /// Makes an image of a staged layer.
 pub(super) fn make(
-    inner: &Inner,
+    (store, worker): (&Store, &dyn Worker),
     session: &Session,
     made: Made<'_>,
     reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let store = &inner.store;
     let Made { layer, options, created, created_by, reference } = made;
     let compression = layer.compression();
     let config = config(&options)?;
     store.publish(session, layer, &layer.digest)?;
-    let mut stack = Stack::new(store, inner);
+    let mut stack = Stack::new(store, worker);
     reporter.blob(ProgressKind::Unpack, &layer.digest, 0, layer.size);
     let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
     reporter.blob(ProgressKind::UnpackDone, &layer.digest, layer.size, layer.size);
@@ -212,7 +210,7 @@ pub(super) fn make(
         config_bytes,
         names: vec![reference],
     };
-    let mut ready = prepare(store, session, inner, pieces, reporter, cancel)?;
+    let mut ready = prepare(store, session, worker, pieces, reporter, cancel)?;
     ready.warnings.splice(..0, warnings);
     let made = commit(store, session, &[ready], "import")?
         .pop()

@@ -8,14 +8,14 @@ use super::source::open_stream;
 use super::{ImageSummary, ImportOptions, Source};
 use crate::cancel::CancelToken;
 use crate::content::stage;
-use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
 use crate::progress::{ProgressKind, ProgressSink, Reporter};
-use crate::state::{Session, rfc3339};
+use crate::snapshot::Worker;
+use crate::state::{Session, Store, rfc3339};
 
 pub(super) fn import_rootfs(
-    inner: &Inner,
+    (store, worker): (&Store, &dyn Worker),
     source: Source,
     reference: &str,
     options: ImportOptions,
@@ -26,7 +26,7 @@ pub(super) fn import_rootfs(
     super::add::config(&options)?;
     let (reader, what) = open_stream(source, cancel)?;
     let reporter = &Reporter::new(&reference.to_string(), progress);
-    Session::run(&inner.store, inner, cancel, |session| {
+    Session::run(store, worker, cancel, |session| {
         let meter = reporter.source(reader.size());
         let mut input = for_layer(meter.reader(reader, ProgressKind::Read), &what, cancel)?;
         let layer = stage(session, &mut input, &what, cancel)?;
@@ -38,7 +38,7 @@ pub(super) fn import_rootfs(
         }
         let created = rfc3339(SystemTime::now());
         let made = Made { layer: &layer, options, created, created_by: "coble import", reference };
-        make(inner, session, made, reporter, cancel)
+        make((store, worker), session, made, reporter, cancel)
     })
     .context(|| format!("importing \"{what}\""))
 }

@@ -151,7 +151,7 @@ impl Images<'_> {
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        import::import_rootfs(inner, source, reference, options, progress, cancel)
+        import::import_rootfs((&inner.store, inner), source, reference, options, progress, cancel)
     }
 
     /// Makes an image of files of the host, with the interpreter and shared libraries that its programs need, found by reading ELF headers.
@@ -167,7 +167,7 @@ impl Images<'_> {
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        from_host::from_host(inner, items, reference, options, progress, cancel)
+        from_host::from_host((&inner.store, inner), items, reference, options, progress, cancel)
     }
 
     /// The images that meet all conditions, or all, newest first. Conditions are docker's: `dangling=true`, `label=name` or `label=name=value`,

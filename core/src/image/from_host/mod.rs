@@ -19,10 +19,10 @@ use super::add::{Made, make};
 use super::{HostItem, ImageSummary, ImportOptions};
 use crate::cancel::CancelToken;
 use crate::content::writer;
-use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
 use crate::progress::{ProgressKind, ProgressSink, Reporter};
+use crate::snapshot::Worker;
 use crate::state::{Session, Store, rfc3339};
 use elf::Target;
 use loader::{Loader, musl_architecture, musl_path_file, open_regular};
@@ -35,7 +35,7 @@ const MAX_SCRIPTS: usize = 5;
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 pub(super) fn from_host(
-    inner: &Inner,
+    (store, worker): (&Store, &dyn Worker),
     items: &[HostItem],
     reference: &str,
     mut options: ImportOptions,
@@ -51,11 +51,11 @@ pub(super) fn from_host(
     }
     super::add::config(&options)?;
     let doing = || format!("making image \"{}\" from the host", reference.familiar());
-    let tree = collect(&inner.store, items, cancel).context(doing)?;
+    let tree = collect(store, items, cancel).context(doing)?;
     // The same files give the same image, so its date is theirs.
     let created = rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(tree.newest()).unwrap_or(0)));
     let reporter = &Reporter::new(&reference.to_string(), progress);
-    Session::run(&inner.store, inner, cancel, |session| {
+    Session::run(store, worker, cancel, |session| {
         let mut output = writer(session)?;
         let meter = reporter.source(tree.bytes());
         tar::write(&tree, &mut output, &meter, cancel)?;
@@ -68,7 +68,7 @@ pub(super) fn from_host(
             created_by: "coble image from-host",
             reference: reference.clone(),
         };
-        make(inner, session, made, reporter, cancel)
+        make((store, worker), session, made, reporter, cancel)
     })
     .context(doing)
 }
