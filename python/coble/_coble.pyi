@@ -3086,7 +3086,7 @@ class Scrub:
 
 @final
 class Progress:
-    """How far a pull, push or copy is, or what a registry said beside the answer to another call."""
+    """How far a long call is, or what a registry said beside the answer to another one."""
 
     @property
     def kind(self) -> _ProgressKind:
@@ -3094,27 +3094,27 @@ class Progress:
 
     @property
     def reference(self) -> str:
-        """The canonical name that the call is about: of an image, a repository or a registry."""
+        """What the call is about: the canonical name of an image, a repository or a registry, the name of a container, or the path of an archive or a store."""
 
     @property
     def digest(self) -> str | None:
-        """The blob that it is about; None: all of it."""
+        """The blob that it is about, or in a scrub the layer, by its chain id; None: all of it."""
 
     @property
     def current(self) -> int:
-        """Bytes of the blob that are done."""
+        """Bytes of it that are done."""
 
     @property
     def total(self) -> int:
-        """Bytes of the blob; 0: unknown."""
+        """Its bytes; 0: unknown."""
 
     @property
     def overall_current(self) -> int:
-        """Bytes that are done of all blobs that have to be moved."""
+        """Bytes that are done of everything that the call moves, reads or checks."""
 
     @property
     def overall_total(self) -> int:
-        """Bytes of all blobs that have to be moved; 0: unknown yet, or none."""
+        """Bytes of all of that; 0: unknown yet, or none."""
 
     @property
     def message(self) -> str | None:
