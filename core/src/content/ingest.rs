@@ -131,7 +131,7 @@ impl Writer<'_> {
                 Ok(0) => return Ok(()),
                 Ok(n) => n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(read_error(&error, what)),
+                Err(error) => return Err(cancel.check().err().unwrap_or_else(|| read_error(&error, what))),
             };
             self.append(buffer.get(..n).unwrap_or_default())?;
         }

@@ -117,9 +117,13 @@ impl Cancellable {
         if let Some(fd) = self.cancel.as_fd() {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        loop {
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => return Ok(()),
+                // A signal says nothing of the file: whoever went on would wait where nobody can cancel.
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }
