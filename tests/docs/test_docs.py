@@ -213,7 +213,7 @@ def test_python(shown: Shown) -> None:
     )
     trees(shown)
     shown.python(opened + store)
-    assert shown.python(opened + progress).startswith("check 0 ")
+    assert "\nread 0 " in shown.python(opened + progress)
     shown.shell("coble rm $(coble ps -aq)")
 
 
