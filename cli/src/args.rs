@@ -832,6 +832,9 @@ pub(crate) struct LoadArgs {
 pub(crate) struct ImageOptions {
     #[command(flatten)]
     pub(crate) output: FormatArgs,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// Set an environment variable of the image
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use coble::{
-    CancelToken, CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink,
-    parse,
+    CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink, parse,
 };
 
 use crate::args::{Format, FormatArgs, Global};
 use crate::output::{self, Outcome, Table};
+use crate::progress::{Verb, shown};
+use crate::signals::cancellable;
 use crate::{open, prompt, refuse};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub(crate) struct SaveArgs {
     /// Only this platform, such as linux/arm64; by default all, and with docker-archive, which has one image for a name, the host's
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
     /// References or ids
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -36,6 +40,9 @@ pub(crate) struct ExportArgs {
     /// A file; standard output when not given
     #[arg(short, long, value_name = "PATH")]
     output: Option<PathBuf>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -59,6 +66,9 @@ pub(crate) struct CommitArgs {
     /// Compression of the layer: gzip, zstd or none
     #[arg(long, value_name = "NAME")]
     compression: Option<String>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     container: String,
@@ -154,6 +164,9 @@ pub(crate) struct VerifyArgs {
     /// Mend what can be mended
     #[arg(long)]
     repair: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
     #[command(flatten)]
     output: FormatArgs,
 }
@@ -191,13 +204,18 @@ pub(crate) fn save(global: &Global, args: SaveArgs) -> Outcome {
     options.platform = args.platform;
     let sink = sink(args.output)?;
     let images: Vec<&str> = args.images.iter().map(String::as_str).collect();
-    open(global)?.images().save(&images, sink, &options, &CancelToken::never())?;
+    let engine = open(global)?;
+    shown(Verb::Save, args.quiet, |progress, cancel| {
+        engine.images().save(&images, sink, &options, progress, cancel)
+    })?;
     Ok(0)
 }
 
 pub(crate) fn export(global: &Global, args: ExportArgs) -> Outcome {
     let sink = sink(args.output)?;
-    let exported = open(global)?.containers().get(&args.container)?.export(sink, &CancelToken::never())?;
+    let container = open(global)?.containers().get(&args.container)?;
+    let exported =
+        shown(Verb::Export, args.quiet, |progress, cancel| container.export(sink, progress, cancel))?;
     for warning in &exported.warnings {
         output::note(format_args!("warning: {}", warning.message));
     }
@@ -212,7 +230,9 @@ pub(crate) fn commit(global: &Global, args: CommitArgs) -> Outcome {
     options.pause = args.pause;
     options.compression = args.compression;
     let container = open(global)?.containers().get(&args.container)?;
-    let image = container.commit(args.reference.as_deref(), &options, &CancelToken::never())?;
+    let image = shown(Verb::Commit, args.quiet, |progress, cancel| {
+        container.commit(args.reference.as_deref(), &options, progress, cancel)
+    })?;
     output::line(image.id)?;
     Ok(0)
 }
@@ -228,19 +248,21 @@ fn changes(found: &[PathChange], format: Format) -> Outcome {
 }
 
 pub(crate) fn diff(global: &Global, args: DiffArgs) -> Outcome {
-    let found = open(global)?.containers().get(&args.container)?.diff(&CancelToken::never())?;
+    let container = open(global)?.containers().get(&args.container)?;
+    let found = cancellable(|cancel| container.diff(cancel))?;
     changes(&found, args.output.format)
 }
 
 pub(crate) fn image_diff(global: &Global, args: ImageDiffArgs) -> Outcome {
-    let found = open(global)?.images().diff(&args.old, &args.new, &CancelToken::never())?;
+    let engine = open(global)?;
+    let found = cancellable(|cancel| engine.images().diff(&args.old, &args.new, cancel))?;
     changes(&found, args.output.format)
 }
 
 /// Runs a program of the host in the image's root directory. The mount goes with this process.
 pub(crate) fn mount(global: &Global, args: MountArgs) -> Outcome {
     let engine = open(global)?;
-    let mount = engine.images().mount(&args.image, &CancelToken::never())?;
+    let mount = cancellable(|cancel| engine.images().mount(&args.image, cancel))?;
     let shell =
         || std::env::var("SHELL").ok().filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let (program, arguments) = match args.command.split_first() {
@@ -267,7 +289,8 @@ pub(crate) fn prune(global: &Global, args: PruneArgs) -> Outcome {
         let what = if args.all { "all images that no container uses" } else { "all images without a name" };
         prompt::confirm(&format!("This removes {what}."))?;
     }
-    let pruned = open(global)?.images().prune(&options, &CancelToken::never())?;
+    let engine = open(global)?;
+    let pruned = cancellable(|cancel| engine.images().prune(&options, cancel))?;
     if args.output.format == Format::Json {
         output::json(&pruned)?;
         return Ok(0);
@@ -296,7 +319,7 @@ fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
     let mut options = PruneOptions::default();
     options.all = args.all;
     options.filters = args.filter;
-    let images = engine.images().prune(&options, &CancelToken::never())?;
+    let images = cancellable(|cancel| engine.images().prune(&options, cancel))?;
     let reclaimed = containers.reclaimed.saturating_add(images.reclaimed);
     if args.output.format == Format::Json {
         output::json(
@@ -320,7 +343,8 @@ fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
 }
 
 fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
-    let usage = open(global)?.disk_usage(&CancelToken::never())?;
+    let engine = open(global)?;
+    let usage = cancellable(|cancel| engine.disk_usage(cancel))?;
     if args.output.format == Format::Json {
         output::json(&usage)?;
         return Ok(0);
@@ -371,15 +395,17 @@ fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
 }
 
 pub(crate) fn verify(global: &Global, args: VerifyArgs) -> Outcome {
+    let quiet = args.quiet || args.output.format == Format::Json;
+    let engine = open(global)?;
     if !args.layers && !args.repair {
-        let problems = open(global)?.verify()?;
+        let problems = shown(Verb::Check, quiet, |progress, cancel| engine.verify(progress, cancel))?;
         match args.output.format {
             Format::Json => output::json(&problems)?,
             Format::Table => problems.iter().try_for_each(output::line)?,
         }
         return Ok(if problems.is_empty() { 0 } else { 1 });
     }
-    let scrub = open(global)?.scrub(args.repair, &CancelToken::never())?;
+    let scrub = shown(Verb::Check, quiet, |progress, cancel| engine.scrub(args.repair, progress, cancel))?;
     match args.output.format {
         Format::Json => output::json(&scrub)?,
         Format::Table => scrub.problems.iter().try_for_each(|problem| {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use coble::{CancelToken, Engine, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
+use coble::{Engine, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
 use jiff::Timestamp;
 
 use crate::args::{
@@ -11,6 +11,7 @@ use crate::args::{
     LoadArgs, PlatformArgs, References, RmiArgs, TagArgs,
 };
 use crate::output::{self, Outcome, Table};
+use crate::progress::{Verb, shown};
 use crate::{containers, each, image_store, open, refuse, time};
 
 pub(crate) fn list(global: &Global, args: ImagesArgs) -> Outcome {
@@ -116,7 +117,11 @@ pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
         _ => stdin("give an archive with --input")?,
     };
     let options = image_store::load_options(args.platform);
-    let images = open(global)?.images().load(source, &options, &CancelToken::never())?;
+    let engine = open(global)?;
+    let quiet = args.quiet || args.output.format == Format::Json;
+    let images = shown(Verb::Load, quiet, |progress, cancel| {
+        engine.images().load(source, &options, progress, cancel)
+    })?;
     if args.output.format == Format::Json {
         output::json(&images)?;
         return Ok(0);
@@ -150,23 +155,25 @@ fn made(image: &ImageSummary, format: Format) -> Outcome {
 
 pub(crate) fn import(global: &Global, args: ImportArgs) -> Outcome {
     let format = args.options.output.format;
+    let quiet = args.options.quiet || format == Format::Json;
     let options = import_options(args.options)?;
     let source = if args.file.as_os_str() == "-" { stdin("give a file")? } else { Source::Path(args.file) };
-    let image = open(global)?.images().import_rootfs(
-        source,
-        args.reference.as_deref(),
-        options,
-        &CancelToken::never(),
-    )?;
+    let engine = open(global)?;
+    let image = shown(Verb::Import, quiet, |progress, cancel| {
+        engine.images().import_rootfs(source, args.reference.as_deref(), options, progress, cancel)
+    })?;
     made(&image, format)
 }
 
 pub(crate) fn from_host(global: &Global, args: FromHostArgs) -> Outcome {
     let format = args.options.output.format;
+    let quiet = args.options.quiet || format == Format::Json;
     let options = import_options(args.options)?;
     let items: Vec<HostItem> = args.items.iter().map(|item| HostItem::from(item.as_str())).collect();
-    let image =
-        open(global)?.images().from_host(&items, args.tag.as_deref(), options, &CancelToken::never())?;
+    let engine = open(global)?;
+    let image = shown(Verb::Import, quiet, |progress, cancel| {
+        engine.images().from_host(&items, args.tag.as_deref(), options, progress, cancel)
+    })?;
     made(&image, format)
 }
 

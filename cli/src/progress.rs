@@ -1,13 +1,15 @@
-//! The progress of a transfer for people, on standard error: bars on a terminal, a line for each blob elsewhere, as docker words it.
+//! The progress of a long call for people, on standard error: bars on a terminal, a line for each blob elsewhere, as docker words it.
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use coble::{Progress, ProgressKind};
+use coble::{CancelToken, Error, Progress, ProgressKind};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output;
+use crate::output::{self, Failure};
+use crate::signals::cancellable;
 
 /// What is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +17,35 @@ pub(crate) enum Verb {
     Pull,
     Push,
     Copy,
+    Load,
+    Save,
+    Import,
+    Commit,
+    Export,
+    Check,
 }
 
-/// Shows the progress of one transfer, until it is dropped.
+impl Verb {
+    /// What is done to a blob, or to what is read.
+    const fn doing(self) -> &'static str {
+        match self {
+            Verb::Pull => "Downloading",
+            Verb::Push => "Pushing",
+            Verb::Copy => "Copying",
+            Verb::Load => "Loading",
+            Verb::Save => "Saving",
+            Verb::Import => "Importing",
+            Verb::Commit => "Committing",
+            Verb::Export => "Exporting",
+            Verb::Check => "Checking",
+        }
+    }
+}
+
+/// How often somebody without bars is told how much was read.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Shows the progress of one call, until it is dropped.
 pub(crate) struct Show {
     verb: Verb,
     /// What is shown; None: nothing.
@@ -29,6 +57,9 @@ enum Display {
     Bars(Bars),
     Lines,
 }
+
+/// How far everything together is.
+const OVERALL: &str = "{decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 
 struct Bars {
     all: MultiProgress,
@@ -42,6 +73,8 @@ struct State {
     before: Option<String>,
     /// The name and the digest that it stands for, once they are known.
     resolved: Option<(String, String)>,
+    /// When a line last said how much was read.
+    told: Option<Instant>,
 }
 
 /// How far a blob is. A layer is unpacked while it comes in, so that its two ends may come in either order.
@@ -56,6 +89,7 @@ struct Blob {
 }
 
 const COMPLETE: &str = "Pull complete";
+const EXTRACTED: &str = "Extracted";
 
 impl Blob {
     /// Goes on, and says what docker says then, line by line.
@@ -69,6 +103,11 @@ impl Blob {
                 self.unpacking = true;
                 return Vec::new();
             }
+            // What was read whole before, with other blobs or none.
+            (Verb::Load | Verb::Import | Verb::Commit, ProgressKind::UnpackDone) => {
+                self.unpacked = true;
+                return vec![EXTRACTED];
+            }
             (_, ProgressKind::UnpackDone) => {
                 self.unpacked = true;
                 return if self.arrived.is_some() { vec![COMPLETE] } else { Vec::new() };
@@ -77,6 +116,8 @@ impl Blob {
             (Verb::Pull, ProgressKind::BlobCached) => "Already exists",
             (Verb::Push, ProgressKind::BlobDone) => "Pushed",
             (Verb::Copy, ProgressKind::BlobDone) => "Copied",
+            (Verb::Load, ProgressKind::BlobDone) => "Loaded",
+            (Verb::Save, ProgressKind::BlobDone) => "Saved",
             (_, ProgressKind::BlobCached) => "Layer already exists",
             (_, ProgressKind::BlobMounted) => "Mounted",
             _ => return Vec::new(),
@@ -86,7 +127,14 @@ impl Blob {
     }
 
     /// What it is doing now; None: it moves.
-    fn word(&self) -> Option<&'static str> {
+    fn word(&self, verb: Verb) -> Option<&'static str> {
+        if matches!(verb, Verb::Load | Verb::Import | Verb::Commit) {
+            return match (self.unpacking, self.unpacked) {
+                (_, true) => Some(EXTRACTED),
+                (true, _) => Some("Extracting"),
+                _ => self.arrived,
+            };
+        }
         let arrived = self.arrived?;
         Some(match (self.unpacking, self.unpacked) {
             (_, true) => COMPLETE,
@@ -146,7 +194,7 @@ impl Show {
                 let verb = match self.verb {
                     Verb::Pull => "Pulling from",
                     Verb::Push => "Pushing to",
-                    Verb::Copy => "Copying",
+                    verb => verb.doing(),
                 };
                 let (repository, tag) = output::split_reference(&progress.reference);
                 self.say(&output::printable(&format!("{tag}: {verb} {repository}")));
@@ -159,7 +207,11 @@ impl Show {
             ProgressKind::Retry | ProgressKind::RateLimit => self.say(&message.unwrap_or_default()),
             _ => {}
         }
-        let (Some(digest), Some(display)) = (&progress.digest, &self.display) else { return };
+        let Some(display) = &self.display else { return };
+        if matches!(progress.kind, ProgressKind::Read | ProgressKind::Check) {
+            return self.read(display, progress);
+        }
+        let Some(digest) = &progress.digest else { return };
         let mut state = self.state();
         let blob = state.blobs.entry(digest.clone()).or_default();
         let lines = blob.step(self.verb, progress.kind);
@@ -170,6 +222,35 @@ impl Show {
                 .for_each(|word| output::note(format_args!("{}: {word}", output::short_id(digest)))),
         }
     }
+
+    /// Shows how much was read, or checked, of everything.
+    fn read(&self, display: &Display, progress: &Progress) {
+        let (current, total) = (progress.overall_current, progress.overall_total);
+        match display {
+            Display::Bars(bars) => bars.read(self.verb, current, total),
+            Display::Lines => {
+                let mut state = self.state();
+                let told = state.told.get_or_insert_with(Instant::now);
+                if told.elapsed() < QUIET {
+                    return;
+                }
+                *told = Instant::now();
+                let size = output::size;
+                let of = if total > 0 { format!(" of {}", size(total)) } else { String::new() };
+                output::note(format_args!("{}: {}{of}", self.verb.doing(), size(current)));
+            }
+        }
+    }
+}
+
+/// Makes a call that shows how far it is, and that a signal cancels.
+pub(crate) fn shown<T>(
+    verb: Verb,
+    quiet: bool,
+    call: impl FnOnce(&(dyn Fn(&Progress) + Sync), &CancelToken) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let show = Show::new(verb, quiet);
+    cancellable(|cancel| call(&|progress| show.tell(progress), cancel))
 }
 
 /// What a registry says beside the answer to a call that moves nothing.
@@ -197,10 +278,20 @@ impl Bars {
     fn new() -> Bars {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let overall = all.add(ProgressBar::no_length());
-        overall.set_style(style(
-            "{decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left",
-        ));
+        overall.set_style(style(OVERALL));
         Bars { all, overall }
+    }
+
+    fn read(&self, verb: Verb, current: u64, total: u64) {
+        self.overall.set_message(verb.doing());
+        if total > 0 {
+            self.overall
+                .set_style(style(&format!("{{msg:<11}} [{{bar:40}}] {OVERALL}")).progress_chars("=> "));
+            self.overall.set_length(total);
+        } else {
+            self.overall.set_style(style("{msg}: {decimal_bytes}, {decimal_bytes_per_sec}"));
+        }
+        self.overall.set_position(current);
     }
 
     fn draw(&self, blob: &mut Blob, verb: Verb, digest: &str, progress: &Progress) {
@@ -208,7 +299,7 @@ impl Bars {
             self.overall.set_length(progress.overall_total);
             self.overall.set_position(progress.overall_current);
         }
-        let word = blob.word();
+        let word = blob.word(verb);
         let bar = blob.bar.get_or_insert_with(|| {
             let bar = self.all.insert_before(&self.overall, ProgressBar::no_length());
             bar.set_prefix(output::short_id(digest));
@@ -224,11 +315,7 @@ impl Bars {
                 style("{prefix}: {msg:<11} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}")
                     .progress_chars("=> "),
             );
-            bar.set_message(match verb {
-                Verb::Pull => "Downloading",
-                Verb::Push => "Pushing",
-                Verb::Copy => "Copying",
-            });
+            bar.set_message(verb.doing());
             bar.set_length(progress.total.max(progress.current));
             bar.set_position(progress.current);
         }
@@ -250,7 +337,7 @@ mod tests {
         let lines = |verb: Verb, kinds: &[ProgressKind]| {
             let mut blob = Blob::default();
             let lines: Vec<_> = kinds.iter().flat_map(|kind| blob.step(verb, *kind)).collect();
-            (lines, blob.word())
+            (lines, blob.word(verb))
         };
         let whole = vec!["Pulling fs layer", "Download complete", "Pull complete"];
         let begun = [BlobStart, Unpack, BlobStart, BlobProgress];
@@ -265,6 +352,8 @@ mod tests {
             lines(Verb::Pull, &[BlobCached, Unpack, UnpackDone]).0,
             ["Already exists", "Pull complete"]
         );
+        assert_eq!(lines(Verb::Load, &[Unpack, UnpackDone]), (vec!["Extracted"], Some("Extracted")));
+        assert_eq!(lines(Verb::Load, &[BlobStart, BlobDone, Unpack]), (vec!["Loaded"], Some("Extracting")));
         assert_eq!(lines(Verb::Push, &[BlobStart, BlobProgress, BlobDone]), (vec!["Pushed"], Some("Pushed")));
     }
 }

@@ -17,6 +17,7 @@ use crate::image::Images;
 use crate::isolation::userns;
 use crate::paths::{Roots, key_of, make_private_dir, make_run_root};
 use crate::process::Shim;
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::session::EngineSession;
 use crate::state::{self, Store, containers};
 
@@ -244,16 +245,18 @@ impl Engine {
 
     /// Looks for damage in the store, for blobs and layers that belong to nothing (unless somebody is at work on images), and for what a crash left and cannot
     /// be removed. Empty when nothing is wrong.
-    pub fn verify(&self) -> Result<Vec<String>> {
+    pub fn verify(&self, progress: ProgressSink<'_>, cancel: &CancelToken) -> Result<Vec<String>> {
         let inner = &*self.inner()?;
+        let reporter = Reporter::new(&inner.store.paths.data.to_string_lossy(), progress);
         let mut problems: Vec<String> =
-            state::verify(&inner.store)?.into_iter().map(|flaw| flaw.message).collect();
+            state::verify(&inner.store, &reporter, cancel)?.into_iter().map(|flaw| flaw.message).collect();
         problems.extend(inner.sweep()?.iter().map(Error::to_string));
         for id in containers::ids(&inner.store.db)? {
             if !container::has_directory(inner, &id) {
                 problems.push(format!("container \"{id}\" has no directory"));
             }
         }
+        reporter.tell(ProgressKind::Done, None);
         Ok(problems)
     }
 

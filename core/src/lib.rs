@@ -9,7 +9,7 @@
 //! # fn main() -> coble::Result<()> {
 //! let engine = Engine::open(EngineOptions::default())?;
 //! let never = CancelToken::never();
-//! engine.images().from_host(&["sh".into(), "echo".into()], "demo", Default::default(), &never)?;
+//! engine.images().from_host(&["sh".into(), "echo".into()], "demo", Default::default(), &|_| {}, &never)?;
 //! let done = engine.run(ContainerSpec::new("demo").command(["echo", "hello"]), RunOptions::default(), &never)?;
 //! assert_eq!((done.exit_code, done.stdout.as_slice()), (0, b"hello\n".as_slice()));
 //! # Ok(())
@@ -41,6 +41,7 @@ mod log;
 mod oci;
 mod paths;
 mod process;
+mod progress;
 mod scrub;
 mod session;
 mod snapshot;
@@ -60,9 +61,9 @@ pub use container::{
     WaitCondition, Warning, WriteOptions, parse,
 };
 pub use distribution::{
-    CopyOptions, CredentialProvider, CredentialRequest, Credentials, LoginResult, Pin, PlannedBlob, Progress,
-    ProgressKind, ProgressSink, PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries,
-    RegistryOptions, RemoteImage, SearchOptions, SearchResult,
+    CopyOptions, CredentialProvider, CredentialRequest, Credentials, LoginResult, Pin, PlannedBlob,
+    PullOptions, PullPlan, PullPolicy, PushOptions, Pushed, Referrer, Registries, RegistryOptions,
+    RemoteImage, SearchOptions, SearchResult,
 };
 pub use doctor::{Check, CheckStatus, Report, doctor};
 pub use engine::{Engine, EngineOptions, Info};
@@ -75,6 +76,7 @@ pub use image::{
 #[doc(hidden)] // For the bindings.
 pub use interrupt::attentive;
 pub use process::{spawn_helper, spawn_worker};
+pub use progress::{Progress, ProgressKind, ProgressSink};
 pub use scrub::{Problem, Scrub};
 pub use text::visible;
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

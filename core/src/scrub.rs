@@ -17,6 +17,7 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Digest;
 use crate::process::reader::{self, View};
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::snapshot::{
     self, Application, Below, TEMPORARY, TREE, Worker, lock_temporary, make_tree, open_tree,
 };
@@ -57,12 +58,16 @@ impl Engine {
     /// A damaged layer is unpacked again from its blob, unless a running container uses it. A damaged or missing manifest or configuration is
     /// written again. A damaged layer blob is taken away, so that the next load or pull of the image brings it again; it is reported until then.
     /// Blobs and layers that belong to nothing are removed. They are looked for only when nobody else is at work on images.
-    pub fn scrub(&self, repair: bool, cancel: &CancelToken) -> Result<Scrub> {
+    pub fn scrub(&self, repair: bool, progress: ProgressSink<'_>, cancel: &CancelToken) -> Result<Scrub> {
         let inner = &*self.inner()?;
+        let reporter = &Reporter::new(&inner.store.paths.data.to_string_lossy(), progress);
         Session::run(&inner.store, inner, cancel, |session| {
             let mut scrub = Scrub::default();
-            blobs(inner, session, repair, &mut scrub, cancel)?;
-            let compared = layers(inner, repair, &mut scrub, cancel)?;
+            let rows = inner.store.db.read(|connection| images::unpacked(connection, &inner.store.idmap))?;
+            // A layer is unpacked from its blob again.
+            reporter.expect(rows.iter().map(bytes_of).sum());
+            blobs((inner, session), repair, &mut scrub, reporter, cancel)?;
+            let compared = layers(inner, &rows, repair, (&mut scrub, reporter), cancel)?;
             // Every blob, and these layers, were looked at already, and closer.
             for flaw in state::verify_structure(&inner.store)? {
                 let told = match &flaw.about {
@@ -103,28 +108,36 @@ impl Engine {
                     repaired: repair,
                 });
             }
+            reporter.tell(ProgressKind::Done, None);
             Ok(scrub)
         })
         .context(|| "looking for damage".to_owned())
     }
 }
 
+fn bytes_of(row: &UnpackedLayer) -> u64 {
+    row.blob.as_ref().map_or(0, |(_, size)| *size)
+}
+
 fn blobs(
-    inner: &Inner,
-    session: &Session,
+    (inner, session): (&Inner, &Session),
     repair: bool,
     scrub: &mut Scrub,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let store = &inner.store;
-    for (digest, size) in store.db.read(images::blobs)? {
+    let blobs = store.db.read(images::blobs)?;
+    reporter.expect_more(blobs.iter().map(|(_, size)| size).sum());
+    for (digest, size) in blobs {
         cancel.check()?;
         scrub.blobs += 1;
+        let meter = reporter.meter(&digest, size);
         let there = store.content.size(&digest)?;
         let message = match there {
             None => format!("blob {digest} is missing"),
             Some(found) if found != size => format!("blob {digest} has {found} bytes instead of {size}"),
-            Some(_) if !state::is_intact(store, &digest, size)? => {
+            Some(_) if !state::is_intact(store, &digest, size, &meter, cancel)? => {
                 format!("the content of blob {digest} is damaged")
             }
             Some(_) => continue,
@@ -162,13 +175,20 @@ fn blobs(
 }
 
 /// Layers from the lowest up: what is compared needs sound ones below. Returns their numbers.
-fn layers(inner: &Inner, repair: bool, scrub: &mut Scrub, cancel: &CancelToken) -> Result<BTreeSet<i64>> {
-    let rows = inner.store.db.read(|connection| images::unpacked(connection, &inner.store.idmap))?;
+fn layers(
+    inner: &Inner,
+    rows: &[UnpackedLayer],
+    repair: bool,
+    (scrub, reporter): (&mut Scrub, &Reporter<'_>),
+    cancel: &CancelToken,
+) -> Result<BTreeSet<i64>> {
     let by_number: BTreeMap<i64, &UnpackedLayer> = rows.iter().map(|row| (row.n, row)).collect();
     let mut sound: BTreeMap<i64, bool> = BTreeMap::new();
     // A layer has a larger number than those below it, as it was recorded after them.
     for row in by_number.values() {
         cancel.check()?;
+        let meter = reporter.meter(&row.chain_id, bytes_of(row));
+        meter.tell(ProgressKind::Check);
         let below_is_sound = row.parent.is_none_or(|parent| sound.get(&parent).copied().unwrap_or(false));
         let mut problem = |message: String, repaired: bool| -> Result<()> {
             let images =
@@ -188,6 +208,8 @@ fn layers(inner: &Inner, repair: bool, scrub: &mut Scrub, cancel: &CancelToken) 
             State::Unknown("it is on top of a layer that could not be checked".into())
         };
         scrub.layers += 1;
+        meter.advance(bytes_of(row), ProgressKind::Check);
+        meter.tell(ProgressKind::Check);
         let fine = matches!(state, State::Sound | State::Repaired);
         match state {
             State::Sound | State::Gone => {}

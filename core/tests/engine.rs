@@ -23,7 +23,7 @@ fn fixture() -> Fixture {
     let engine = Engine::open(options).unwrap();
     let never = CancelToken::never();
     let items = ["sh", "cat", "echo", "sleep", "true", "false", "id", "env"].map(Into::into);
-    engine.images().from_host(&items, "host", ImportOptions::default(), &never).unwrap();
+    engine.images().from_host(&items, "host", ImportOptions::default(), &|_| {}, &never).unwrap();
     Fixture { _dir: dir, engine, never }
 }
 
@@ -52,7 +52,7 @@ fn a_run_gives_output_and_exit_code_and_leaves_nothing() {
     let killed = engine.run(shell("sh -c 'kill -9 $$'"), RunOptions::default(), &never).unwrap();
     assert_eq!(killed.exit_code, 137);
     assert!(all(&engine).unwrap().is_empty());
-    assert_eq!(engine.verify().unwrap(), Vec::<String>::new());
+    assert_eq!(engine.verify(&|_| {}, &CancelToken::never()).unwrap(), Vec::<String>::new());
     assert_eq!(std::fs::read_dir(_dir.path().join("data/containers")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(_dir.path().join("run/containers")).unwrap().count(), 0);
 }
@@ -149,7 +149,7 @@ fn a_container_lives_its_life() {
     container.start(Stdio::null(), &never).unwrap();
     container.remove(true).unwrap();
     assert_eq!(engine.containers().get("web").unwrap_err().kind(), ErrorKind::ContainerNotFound);
-    assert_eq!(engine.verify().unwrap(), Vec::<String>::new());
+    assert_eq!(engine.verify(&|_| {}, &CancelToken::never()).unwrap(), Vec::<String>::new());
 }
 
 #[test]

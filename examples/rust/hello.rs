@@ -16,7 +16,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let never = CancelToken::never();
 
     // An image made of two programs of this machine and the libraries that they need: no registry is asked.
-    engine.images().from_host(&["sh".into(), "cat".into()], "hello-rust", Default::default(), &never)?;
+    engine.images().from_host(
+        &["sh".into(), "cat".into()],
+        "hello-rust",
+        Default::default(),
+        &|_| {},
+        &never,
+    )?;
 
     let mut options = RunOptions::default();
     options.input = Some(b"and what it read\n".to_vec());

@@ -1,6 +1,6 @@
 //! Images and archives of containers.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use core::{CommitOptions, Sink};
 
@@ -11,13 +11,17 @@ use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::image::coble_image_t;
 use crate::options::flag;
+use crate::progress::{Callback, Listener, coble_progress_callback_t};
 use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
 use crate::strings::{optional_text, owned_text, path, text};
 
 /// How an image is made of a container.
-pub struct coble_commit_options_t(CommitOptions);
+pub struct coble_commit_options_t {
+    options: CommitOptions,
+    listener: Listener,
+}
 
 impl Handle for coble_commit_options_t {
     const NAME: &'static str = "options";
@@ -26,7 +30,10 @@ impl Handle for coble_commit_options_t {
 /// Every default: a running container is paused, and the layer is compressed with gzip.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_commit_options_new() -> *mut coble_commit_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_commit_options_t(CommitOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_commit_options_t { options: CommitOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Adds a change of the configuration, an instruction as in a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL,
@@ -40,7 +47,7 @@ pub unsafe extern "C" fn coble_commit_options_add_change(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, change) = unsafe { (borrow_mut(options)?, text(change, "change")?) };
-        options.0.changes.push(change.to_owned());
+        options.options.changes.push(change.to_owned());
     })
 }
 
@@ -53,7 +60,7 @@ pub unsafe extern "C" fn coble_commit_options_set_author(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.author = owned_text(author, "author")? };
+        unsafe { borrow_mut(options)?.options.author = owned_text(author, "author")? };
     })
 }
 
@@ -66,7 +73,7 @@ pub unsafe extern "C" fn coble_commit_options_set_message(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.message = owned_text(message, "message")? };
+        unsafe { borrow_mut(options)?.options.message = owned_text(message, "message")? };
     })
 }
 
@@ -79,7 +86,7 @@ pub unsafe extern "C" fn coble_commit_options_set_pause(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.pause = flag(pause, "pause")? };
+        unsafe { borrow_mut(options)?.options.pause = flag(pause, "pause")? };
     })
 }
 
@@ -92,7 +99,21 @@ pub unsafe extern "C" fn coble_commit_options_set_compression(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.compression = owned_text(compression, "compression")? };
+        unsafe { borrow_mut(options)?.options.compression = owned_text(compression, "compression")? };
+    })
+}
+
+/// Sets who hears how far a commit with them is. NULL: nobody. `userdata` has to live as long as calls are made with these options. See coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_commit_options_set_progress(
+    options: *mut coble_commit_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.listener = Listener::new(progress, userdata) };
     })
 }
 
@@ -118,13 +139,18 @@ pub unsafe extern "C" fn coble_container_commit(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (container, reference, options, cancel, out) = unsafe {
-            let options =
-                borrow(options).map_or_else(|_| CommitOptions::default(), |options| options.0.clone());
+        let (container, reference, options, callback, out) = unsafe {
+            let (options, listener) = borrow(options).map_or_else(
+                |_| (CommitOptions::default(), Listener::nobody()),
+                |options| (options.options.clone(), options.listener),
+            );
             let reference = optional_text(reference, "reference")?;
-            (borrow(container)?, reference, options, token(cancel), Out::new(image, "image")?)
+            let callback = listener.callback(token(cancel));
+            (borrow(container)?, reference, options, callback, Out::new(image, "image")?)
         };
-        coble_image_t::new(container.container.commit(reference, &options, &cancel)?).give(out);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let made = container.container.commit(reference, &options, &told, callback.token())?;
+        coble_image_t::new(made).give(out);
     })
 }
 
@@ -158,7 +184,32 @@ pub unsafe extern "C" fn coble_container_export(
         // SAFETY: the caller's, by the contract of the header.
         let (container, file, cancel, out) =
             unsafe { (borrow(container)?, path(file, "file")?, token(cancel), Out::new(json, "json")) };
-        let exported = container.container.export(Sink::Path(file), &cancel)?;
+        let exported = container.container.export(Sink::Path(file), &|_| {}, &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&exported)?.give(out);
+        }
+    })
+}
+
+/// As coble_container_export, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_export_with_progress(
+    container: *const coble_container_t,
+    file: *const c_char,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, file, cancel, out) =
+            unsafe { (borrow(container)?, path(file, "file")?, token(cancel), Out::new(json, "json")) };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let exported = container.container.export(Sink::Path(file), &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_string_t::json(&exported)?.give(out);
         }
@@ -178,7 +229,32 @@ pub unsafe extern "C" fn coble_container_export_fd(
         // SAFETY: the caller's, by the contract of the header.
         let (container, fd, cancel, out) =
             unsafe { (borrow(container)?, duplicate(fd, "fd")?, token(cancel), Out::new(json, "json")) };
-        let exported = container.container.export(Sink::Fd(fd), &cancel)?;
+        let exported = container.container.export(Sink::Fd(fd), &|_| {}, &cancel)?;
+        if let Ok(out) = out {
+            coble_string_t::json(&exported)?.give(out);
+        }
+    })
+}
+
+/// As coble_container_export_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_export_fd_with_progress(
+    container: *const coble_container_t,
+    fd: i32,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, fd, cancel, out) =
+            unsafe { (borrow(container)?, duplicate(fd, "fd")?, token(cancel), Out::new(json, "json")) };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let exported = container.container.export(Sink::Fd(fd), &told, callback.token())?;
+        callback.end()?;
         if let Ok(out) = out {
             coble_string_t::json(&exported)?.give(out);
         }

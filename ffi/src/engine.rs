@@ -1,14 +1,15 @@
 //! The engine.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
-use core::{Engine, EngineOptions, Result};
+use core::{CancelToken, Engine, EngineOptions, Result};
 
 use crate::boundary::{Out, invalid};
 use crate::cancel::{coble_cancel_t, token};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
 use crate::options::{self, Options};
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::run::{coble_run_options_t, coble_run_result_t};
 use crate::spec::coble_container_spec_t;
@@ -180,7 +181,28 @@ pub unsafe extern "C" fn coble_engine_verify(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, out) = unsafe { (borrow(engine)?, Out::new(json, "json")?) };
-        coble_string_t::json(&engine.0.verify()?)?.give(out);
+        coble_string_t::json(&engine.0.verify(&|_| {}, &CancelToken::never())?)?.give(out);
+    })
+}
+
+/// As coble_engine_verify, with a token that ends it and a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_verify_with_progress(
+    engine: *const coble_engine_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, cancel, out) = unsafe { (borrow(engine)?, token(cancel), Out::new(json, "json")?) };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let found = engine.0.verify(&told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&found)?.give(out);
     })
 }
 

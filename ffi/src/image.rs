@@ -1,6 +1,6 @@
 //! Images.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CString, c_char, c_void};
 
 use core::{HostItem, ImageSummary, LoadOptions, Result, Source};
 
@@ -11,6 +11,7 @@ use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
 use crate::import::{coble_import_options_t, import_options};
 use crate::options::flag;
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
@@ -94,7 +95,32 @@ pub unsafe extern "C" fn coble_image_load(
             let options = load_options(platform)?;
             (borrow(engine)?, path(archive, "archive")?, options, token(cancel), Out::new(images, "images")?)
         };
-        let loaded = engine.0.images().load(Source::Path(archive), &options, &cancel)?;
+        let loaded = engine.0.images().load(Source::Path(archive), &options, &|_| {}, &cancel)?;
+        coble_image_list_t::new(loaded).give(out);
+    })
+}
+
+/// As coble_image_load, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_load_with_progress(
+    engine: *const coble_engine_t,
+    archive: *const c_char,
+    platform: *const c_char,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    images: *mut *mut coble_image_list_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, archive, options, cancel, out) = unsafe {
+            let options = load_options(platform)?;
+            (borrow(engine)?, path(archive, "archive")?, options, token(cancel), Out::new(images, "images")?)
+        };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let loaded = engine.0.images().load(Source::Path(archive), &options, &told, callback.token())?;
         coble_image_list_t::new(loaded).give(out);
     })
 }
@@ -115,7 +141,32 @@ pub unsafe extern "C" fn coble_image_load_fd(
             let options = load_options(platform)?;
             (borrow(engine)?, duplicate(fd, "fd")?, options, token(cancel), Out::new(images, "images")?)
         };
-        let loaded = engine.0.images().load(Source::Fd(fd), &options, &cancel)?;
+        let loaded = engine.0.images().load(Source::Fd(fd), &options, &|_| {}, &cancel)?;
+        coble_image_list_t::new(loaded).give(out);
+    })
+}
+
+/// As coble_image_load_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_load_fd_with_progress(
+    engine: *const coble_engine_t,
+    fd: i32,
+    platform: *const c_char,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    images: *mut *mut coble_image_list_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, fd, options, cancel, out) = unsafe {
+            let options = load_options(platform)?;
+            (borrow(engine)?, duplicate(fd, "fd")?, options, token(cancel), Out::new(images, "images")?)
+        };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let loaded = engine.0.images().load(Source::Fd(fd), &options, &told, callback.token())?;
         coble_image_list_t::new(loaded).give(out);
     })
 }
@@ -134,18 +185,18 @@ pub unsafe extern "C" fn coble_image_import_rootfs(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, archive, reference, options, cancel, out) = unsafe {
+        let (engine, archive, reference, (options, callback), out) = unsafe {
             let (archive, reference) = (path(archive, "archive")?, optional_text(reference, "reference")?);
-            (
-                borrow(engine)?,
-                archive,
-                reference,
-                import_options(options),
-                token(cancel),
-                Out::new(image, "image")?,
-            )
+            (borrow(engine)?, archive, reference, import_options(options, cancel), Out::new(image, "image")?)
         };
-        let made = engine.0.images().import_rootfs(Source::Path(archive), reference, options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let made = engine.0.images().import_rootfs(
+            Source::Path(archive),
+            reference,
+            options,
+            &told,
+            callback.token(),
+        )?;
         coble_image_t::new(made).give(out);
     })
 }
@@ -163,18 +214,13 @@ pub unsafe extern "C" fn coble_image_import_rootfs_fd(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, fd, reference, options, cancel, out) = unsafe {
+        let (engine, fd, reference, (options, callback), out) = unsafe {
             let (fd, reference) = (duplicate(fd, "fd")?, optional_text(reference, "reference")?);
-            (
-                borrow(engine)?,
-                fd,
-                reference,
-                import_options(options),
-                token(cancel),
-                Out::new(image, "image")?,
-            )
+            (borrow(engine)?, fd, reference, import_options(options, cancel), Out::new(image, "image")?)
         };
-        let made = engine.0.images().import_rootfs(Source::Fd(fd), reference, options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let made =
+            engine.0.images().import_rootfs(Source::Fd(fd), reference, options, &told, callback.token())?;
         coble_image_t::new(made).give(out);
     })
 }
@@ -195,19 +241,13 @@ pub unsafe extern "C" fn coble_image_from_host(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        let (engine, items, reference, options, cancel, out) = unsafe {
+        let (engine, items, reference, (options, callback), out) = unsafe {
             let (items, reference) = (texts(items, count, "items")?, optional_text(reference, "reference")?);
-            (
-                borrow(engine)?,
-                items,
-                reference,
-                import_options(options),
-                token(cancel),
-                Out::new(image, "image")?,
-            )
+            (borrow(engine)?, items, reference, import_options(options, cancel), Out::new(image, "image")?)
         };
         let items: Vec<HostItem> = items.iter().map(|item| HostItem::from(item.as_str())).collect();
-        let made = engine.0.images().from_host(&items, reference, options, &cancel)?;
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let made = engine.0.images().from_host(&items, reference, options, &told, callback.token())?;
         coble_image_t::new(made).give(out);
     })
 }

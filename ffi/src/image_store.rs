@@ -1,6 +1,6 @@
 //! The image store: saving, comparing, mounting and pruning images.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd};
 
 use core::{ImageMount, PruneOptions, Result, SaveFormat, SaveOptions, Sink};
@@ -11,6 +11,7 @@ use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow};
 use crate::options::{self, Options, flag, reserved};
+use crate::progress::{Callback, coble_progress_callback_t};
 use crate::status::coble_status_t;
 use crate::stdio::duplicate;
 use crate::string::coble_string_t;
@@ -50,7 +51,35 @@ pub unsafe extern "C" fn coble_image_save(
             (borrow(engine)?, texts(names, count, "names")?, path(file, "file")?, options, token(cancel))
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        engine.0.images().save(&names, Sink::Path(file), &options, &cancel)?;
+        engine.0.images().save(&names, Sink::Path(file), &options, &|_| {}, &cancel)?;
+    })
+}
+
+/// As coble_image_save, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_save_with_progress(
+    engine: *const coble_engine_t,
+    names: *const *const c_char,
+    count: usize,
+    file: *const c_char,
+    format: *const c_char,
+    platform: *const c_char,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, names, file, options, cancel) = unsafe {
+            let options = save_options(format, platform)?;
+            (borrow(engine)?, texts(names, count, "names")?, path(file, "file")?, options, token(cancel))
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        engine.0.images().save(&names, Sink::Path(file), &options, &told, callback.token())?;
+        callback.end()?;
     })
 }
 
@@ -73,7 +102,35 @@ pub unsafe extern "C" fn coble_image_save_fd(
             (borrow(engine)?, texts(names, count, "names")?, duplicate(fd, "fd")?, options, token(cancel))
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        engine.0.images().save(&names, Sink::Fd(fd), &options, &cancel)?;
+        engine.0.images().save(&names, Sink::Fd(fd), &options, &|_| {}, &cancel)?;
+    })
+}
+
+/// As coble_image_save_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_save_fd_with_progress(
+    engine: *const coble_engine_t,
+    names: *const *const c_char,
+    count: usize,
+    fd: i32,
+    format: *const c_char,
+    platform: *const c_char,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, names, fd, options, cancel) = unsafe {
+            let options = save_options(format, platform)?;
+            (borrow(engine)?, texts(names, count, "names")?, duplicate(fd, "fd")?, options, token(cancel))
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        engine.0.images().save(&names, Sink::Fd(fd), &options, &told, callback.token())?;
+        callback.end()?;
     })
 }
 
@@ -238,6 +295,28 @@ pub unsafe extern "C" fn coble_engine_scrub(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (engine, cancel, out) = unsafe { (borrow(engine)?, token(cancel), Out::new(json, "json")?) };
-        coble_string_t::json(&engine.0.scrub(flag(repair, "repair")?, &cancel)?)?.give(out);
+        coble_string_t::json(&engine.0.scrub(flag(repair, "repair")?, &|_| {}, &cancel)?)?.give(out);
+    })
+}
+
+/// As coble_engine_scrub, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_engine_scrub_with_progress(
+    engine: *const coble_engine_t,
+    repair: i32,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    cancel: *const coble_cancel_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (engine, cancel, out) = unsafe { (borrow(engine)?, token(cancel), Out::new(json, "json")?) };
+        let callback = Callback::new(progress, userdata, cancel);
+        let told = |progress: &core::Progress| callback.tell(progress);
+        let found = engine.0.scrub(flag(repair, "repair")?, &told, callback.token())?;
+        callback.end()?;
+        coble_string_t::json(&found)?.give(out);
     })
 }

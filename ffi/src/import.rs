@@ -1,34 +1,49 @@
 //! The configuration of images that are made from files.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 
 use core::ImportOptions;
 
+use crate::cancel::{coble_cancel_t, token};
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::progress::{Callback, Listener, coble_progress_callback_t};
 use crate::status::coble_status_t;
 use crate::strings::{owned_text, text, texts};
 
 /// The configuration of an image that is made from files instead of from another image.
-pub struct coble_import_options_t(ImportOptions);
+pub struct coble_import_options_t {
+    options: ImportOptions,
+    listener: Listener,
+}
 
 impl Handle for coble_import_options_t {
     const NAME: &'static str = "options";
 }
 
-/// The options of a call; NULL is all defaults.
+/// The options of a call, and who hears how far it is; NULL is all defaults.
 ///
 /// # Safety
-/// As [`borrow`].
-pub(crate) unsafe fn import_options(options: *const coble_import_options_t) -> ImportOptions {
+/// As [`borrow`], of both.
+pub(crate) unsafe fn import_options(
+    options: *const coble_import_options_t,
+    cancel: *const coble_cancel_t,
+) -> (ImportOptions, Callback) {
     // SAFETY: passed on.
-    unsafe { borrow(options) }.map_or_else(|_| ImportOptions::default(), |options| options.0.clone())
+    let (options, token) = unsafe { (borrow(options), token(cancel)) };
+    options.map_or_else(
+        |_| (ImportOptions::default(), Listener::nobody().callback(token.clone())),
+        |options| (options.options.clone(), options.listener.callback(token.clone())),
+    )
 }
 
 /// A configuration with every default.
 #[unsafe(no_mangle)]
 pub extern "C" fn coble_import_options_new() -> *mut coble_import_options_t {
-    boundary_value!(std::ptr::null_mut(), { coble_import_options_t(ImportOptions::default()).into_raw() })
+    boundary_value!(std::ptr::null_mut(), {
+        let listener = Listener::nobody();
+        coble_import_options_t { options: ImportOptions::default(), listener }.into_raw()
+    })
 }
 
 /// Sets the default command: `count` strings.
@@ -41,7 +56,7 @@ pub unsafe extern "C" fn coble_import_options_set_command(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.command = Some(texts(command, count, "command")?) };
+        unsafe { borrow_mut(options)?.options.command = Some(texts(command, count, "command")?) };
     })
 }
 
@@ -55,7 +70,7 @@ pub unsafe extern "C" fn coble_import_options_set_entrypoint(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.entrypoint = Some(texts(entrypoint, count, "entrypoint")?) };
+        unsafe { borrow_mut(options)?.options.entrypoint = Some(texts(entrypoint, count, "entrypoint")?) };
     })
 }
 
@@ -71,7 +86,7 @@ pub unsafe extern "C" fn coble_import_options_add_environment(
         // SAFETY: the caller's, by the contract of the header.
         let (options, name, value) =
             unsafe { (borrow_mut(options)?, text(name, "name")?, text(value, "value")?) };
-        options.0.environment.push((name.to_owned(), value.to_owned()));
+        options.options.environment.push((name.to_owned(), value.to_owned()));
     })
 }
 
@@ -84,7 +99,7 @@ pub unsafe extern "C" fn coble_import_options_set_working_dir(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.working_dir = owned_text(working_dir, "working_dir")? };
+        unsafe { borrow_mut(options)?.options.working_dir = owned_text(working_dir, "working_dir")? };
     })
 }
 
@@ -97,7 +112,7 @@ pub unsafe extern "C" fn coble_import_options_set_user(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.user = owned_text(user, "user")? };
+        unsafe { borrow_mut(options)?.options.user = owned_text(user, "user")? };
     })
 }
 
@@ -113,7 +128,7 @@ pub unsafe extern "C" fn coble_import_options_add_label(
         // SAFETY: the caller's, by the contract of the header.
         let (options, name, value) =
             unsafe { (borrow_mut(options)?, text(name, "name")?, text(value, "value")?) };
-        options.0.labels.insert(name.to_owned(), value.to_owned());
+        options.options.labels.insert(name.to_owned(), value.to_owned());
     })
 }
 
@@ -126,7 +141,21 @@ pub unsafe extern "C" fn coble_import_options_set_message(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.message = owned_text(message, "message")? };
+        unsafe { borrow_mut(options)?.options.message = owned_text(message, "message")? };
+    })
+}
+
+/// Sets who hears how far a call with them is. NULL: nobody. `userdata` has to live as long as calls are made with these options. See coble_progress_callback_t.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_import_options_set_progress(
+    options: *mut coble_import_options_t,
+    progress: coble_progress_callback_t,
+    userdata: *mut c_void,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.listener = Listener::new(progress, userdata) };
     })
 }
 
@@ -139,7 +168,7 @@ pub unsafe extern "C" fn coble_import_options_set_author(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.author = owned_text(author, "author")? };
+        unsafe { borrow_mut(options)?.options.author = owned_text(author, "author")? };
     })
 }
 
@@ -154,7 +183,7 @@ pub unsafe extern "C" fn coble_import_options_add_change(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         let (options, change) = unsafe { (borrow_mut(options)?, text(change, "change")?) };
-        options.0.changes.push(change.to_owned());
+        options.options.changes.push(change.to_owned());
     })
 }
 
@@ -167,7 +196,7 @@ pub unsafe extern "C" fn coble_import_options_set_platform(
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.platform = owned_text(platform, "platform")? };
+        unsafe { borrow_mut(options)?.options.platform = owned_text(platform, "platform")? };
     })
 }
 

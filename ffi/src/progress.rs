@@ -1,4 +1,4 @@
-//! The progress of transfers, and the callback that gets it.
+//! The progress of long calls, and the callback that gets it.
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +30,14 @@ pub const COBLE_PROGRESS_RETRY: i32 = 8;
 pub const COBLE_PROGRESS_RATE_LIMIT: i32 = 9;
 /// The registry, or the engine, has something to say, in the message.
 pub const COBLE_PROGRESS_WARNING: i32 = 10;
-/// The transfer is complete.
+/// The call is complete.
 pub const COBLE_PROGRESS_DONE: i32 = 11;
+/// A part was read of what an image or an archive is made of: an archive, a container's files, or those of the host.
+pub const COBLE_PROGRESS_READ: i32 = 12;
+/// A part of the store was checked.
+pub const COBLE_PROGRESS_CHECK: i32 = 13;
 
-/// A step of a transfer. Borrowed by a callback for as long as it runs.
+/// A step of a long call. Borrowed by a callback for as long as it runs.
 pub struct coble_progress_t {
     kind: i32,
     name: CString,
@@ -79,15 +83,17 @@ fn number(kind: ProgressKind) -> i32 {
         ProgressKind::Retry => COBLE_PROGRESS_RETRY,
         ProgressKind::RateLimit => COBLE_PROGRESS_RATE_LIMIT,
         ProgressKind::Done => COBLE_PROGRESS_DONE,
+        ProgressKind::Read => COBLE_PROGRESS_READ,
+        ProgressKind::Check => COBLE_PROGRESS_CHECK,
         // What is new has a name, and for those who look at numbers only it is something to tell.
         _ => COBLE_PROGRESS_WARNING,
     }
 }
 
-/// A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
+/// A function of the caller that gets the progress of a long call, with the pointer that was given along with it. Calls to registries that move nothing have
 /// coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
 ///
-/// It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
+/// It may be called on threads of the call's own, but never twice at a time, and never after the call that it was given to
 /// has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
 /// cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
 pub type coble_progress_callback_t =
@@ -185,7 +191,7 @@ pub unsafe extern "C" fn coble_progress_kind_name(progress: *const coble_progres
     })
 }
 
-/// The reference that is transferred. NULL if the progress is NULL.
+/// What the call is about: a reference, the name of a container, or the path of an archive or a store. NULL if the progress is NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_reference(progress: *const coble_progress_t) -> *const c_char {
     boundary_value!(std::ptr::null(), {
@@ -194,7 +200,7 @@ pub unsafe extern "C" fn coble_progress_reference(progress: *const coble_progres
     })
 }
 
-/// The digest of the blob or manifest that it is about. NULL if it is about none.
+/// The digest of the blob or manifest that it is about, or in a scrub the chain id of a layer. NULL if it is about none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_digest(progress: *const coble_progress_t) -> *const c_char {
     boundary_value!(std::ptr::null(), {
@@ -212,7 +218,7 @@ pub unsafe extern "C" fn coble_progress_message(progress: *const coble_progress_
     })
 }
 
-/// How many bytes of the blob are done.
+/// How many bytes of it are done.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_current(progress: *const coble_progress_t) -> u64 {
     boundary_value!(0, {
@@ -221,7 +227,7 @@ pub unsafe extern "C" fn coble_progress_current(progress: *const coble_progress_
     })
 }
 
-/// How many bytes the blob has. 0: not known.
+/// How many bytes it has. 0: not known.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_total(progress: *const coble_progress_t) -> u64 {
     boundary_value!(0, {
@@ -230,7 +236,7 @@ pub unsafe extern "C" fn coble_progress_total(progress: *const coble_progress_t)
     })
 }
 
-/// How many bytes of all blobs of the call are done.
+/// How many bytes are done of everything that the call moves, reads or checks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_overall_current(progress: *const coble_progress_t) -> u64 {
     boundary_value!(0, {
@@ -239,7 +245,7 @@ pub unsafe extern "C" fn coble_progress_overall_current(progress: *const coble_p
     })
 }
 
-/// How many bytes all blobs of the call have. 0: not known yet.
+/// How many bytes all of that has. 0: not known yet, or nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_progress_overall_total(progress: *const coble_progress_t) -> u64 {
     boundary_value!(0, {

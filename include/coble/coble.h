@@ -136,9 +136,19 @@
 #define COBLE_PROGRESS_WARNING 10
 
 /**
- * The transfer is complete.
+ * The call is complete.
  */
 #define COBLE_PROGRESS_DONE 11
+
+/**
+ * A part was read of what an image or an archive is made of: an archive, a container's files, or those of the host.
+ */
+#define COBLE_PROGRESS_READ 12
+
+/**
+ * A part of the store was checked.
+ */
+#define COBLE_PROGRESS_CHECK 13
 
 /**
  * The registry is asked each time; what is in the store already is not fetched again.
@@ -401,7 +411,7 @@ typedef struct coble_pin_list_t coble_pin_list_t;
 typedef struct coble_process_t coble_process_t;
 
 /**
- * A step of a transfer. Borrowed by a callback for as long as it runs.
+ * A step of a long call. Borrowed by a callback for as long as it runs.
  */
 typedef struct coble_progress_t coble_progress_t;
 
@@ -477,10 +487,10 @@ typedef int32_t coble_status_t;
 typedef int32_t (*coble_credential_callback_t)(coble_credential_request_t *request, void *userdata);
 
 /**
- * A function of the caller that gets the progress of a transfer, with the pointer that was given along with it. Calls that move nothing have
+ * A function of the caller that gets the progress of a long call, with the pointer that was given along with it. Calls to registries that move nothing have
  * coble_registry_options_set_progress, and tell of retries, rate limits and warnings.
  *
- * It is called on threads of the transfer, not on the caller's, but never twice at a time, and never after the call that it was given to
+ * It may be called on threads of the call's own, but never twice at a time, and never after the call that it was given to
  * has returned, so that there is nothing to finalize. It has to be quick, must not call the engine with the same image, and must not throw. A return value other than 0
  * cancels the call, which then fails with COBLE_ERR_CANCELLED, and it is not called again.
  */
@@ -1357,6 +1367,16 @@ coble_status_t coble_engine_verify(const coble_engine_t *engine,
                                    coble_error_t **error);
 
 /**
+ * As coble_engine_verify, with a token that ends it and a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_engine_verify_with_progress(const coble_engine_t *engine,
+                                                 coble_progress_callback_t progress,
+                                                 void *userdata,
+                                                 const coble_cancel_t *cancel,
+                                                 coble_string_t **json,
+                                                 coble_error_t **error);
+
+/**
  * Looks at the host of an engine: as coble_doctor, with the engine's own options.
  */
 coble_status_t coble_engine_doctor(const coble_engine_t *engine,
@@ -1432,6 +1452,14 @@ coble_status_t coble_import_options_set_message(coble_import_options_t *options,
                                                 coble_error_t **error);
 
 /**
+ * Sets who hears how far a call with them is. NULL: nobody. `userdata` has to live as long as calls are made with these options. See coble_progress_callback_t.
+ */
+coble_status_t coble_import_options_set_progress(coble_import_options_t *options,
+                                                 coble_progress_callback_t progress,
+                                                 void *userdata,
+                                                 coble_error_t **error);
+
+/**
  * Sets the author. NULL: none.
  */
 coble_status_t coble_import_options_set_author(coble_import_options_t *options,
@@ -1471,6 +1499,18 @@ coble_status_t coble_image_load(const coble_engine_t *engine,
                                 coble_error_t **error);
 
 /**
+ * As coble_image_load, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_image_load_with_progress(const coble_engine_t *engine,
+                                              const char *archive,
+                                              const char *platform,
+                                              coble_progress_callback_t progress,
+                                              void *userdata,
+                                              const coble_cancel_t *cancel,
+                                              coble_image_list_t **images,
+                                              coble_error_t **error);
+
+/**
  * As coble_image_load, from an open file or pipe, which is read to its end and stays open.
  */
 coble_status_t coble_image_load_fd(const coble_engine_t *engine,
@@ -1479,6 +1519,18 @@ coble_status_t coble_image_load_fd(const coble_engine_t *engine,
                                    const coble_cancel_t *cancel,
                                    coble_image_list_t **images,
                                    coble_error_t **error);
+
+/**
+ * As coble_image_load_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_image_load_fd_with_progress(const coble_engine_t *engine,
+                                                 int32_t fd,
+                                                 const char *platform,
+                                                 coble_progress_callback_t progress,
+                                                 void *userdata,
+                                                 const coble_cancel_t *cancel,
+                                                 coble_image_list_t **images,
+                                                 coble_error_t **error);
 
 /**
  * Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. The reference may be NULL, for an image
@@ -1720,6 +1772,20 @@ coble_status_t coble_image_save(const coble_engine_t *engine,
                                 coble_error_t **error);
 
 /**
+ * As coble_image_save, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_image_save_with_progress(const coble_engine_t *engine,
+                                              const char *const *names,
+                                              size_t count,
+                                              const char *file,
+                                              const char *format,
+                                              const char *platform,
+                                              coble_progress_callback_t progress,
+                                              void *userdata,
+                                              const coble_cancel_t *cancel,
+                                              coble_error_t **error);
+
+/**
  * As coble_image_save, to an open file or pipe, which stays open. Not for "oci-dir".
  */
 coble_status_t coble_image_save_fd(const coble_engine_t *engine,
@@ -1730,6 +1796,20 @@ coble_status_t coble_image_save_fd(const coble_engine_t *engine,
                                    const char *platform,
                                    const coble_cancel_t *cancel,
                                    coble_error_t **error);
+
+/**
+ * As coble_image_save_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_image_save_fd_with_progress(const coble_engine_t *engine,
+                                                 const char *const *names,
+                                                 size_t count,
+                                                 int32_t fd,
+                                                 const char *format,
+                                                 const char *platform,
+                                                 coble_progress_callback_t progress,
+                                                 void *userdata,
+                                                 const coble_cancel_t *cancel,
+                                                 coble_error_t **error);
 
 /**
  * What is different in one image's root file system against another's: a JSON array of objects with "kind" ("added", "changed", "deleted") and
@@ -1793,6 +1873,17 @@ coble_status_t coble_engine_scrub(const coble_engine_t *engine,
                                   coble_error_t **error);
 
 /**
+ * As coble_engine_scrub, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_engine_scrub_with_progress(const coble_engine_t *engine,
+                                                int32_t repair,
+                                                coble_progress_callback_t progress,
+                                                void *userdata,
+                                                const coble_cancel_t *cancel,
+                                                coble_string_t **json,
+                                                coble_error_t **error);
+
+/**
  * What happened: one of the COBLE_PROGRESS_ numbers. Kinds that later versions add are COBLE_PROGRESS_WARNING here and have names of their own. -1 if the progress is NULL.
  */
 int32_t coble_progress_kind(const coble_progress_t *progress);
@@ -1803,12 +1894,12 @@ int32_t coble_progress_kind(const coble_progress_t *progress);
 const char *coble_progress_kind_name(const coble_progress_t *progress);
 
 /**
- * The reference that is transferred. NULL if the progress is NULL.
+ * What the call is about: a reference, the name of a container, or the path of an archive or a store. NULL if the progress is NULL.
  */
 const char *coble_progress_reference(const coble_progress_t *progress);
 
 /**
- * The digest of the blob or manifest that it is about. NULL if it is about none.
+ * The digest of the blob or manifest that it is about, or in a scrub the chain id of a layer. NULL if it is about none.
  */
 const char *coble_progress_digest(const coble_progress_t *progress);
 
@@ -1818,22 +1909,22 @@ const char *coble_progress_digest(const coble_progress_t *progress);
 const char *coble_progress_message(const coble_progress_t *progress);
 
 /**
- * How many bytes of the blob are done.
+ * How many bytes of it are done.
  */
 uint64_t coble_progress_current(const coble_progress_t *progress);
 
 /**
- * How many bytes the blob has. 0: not known.
+ * How many bytes it has. 0: not known.
  */
 uint64_t coble_progress_total(const coble_progress_t *progress);
 
 /**
- * How many bytes of all blobs of the call are done.
+ * How many bytes are done of everything that the call moves, reads or checks.
  */
 uint64_t coble_progress_overall_current(const coble_progress_t *progress);
 
 /**
- * How many bytes all blobs of the call have. 0: not known yet.
+ * How many bytes all of that has. 0: not known yet, or nothing.
  */
 uint64_t coble_progress_overall_total(const coble_progress_t *progress);
 
@@ -3483,6 +3574,14 @@ coble_status_t coble_commit_options_set_compression(coble_commit_options_t *opti
                                                     coble_error_t **error);
 
 /**
+ * Sets who hears how far a commit with them is. NULL: nobody. `userdata` has to live as long as calls are made with these options. See coble_progress_callback_t.
+ */
+coble_status_t coble_commit_options_set_progress(coble_commit_options_t *options,
+                                                 coble_progress_callback_t progress,
+                                                 void *userdata,
+                                                 coble_error_t **error);
+
+/**
  * Deletes options. NULL is fine.
  */
 void coble_commit_options_delete(coble_commit_options_t *options);
@@ -3517,6 +3616,17 @@ coble_status_t coble_container_export(const coble_container_t *container,
                                       coble_error_t **error);
 
 /**
+ * As coble_container_export, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_container_export_with_progress(const coble_container_t *container,
+                                                    const char *file,
+                                                    coble_progress_callback_t progress,
+                                                    void *userdata,
+                                                    const coble_cancel_t *cancel,
+                                                    coble_string_t **json,
+                                                    coble_error_t **error);
+
+/**
  * As coble_container_export, to an open file or pipe, which stays open.
  */
 coble_status_t coble_container_export_fd(const coble_container_t *container,
@@ -3524,6 +3634,17 @@ coble_status_t coble_container_export_fd(const coble_container_t *container,
                                          const coble_cancel_t *cancel,
                                          coble_string_t **json,
                                          coble_error_t **error);
+
+/**
+ * As coble_container_export_fd, with a callback for the progress, which may be NULL; see coble_progress_callback_t.
+ */
+coble_status_t coble_container_export_fd_with_progress(const coble_container_t *container,
+                                                       int32_t fd,
+                                                       coble_progress_callback_t progress,
+                                                       void *userdata,
+                                                       const coble_cancel_t *cancel,
+                                                       coble_string_t **json,
+                                                       coble_error_t **error);
 
 /**
  * Writes what is at a path of a container, and everything below it, as a tar to a file, which appears when it is complete. The names begin with the path's

@@ -10,7 +10,7 @@
 Every call blocks, releases the GIL and may be made from any thread; `coble.aio` has the same names for asyncio. Ctrl-C
 ends a blocking call of the main thread after the engine has cleaned up. All errors derive from `CobleError`.
 
-Submodules are loaded when they are used: `coble.wait` has what a container can be waited for, `coble.aio` the awaitable interface.
+Submodules are loaded when they are used: `coble.wait` has what a container can be waited for, `coble.progress` something that shows people how far a call is, `coble.aio` the awaitable interface.
 """
 
 from __future__ import annotations
@@ -121,6 +121,7 @@ from ._coble import (
 TYPE_CHECKING = False  # Importing typing takes longer than everything else here.
 if TYPE_CHECKING:
     from . import aio as aio
+    from . import progress as progress
     from . import wait as wait
 
 __version__ = version()
@@ -226,13 +227,14 @@ __all__ = [
     "Warning",
     "aio",
     "doctor",
+    "progress",
     "version",
     "wait",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("aio", "wait"):
+    if name in ("aio", "progress", "wait"):
         from importlib import import_module
 
         return import_module(f"coble.{name}")

@@ -60,7 +60,7 @@ _Credentials: TypeAlias = Credentials | tuple[str, str]
 _CredentialProvider: TypeAlias = Callable[[str, str, bool], _Credentials | None]
 _Progress: TypeAlias = Callable[[Progress], _object]
 _ProgressKind: TypeAlias = Literal[
-    "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
+    "resolve", "blob-start", "blob-progress", "blob-done", "blob-cached", "blob-mounted", "read", "check", "unpack", "unpack-done", "retry", "rate-limit", "warning", "done"
 ]
 _SearchFilters: TypeAlias = Mapping[str, str | bool | int] | Sequence[str]
 _State: TypeAlias = Literal["created", "running", "paused", "restarting", "exited"]
@@ -244,8 +244,9 @@ class Engine:
     def doctor(self) -> Report:
         """Looks at what the host has and lacks, for this engine."""
 
-    def verify(self) -> list[str]:
-        """Looks for damage in the store, and for what belongs to nothing: one line for each thing that is wrong."""
+    def verify(self, *, progress: _Progress | None = None) -> list[str]:
+        """Looks for damage in the store, and for what belongs to nothing: one line for each thing that is wrong. `progress` hears `check` of each blob; see `Images.load`. Can be
+        cancelled."""
 
     def events(
         self,
@@ -266,12 +267,12 @@ class Engine:
     def disk_usage(self) -> DiskUsage:
         """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
 
-    def scrub(self, *, repair: bool = False) -> Scrub:
+    def scrub(self, *, repair: bool = False, progress: _Progress | None = None) -> Scrub:
         """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
 
         With `repair`, a damaged layer is unpacked again, unless a running container uses it, and a damaged layer blob is taken away, so that the next load or
         pull of the image brings it again. Blobs and layers that belong to nothing are problems of the kind `stray`, and removed; they are looked for only when nobody
-        else is at work on images.
+        else is at work on images. `progress` hears `check` of each blob and layer; see `Images.load`.
         """
 
     def close(self) -> None:
@@ -569,12 +570,17 @@ class Images:
         Raises what `pull` raises, and `PermissionDeniedError`.
         """
 
-    def load(self, source: _Path | _Stream, *, platform: str | None = None) -> _list[Image]:
+    def load(
+        self, source: _Path | _Stream, *, platform: str | None = None, progress: _Progress | None = None
+    ) -> _list[Image]:
         """Loads the images of a docker-archive tar, or of an OCI image layout (a directory or a tar). A tar may be compressed. Can be cancelled.
 
         `source` is a path, a file descriptor or an open file, which is read to its end. `platform` is one such as `linux/arm64/v8`, or `"all"` for every
         one that is there; by default the host's. What the configuration of an image says decides: if it is not for the platform that was asked for,
         that is an `InvalidImageError`, and if none was asked for, a warning of the image (`foreign-platform`).
+
+        `progress` is called with each `Progress`, one call at a time, on threads of the call, which waits for it: `read` with the bytes of the archive, then `unpack`
+        and `unpack-done` for each layer. What it raises ends the call. `coble.progress` has one that prints.
 
         Raises `PathNotFoundError`, `InvalidArchiveError`, `InvalidImageError`, `DigestMismatchError`, `LimitExceededError`,
         `StorageFullError`; then nothing of the archive is in the store.
@@ -595,12 +601,14 @@ class Images:
         author: str | None = None,
         changes: Sequence[str] | None = None,
         platform: str | None = None,
+        progress: _Progress | None = None,
     ) -> Image:
         """Makes an image of one layer from the tar of a root file system, plain or compressed with gzip, zstd, bzip2 or xz. Can be cancelled.
 
         The options are the configuration that its containers have by default; `message` is the comment in its history. `changes` are instructions of a
         Dockerfile that change that configuration, such as `"EXPOSE 80"`: CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME
         WORKDIR. `platform`, such as `linux/arm64`, says what the files are for; the host's when not given. Without a `reference` the image has no name.
+        `progress` is as in `load`.
 
         Raises what `load` raises, `InvalidReferenceError`, and `InvalidArgumentError` for a URL, which has to be fetched first.
         """
@@ -620,6 +628,7 @@ class Images:
         author: str | None = None,
         changes: Sequence[str] | None = None,
         platform: str | None = None,
+        progress: _Progress | None = None,
     ) -> Image:
         """Makes an image of programs and files of the host. Can be cancelled.
 
@@ -650,14 +659,16 @@ class Images:
         """How an image was made, newest step first. Raises `ImageNotFoundError`."""
 
     def save(
-        self, images: _Image | Sequence[_Image], target: _Path | _Stream, *, format: _SaveFormat | None = None, platform: str | None = None
+        self, images: _Image | Sequence[_Image], target: _Path | _Stream, *, format: _SaveFormat | None = None, platform: str | None = None,
+        progress: _Progress | None = None,
     ) -> None:
         """Saves images, with the names that they are called by here. Can be cancelled.
 
         `target` is a path, where a file appears when it is complete, or a file descriptor or open file. `"oci-archive"`, the default, is a tar of
         an OCI image layout that is a docker archive, too; its blobs are byte for byte those of the store. `"oci-dir"` is a layout as a directory, which
         may be there already and gets the images added. `"docker-archive"` has uncompressed layers, for tools that know only that, and one image for a name.
-        `platform`, such as `linux/arm64`, chooses one of those that a name has; by default all are saved, and into a `"docker-archive"` the one for the host.
+        `platform`, such as `linux/arm64`, chooses one of those that a name has; by default all are saved, and into a `"docker-archive"` the one for the host. `progress` hears `blob-start`,
+        `blob-progress` and `blob-done` of each layer; see `load`.
 
         Raises `InvalidArgumentError` if a `"docker-archive"` would need several images of a name (`platform="all"`, or none of them is for the host).
 
@@ -1397,11 +1408,11 @@ class Container:
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
 
-    def export(self, target: _Path | _Stream) -> Exported:
+    def export(self, target: _Path | _Stream, *, progress: _Progress | None = None) -> Exported:
         """Writes the root file system as a tar, whether the container runs or not. Can be cancelled.
 
         `target` is a path, where a file appears when it is complete, or a file descriptor or open file. What is mounted inside is not part of it. Files
-        that change meanwhile may be in the tar as they never were; the tar itself is always whole.
+        that change meanwhile may be in the tar as they never were; the tar itself is always whole. `progress` hears `read`, with the bytes of the tar so far; see `Images.load`.
         """
 
     def get_archive(self, path: str, target: _Path | _Stream, *, follow_link: bool = False) -> Exported:
@@ -1477,12 +1488,13 @@ class Container:
         message: str | None = None,
         pause: bool = True,
         compression: _Compression | None = None,
+        progress: _Progress | None = None,
     ) -> Image:
         """Makes an image of the container: its image's layers, one more with what it changed, and its configuration. Can be cancelled.
 
         `changes` are instructions as in a Dockerfile: `CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD STOPSIGNAL USER VOLUME WORKDIR`. A running container is
         paused while its files are read, unless `pause` is off; where it cannot be paused, that raises `UnsupportedError`. The layer is
-        compressed with gzip unless `compression` says otherwise.
+        compressed with gzip unless `compression` says otherwise. `progress` hears `read`, with the bytes that the layer has so far, uncompressed; see `Images.load`.
 
         Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
         """
@@ -3210,7 +3222,7 @@ class Scrub:
 
 @final
 class Progress:
-    """How far a pull, push or copy is, or what a registry said beside the answer to another call."""
+    """How far a long call is, or what a registry said beside the answer to another one."""
 
     @property
     def kind(self) -> _ProgressKind:
@@ -3218,27 +3230,27 @@ class Progress:
 
     @property
     def reference(self) -> str:
-        """The canonical name that the call is about: of an image, a repository or a registry."""
+        """What the call is about: the canonical name of an image, a repository or a registry, the name of a container, or the path of an archive or a store."""
 
     @property
     def digest(self) -> str | None:
-        """The blob that it is about; None: all of it."""
+        """The blob that it is about, or in a scrub the layer, by its chain id; None: all of it."""
 
     @property
     def current(self) -> int:
-        """Bytes of the blob that are done."""
+        """Bytes of it that are done."""
 
     @property
     def total(self) -> int:
-        """Bytes of the blob; 0: unknown."""
+        """Its bytes; 0: unknown."""
 
     @property
     def overall_current(self) -> int:
-        """Bytes that are done of all blobs that have to be moved."""
+        """Bytes that are done of everything that the call moves, reads or checks."""
 
     @property
     def overall_total(self) -> int:
-        """Bytes of all blobs that have to be moved; 0: unknown yet, or none."""
+        """Bytes of all of that; 0: unknown yet, or none."""
 
     @property
     def message(self) -> str | None:

@@ -393,9 +393,10 @@ impl Drop for PyContainer {
 #[pymethods]
 impl PyContainer {
     /// Writes the root file system as a tar.
-    fn export(&self, py: Python<'_>, target: Target) -> PyResult<Exported> {
+    #[pyo3(signature = (target, *, progress=None))]
+    fn export(&self, py: Python<'_>, target: Target, progress: Option<Py<PyAny>>) -> PyResult<Exported> {
         let handle = self.handle(py)?;
-        image_store::export(py, || handle.container(), target)
+        image_store::export(py, || handle.container(), target, progress)
     }
 
     /// Writes one path as a tar.
@@ -488,7 +489,7 @@ impl PyContainer {
     }
 
     /// Makes an image of it.
-    #[pyo3(signature = (reference=None, *, changes=None, author=None, message=None, pause=true, compression=None))]
+    #[pyo3(signature = (reference=None, *, changes=None, author=None, message=None, pause=true, compression=None, progress=None))]
     #[expect(clippy::too_many_arguments, reason = "one for each option")]
     fn commit(
         &self,
@@ -499,8 +500,9 @@ impl PyContainer {
         message: Option<String>,
         pause: bool,
         compression: Option<String>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<PyImage> {
-        let given = Commit { changes, author, message, pause, compression };
+        let given = Commit { changes, author, message, pause, compression, progress };
         let handle = self.handle(py)?;
         image_store::commit(py, handle.engine, || handle.container(), reference, given)
     }

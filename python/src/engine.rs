@@ -15,6 +15,7 @@ use crate::events::PyEventStream;
 use crate::image::PyImages;
 use crate::image_store::{self, Filters};
 use crate::options::{Collect, Create, Streams, read};
+use crate::progress::told;
 use crate::registry::PyRegistry;
 use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
 
@@ -170,9 +171,10 @@ impl PyEngine {
     }
 
     /// Looks for damage in the store. Empty when nothing is wrong.
-    fn verify(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+    #[pyo3(signature = (*, progress=None))]
+    fn verify(&self, py: Python<'_>, progress: Option<Py<PyAny>>) -> PyResult<Vec<String>> {
         let engine = self.engine(py)?;
-        quick(py, || engine.verify())
+        told(py, progress, |sink, cancel| engine.verify(sink, cancel))
     }
 
     /// What happens to containers and images, whichever process does it.
@@ -201,9 +203,9 @@ impl PyEngine {
     }
 
     /// Looks at every byte of the store, and mends what can be mended if asked to.
-    #[pyo3(signature = (*, repair=false))]
-    fn scrub(&self, py: Python<'_>, repair: bool) -> PyResult<Scrub> {
-        image_store::scrub(py, self.engine(py)?, repair)
+    #[pyo3(signature = (*, repair=false, progress=None))]
+    fn scrub(&self, py: Python<'_>, repair: bool, progress: Option<Py<PyAny>>) -> PyResult<Scrub> {
+        image_store::scrub(py, self.engine(py)?, repair, progress)
     }
 
     /// Closes the engine and removes the session-scoped containers that it started. Closing again does nothing.

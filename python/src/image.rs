@@ -9,10 +9,11 @@ use pyo3::types::PyDict;
 
 use crate::convert::{Archive, ImageName, Item, Size};
 use crate::engine::PyEngine;
-use crate::enter::{Own, blocking, quick};
+use crate::enter::{Own, quick};
 use crate::errors::to_py;
 use crate::image_store::{self, Filters, Names, PyImageMount, Target};
-use crate::options::{Import, read};
+use crate::options::{Hear, Import, read};
+use crate::progress::told;
 use crate::transfer;
 use crate::values::{
     HistoryEntry, ImageDetails, PathChange, Pin, Pruned, PullPlan, Removed, SearchResult, Warning, plain,
@@ -123,11 +124,18 @@ impl PyImages {
     }
 
     /// Loads the images of a docker-archive tar or an OCI image layout.
-    #[pyo3(signature = (source, *, platform=None))]
-    fn load(&self, py: Python<'_>, source: Archive, platform: Option<String>) -> PyResult<Vec<PyImage>> {
+    #[pyo3(signature = (source, *, platform=None, progress=None))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        source: Archive,
+        platform: Option<String>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<PyImage>> {
         let engine = self.engine(py)?;
         let options = image_store::load_options(platform);
-        let images = blocking(py, |cancel| engine.images().load(source.0, &options, cancel))?;
+        let images =
+            told(py, progress, |sink, cancel| engine.images().load(source.0, &options, sink, cancel))?;
         Ok(images.into_iter().map(|summary| PyImage::new(engine, summary)).collect())
     }
 
@@ -135,7 +143,7 @@ impl PyImages {
     #[pyo3(signature = (tar, reference=None, **options))]
     #[pyo3(
         text_signature = "($self, tar, reference=None, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None, author=None, changes=None, platform=None)"
+                             user=None, labels=None, message=None, author=None, changes=None, platform=None, progress=None)"
     )]
     fn import_rootfs(
         &self,
@@ -144,12 +152,13 @@ impl PyImages {
         reference: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyImage> {
-        let mut import = Import::default();
-        read("Images.import_rootfs", options, &mut [&mut import])?;
+        let (mut import, mut hear) = (Import::default(), Hear::default());
+        read("Images.import_rootfs", options, &mut [&mut import, &mut hear])?;
         let engine = self.engine(py)?;
         let options = import.options();
-        let summary =
-            blocking(py, |cancel| engine.images().import_rootfs(tar.0, reference, options, cancel))?;
+        let summary = told(py, hear.progress, |sink, cancel| {
+            engine.images().import_rootfs(tar.0, reference, options, sink, cancel)
+        })?;
         Ok(PyImage::new(engine, summary))
     }
 
@@ -157,7 +166,7 @@ impl PyImages {
     #[pyo3(signature = (items, reference=None, **options))]
     #[pyo3(
         text_signature = "($self, items, reference=None, *, command=None, entrypoint=None, environment=None, working_dir=None, \
-                             user=None, labels=None, message=None, author=None, changes=None, platform=None)"
+                             user=None, labels=None, message=None, author=None, changes=None, platform=None, progress=None)"
     )]
     #[expect(clippy::wrong_self_convention, reason = "it is what the operation is called")]
     fn from_host(
@@ -167,12 +176,14 @@ impl PyImages {
         reference: Option<&str>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyImage> {
-        let mut import = Import::default();
-        read("Images.from_host", options, &mut [&mut import])?;
+        let (mut import, mut hear) = (Import::default(), Hear::default());
+        read("Images.from_host", options, &mut [&mut import, &mut hear])?;
         let engine = self.engine(py)?;
         let items: Vec<HostItem> = items.into_iter().map(|Item(item)| item).collect();
         let options = import.options();
-        let summary = blocking(py, |cancel| engine.images().from_host(&items, reference, options, cancel))?;
+        let summary = told(py, hear.progress, |sink, cancel| {
+            engine.images().from_host(&items, reference, options, sink, cancel)
+        })?;
         Ok(PyImage::new(engine, summary))
     }
 
@@ -234,7 +245,7 @@ impl PyImages {
     }
 
     /// Saves images as an archive or a layout.
-    #[pyo3(signature = (images, target, *, format=None, platform=None))]
+    #[pyo3(signature = (images, target, *, format=None, platform=None, progress=None))]
     fn save(
         &self,
         py: Python<'_>,
@@ -242,8 +253,9 @@ impl PyImages {
         target: Target,
         format: Option<&str>,
         platform: Option<String>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        image_store::save(py, self.engine(py)?, images, target, format, platform)
+        image_store::save(py, self.engine(py)?, (images, target), (format, platform), progress)
     }
 
     /// What is different in one image's root file system against another's.

@@ -14,6 +14,7 @@ use crate::convert::{ImageName, Size, descriptor, expected};
 use crate::enter::{Own, blocking, lock};
 use crate::errors::to_py;
 use crate::image::PyImage;
+use crate::progress::told;
 use crate::values::{DiskUsage, Exported, PathChange, Pruned, Scrub};
 
 /// Where an archive goes: a path, a descriptor, or an open file.
@@ -98,19 +99,18 @@ pub(crate) fn load_options(platform: Option<String>) -> LoadOptions {
 pub(crate) fn save(
     py: Python<'_>,
     engine: &Engine,
-    images: Names,
-    target: Target,
-    format: Option<&str>,
-    platform: Option<String>,
+    (images, target): (Names, Target),
+    (format, platform): (Option<&str>, Option<String>),
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
     let mut options = SaveOptions::default();
     if let Some(format) = format {
         options.format = SaveFormat::parse(format).map_err(|error| to_py(py, error))?;
     }
     options.platform = platform;
-    blocking(py, |cancel| {
+    told(py, progress, |sink, cancel| {
         let names: Vec<&str> = images.0.iter().map(String::as_str).collect();
-        engine.images().save(&names, target.0, &options, cancel)
+        engine.images().save(&names, target.0, &options, sink, cancel)
     })
 }
 
@@ -150,8 +150,13 @@ pub(crate) fn disk_usage(py: Python<'_>, engine: &Engine) -> PyResult<DiskUsage>
     blocking(py, |cancel| engine.disk_usage(cancel)).map(DiskUsage)
 }
 
-pub(crate) fn scrub(py: Python<'_>, engine: &Engine, repair: bool) -> PyResult<Scrub> {
-    blocking(py, |cancel| engine.scrub(repair, cancel)).map(Scrub)
+pub(crate) fn scrub(
+    py: Python<'_>,
+    engine: &Engine,
+    repair: bool,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Scrub> {
+    told(py, progress, |sink, cancel| engine.scrub(repair, sink, cancel)).map(Scrub)
 }
 
 /// Finds the container that a call is about.
@@ -159,8 +164,13 @@ pub(crate) trait Find<'a>: FnOnce() -> coble::Result<&'a Container> + Send {}
 
 impl<'a, F: FnOnce() -> coble::Result<&'a Container> + Send> Find<'a> for F {}
 
-pub(crate) fn export<'a>(py: Python<'_>, find: impl Find<'a>, target: Target) -> PyResult<Exported> {
-    blocking(py, |cancel| find()?.export(target.0, cancel)).map(Exported)
+pub(crate) fn export<'a>(
+    py: Python<'_>,
+    find: impl Find<'a>,
+    target: Target,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Exported> {
+    told(py, progress, |sink, cancel| find()?.export(target.0, sink, cancel)).map(Exported)
 }
 
 pub(crate) fn container_diff<'a>(py: Python<'_>, find: impl Find<'a>) -> PyResult<Vec<PathChange>> {
@@ -175,6 +185,7 @@ pub(crate) struct Commit {
     pub(crate) message: Option<String>,
     pub(crate) pause: bool,
     pub(crate) compression: Option<String>,
+    pub(crate) progress: Option<Py<PyAny>>,
 }
 
 pub(crate) fn commit<'a>(
@@ -190,7 +201,7 @@ pub(crate) fn commit<'a>(
     options.message = given.message;
     options.pause = given.pause;
     options.compression = given.compression;
-    let summary = blocking(py, |cancel| find()?.commit(reference, &options, cancel))?;
+    let summary = told(py, given.progress, |sink, cancel| find()?.commit(reference, &options, sink, cancel))?;
     Ok(PyImage::new(engine, summary))
 }
 

@@ -710,11 +710,11 @@ values! {
         problems: Vec<Problem> = |s| s.problems.iter().cloned().map(Problem).collect();
     }
 
-    /// How far a pull, push or copy is, or what a registry said beside the answer to another call.
+    /// How far a long call is, or what a registry said beside the answer to another one.
     Progress(coble::Progress) {
         /// What happened, such as "blob-done".
         kind: &'static str = |p| p.kind.name();
-        /// The canonical name that the call is about: of an image, a repository or a registry.
+        /// What the call is about: a canonical name, the name of a container, or the path of an archive or a store.
         reference: String = |p| p.reference.clone();
         /// The blob that it is about.
         digest: Option<String> = |p| p.digest.clone();

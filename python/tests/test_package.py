@@ -60,7 +60,7 @@ def test_submodules_are_loaded_when_they_are_used() -> None:
 
 def test_all_is_everything_that_is_public() -> None:
     public = {name for name in vars(_coble) if not name.startswith("_")} - {"cli_main"}
-    assert set(coble.__all__) == public | {"aio", "wait"}
+    assert set(coble.__all__) == public | {"aio", "progress", "wait"}
     assert [name for name in coble.__all__ if not hasattr(coble, name)] == []
     assert coble.__version__ == coble.version()
 

@@ -7,6 +7,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 
 import coble
 import coble.aio
@@ -36,6 +37,9 @@ def images(engine: coble.Engine) -> None:
 def registries(engine: coble.Engine) -> None:
     image: coble.Image = engine.images.pull("alpine", platform="all", policy="newer", jobs=2, credentials=("me", "secret"), retries=0)
     told: coble.Image = engine.images.pull("alpine", progress=lambda event: print(event.kind, event.overall_current))
+    with coble.progress.Printer(sys.stdout, bar=False) as show:
+        engine.images.save(engine.images.load("image.tar", progress=show), "again.tar", progress=show)
+    engine.scrub(progress=lambda event: print(event.kind == "check", event.digest))
     with engine.images.pull("alpine", stream=True) as events:
         for event in events:
             digest: str | None = event.digest

@@ -49,7 +49,34 @@ static int small_tar(void) {
   return fd;
 }
 
+/* What a callback saw. */
+typedef struct {
+  int calls;
+  int last;
+  int stop_at;
+  uint64_t read;
+  uint64_t overall;
+} seen_t;
+
+static int32_t see(const coble_progress_t *progress, void *userdata) {
+  seen_t *seen = userdata;
+  seen->calls++;
+  seen->last = coble_progress_kind(progress);
+  if (seen->last == COBLE_PROGRESS_READ) {
+    seen->read = coble_progress_current(progress);
+  }
+  seen->overall = coble_progress_overall_total(progress);
+  return seen->last == seen->stop_at;
+}
+
+/* Calls from here on are seen anew, and none is stopped. */
+static void look_anew(seen_t *seen) {
+  memset(seen, 0, sizeof *seen);
+  seen->stop_at = -1;
+}
+
 int main(int argc, char **argv) {
+  seen_t seen;
   coble_error_t *error = NULL;
   coble_engine_t *engine = open_engine(argc, argv);
   coble_import_options_t *options = coble_import_options_new();
@@ -70,6 +97,7 @@ int main(int argc, char **argv) {
   coble_commit_options_t *commit = coble_commit_options_new();
   size_t index;
   int saved = -1;
+  off_t size;
   int found = 0;
   int fd = small_tar();
 
@@ -83,7 +111,10 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_import_options_set_message(options, "made by a test", &error));
   CHECK_OK(coble_import_options_set_author(options, "somebody", &error));
   CHECK_OK(coble_import_options_add_change(options, "EXPOSE 80", &error));
+  look_anew(&seen);
+  CHECK_OK(coble_import_options_set_progress(options, see, &seen, &error));
   CHECK_OK(coble_image_import_rootfs_fd(engine, fd, "small:1", options, NULL, &image, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE && seen.read == seen.overall && seen.read > 1024);
   CHECK(lseek(fd, 0, SEEK_SET) == 0);
   CHECK_OK(coble_import_options_set_platform(options, "linux/arm/v7", &error));
   CHECK_OK(coble_image_import_rootfs_fd(engine, fd, NULL, options, NULL, &again, &error));
@@ -172,6 +203,24 @@ int main(int argc, char **argv) {
   CHECK(strcmp(coble_image_digest(coble_image_list_get(list, 0)), coble_image_digest(image)) == 0);
   coble_image_list_delete(list);
   list = NULL;
+  size = lseek(saved, 0, SEEK_END);
+  CHECK(lseek(saved, 0, SEEK_SET) == 0);
+  look_anew(&seen);
+  CHECK_OK(coble_image_load_fd_with_progress(engine, saved, NULL, see, &seen, NULL, &list, &error));
+  CHECK(seen.calls >= 3 && seen.last == COBLE_PROGRESS_DONE && seen.read == (uint64_t)size);
+  coble_image_list_delete(list);
+  list = NULL;
+  CHECK(lseek(saved, 0, SEEK_SET) == 0);
+  seen.stop_at = COBLE_PROGRESS_READ;
+  CHECK_FAILS(coble_image_load_fd_with_progress(engine, saved, NULL, see, &seen, NULL, &list, &error), COBLE_ERR_CANCELLED);
+  CHECK(lseek(saved, 0, SEEK_SET) == 0);
+  look_anew(&seen);
+  CHECK_OK(coble_image_save_fd_with_progress(engine, names, 1, saved, NULL, NULL, see, &seen, NULL, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE && seen.overall > 0);
+  seen.stop_at = COBLE_PROGRESS_BLOB_START;
+  CHECK_FAILS(coble_image_save_with_progress(engine, names, 1, "/tmp", NULL, NULL, see, &seen, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_image_save_with_progress(engine, names, 1, "/dev/null", NULL, NULL, see, &seen, NULL, &error), COBLE_ERR_CANCELLED);
+  CHECK_FAILS(coble_image_load_with_progress(engine, "/nowhere/at/all", NULL, NULL, NULL, NULL, &list, &error), COBLE_ERR_PATH_NOT_FOUND);
   CHECK(close(saved) == 0);
   CHECK_FAILS(coble_image_save(engine, names, 1, "/dev/null", "rar", NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_image_save(engine, names, 0, "/dev/null", NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
@@ -190,6 +239,16 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_engine_scrub(engine, 0, NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"problems\":[]") != NULL);
   coble_string_delete(json);
+  look_anew(&seen);
+  CHECK_OK(coble_engine_scrub_with_progress(engine, 0, see, &seen, NULL, &json, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE && seen.overall > 0);
+  coble_string_delete(json);
+  CHECK_OK(coble_engine_verify_with_progress(engine, see, &seen, NULL, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "[]") == 0);
+  coble_string_delete(json);
+  seen.stop_at = COBLE_PROGRESS_CHECK;
+  CHECK_FAILS(coble_engine_scrub_with_progress(engine, 0, see, &seen, NULL, &json, &error), COBLE_ERR_CANCELLED);
+  CHECK_FAILS(coble_engine_verify_with_progress(engine, see, &seen, NULL, &json, &error), COBLE_ERR_CANCELLED);
 
   CHECK_OK(coble_container_spec_new("small:1", &spec, &error));
   CHECK_OK(coble_container_spec_set_platform(spec, NULL, &error));
@@ -203,7 +262,10 @@ int main(int argc, char **argv) {
   CHECK_OK(coble_commit_options_set_message(commit, "said", &error));
   CHECK_OK(coble_commit_options_set_pause(commit, 0, &error));
   CHECK_OK(coble_commit_options_set_compression(commit, "zstd", &error));
+  look_anew(&seen);
+  CHECK_OK(coble_commit_options_set_progress(commit, see, &seen, &error));
   CHECK_OK(coble_container_commit(container, "made:1", commit, NULL, &again, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE && seen.read > 0);
   CHECK(strstr(coble_image_reference(again, 0), "made:1") != NULL);
   CHECK_OK(coble_image_json(again, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"made\":\"here\"") != NULL);
@@ -221,6 +283,14 @@ int main(int argc, char **argv) {
   CHECK(lseek(saved, 0, SEEK_END) >= 1024);
   CHECK(close(saved) == 0);
   CHECK_OK(coble_container_export(container, other, NULL, NULL, &error));
+  look_anew(&seen);
+  CHECK_OK(coble_container_export_with_progress(container, other, see, &seen, NULL, NULL, &error));
+  CHECK(seen.last == COBLE_PROGRESS_DONE && seen.read >= 1024);
+  seen.stop_at = COBLE_PROGRESS_READ;
+  saved = open("/dev/null", O_WRONLY);
+  CHECK(saved >= 0);
+  CHECK_FAILS(coble_container_export_fd_with_progress(container, saved, see, &seen, NULL, NULL, &error), COBLE_ERR_CANCELLED);
+  CHECK(close(saved) == 0);
   CHECK_OK(coble_container_write_file(container, "/file", "content", 7, 0600, NULL, NULL, &error));
   CHECK_OK(coble_container_list_files(container, "/", NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "{\"name\":\"file\",\"kind\":\"file\",\"size\":7,\"mode\":384,\"uid\":0") != NULL);

@@ -183,7 +183,7 @@ def roots(shown: Shown) -> None:
 
 
 def test_python(shown: Shown) -> None:
-    whole, kept, verbs, mounts, secrets, root, hooks, terminal, health, events, images, store = blocks("docs/python.md", "python")
+    whole, kept, verbs, mounts, secrets, root, hooks, terminal, health, events, images, store, progress = blocks("docs/python.md", "python")
     assert shown.python(whole).startswith("filter ")
     save(shown)
     opened = "import coble\nengine = coble.Engine()\n"
@@ -213,13 +213,17 @@ def test_python(shown: Shown) -> None:
     )
     trees(shown)
     shown.python(opened + store)
+    assert "\nread 0 " in shown.python(opened + progress)
     shown.shell("coble rm $(coble ps -aq)")
 
 
 def test_c(shown: Shown) -> None:
     shown.python("import coble; coble.Engine().images.from_host(['sh', 'cat', 'sleep'], 'demo')")
-    run, details = blocks("docs/c.md", "c")
+    run, details, load = blocks("docs/c.md", "c")
     assert shown.c(run, OPENED) == "hello"
+    save(shown)
+    _, show = blocks("docs/registries.md", "c")
+    assert "read 0 of " in shown.c(load, OPENED, show)
     assert re.match(r"process \d+, seccomp filter\n", shown.c(details + "  coble_engine_close(engine);\n", STARTED))
 
 

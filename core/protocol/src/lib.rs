@@ -804,6 +804,8 @@ pub enum ArchiveWork {
         form: PackForm,
         /// Where the tar goes: a file or a pipe. None: only its digest is wanted.
         output: Option<FdIndex>,
+        /// A file that is told how many bytes went there, in its first eight, which are in the machine's order.
+        counter: Option<FdIndex>,
         /// What stops the processes that may change the tree while it is read.
         freezer: Option<Freezer>,
         /// The overlay's attributes are `user.overlay.*`.

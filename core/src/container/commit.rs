@@ -18,6 +18,7 @@ use crate::image::{ImageSummary, NewLayer, Upon, changes, record};
 use crate::oci::{Compression, Digest, Reference};
 use crate::process::reader::{self, FreezerFiles, View};
 use crate::process::{Workers, spawn_helper};
+use crate::progress::{Meter, ProgressKind, ProgressSink, Reporter};
 use crate::state::{Session, rfc3339};
 
 impl Container {
@@ -29,6 +30,7 @@ impl Container {
         &self,
         reference: Option<&str>,
         options: &CommitOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
@@ -37,6 +39,7 @@ impl Container {
         let compression = Compression::parse(options.compression.as_deref().unwrap_or("gzip"))?;
         // What is wrong with the changes shows before anything is read.
         changes::apply(&mut Map::new(), &options.changes, false)?;
+        let reporter = &Reporter::new(self.name(), progress);
         Session::run(&inner.store, inner, cancel, |session| {
             let tree = self.tree(inner, cancel)?;
             if tree.row.image_id.is_empty() {
@@ -49,18 +52,14 @@ impl Container {
             }
             let freezer = self.freezer(inner, &tree, options.pause)?;
             let mut layers = Vec::new();
+            // How much it is shows when it is there.
+            let meter = reporter.source(0);
+            let job = Job { inner, workers: tree.workers(inner), session, compression, meter: &meter };
             for below in frozen::open_all(inner, &tree.row)?.into_iter().rev() {
-                layers.extend(layer(inner, tree.workers(inner), session, &below, None, compression, cancel)?);
+                layers.extend(layer(job, &below, None, cancel)?);
             }
-            layers.extend(layer(
-                inner,
-                tree.workers(inner),
-                session,
-                &tree.upper()?,
-                freezer.as_ref(),
-                compression,
-                cancel,
-            )?);
+            layers.extend(layer(job, &tree.upper()?, freezer.as_ref(), cancel)?);
+            meter.tell(ProgressKind::Read);
             self.still_there(inner)?;
             let spec = tree.row.spec()?;
             let created_by = tree.row.command()?.join(" ").chars().take(4096).collect();
@@ -80,11 +79,13 @@ impl Container {
                 inner,
                 upon,
                 |config| configure(config, &spec, &options.changes),
+                reporter,
                 cancel,
             )?;
             let comment = options.message.clone().unwrap_or_default();
             let extra = [("comment", comment), ("imageID", made.id.clone()), ("imageRef", named)];
             note(inner, self.id(), "commit", &extra);
+            reporter.tell(ProgressKind::Done, None);
             Ok(made)
         })
         .context(doing)
@@ -108,14 +109,21 @@ impl Container {
     }
 }
 
+/// What the layers of a commit have in common.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    inner: &'a Inner,
+    workers: Workers<'a>,
+    session: &'a Session,
+    compression: Compression,
+    meter: &'a Meter<'a>,
+}
+
 /// Writes what is in a directory of changes as a layer, compressed on the way.
 fn layer(
-    inner: &Inner,
-    workers: Workers<'_>,
-    session: &Session,
+    Job { inner, workers, session, compression, meter }: Job<'_>,
     upper: &OwnedFd,
     freezer: Option<&FreezerFiles>,
-    compression: Compression,
     cancel: &CancelToken,
 ) -> Result<Option<NewLayer>> {
     // A socket pair instead of a pipe, since its end can be told: that of a pipe does not come as long as a child that the host forked has a copy.
@@ -131,7 +139,8 @@ fn layer(
             packed
         })
         .map_err(|error| Error::io("clone", "helper thread", &error))?;
-        let compressed = compress(&mut &read, "layer", compression, None, &mut output, cancel);
+        let mut input = meter.reader(&read, ProgressKind::Read);
+        let compressed = compress(&mut input, "layer", compression, None, &mut output, cancel);
         // Whoever still writes has nobody to write to.
         let _ = shutdown(&read, Shutdown::Both);
         let gone = |_| Error::new(ErrorKind::Internal, "the thread that reads the container has ended");

@@ -12,7 +12,7 @@ use super::{
     spaces, userns, validate,
 };
 use crate::cancel::CancelToken;
-use crate::distribution::{self, ProgressSink, PullOptions, PullPolicy};
+use crate::distribution::{self, PullOptions, PullPolicy};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::{self, ResolvedImage};
@@ -20,6 +20,7 @@ use crate::isolation::mounts;
 use crate::isolation::userns::OtherIds;
 use crate::oci::Reference;
 use crate::process::{Deadline, Workers};
+use crate::progress::ProgressSink;
 use crate::state::ids::Wanted;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 

@@ -9,6 +9,7 @@ use super::mismatch;
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::oci::{Algorithm, Compression, Digest, Hasher};
+use crate::progress::{Meter, ProgressKind};
 use crate::state::{Session, random_hex};
 
 /// Bytes that are moved at once.
@@ -130,7 +131,7 @@ impl Writer<'_> {
                 Ok(0) => return Ok(()),
                 Ok(n) => n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(read_error(&error, what)),
+                Err(error) => return Err(cancel.check().err().unwrap_or_else(|| read_error(&error, what))),
             };
             self.append(buffer.get(..n).unwrap_or_default())?;
         }
@@ -165,9 +166,9 @@ pub(crate) fn stage(
 pub(crate) fn stage_from(
     session: &Session,
     file: &mut File,
-    expected: &Digest,
-    size: u64,
+    (expected, size): (&Digest, u64),
     what: &str,
+    meter: &Meter<'_>,
     cancel: &CancelToken,
 ) -> Result<Staged> {
     let wrong = |found: String| {
@@ -179,7 +180,8 @@ pub(crate) fn stage_from(
         return Err(wrong(found.to_string()));
     }
     file.rewind().call("lseek", what)?;
-    let staged = stage(session, &mut file.take(size.saturating_add(1)), what, cancel)?;
+    let mut input = meter.reader(file.take(size.saturating_add(1)), ProgressKind::BlobProgress);
+    let staged = stage(session, &mut input, what, cancel)?;
     if staged.size != size {
         return Err(wrong(staged.size.to_string()));
     }

@@ -48,7 +48,7 @@ pub(crate) use client::{Access, Client, Fetched, Opened, Reopen};
 pub(crate) use copy::copy;
 pub(crate) use event::Event;
 pub(crate) use lock::lock;
-pub(crate) use net::Network;
+pub(crate) use net::{Network, Telling};
 pub use options::{CredentialProvider, CredentialRequest, Credentials, RegistryOptions};
 pub(crate) use pull::{plan, pull, pull_until};
 pub(crate) use push::push;
@@ -56,6 +56,10 @@ pub use registries::{LoginResult, Referrer, Registries, RemoteImage};
 pub use search::{SearchOptions, SearchResult};
 pub(crate) use settings::{Places, read_file, short_names};
 pub use types::*;
+
+#[cfg(test)]
+use crate::progress::Progress;
+use crate::progress::{ProgressKind, ProgressSink};
 
 /// Every parser of what a registry says. Whether any of them took it.
 #[cfg(any(test, fuzzing))]

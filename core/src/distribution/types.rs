@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::RegistryOptions;
 use crate::error::{Error, ErrorKind, Result};
@@ -162,101 +162,3 @@ pub struct Pin {
     /// Digest of the manifest or index that it stands for.
     pub digest: String,
 }
-
-/// How far a pull, push or copy is, or what a registry said beside the answer to another call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Progress {
-    /// What happened.
-    pub kind: ProgressKind,
-    /// The canonical name that the call is about: of an image, a repository or a registry.
-    pub reference: String,
-    /// The blob that it is about. None: all of it.
-    pub digest: Option<String>,
-    /// Bytes of the blob that are done.
-    pub current: u64,
-    /// Bytes of the blob; 0: unknown.
-    pub total: u64,
-    /// Bytes that are done of all blobs that have to be moved.
-    pub overall_current: u64,
-    /// Bytes of all blobs that have to be moved; 0: unknown yet, or none.
-    pub overall_total: u64,
-    /// More about it, for people.
-    pub message: Option<String>,
-}
-
-/// What happened in a transfer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProgressKind {
-    /// The name was looked up: the message is the digest that it stands for, the totals are known.
-    Resolve,
-    /// A blob begins to move; `current` is not 0 if part of it is there from an attempt before.
-    BlobStart,
-    /// A blob moves.
-    BlobProgress,
-    /// A blob has arrived, verified.
-    BlobDone,
-    /// A blob is there already.
-    BlobCached,
-    /// The registry took a blob from another of its repositories.
-    BlobMounted,
-    /// A layer begins to be unpacked.
-    Unpack,
-    /// A layer is unpacked and verified.
-    UnpackDone,
-    /// A request failed and is made again; the message says why and when.
-    Retry,
-    /// The registry asks for patience, or says how many requests are left.
-    RateLimit,
-    /// Something that is worth knowing, and was not essential.
-    Warning,
-    /// The end of a transfer that succeeded.
-    Done,
-}
-
-impl ProgressKind {
-    /// Every kind.
-    pub const ALL: &'static [ProgressKind] = &[
-        ProgressKind::Resolve,
-        ProgressKind::BlobStart,
-        ProgressKind::BlobProgress,
-        ProgressKind::BlobDone,
-        ProgressKind::BlobCached,
-        ProgressKind::BlobMounted,
-        ProgressKind::Unpack,
-        ProgressKind::UnpackDone,
-        ProgressKind::Retry,
-        ProgressKind::RateLimit,
-        ProgressKind::Warning,
-        ProgressKind::Done,
-    ];
-
-    /// The name: `resolve`, `blob-start`, ...
-    pub const fn name(self) -> &'static str {
-        match self {
-            ProgressKind::Resolve => "resolve",
-            ProgressKind::BlobStart => "blob-start",
-            ProgressKind::BlobProgress => "blob-progress",
-            ProgressKind::BlobDone => "blob-done",
-            ProgressKind::BlobCached => "blob-cached",
-            ProgressKind::BlobMounted => "blob-mounted",
-            ProgressKind::Unpack => "unpack",
-            ProgressKind::UnpackDone => "unpack-done",
-            ProgressKind::Retry => "retry",
-            ProgressKind::RateLimit => "rate-limit",
-            ProgressKind::Warning => "warning",
-            ProgressKind::Done => "done",
-        }
-    }
-}
-
-impl Serialize for ProgressKind {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-/// Gets the progress of a transfer, on the threads that do the work, one call at a time. It must be quick: the transfer waits for it. Calls that move no
-/// blobs tell it of retries, rate limits and warnings.
-pub type ProgressSink<'a> = &'a (dyn Fn(&Progress) + Sync);

@@ -14,6 +14,7 @@ use crate::oci::{
     Descriptor, Digest, History, ImageConfig, ImageDocument, Manifest, Platform, Reference, RootFs,
     chain_ids, media_type,
 };
+use crate::progress::{ProgressKind, Reporter};
 use crate::snapshot::{Blob, Stack, Wanted, Worker};
 use crate::state::images::{self, LayerRow, NewImage};
 use crate::state::{Session, Store, events};
@@ -41,6 +42,7 @@ pub(super) fn prepare(
     session: &Session,
     worker: &dyn Worker,
     pieces: Pieces<'_>,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<Ready> {
     let Pieces { manifest, manifest_bytes, manifest_digest, config_bytes, names } = pieces;
@@ -48,7 +50,7 @@ pub(super) fn prepare(
     let document = ImageDocument::parse(&config_bytes, &format!("configuration {id}"))?;
     let layers = pair(manifest, &document, &id)?;
     let mut stack = Stack::new(store, worker);
-    stack.push_stored(&wanted(&layers), cancel)?;
+    stack.push_stored(&wanted(&layers), reporter, cancel)?;
     let warnings = stack.take_warnings();
     stack.publish()?;
     put(store, session, &config_bytes, &id)?;
@@ -163,10 +165,10 @@ pub(super) struct Made<'a> {
 
 /// Makes an image of a staged layer.
 pub(super) fn make(
-    store: &Store,
+    (store, worker): (&Store, &dyn Worker),
     session: &Session,
-    worker: &dyn Worker,
     made: Made<'_>,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
     let Made { layer, options, created, created_by, reference } = made;
@@ -174,7 +176,9 @@ pub(super) fn make(
     let (config, platform) = config(&options)?;
     store.publish(session, layer, &layer.digest)?;
     let mut stack = Stack::new(store, worker);
+    reporter.blob(ProgressKind::Unpack, &layer.digest, 0, layer.size);
     let diff_id = stack.push(Blob { digest: &layer.digest, size: layer.size }, None, cancel)?;
+    reporter.blob(ProgressKind::UnpackDone, &layer.digest, layer.size, layer.size);
     let warnings = stack.take_warnings();
     stack.publish()?;
     let document = ImageDocument {
@@ -214,11 +218,13 @@ pub(super) fn make(
         config_bytes,
         names: reference.into_iter().collect(),
     };
-    let mut ready = prepare(store, session, worker, pieces, cancel)?;
+    let mut ready = prepare(store, session, worker, pieces, reporter, cancel)?;
     ready.warnings.splice(..0, warnings);
-    commit(store, session, &[ready], "import")?
+    let made = commit(store, session, &[ready], "import")?
         .pop()
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))?;
+    reporter.tell(ProgressKind::Done, None);
+    Ok(made)
 }
 
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>> {

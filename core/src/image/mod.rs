@@ -38,11 +38,12 @@ use std::path::Path;
 
 use crate::cancel::CancelToken;
 use crate::distribution::{
-    self, CopyOptions, Pin, ProgressSink, PullOptions, PullPlan, PushOptions, Pushed, RegistryOptions,
+    self, CopyOptions, Pin, PullOptions, PullPlan, PushOptions, Pushed, RegistryOptions,
 };
 use crate::engine::{Engine, Inner};
 use crate::error::{Context, Result};
 use crate::process::reader::{self, View};
+use crate::progress::ProgressSink;
 use crate::snapshot;
 use crate::state::Session;
 
@@ -60,10 +61,11 @@ impl Images<'_> {
         &self,
         source: Source,
         options: &LoadOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<Vec<ImageSummary>> {
         let inner = &*self.engine.inner()?;
-        load::load(&inner.store, inner, source, options, cancel)
+        load::load(&inner.store, inner, source, options, progress, cancel)
     }
 
     /// Fetches an image from its registry, verified, and unpacks its layers while they come in. A tag names the image afterwards, a digest
@@ -133,10 +135,11 @@ impl Images<'_> {
         references: &[&str],
         sink: Sink,
         options: &SaveOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<()> {
         let inner = &*self.engine.inner()?;
-        save::save(&inner.store, inner, references, sink, options, cancel)
+        save::save(&inner.store, inner, (references, sink), options, progress, cancel)
     }
 
     /// Makes an image of one layer from a root file system tar, plain or compressed with gzip, zstd, bzip2 or xz. Without a reference it has no name.
@@ -145,10 +148,11 @@ impl Images<'_> {
         source: Source,
         reference: impl Into<Option<&'r str>>,
         options: ImportOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        import::import_rootfs(&inner.store, inner, source, reference.into(), options, cancel)
+        import::import_rootfs((&inner.store, inner), source, reference.into(), options, progress, cancel)
     }
 
     /// Makes an image of files of the host, with the interpreter and shared libraries that its programs need, found by reading ELF headers.
@@ -160,10 +164,11 @@ impl Images<'_> {
         items: &[HostItem],
         reference: impl Into<Option<&'r str>>,
         options: ImportOptions,
+        progress: ProgressSink<'_>,
         cancel: &CancelToken,
     ) -> Result<ImageSummary> {
         let inner = &*self.engine.inner()?;
-        from_host::from_host(&inner.store, inner, items, reference.into(), options, cancel)
+        from_host::from_host((&inner.store, inner), items, reference.into(), options, progress, cancel)
     }
 
     /// The images that meet all conditions, or all, newest first. Conditions are docker's: `dangling=true`, `label=name` or `label=name=value`,

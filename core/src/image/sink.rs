@@ -137,9 +137,13 @@ impl Output {
     fn wait(&self) -> std::io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::OUT)];
         fds.extend(self.cancel.as_fd().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        loop {
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => return Ok(()),
+                // A signal says nothing of the file: whoever went on would wait where nobody can cancel.
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }

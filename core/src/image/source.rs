@@ -20,6 +20,16 @@ pub(super) enum Opened {
     Stream { reader: Cancellable, what: String },
 }
 
+impl Opened {
+    /// What it is called.
+    pub(super) fn what(&self) -> String {
+        match self {
+            Opened::Directory { path, .. } => path.to_string_lossy().into_owned(),
+            Opened::Stream { what, .. } => what.clone(),
+        }
+    }
+}
+
 /// Opens a source. What is neither a directory nor a file nor a pipe is refused before it is read.
 pub(super) fn open(source: Source, cancel: &CancelToken) -> Result<Opened> {
     let (fd, path) = match source {
@@ -117,14 +127,25 @@ pub(super) struct Cancellable {
 }
 
 impl Cancellable {
+    /// How many bytes are left of a file; 0 if that is not known.
+    pub(super) fn size(&self) -> u64 {
+        let Ok(stat) = rustix::fs::fstat(&self.file) else { return 0 };
+        let at = rustix::fs::tell(&self.file).unwrap_or(0);
+        if self.polled { 0 } else { u64::try_from(stat.st_size).unwrap_or(0).saturating_sub(at) }
+    }
+
     fn wait(&self) -> std::io::Result<()> {
         let mut fds = vec![PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::IN)];
         if let Some(fd) = self.cancel.as_fd() {
             fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
         }
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
+        loop {
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => return Ok(()),
+                // A signal says nothing of the file: whoever went on would wait where nobody can cancel.
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }

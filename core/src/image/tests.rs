@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::error::{Error, ErrorKind};
 use crate::oci::{Digest, media_type};
+use crate::progress::{Progress, ProgressKind, Reporter};
 use crate::snapshot::tests::{FakeWorker, compressed, tar};
 use crate::snapshot::{self, Worker};
 use crate::state::tests::{assert_private, temporary};
@@ -31,13 +32,20 @@ impl Fixture {
     }
 
     fn load(&self, path: impl Into<PathBuf>) -> Result<Vec<ImageSummary>> {
-        load::load(&self.store, &self.worker, Source::Path(path.into()), &LoadOptions::default(), &NEVER)
+        load::load(
+            &self.store,
+            &self.worker,
+            Source::Path(path.into()),
+            &LoadOptions::default(),
+            &|_| {},
+            &NEVER,
+        )
     }
 
     fn load_for(&self, bytes: &[u8], platform: Option<&str>) -> Result<Vec<ImageSummary>> {
         let options = LoadOptions { platform: platform.map(str::to_owned) };
         let source = Source::Bytes(bytes.to_vec());
-        load::load(&self.store, &self.worker, source, &options, &NEVER)
+        load::load(&self.store, &self.worker, source, &options, &|_| {}, &NEVER)
     }
 
     fn load_bytes(&self, bytes: &[u8]) -> Result<Vec<ImageSummary>> {
@@ -54,11 +62,11 @@ impl Fixture {
                 let _ = std::fs::File::from(write).write_all(bytes);
             });
             import::import_rootfs(
-                &self.store,
-                &self.worker,
+                (&self.store, &self.worker),
                 Source::Fd(read),
                 Some(reference),
                 ImportOptions::default(),
+                &|_| {},
                 &NEVER,
             )
         })
@@ -77,7 +85,7 @@ impl Fixture {
 
     /// Nothing is wrong, and nothing is there that should not be.
     fn assert_clean(&self, images: usize) {
-        assert_eq!(verify(&self.store).unwrap(), []);
+        assert_eq!(verify(&self.store, &Reporter::silent(), &NEVER).unwrap(), []);
         assert_eq!(inspect::list(&self.store, &Default::default()).unwrap().len(), images);
         let count = |path: &str| std::fs::read_dir(self.store.paths.data.join(path)).unwrap().count();
         assert_eq!(count("content/ingest"), 0);
@@ -489,7 +497,14 @@ fn a_docker_archive_has_one_image_for_a_name() {
     let save = |fixture: &Fixture, platform: Option<&str>| {
         let options =
             SaveOptions { format: SaveFormat::DockerArchive, platform: platform.map(str::to_owned) };
-        save::save(&fixture.store, &fixture.worker, &["multi:1"], Sink::Path(path.clone()), &options, &NEVER)
+        save::save(
+            &fixture.store,
+            &fixture.worker,
+            (&["multi:1"], Sink::Path(path.clone())),
+            &options,
+            &|_| {},
+            &NEVER,
+        )
     };
     save(&fixture, None).unwrap();
     let other = Fixture::new();
@@ -528,7 +543,7 @@ fn what_other_tools_wrote_into_a_layout_stays_as_it_is() {
     let options = SaveOptions { format: SaveFormat::OciDirectory, platform: None };
     let save = || {
         let sink = Sink::Path(dir.clone());
-        save::save(&fixture.store, &fixture.worker, &["demo:1"], sink, &options, &NEVER).unwrap();
+        save::save(&fixture.store, &fixture.worker, (&["demo:1"], sink), &options, &|_| {}, &NEVER).unwrap();
         serde_json::from_slice::<Value>(&std::fs::read(dir.join("index.json")).unwrap()).unwrap()
     };
     let mut written = save();
@@ -557,7 +572,7 @@ fn versions_and_features_of_systems_are_kept() {
     let dir = fixture.dir.path().join("layout");
     let options = SaveOptions { format: SaveFormat::OciDirectory, platform: None };
     let sink = Sink::Path(dir.clone());
-    save::save(&fixture.store, &fixture.worker, &["demo:1"], sink, &options, &NEVER).unwrap();
+    save::save(&fixture.store, &fixture.worker, (&["demo:1"], sink), &options, &|_| {}, &NEVER).unwrap();
     for index in [dir.join("index.json"), fixture.store.content.path.join("index.json")] {
         let index: Value = serde_json::from_slice(&std::fs::read(index).unwrap()).unwrap();
         assert_eq!(index["manifests"][0]["platform"], platform);
@@ -850,21 +865,21 @@ fn a_root_file_system_is_imported_from_a_pipe_in_every_compression() {
     }
     assert_eq!(fixture.import(&plain, "BAD NAME").unwrap_err().kind(), ErrorKind::InvalidReference);
     let error = import::import_rootfs(
-        &fixture.store,
-        &fixture.worker,
+        (&fixture.store, &fixture.worker),
         Source::Path(fixture.dir.path().into()),
         Some("x"),
         ImportOptions::default(),
+        &|_| {},
         &NEVER,
     );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
     let options = ImportOptions { environment: vec![("A=B".into(), "c".into())], ..ImportOptions::default() };
     let error = import::import_rootfs(
-        &fixture.store,
-        &fixture.worker,
+        (&fixture.store, &fixture.worker),
         Source::Path("/nowhere".into()),
         Some("x"),
         options,
+        &|_| {},
         &NEVER,
     );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -893,11 +908,11 @@ fn cancelling_ends_a_wait_for_a_pipe_and_leaves_nothing() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
             import::import_rootfs(
-                &fixture.store,
-                &fixture.worker,
+                (&fixture.store, &fixture.worker),
                 Source::Fd(read),
                 Some("x"),
                 ImportOptions::default(),
+                &|_| {},
                 &cancel,
             )
         });
@@ -905,6 +920,115 @@ fn cancelling_ends_a_wait_for_a_pipe_and_leaves_nothing() {
         assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
     });
     fixture.assert_clean(0);
+}
+
+/// The events of a call that loads an archive, and what the call came to.
+fn heard(
+    fixture: &Fixture,
+    path: &Path,
+    cancel: &CancelToken,
+    hear: impl Fn(&Progress) + Sync,
+) -> (Vec<Progress>, Result<Vec<ImageSummary>>) {
+    let told = std::sync::Mutex::new(Vec::new());
+    let sink = |progress: &Progress| {
+        told.lock().unwrap().push(progress.clone());
+        hear(progress);
+    };
+    let (source, options) = (Source::Path(path.to_owned()), LoadOptions::default());
+    let loaded = load::load(&fixture.store, &fixture.worker, source, &options, &sink, cancel);
+    (told.into_inner().unwrap(), loaded)
+}
+
+#[test]
+fn a_load_and_a_save_tell_how_far_they_are() {
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("archive");
+    let bytes = archive(&docker());
+    std::fs::write(&path, &bytes).unwrap();
+    let (told, loaded) = heard(&fixture, &path, &NEVER, |_| {});
+    let (size, id) = (bytes.len() as u64, loaded.unwrap().pop().unwrap().id);
+    let layers = fixture.store.db.read(|c| crate::state::images::layers(c, &id)).unwrap();
+    let of = |told: &[Progress], kind: ProgressKind| -> Vec<Progress> {
+        told.iter().filter(|progress| progress.kind == kind).cloned().collect()
+    };
+    let read = of(&told, ProgressKind::Read);
+    let (first, last) = (read.first().unwrap(), read.last().unwrap());
+    assert_eq!((first.current, first.total, first.digest.as_deref()), (0, size, None));
+    assert_eq!((last.overall_current, last.overall_total), (size, size));
+    assert_eq!(told.first().unwrap().reference, path.to_str().unwrap());
+    for kind in [ProgressKind::Unpack, ProgressKind::UnpackDone] {
+        let mut digests: Vec<_> =
+            of(&told, kind).into_iter().map(|progress| progress.digest.unwrap()).collect();
+        let mut wanted: Vec<_> = layers.iter().map(|layer| layer.digest.to_string()).collect();
+        digests.sort();
+        wanted.sort();
+        assert_eq!(digests, wanted);
+    }
+    assert_eq!(told.iter().position(|progress| progress.kind == ProgressKind::Done), Some(told.len() - 1));
+
+    let formats = [SaveFormat::OciArchive, SaveFormat::OciDirectory, SaveFormat::DockerArchive];
+    for (format, again) in formats.into_iter().flat_map(|format| [(format, false), (format, true)]) {
+        let told = std::sync::Mutex::new(Vec::new());
+        let sink = |progress: &Progress| told.lock().unwrap().push(progress.clone());
+        let to = Sink::Path(fixture.dir.path().join(format!("{format:?}")));
+        let options = SaveOptions { format, ..SaveOptions::default() };
+        save::save(&fixture.store, &fixture.worker, (&[&id], to), &options, &sink, &NEVER).unwrap();
+        let told = told.into_inner().unwrap();
+        let total: u64 = layers.iter().map(|layer| layer.size).sum();
+        let end = told.last().unwrap();
+        assert_eq!((end.kind, end.overall_current, end.overall_total), (ProgressKind::Done, total, total));
+        // A directory keeps what it has.
+        let there = again && format == SaveFormat::OciDirectory;
+        let kind = if there { ProgressKind::BlobCached } else { ProgressKind::BlobDone };
+        assert_eq!(of(&told, kind).len(), layers.len(), "{format:?}");
+    }
+    // The blobs of a directory come one by one.
+    let other = Fixture::new();
+    let (told, loaded) = heard(&other, &fixture.dir.path().join("OciDirectory"), &NEVER, |_| {});
+    loaded.unwrap();
+    assert_eq!(of(&told, ProgressKind::BlobDone).len(), layers.len());
+    assert_eq!(of(&told, ProgressKind::UnpackDone).len(), layers.len());
+}
+
+#[test]
+fn who_hears_of_progress_can_end_the_call() {
+    let fixture = Fixture::new();
+    let path = fixture.dir.path().join("archive");
+    std::fs::write(&path, archive(&docker())).unwrap();
+    for kind in [ProgressKind::Read, ProgressKind::Unpack] {
+        let cancel = CancelToken::new();
+        let hear = |progress: &Progress| {
+            if progress.kind == kind {
+                cancel.cancel();
+            }
+        };
+        let (told, loaded) = heard(&fixture, &path, &cancel, hear);
+        assert_eq!(loaded.unwrap_err().kind(), ErrorKind::Cancelled);
+        assert!(told.iter().all(|progress| progress.kind != ProgressKind::Done));
+        fixture.assert_clean(0);
+    }
+    // In Rust it may also panic; nobody waits for what does not come then.
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        heard(&fixture, &path, &NEVER, |progress| {
+            if progress.kind == ProgressKind::Unpack {
+                std::panic::resume_unwind(Box::new("the caller's"));
+            }
+        })
+    }));
+    assert!(panic.is_err());
+
+    let id = fixture.load(&path).unwrap().pop().unwrap().id;
+    let cancel = CancelToken::new();
+    let to = fixture.dir.path().join("saved");
+    let options = SaveOptions::default();
+    let sink = (&[id.as_str()][..], Sink::Path(to.clone()));
+    let saved = save::save(&fixture.store, &fixture.worker, sink, &options, &|_| cancel.cancel(), &cancel);
+    assert_eq!(saved.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert!(!to.exists());
+    let cancel = CancelToken::new();
+    let sink = |_: &Progress| cancel.cancel();
+    let checked = verify(&fixture.store, &Reporter::new("", &sink), &cancel);
+    assert_eq!(checked.unwrap_err().kind(), ErrorKind::Cancelled);
 }
 
 #[test]
@@ -1012,7 +1136,8 @@ fn a_session_without_its_end_is_cleaned_by_the_next_one() {
     let path = fixture.dir.path().join("archive");
     std::fs::write(&path, archive(&docker())).unwrap();
     let error =
-        load::load(&fixture.store, &Broken, Source::Path(path), &LoadOptions::default(), &NEVER).unwrap_err();
+        load::load(&fixture.store, &Broken, Source::Path(path), &LoadOptions::default(), &|_| {}, &NEVER)
+            .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::MonitorLost);
     assert_ne!(std::fs::read_dir(fixture.store.paths.layers()).unwrap().count(), 0);
     Session::run(&fixture.store, &fixture.worker, &NEVER, |_| Ok(())).unwrap();
@@ -1025,11 +1150,11 @@ fn host_programs_run_in_the_image_made_of_them() {
     let make = |items: &[&str], name: &str| {
         let items: Vec<HostItem> = items.iter().map(|item| HostItem::from(*item)).collect();
         from_host::from_host(
-            &fixture.store,
-            &fixture.worker,
+            (&fixture.store, &fixture.worker),
             &items,
             Some(name),
             ImportOptions::default(),
+            &|_| {},
             &NEVER,
         )
     };
@@ -1089,11 +1214,11 @@ fn host_directories_scripts_and_modes() {
     .unwrap();
     let items = [HostItem { source: base.clone(), target: Some("/app".into()) }];
     from_host::from_host(
-        &fixture.store,
-        &fixture.worker,
+        (&fixture.store, &fixture.worker),
         &items,
         Some("tree"),
         ImportOptions::default(),
+        &|_| {},
         &NEVER,
     )
     .unwrap();
@@ -1119,8 +1244,15 @@ fn load_and_remove_without_end() {
     let store = Store::open(&dir.join("data"), "host".into()).unwrap();
     let worker = FakeWorker::default();
     loop {
-        load::load(&store, &worker, Source::Path(dir.join("archive")), &LoadOptions::default(), &NEVER)
-            .unwrap();
+        load::load(
+            &store,
+            &worker,
+            Source::Path(dir.join("archive")),
+            &LoadOptions::default(),
+            &|_| {},
+            &NEVER,
+        )
+        .unwrap();
         remove::tag(&store, &worker, "demo:1", "more").unwrap();
         for name in ["demo:1", "more", "localhost:5000/x/y:z"] {
             remove::remove(&store, &worker, name, false).unwrap();
@@ -1170,11 +1302,11 @@ fn load_on_a_full_disk() {
     assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
     fixture.assert_clean(0);
     let error = import::import_rootfs(
-        &fixture.store,
-        &fixture.worker,
+        (&fixture.store, &fixture.worker),
         Source::Path(path.into()),
         Some("x"),
         ImportOptions::default(),
+        &|_| {},
         &NEVER,
     );
     assert_eq!(error.unwrap_err().kind(), ErrorKind::StorageFull);

@@ -8,6 +8,7 @@ use super::add::{Pieces, commit, prepare, to_json};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Manifest, Reference, media_type};
+use crate::progress::Reporter;
 use crate::snapshot::Worker;
 use crate::state::{Session, Store, images};
 
@@ -39,6 +40,7 @@ pub(crate) fn record(
     worker: &dyn Worker,
     upon: Upon<'_>,
     configure: impl FnOnce(&mut Map<String, Value>) -> Result<()>,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
     let (bytes, layers) = store.db.read(|connection| {
@@ -102,7 +104,7 @@ pub(crate) fn record(
         config_bytes,
         names: upon.reference.into_iter().collect(),
     };
-    let ready = prepare(store, session, worker, pieces, cancel)?;
+    let ready = prepare(store, session, worker, pieces, reporter, cancel)?;
     commit(store, session, &[ready], "create")?
         .pop()
         .ok_or_else(|| Error::new(ErrorKind::Internal, "a new image is not there"))

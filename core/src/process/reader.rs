@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 
 use rustix::fs::MemfdFlags;
 
@@ -10,9 +12,11 @@ use coble_protocol::{
     ArchiveDone, ArchiveWork, FdIndex, FdList, Freezer, Live, Look, Node, PackForm, PathForm, Report, Tree,
 };
 
+use super::thread::spawn_helper;
 use super::worker::{Workers, exchange, exchange_inside, lost, sent};
 use crate::cancel::CancelToken;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::progress::{INTERVAL, Meter, ProgressKind};
 use crate::snapshot::Below;
 
 /// The most bytes of a tar that is written.
@@ -80,12 +84,62 @@ pub(crate) fn pack<'a>(
     freezer: Option<&FreezerFiles>,
     cancel: &CancelToken,
 ) -> Result<ArchiveDone> {
-    let workers = workers.into();
+    packed(workers.into(), view, form, (output, None), freezer, cancel)
+}
+
+/// Writes what a tree shows as a tar, and tells how far it is.
+pub(crate) fn pack_told(
+    workers: Workers<'_>,
+    view: View<'_>,
+    output: BorrowedFd<'_>,
+    meter: &Meter<'_>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
+    let counter = memory("counter")?;
+    let told = counter.as_fd();
+    let (over, ended) = channel::<()>();
+    let token = &cancel.child();
+    let watch = move || {
+        while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let mut bytes = [0; 8];
+            if rustix::io::pread(told, &mut bytes, 0) == Ok(8) {
+                meter.at(u64::from_ne_bytes(bytes), ProgressKind::Read);
+            }
+        }
+    };
+    let done = std::thread::scope(|scope| {
+        // Without a thread for it nothing is told before the end.
+        let _ = spawn_helper(scope, "coble-progress", move || {
+            // Who is told may panic, which ends the work.
+            catch_unwind(AssertUnwindSafe(watch)).unwrap_or_else(|panic| {
+                token.cancel();
+                resume_unwind(panic)
+            });
+        });
+        let to = (Some(output), Some(told));
+        let done = packed(workers, view, PackForm::Tree, to, None, token);
+        drop(over);
+        done
+    })?;
+    meter.at(done.uncompressed_bytes, ProgressKind::Read);
+    meter.tell(ProgressKind::Read);
+    Ok(done)
+}
+
+fn packed(
+    workers: Workers<'_>,
+    view: View<'_>,
+    form: PackForm,
+    (output, counter): (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>),
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<ArchiveDone> {
     let mut fds = FdList::default();
     let work = ArchiveWork::Pack {
         tree: view.describe(&mut fds, workers.rootless()),
         form,
         output: output.map(|fd| fds.push(fd)),
+        counter: counter.map(|fd| fds.push(fd)),
         freezer: freezer.map(|freezer| Freezer {
             freeze: fds.push(freezer.freeze.as_fd()),
             events: fds.push(freezer.events.as_fd()),
@@ -261,8 +315,12 @@ pub(crate) fn mount<'a>(
 
 /// A file in memory that gets a list.
 fn list_file() -> Result<File> {
-    let file = rustix::fs::memfd_create(c"coble-list", MemfdFlags::CLOEXEC).call("memfd_create", "list")?;
-    Ok(file.into())
+    memory("list")
+}
+
+fn memory(what: &str) -> Result<File> {
+    let file = rustix::fs::memfd_create(format!("coble-{what}"), MemfdFlags::CLOEXEC);
+    Ok(file.call("memfd_create", what)?.into())
 }
 
 fn records(mut list: File) -> Result<Vec<Vec<u8>>> {

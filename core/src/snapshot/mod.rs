@@ -16,6 +16,7 @@ use crate::cancel::CancelToken;
 use crate::error::{Context, Result};
 use crate::image::ResolvedImage;
 use crate::oci::Digest;
+use crate::progress::Reporter;
 use crate::state::{Session, Store, images};
 
 /// The beginning of the names of layer directories that are on their way in or out.
@@ -103,7 +104,7 @@ pub(crate) fn ensure(
         None => Session::run(store, worker, cancel, |_session| {
             let layers = store.db.read(|connection| images::layers(connection, &image.id))?;
             let mut stack = Stack::new(store, worker);
-            stack.push_stored(&crate::image::wanted(&layers), cancel)?;
+            stack.push_stored(&crate::image::wanted(&layers), &Reporter::silent(), cancel)?;
             stack.publish()
         })
         .context(|| format!("unpacking image \"{}\"", image.id))?,

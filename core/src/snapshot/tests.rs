@@ -146,7 +146,7 @@ fn the_same_layer_is_unpacked_once_whoever_asks() {
     assert!(worker.applied.load(Ordering::SeqCst) <= 8);
     // No image refers to it, so that the last session took it away again.
     assert_eq!(std::fs::read_dir(store.paths.layers()).unwrap().count(), 0);
-    assert_eq!(verify(&store).unwrap(), []);
+    assert_eq!(verify(&store, &crate::progress::Reporter::silent(), &CancelToken::never()).unwrap(), []);
 }
 
 #[test]
@@ -213,5 +213,5 @@ fn what_a_crash_left_is_swept_and_does_not_stop_the_next_one() {
     crate::state::sweep(&store, &worker).unwrap();
     assert_eq!(std::fs::read_dir(store.content.path.join("blobs/sha256")).unwrap().count(), 0);
     assert_eq!(std::fs::read_dir(store.content.path.join("ingest")).unwrap().count(), 0);
-    assert_eq!(verify(&store).unwrap(), []);
+    assert_eq!(verify(&store, &crate::progress::Reporter::silent(), &CancelToken::never()).unwrap(), []);
 }

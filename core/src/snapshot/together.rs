@@ -20,6 +20,7 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
 use crate::oci::{Digest, chain_ids};
 use crate::process::{Deadline, spare_descriptors, spawn_helper};
+use crate::progress::{ProgressKind, Reporter};
 use crate::state::Store;
 
 /// Workers at once. Each takes some memory, also while it waits for the layers below.
@@ -66,6 +67,7 @@ pub(crate) trait Supply: Sync {
 struct Stored<'a> {
     store: &'a Store,
     layers: &'a [Wanted<'a>],
+    reporter: &'a Reporter<'a>,
 }
 
 impl Supply for Stored<'_> {
@@ -82,7 +84,12 @@ impl Supply for Stored<'_> {
         Ok(())
     }
 
-    fn tell(&self, _layer: usize, _done: bool) {}
+    fn tell(&self, layer: usize, done: bool) {
+        let Some(Wanted { blob, .. }) = self.layers.get(layer) else { return };
+        let (kind, current) =
+            if done { (ProgressKind::UnpackDone, blob.size) } else { (ProgressKind::Unpack, 0) };
+        self.reporter.blob(kind, blob.digest, current, blob.size);
+    }
 }
 
 /// A supply of more layers, of which the first ones are on the stack already.
@@ -189,8 +196,13 @@ impl Making {
 
 impl Stack<'_> {
     /// Puts layers on top whose blobs are in the store, lowest first.
-    pub(crate) fn push_stored(&mut self, layers: &[Wanted<'_>], cancel: &CancelToken) -> Result<()> {
-        let supply = Stored { store: self.store, layers };
+    pub(crate) fn push_stored(
+        &mut self,
+        layers: &[Wanted<'_>],
+        reporter: &Reporter<'_>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
+        let supply = Stored { store: self.store, layers, reporter };
         Halt::under(cancel, Deadline::never(), |halt| self.push_all(layers, &supply, halt))
     }
 
@@ -317,6 +329,7 @@ impl Stack<'_> {
             making.iter().enumerate().filter(|(_, one)| !one.is_done()).map(|(index, _)| index).collect();
         let next = AtomicUsize::new(0);
         let work = || {
+            let _part = halt.part();
             while let Some(&index) = ours.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let Some(wanted) = layers.get(index) else { return };
                 let result = self.make(index, wanted, making, (&gates, supply, halt));

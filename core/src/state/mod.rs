@@ -275,7 +275,7 @@ pub(crate) mod tests {
         assert_private(dir.path());
         drop(store);
         let again = Store::open(&dir.path().join("data"), "host".into()).unwrap();
-        assert_eq!(verify(&again).unwrap(), []);
+        assert_eq!(verify(&again, &crate::progress::Reporter::silent(), &CancelToken::never()).unwrap(), []);
     }
 
     #[test]

@@ -6,8 +6,10 @@ use std::io::Read;
 use rustix::fs::{AtFlags, FileType};
 
 use super::{Session, Store, find_strays, images};
+use crate::cancel::CancelToken;
 use crate::error::{Call, Result};
 use crate::oci::{Descriptor, Digest, Document, Hasher};
+use crate::progress::{Meter, ProgressKind, Reporter};
 use crate::snapshot::Worker;
 
 /// Something that is wrong.
@@ -30,12 +32,15 @@ pub(crate) enum Object {
 }
 
 /// What is wrong. Empty when nothing is.
-pub(crate) fn verify(store: &Store) -> Result<Vec<Flaw>> {
+pub(crate) fn verify(store: &Store, reporter: &Reporter<'_>, cancel: &CancelToken) -> Result<Vec<Flaw>> {
     let mut problems = structure(store)?;
     problems.extend(strays(store, None, None)?);
     // Without the gate, since it takes as long as reading everything does. A blob that was removed meanwhile is no damage.
-    for (digest, size) in store.db.read(images::blobs)? {
-        if store.content.size(&digest)? == Some(size) && !is_intact(store, &digest, size)? {
+    let blobs = store.db.read(images::blobs)?;
+    reporter.expect(blobs.iter().map(|(_, size)| size).sum());
+    for (digest, size) in blobs {
+        let meter = reporter.meter(&digest, size);
+        if store.content.size(&digest)? == Some(size) && !is_intact(store, &digest, size, &meter, cancel)? {
             let still_there = store.db.read(images::blob_digests)?.contains(&digest);
             if still_there {
                 let message = format!("the content of blob {digest} is damaged");
@@ -56,14 +61,28 @@ pub(crate) fn strays(store: &Store, own: Option<&Session>, mend: Option<&dyn Wor
 }
 
 /// Whether the content of a blob has its digest.
-pub(crate) fn is_intact(store: &Store, digest: &Digest, size: u64) -> Result<bool> {
+pub(crate) fn is_intact(
+    store: &Store,
+    digest: &Digest,
+    size: u64,
+    meter: &Meter<'_>,
+    cancel: &CancelToken,
+) -> Result<bool> {
     let Ok(mut file) = store.content.open_blob(digest, size) else { return Ok(false) };
     let mut hasher = Hasher::new(digest.algorithm());
     let mut buffer = vec![0; 256 * 1024];
+    meter.tell(ProgressKind::Check);
     loop {
+        cancel.check()?;
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(hasher.finish() == *digest),
-            Ok(n) => hasher.update(buffer.get(..n).unwrap_or_default()),
+            Ok(0) => {
+                meter.tell(ProgressKind::Check);
+                return Ok(hasher.finish() == *digest);
+            }
+            Ok(n) => {
+                hasher.update(buffer.get(..n).unwrap_or_default());
+                meter.advance(n as u64, ProgressKind::Check);
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).call("read", digest.as_str()),
         }
@@ -75,7 +94,7 @@ pub(crate) fn structure(store: &Store) -> Result<Vec<Flaw>> {
     let mut problems = Vec::new();
     let mut found = |about: Object, message: String| problems.push(Flaw { about, message });
     // Under the gate and in one read, so that what others do meanwhile is not taken for damage.
-    let _gate = store.gate.shared(&crate::cancel::CancelToken::never())?;
+    let _gate = store.gate.shared(&CancelToken::never())?;
     store.db.read(|connection| {
         let mut statement = connection.prepare("PRAGMA quick_check(20)")?;
         for row in statement.query_map([], |row| row.get::<_, String>(0))? {

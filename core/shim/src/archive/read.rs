@@ -21,8 +21,9 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
     // SAFETY: no handler is installed, and the process has one thread.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
     match work {
-        ArchiveWork::Pack { tree, form, output, freezer, userxattr, max_bytes } => {
+        ArchiveWork::Pack { tree, form, output, counter, freezer, userxattr, max_bytes } => {
             let output = output.map(|index| take(fds, index)).transpose()?;
+            let counter = counter.map(|index| take(fds, index)).transpose()?;
             let freezer = match freezer {
                 Some(freezer) => Some((take(fds, freezer.freeze)?, take(fds, freezer.events)?)),
                 None => None,
@@ -43,7 +44,8 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
             let options = PackOptions { form, userxattr, max_bytes };
             let packed = match output {
                 Some(fd) => {
-                    coble_layer::pack(root.as_fd(), BufWriter::with_capacity(BUFFER, Output(fd)), options)
+                    let output = Counted { output: Output(fd), counter, bytes: 0 };
+                    coble_layer::pack(root.as_fd(), BufWriter::with_capacity(BUFFER, output), options)
                 }
                 None => coble_layer::pack(root.as_fd(), std::io::sink(), options),
             };
@@ -177,6 +179,29 @@ impl List {
 
 fn output(error: std::io::Error) -> Error {
     Error::Output(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// An output, and who is told how much went there.
+struct Counted {
+    output: Output,
+    counter: Option<OwnedFd>,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.bytes += count as u64;
+        if let Some(counter) = &self.counter {
+            // Whoever does not hear of it knows less, and nothing else is wrong.
+            let _ = rustix::io::pwrite(counter, &self.bytes.to_ne_bytes(), 0);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The caller's file or pipe, which may be one that does not block.

@@ -16,9 +16,10 @@ pub(super) use self::http::{
 pub(crate) use self::network::Network;
 pub(super) use self::proxy::{Proxies, basic};
 pub(super) use self::tls::{TlsSettings, Trust};
+pub(crate) use self::turns::Telling;
+pub(super) use self::turns::Turn;
 #[cfg(test)]
 pub(super) use self::turns::held;
-pub(super) use self::turns::{Telling, Turn};
 pub(super) use self::url::{Origin, encode, join, parse, with_query};
 
 use std::time::Duration;

@@ -66,7 +66,7 @@ thread_local! {
 }
 
 /// As long as this is there, the thread is with the caller, or waits to be.
-pub(in crate::distribution) struct Telling(Vec<(Arc<Turns>, u64)>);
+pub(crate) struct Telling(Vec<(Arc<Turns>, u64)>);
 
 impl Turns {
     pub(super) fn new(total: usize, per_host: usize) -> Arc<Turns> {
@@ -160,7 +160,7 @@ impl Drop for Turn {
 }
 
 impl Telling {
-    pub(in crate::distribution) fn begin() -> Telling {
+    pub(crate) fn begin() -> Telling {
         let mut own = OWN.with_borrow(|own| {
             own.iter().filter_map(|(turns, ticket)| Some((turns.upgrade()?, *ticket))).collect::<Vec<_>>()
         });

@@ -301,7 +301,7 @@ impl Here {
 
     #[track_caller]
     pub(super) fn assert_clean(&self, images: usize) {
-        assert_eq!(verify(&self.store).unwrap(), []);
+        assert_eq!(verify(&self.store, &Reporter::silent(), &CancelToken::never()).unwrap(), []);
         let list = self.store.db.read(|connection| images::summaries(connection, None)).unwrap();
         assert_eq!(list.len(), images);
         assert_eq!(std::fs::read_dir(self.store.content.path.join("ingest")).unwrap().count(), 0);

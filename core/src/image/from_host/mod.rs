@@ -21,6 +21,7 @@ use crate::cancel::CancelToken;
 use crate::content::writer;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store, rfc3339};
 use elf::Target;
@@ -34,11 +35,11 @@ const MAX_SCRIPTS: usize = 5;
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 pub(super) fn from_host(
-    store: &Store,
-    worker: &dyn Worker,
+    (store, worker): (&Store, &dyn Worker),
     items: &[HostItem],
     reference: Option<&str>,
     mut options: ImportOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
     let reference = reference.map(Reference::parse_tag).transpose()?;
@@ -56,9 +57,13 @@ pub(super) fn from_host(
     let tree = collect(store, items, cancel).context(doing)?;
     // The same files give the same image, so its date is theirs.
     let created = rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(tree.newest()).unwrap_or(0)));
+    let name = reference.as_ref().map(ToString::to_string).unwrap_or_default();
+    let reporter = &Reporter::new(&name, progress);
     Session::run(store, worker, cancel, |session| {
         let mut output = writer(session)?;
-        tar::write(&tree, &mut output, cancel)?;
+        let meter = reporter.source(tree.bytes());
+        tar::write(&tree, &mut output, &meter, cancel)?;
+        meter.tell(ProgressKind::Read);
         let layer = output.finish();
         let made = Made {
             layer: &layer,
@@ -67,7 +72,7 @@ pub(super) fn from_host(
             created_by: "coble image from-host",
             reference: reference.clone(),
         };
-        make(store, session, worker, made, cancel)
+        make((store, worker), session, made, reporter, cancel)
     })
     .context(doing)
 }

@@ -11,6 +11,7 @@ use super::tree::{Node, Tree};
 use crate::cancel::CancelToken;
 use crate::content::Writer;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::progress::{Meter, ProgressKind};
 
 const BLOCK: usize = 512;
 /// The largest number of a twelve-byte field.
@@ -27,7 +28,12 @@ struct Header<'a> {
 }
 
 /// Writes the whole tree. Everything belongs to root.
-pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) -> Result<()> {
+pub(super) fn write(
+    tree: &Tree,
+    output: &mut Writer<'_>,
+    meter: &Meter<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
     let mut seen: HashMap<(u64, u64), &PathBuf> = HashMap::new();
     for (path, node) in &tree.nodes {
         cancel.check()?;
@@ -64,7 +70,7 @@ pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) 
                     output,
                     &Header { kind: b'0', path: name, link: b"", mode: *mode, mtime: *mtime, size: *size },
                 )?;
-                copy(output, host, *size, *identity, cancel)?;
+                copy(output, host, (*size, *identity), meter, cancel)?;
                 pad(output, *size)?;
             }
         }
@@ -76,8 +82,8 @@ pub(super) fn write(tree: &Tree, output: &mut Writer<'_>, cancel: &CancelToken) 
 fn copy(
     output: &mut Writer<'_>,
     host: &Path,
-    size: u64,
-    identity: (u64, u64),
+    (size, identity): (u64, (u64, u64)),
+    meter: &Meter<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let changed = || {
@@ -107,6 +113,7 @@ fn copy(
         };
         output.append(buffer.get(..count).unwrap_or_default())?;
         left -= count as u64;
+        meter.advance(count as u64, ProgressKind::Read);
     }
     Ok(())
 }

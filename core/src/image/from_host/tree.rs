@@ -51,6 +51,15 @@ pub(super) enum Reached {
 }
 
 impl Tree {
+    /// How many bytes its files of the host have, each once.
+    pub(super) fn bytes(&self) -> u64 {
+        let files = self.nodes.values().filter_map(|node| match node {
+            Node::File { size, identity, .. } => Some((*identity, *size)),
+            _ => None,
+        });
+        files.collect::<BTreeMap<_, _>>().into_values().sum()
+    }
+
     /// Adds a path of the host at the same place, with every link on the way. Returns where it leads, without links. What is in a directory is not added.
     pub(super) fn add_host(&mut self, path: &Path) -> Result<(PathBuf, Reached)> {
         let mut todo: Vec<PathBuf> = parts(path)?;

@@ -163,7 +163,7 @@ fn image(load: Load<'_>, files: &Files, item: &Item) -> Result<Ready> {
         config_bytes: config,
         names: names(item)?,
     };
-    prepare(load.store, load.session, load.worker, pieces, load.cancel)
+    prepare(load.store, load.session, load.worker, pieces, load.reporter, load.cancel)
 }
 
 /// A file that is named after a digest has to have it: `<id>.json`, `<digest>.tar`, `blobs/sha256/<digest>`.

@@ -19,6 +19,7 @@ use crate::oci::{
     Descriptor, Digest, Document, Hasher, ImageDocument, Index, MAX_DOCUMENT, Platform, PlatformChoice,
     Reference, annotation, parse_document,
 };
+use crate::progress::ProgressKind;
 use crate::state::images;
 
 /// The most bytes of all manifests.
@@ -80,7 +81,7 @@ fn read(load: Load<'_>, layout: &dyn Layout, docker_names: Vec<(Digest, Vec<Refe
                 config_bytes: config,
                 names: Vec::new(),
             };
-            let ready = prepare(load.store, load.session, load.worker, pieces, load.cancel);
+            let ready = prepare(load.store, load.session, load.worker, pieces, load.reporter, load.cancel);
             let mut ready = ready.context(doing)?;
             ready.warnings.splice(..0, load.foreign(&ready.image.document.platform()));
             loaded.ready.push(ready);
@@ -297,14 +298,21 @@ impl Layout for Directory<'_> {
     }
 
     fn publish(&self, descriptor: &Descriptor) -> Result<()> {
-        let Load { store, session, cancel, .. } = self.load;
-        if store.has_blob(&descriptor.digest, descriptor.size)? {
+        let Load { store, session, reporter, cancel, .. } = self.load;
+        let Descriptor { digest, size, .. } = descriptor;
+        if store.has_blob(digest, *size)? {
+            reporter.blob(ProgressKind::BlobCached, digest, *size, *size);
             return Ok(());
         }
-        let path = path(&descriptor.digest);
+        let path = path(digest);
         let mut file = self.open(&path)?.ok_or_else(|| missing(&path))?;
-        let staged = stage_from(session, &mut file, &descriptor.digest, descriptor.size, &path, cancel)?;
-        store.publish(session, &staged, &descriptor.digest)
+        reporter.expect_more(*size);
+        let meter = reporter.meter(digest, *size);
+        meter.at(0, ProgressKind::BlobStart);
+        let staged = stage_from(session, &mut file, (digest, *size), &path, &meter, cancel)?;
+        store.publish(session, &staged, digest)?;
+        meter.at(*size, ProgressKind::BlobDone);
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cancel::CancelToken;
 use crate::container::Warning;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::{Platform, PlatformChoice, Reference};
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::snapshot::Worker;
 use crate::state::{Session, Store};
 
@@ -26,6 +27,7 @@ struct Load<'a> {
     platform: &'a PlatformChoice,
     /// Whether the caller named it.
     asked: bool,
+    reporter: &'a Reporter<'a>,
     cancel: &'a CancelToken,
 }
 
@@ -69,13 +71,15 @@ pub(super) fn load(
     worker: &dyn Worker,
     source: Source,
     options: &LoadOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<Vec<ImageSummary>> {
     let platform = &PlatformChoice::parse(options.platform.as_deref())?;
     let opened = open(source, cancel)?;
     Session::run(store, worker, cancel, |session| {
         let asked = options.platform.is_some();
-        let load = Load { store, session, worker, platform, asked, cancel };
+        let reporter = &Reporter::new(&opened.what(), progress);
+        let load = Load { store, session, worker, platform, asked, reporter, cancel };
         let (what, ready): (_, Result<Loaded>) = match opened {
             Opened::Directory { fd, path } => {
                 let what = path.to_string_lossy().into_owned();
@@ -86,7 +90,10 @@ pub(super) fn load(
                 (what, ready)
             }
             Opened::Stream { reader, what } => {
-                let ready = archive::read(session, reader, &what, cancel).and_then(|files| {
+                let meter = reporter.source(reader.size());
+                let input = meter.reader(reader, ProgressKind::Read);
+                let ready = archive::read(session, input, &what, cancel).and_then(|files| {
+                    meter.tell(ProgressKind::Read);
                     if files.has("oci-layout") && files.has("index.json") {
                         layout::from_archive(load, &files, &what)
                     } else if files.has("manifest.json") {
@@ -107,7 +114,9 @@ pub(super) fn load(
         };
         let ready = ready.context(|| format!("loading \"{what}\""))?;
         cancel.check()?;
-        commit_groups(store, session, &ready.ready, &ready.groups, "load")
+        let loaded = commit_groups(store, session, &ready.ready, &ready.groups, "load")?;
+        reporter.tell(ProgressKind::Done, None);
+        Ok(loaded)
     })
 }
 

@@ -1,17 +1,18 @@
 //! Archives: tars of a layout, and docker archives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use serde::Serialize;
 
-use super::{Blob, Entry, blob_name, layout_of};
+use super::{Blob, Entry, blob_name, layout_of, stored};
 use crate::cancel::CancelToken;
 use crate::content::{LAYOUT, index_bytes, mismatch, read_error, writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::add::to_json;
 use crate::image::sink::Output;
 use crate::oci::{Digest, Hasher, Reference};
+use crate::progress::{ProgressKind, Reporter};
 use crate::state::{Session, Store};
 
 const BLOCK: usize = 512;
@@ -27,8 +28,15 @@ struct Item {
 }
 
 /// An OCI layout as a tar, with a `manifest.json`.
-pub(super) fn oci(store: &Store, entries: &[Entry], output: &mut Output, cancel: &CancelToken) -> Result<()> {
+pub(super) fn oci(
+    store: &Store,
+    entries: &[Entry],
+    output: &mut Output,
+    reporter: &Reporter<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
     let (blobs, descriptors) = layout_of(entries);
+    reporter.expect(stored(&blobs));
     let path = |digest: &Digest| format!("blobs/{}", blob_name(digest));
     // What reads only this file knows nothing of platforms: it gets the first of each.
     let items = entries.iter().filter_map(|entry| entry.images.first().map(|image| (entry, image)));
@@ -53,7 +61,7 @@ pub(super) fn oci(store: &Store, entries: &[Entry], output: &mut Output, cancel:
             Blob::Bytes(_, bytes) => file(output, &path, bytes)?,
             Blob::Stored(digest, size) => {
                 header(output, &path, false, *size)?;
-                copy(store, digest, *size, output, cancel)?;
+                copy(store, (digest, *size), output, reporter, cancel)?;
                 pad(output, *size)?;
             }
         }
@@ -63,10 +71,10 @@ pub(super) fn oci(store: &Store, entries: &[Entry], output: &mut Output, cancel:
 
 /// A docker archive: configurations, uncompressed layers named after their diff ids, and `manifest.json`.
 pub(super) fn docker(
-    store: &Store,
-    session: &Session,
+    (store, session): (&Store, &Session),
     entries: &[Entry],
     output: &mut Output,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let images = || entries.iter().flat_map(|entry| entry.images.iter().map(move |image| (entry, image)));
@@ -77,6 +85,9 @@ pub(super) fn docker(
             layers: image.layers.iter().map(|layer| format!("{}.tar", layer.diff_id.hex())).collect(),
         })
         .collect();
+    let layers: BTreeMap<&Digest, u64> =
+        images().flat_map(|(_, image)| &image.layers).map(|layer| (&layer.diff_id, layer.size)).collect();
+    reporter.expect(layers.into_values().sum());
     let mut written: BTreeSet<String> = BTreeSet::new();
     for (_, image) in images() {
         for layer in &image.layers {
@@ -84,15 +95,21 @@ pub(super) fn docker(
             if !written.insert(name.clone()) {
                 continue;
             }
+            let meter = reporter.meter(&layer.digest, layer.size);
             let input = store.content.open_blob(&layer.digest, layer.size)?;
+            let input = meter.reader(input, ProgressKind::BlobProgress);
             let mut decoder =
                 coble_layer::Decoder::new(input).map_err(|error| damaged(&layer.digest, &error))?;
             if decoder.format() == coble_layer::Format::Plain {
                 header(output, &name, false, layer.size)?;
-                copy(store, &layer.digest, layer.size, output, cancel)?;
+                drop(decoder);
+                // What was looked at is read again.
+                meter.at(0, ProgressKind::BlobProgress);
+                copy(store, (&layer.digest, layer.size), output, reporter, cancel)?;
                 pad(output, layer.size)?;
                 continue;
             }
+            meter.at(0, ProgressKind::BlobStart);
             // The header wants a length that only the end tells.
             let mut plain = writer(session)?;
             let mut buffer = vec![0; CHUNK];
@@ -114,6 +131,7 @@ pub(super) fn docker(
             }
             pad(output, plain.size)?;
             plain.discard(session)?;
+            meter.at(layer.size, ProgressKind::BlobDone);
         }
         let name = format!("{}.json", image.id.hex());
         if written.insert(name.clone()) {
@@ -141,15 +159,17 @@ fn damaged(digest: &Digest, error: &coble_layer::Error) -> Error {
 /// Copies a blob, and fails in the end if its content was not what it should be.
 pub(super) fn copy(
     store: &Store,
-    digest: &Digest,
-    size: u64,
+    (digest, size): (&Digest, u64),
     output: &mut dyn Write,
+    reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     let mut input = store.content.open_blob(digest, size)?;
     let _ = rustix::fs::fadvise(&input, 0, None, rustix::fs::Advice::Sequential);
     let mut hasher = Hasher::new(digest.algorithm());
     let mut buffer = vec![0; CHUNK];
+    let meter = reporter.meter(digest, size);
+    meter.at(0, ProgressKind::BlobStart);
     let mut left = size;
     while left > 0 {
         cancel.check()?;
@@ -159,9 +179,11 @@ pub(super) fn copy(
         hasher.update(buffer);
         output.write_all(buffer).map_err(|error| crate::content::write_error(&error, "output"))?;
         left -= want as u64;
+        meter.at(size - left, ProgressKind::BlobProgress);
     }
     let found = hasher.finish();
     if found == *digest {
+        meter.at(size, ProgressKind::BlobDone);
         return Ok(());
     }
     Err(mismatch(digest, &found)

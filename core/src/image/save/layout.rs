@@ -10,17 +10,25 @@ use rustix::io::Errno;
 use serde_json::{Map, Value};
 
 use super::archive::copy;
-use super::{Blob, Entry, blob_name, layout_of};
+use super::{Blob, Entry, blob_name, layout_of, stored};
 use crate::cancel::CancelToken;
 use crate::content::LAYOUT;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::image::add::to_json;
 use crate::oci::{Descriptor, Document, MAX_DOCUMENT, annotation, media_type, parse_document};
+use crate::progress::{ProgressKind, Reporter};
 use crate::state::{Store, list_names, random_hex};
 
 /// Writes images to a layout. Entries that are there keep their place, unless an image takes their name.
-pub(super) fn write(store: &Store, entries: &[Entry], path: &Path, cancel: &CancelToken) -> Result<()> {
+pub(super) fn write(
+    store: &Store,
+    entries: &[Entry],
+    path: &Path,
+    reporter: &Reporter<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
     let (blobs, descriptors) = layout_of(entries);
+    reporter.expect(stored(&blobs));
     match rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).call("mkdir", path),
@@ -49,10 +57,13 @@ pub(super) fn write(store: &Store, entries: &[Entry], path: &Path, cancel: &Canc
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_size as u64 == size
         });
         if same {
+            if let Blob::Stored(digest, _) = blob {
+                reporter.meter(digest, size).at(size, ProgressKind::BlobCached);
+            }
             continue;
         }
         replace(&dir, path, &name, |file| match blob {
-            Blob::Stored(digest, size) => copy(store, digest, *size, file, cancel),
+            Blob::Stored(digest, size) => copy(store, (digest, *size), file, reporter, cancel),
             Blob::Bytes(_, bytes) => file.write_all(bytes).call("write", path.join(&name)),
         })?;
     }

@@ -13,6 +13,7 @@ use super::{SaveFormat, SaveOptions, Sink};
 use crate::cancel::CancelToken;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::{Descriptor, Digest, Platform, PlatformChoice, annotation};
+use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::snapshot::Worker;
 use crate::state::images::{self, Document, LayerRow};
 use crate::state::{Session, Store, events};
@@ -55,21 +56,22 @@ impl Blob {
 pub(super) fn save(
     store: &Store,
     worker: &dyn Worker,
-    references: &[&str],
-    sink: Sink,
+    (references, sink): (&[&str], Sink),
     options: &SaveOptions,
+    progress: ProgressSink<'_>,
     cancel: &CancelToken,
 ) -> Result<()> {
     if references.is_empty() {
         return Err(Error::new(ErrorKind::InvalidArgument, "no image is named"));
     }
+    let reporter = &Reporter::new(&references.join(", "), progress);
     // As long as the session lasts, nobody takes blobs away.
     Session::run(store, worker, cancel, |session| {
         let choice = options.platform.as_deref().map(|text| PlatformChoice::parse(Some(text))).transpose()?;
         let entries = collect(store, references, choice.as_ref(), options.format)?;
         match options.format {
             SaveFormat::OciDirectory => match sink {
-                Sink::Path(path) => layout::write(store, &entries, &path, cancel)
+                Sink::Path(path) => layout::write(store, &entries, &path, reporter, cancel)
                     .context(|| format!("saving to \"{}\"", path.display())),
                 Sink::Fd(_) => Err(Error::new(
                     ErrorKind::InvalidArgument,
@@ -81,8 +83,8 @@ pub(super) fn save(
                 let mut output = sink::create(sink, cancel)?;
                 let what = output.what.clone();
                 match options.format {
-                    SaveFormat::OciArchive => archive::oci(store, &entries, &mut output, cancel),
-                    _ => archive::docker(store, session, &entries, &mut output, cancel),
+                    SaveFormat::OciArchive => archive::oci(store, &entries, &mut output, reporter, cancel),
+                    _ => archive::docker((store, session), &entries, &mut output, reporter, cancel),
                 }
                 .and_then(|()| output.finish())
                 .context(|| format!("saving to \"{what}\""))
@@ -98,6 +100,7 @@ pub(super) fn save(
             }
             Ok(())
         });
+        reporter.tell(ProgressKind::Done, None);
         Ok(())
     })
 }
@@ -202,6 +205,11 @@ fn layout_of(entries: &[Entry]) -> (Vec<Blob>, Vec<Descriptor>) {
         }
     }
     (blobs.into_values().collect(), descriptors)
+}
+
+/// How many bytes of the store a layout gets.
+fn stored(blobs: &[Blob]) -> u64 {
+    blobs.iter().map(|blob| if let Blob::Stored(_, size) = blob { *size } else { 0 }).sum()
 }
 
 /// `algorithm/hex`.
