@@ -260,7 +260,7 @@ def test_registries(shown: Shown, registry: str) -> None:
     shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")
     # Those of the first part are for a registry that there is not.
     _, lock, offline, look = parts("shell")
-    pull, push, progress, beside, locked, without, looked = parts("python")
+    pull, push, progress, beside, knowing, locked, without, looked = parts("python")
     digest, missing, present = shown.python(pull).split()
     assert digest.startswith("sha256:") and (int(missing), int(present) > 0) == (0, True)
     opened = "import coble\nengine = coble.Engine()\n"
@@ -268,6 +268,7 @@ def test_registries(shown: Shown, registry: str) -> None:
     assert "done " in shown.python(opened + progress)
     # Debian's registry has nothing to say.
     assert shown.python(opened + beside) == ""
+    assert "'1'" in shown.python("import coble\n" + knowing)
     call, show = parts("c")
     assert "done " in shown.c(call, OPENED, show)
     out = shown.shell(lock)
