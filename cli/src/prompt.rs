@@ -61,7 +61,10 @@ pub(crate) fn secret(path: &Path, what: &str) -> Result<String, Error> {
 
 fn one_line(from: impl Read, what: &str) -> Result<String, Error> {
     let mut bytes = Vec::new();
-    from.take(LONGEST as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+    from.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > LONGEST {
+        return Err(refuse(format!("{what} is longer than {LONGEST} bytes"), "give it alone"));
+    }
     let text =
         String::from_utf8(bytes).map_err(|_| refuse(format!("{what} is not UTF-8"), "write it as text"))?;
     let text = text.strip_suffix('\n').unwrap_or(&text);

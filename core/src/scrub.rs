@@ -87,26 +87,34 @@ impl Engine {
                     });
                 }
             }
+            // What fails from here on is told among the rest: much may have been done by now.
+            let failed = |error: &Error| Problem {
+                kind: "store".into(),
+                object: String::new(),
+                message: error.to_string(),
+                images: Vec::new(),
+                repaired: false,
+            };
             // Of containers, what nobody is responsible for is removed by whoever looks; what cannot be is told.
-            for error in inner.sweep()? {
-                scrub.problems.push(Problem {
-                    kind: "store".into(),
-                    object: String::new(),
-                    message: error.to_string(),
-                    images: Vec::new(),
-                    repaired: false,
-                });
+            match inner.sweep() {
+                Ok(errors) => scrub.problems.extend(errors.iter().map(failed)),
+                Err(error) => scrub.problems.push(failed(&error)),
             }
             let mend = repair.then_some(inner as &dyn Worker);
-            for flaw in state::strays(&inner.store, Some(session), mend)? {
-                let Object::Stray(object) = flaw.about else { continue };
-                scrub.problems.push(Problem {
-                    kind: "stray".into(),
-                    object,
-                    message: flaw.message,
-                    images: Vec::new(),
-                    repaired: repair,
-                });
+            match state::strays(&inner.store, Some(session), mend, cancel) {
+                Ok(flaws) => {
+                    for flaw in flaws {
+                        let Object::Stray(object) = flaw.about else { continue };
+                        scrub.problems.push(Problem {
+                            kind: "stray".into(),
+                            object,
+                            message: flaw.message,
+                            images: Vec::new(),
+                            repaired: repair,
+                        });
+                    }
+                }
+                Err(error) => scrub.problems.push(failed(&error)),
             }
             reporter.tell(ProgressKind::Done, None);
             Ok(scrub)

@@ -690,7 +690,7 @@ values! {
     Problem(coble::Problem) {
         /// "blob", "layer", "stray" or "store".
         kind: String = |p| p.kind.clone();
-        /// The digest of the blob, or the chain id of the layer.
+        /// The digest of the blob, the chain id of the layer, or the path of the stray below the data root.
         object: String = |p| p.object.clone();
         /// What is wrong, in a sentence.
         message: String = |p| p.message.clone();

@@ -142,11 +142,11 @@ pub(super) fn not_found(name: &str) -> Error {
 }
 
 /// Brings the ends of programs on record that nobody has noticed yet. Those that cannot be are as they were.
-pub(crate) fn settle(inner: &Inner) {
-    let running = containers::list(&inner.store.db, Some(State::Running.name())).unwrap_or_default();
-    for row in running {
+pub(crate) fn settle(inner: &Inner) -> Result<()> {
+    for row in containers::list(&inner.store.db, Some(State::Running.name()))? {
         let _ = refreshed(inner, row);
     }
+    Ok(())
 }
 
 /// The name of a running container whose image has a layer in this place.

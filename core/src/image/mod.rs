@@ -238,7 +238,7 @@ impl Images<'_> {
     pub fn remove(&self, image: &str, force: bool) -> Result<Removed> {
         let inner = &*self.engine.inner()?;
         if force {
-            crate::container::settle(inner);
+            crate::container::settle(inner)?;
         }
         remove::remove(&inner.store, inner, image, force)
     }

@@ -1094,7 +1094,7 @@ fn what_belongs_to_nothing_is_told_when_nobody_is_at_work() {
     std::fs::write(data.join(&blob), "x").unwrap();
     std::fs::create_dir_all(data.join("layers/4711/fs")).unwrap();
     let told = |own: Option<&Session>| -> Vec<Object> {
-        strays(store, own, None).unwrap().into_iter().map(|flaw| flaw.about).collect()
+        strays(store, own, None, &NEVER).unwrap().into_iter().map(|flaw| flaw.about).collect()
     };
     let all = [Object::Stray(blob), Object::Stray("layers/4711".into())];
     assert_eq!(told(None), all);
@@ -1113,7 +1113,7 @@ fn what_belongs_to_nothing_is_told_when_nobody_is_at_work() {
     assert_eq!((told(None), std::fs::read_dir(dir).unwrap().count()), (vec![], 0));
     // Whoever mends takes nothing else.
     std::fs::create_dir_all(data.join("layers/4711/fs")).unwrap();
-    assert_eq!(strays(store, None, Some(&fixture.worker)).unwrap().len(), 1);
+    assert_eq!(strays(store, None, Some(&fixture.worker), &NEVER).unwrap().len(), 1);
     fixture.assert_clean(1);
 }
 

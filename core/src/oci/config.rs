@@ -25,7 +25,7 @@ pub(crate) struct ImageDocument {
     #[serde(
         rename = "os.features",
         default,
-        deserialize_with = "null_is_default",
+        deserialize_with = "texts_or_none",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub(crate) os_features: Vec<String>,
@@ -35,6 +35,12 @@ pub(crate) struct ImageDocument {
     pub(crate) rootfs: RootFs,
     #[serde(default, deserialize_with = "null_is_default")]
     pub(crate) history: Vec<History>,
+}
+
+/// A list of texts; anything else, which nobody has looked at before, is none.
+fn texts_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// An object, or null. A list is not one, although its elements could be taken for the fields in their order.

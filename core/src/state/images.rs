@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::parse_rfc3339;
@@ -358,7 +359,7 @@ pub(crate) fn summaries(connection: &Connection, id: Option<&str>) -> Result<Vec
             labels: from_json(&row.get::<_, String>(6)?)?,
             variant: row.get(8)?,
             os_version: row.get(9)?,
-            os_features: features(&row.get::<_, String>(10)?),
+            os_features: features(row.get_ref(10)?),
             warnings: Vec::new(),
         });
     }
@@ -439,9 +440,9 @@ pub(crate) fn saved(connection: &Connection, id: &str) -> Result<(Vec<u8>, Docum
     Ok((config, Document { digest: digest(digest_text)?, media_type, bytes }))
 }
 
-/// A list of the database; one that an earlier version took over from a malformed configuration is empty.
-fn features(text: &str) -> Vec<String> {
-    serde_json::from_str(text).unwrap_or_default()
+/// A list of the database. One that was taken over from a malformed configuration is empty, and may not even be text.
+fn features(text: ValueRef<'_>) -> Vec<String> {
+    text.as_bytes().ok().and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default()
 }
 
 /// The platform of an image.
@@ -456,7 +457,7 @@ pub(crate) fn platform(connection: &Connection, id: &str) -> Result<Platform> {
                 os: row.get(1)?,
                 variant: row.get(2)?,
                 os_version: row.get(3)?,
-                os_features: features(&row.get::<_, String>(4)?),
+                os_features: features(row.get_ref(4)?),
             })
         })
         .optional()?
@@ -544,7 +545,7 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
                 os: row.get(4)?,
                 variant: row.get(5)?,
                 os_version: row.get(6)?,
-                os_features: features(&row.get::<_, String>(11)?),
+                os_features: features(row.get_ref(11)?),
             };
             if !platform.architecture.is_empty() && !platform.os.is_empty() {
                 entry.platform = Some(Box::new(platform));

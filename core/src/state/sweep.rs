@@ -138,22 +138,23 @@ pub(crate) fn find_strays(
     store: &Store,
     own: Option<&Session>,
     mend: Option<&dyn Worker>,
+    cancel: &CancelToken,
 ) -> Result<Vec<String>> {
-    let gate = store.gate.exclusive(&CancelToken::never())?;
+    let gate = store.gate.exclusive(cancel)?;
     if !is_alone(store, own)? {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
     let mut doomed: Vec<(String, Option<Locked>)> = Vec::new();
-    // As a writer, since a layer gets its name before the commit of its row.
-    store.db.write(|tx| {
-        for digest in stray_blobs(store, tx)? {
+    // Nobody has anything without a row now: whoever brings it in is in a session.
+    store.db.read(|connection| {
+        for digest in stray_blobs(store, connection)? {
             found.push(format!("content/blobs/{}/{}", digest.algorithm().name(), digest.hex()));
             if mend.is_some() {
                 store.content.delete(&digest)?;
             }
         }
-        for name in stray_layers(store, tx)? {
+        for name in stray_layers(store, connection)? {
             found.push(format!("layers/{name}"));
             if mend.is_some() {
                 doom(store, &name, &mut doomed)?;

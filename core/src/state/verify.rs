@@ -34,7 +34,7 @@ pub(crate) enum Object {
 /// What is wrong. Empty when nothing is.
 pub(crate) fn verify(store: &Store, reporter: &Reporter<'_>, cancel: &CancelToken) -> Result<Vec<Flaw>> {
     let mut problems = structure(store)?;
-    problems.extend(strays(store, None, None)?);
+    problems.extend(strays(store, None, None, cancel)?);
     // Without the gate, since it takes as long as reading everything does. A blob that was removed meanwhile is no damage.
     let blobs = store.db.read(images::blobs)?;
     reporter.expect(blobs.iter().map(|(_, size)| size).sum());
@@ -52,12 +52,17 @@ pub(crate) fn verify(store: &Store, reporter: &Reporter<'_>, cancel: &CancelToke
 }
 
 /// Files against rows: what belongs to nothing. With a worker it is removed.
-pub(crate) fn strays(store: &Store, own: Option<&Session>, mend: Option<&dyn Worker>) -> Result<Vec<Flaw>> {
+pub(crate) fn strays(
+    store: &Store,
+    own: Option<&Session>,
+    mend: Option<&dyn Worker>,
+    cancel: &CancelToken,
+) -> Result<Vec<Flaw>> {
     let flaw = |path: String| Flaw {
         message: format!("\"{path}\" belongs to nothing that the database knows"),
         about: Object::Stray(path),
     };
-    Ok(find_strays(store, own, mend)?.into_iter().map(flaw).collect())
+    Ok(find_strays(store, own, mend, cancel)?.into_iter().map(flaw).collect())
 }
 
 /// Whether the content of a blob has its digest.

@@ -39,6 +39,8 @@ struct Kept {
     helped: Vec<Helped>,
     /// Tokens that are being fetched.
     fetching: Vec<Owner>,
+    /// How often somebody has logged in or out. What was asked for before that is not remembered.
+    era: u64,
 }
 
 struct Entry {
@@ -151,9 +153,18 @@ impl Memory {
         Some(token)
     }
 
-    /// Remembers a token, in place of those that it is as good as.
-    pub(super) fn keep(&self, owner: &Owner, host: &Host, bearer: &Bearer, token: &Token) {
+    /// The time between a login or logout and the next one.
+    pub(super) fn era(&self) -> u64 {
+        self.lock().era
+    }
+
+    /// Remembers a token of this era, in place of those that it is as good as.
+    pub(super) fn keep(&self, era: u64, owner: &Owner, host: &Host, bearer: &Bearer, token: &Token) {
         let mut kept = self.lock();
+        kept.helped.retain(|helped| helped.since.elapsed() < HELPED);
+        if kept.era != era {
+            return;
+        }
         kept.tokens.retain(|entry| entry.owner != *owner || !entry.token.is_covered_by(token));
         if kept.tokens.len() >= MAX_TOKENS {
             kept.tokens.remove(0);
@@ -169,7 +180,12 @@ impl Memory {
 
     /// Forgets what a server had for the owner, whose token server is not where it was.
     pub(super) fn forget_owner(&self, owner: &Owner) {
-        self.lock().tokens.retain(|entry| entry.owner != *owner);
+        self.forget(owner, |_| true);
+    }
+
+    /// Forgets tokens of an owner.
+    pub(super) fn forget(&self, owner: &Owner, which: impl Fn(&Token) -> bool) {
+        self.lock().tokens.retain(|entry| entry.owner != *owner || !which(&entry.token));
     }
 
     /// Forgets everything of a registry, whose credentials are about to be others.
@@ -177,6 +193,7 @@ impl Memory {
         let mut kept = self.lock();
         kept.tokens.retain(|entry| entry.name != name && entry.owner.origin.authority() != name);
         kept.helped.clear();
+        kept.era += 1;
     }
 
     /// Waits until nobody else fetches a token for the owner.
@@ -204,14 +221,17 @@ impl Memory {
         if let Some(helped) = kept.helped.iter().find(|helped| helped.question == question) {
             return Ok(Some(helped.answer.clone()));
         }
+        let era = kept.era;
         drop(kept);
         let answer = ask()?;
         if let Some(answer) = &answer {
             let mut kept = self.lock();
-            if kept.helped.len() >= MAX_HELPED {
-                kept.helped.remove(0);
+            if kept.era == era {
+                if kept.helped.len() >= MAX_HELPED {
+                    kept.helped.remove(0);
+                }
+                kept.helped.push(Helped { question, answer: answer.clone(), since: Instant::now() });
             }
-            kept.helped.push(Helped { question, answer: answer.clone(), since: Instant::now() });
         }
         Ok(answer)
     }

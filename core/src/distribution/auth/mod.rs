@@ -212,8 +212,9 @@ impl Auth {
         if let Some(token) = memory.token(owner, bearer, wanted) {
             return Ok(token);
         }
+        let era = memory.era();
         let token = token::fetch(http, host, at, bearer, who, wanted)?;
-        memory.keep(owner, host, bearer, &token);
+        memory.keep(era, owner, host, bearer, &token);
         Ok(token)
     }
 
@@ -260,11 +261,17 @@ impl Auth {
                 if let (Some(Credentials::Token(_)), Some(_)) = (&credentials, sent) {
                     return Ok(!std::mem::replace(renewed, true) && self.look_again(&mut state, host)?);
                 }
-                // A token that was not taken is worth nothing, whatever is said of its life.
+                // A token that was not taken is worth nothing, whatever is said of its life, and neither are the others, which are no younger. Those that another thread
+                // has fetched since are.
                 if let Some(sent) =
                     sent.and_then(|sent| sent.to_str().ok()).and_then(|sent| sent.strip_prefix("Bearer "))
                 {
-                    state.tokens.retain(|token| token.value != sent);
+                    let refused = state.tokens.iter().position(|token| token.value == sent);
+                    if let Some(refused) = refused.map(|at| state.tokens.swap_remove(at)) {
+                        state.tokens.retain(|token| token.is_younger_than(&refused));
+                        let owner = self.memory().owner(&answer.origin(), host, credentials.as_ref());
+                        self.memory().forget(&owner, |token| !token.is_younger_than(&refused));
+                    }
                     self.memory().forget_token(&answer.origin(), sent);
                 }
                 state.asked = Some(challenge);
@@ -298,19 +305,36 @@ impl Auth {
         };
         let Some(value) = fetched else {
             let may = known.is_some_and(|known| may(known.since < begun, known.since.elapsed() > YOUNG));
-            return Ok(may && self.look_again(&mut state, host)?);
+            return Ok(may && self.look_elsewhere(&mut state, host)? == Some(true));
         };
+        let owner = self.memory().owner(at, host, known.and_then(|known| known.who.as_ref()));
         match state.tokens.iter().find(|token| token.value == value) {
             Some(token) if !may(token.is_from_before(begun), token.may_be_over()) => return Ok(false),
+            // With it all that were there then: one of those in its place would be refused as well.
             Some(_) => {
-                state.tokens.retain(|token| token.value != value);
-                self.memory().forget_token(at, value);
-                self.look_again(&mut state, host)?;
+                if self.look_elsewhere(&mut state, host)?.is_none() {
+                    return Ok(false);
+                }
+                state.tokens.retain(|token| !token.is_from_before(begun));
+                self.memory().forget(&owner, |token| token.is_from_before(begun));
             }
             // Another thread has renewed it.
             None => return Ok(refusal != Refusal::Other),
         }
         Ok(true)
+    }
+
+    /// As [`Auth::look_again`], where the answer may mean something else: nothing that is known is lost, and that a helper does not answer (None) is no reason to say that instead.
+    fn look_elsewhere(&self, state: &mut State, host: &Host) -> Result<Option<bool>> {
+        match self.look_again(state, host) {
+            Err(error)
+                if error.kind() != ErrorKind::Cancelled
+                    && !self.provider.as_ref().is_some_and(Provider::has_failed) =>
+            {
+                Ok(None)
+            }
+            looked => looked.map(Some),
+        }
     }
 
     /// That what was sent instead of something refused was refused as well: it is not the token.
@@ -343,7 +367,13 @@ impl Auth {
     /// Looks credentials up again that were refused. True if there are others now; those of the call stay what they are.
     fn look_again(&self, state: &mut State, host: &Host) -> Result<bool> {
         let Some(before) = state.known.take_if(|known| !known.given) else { return Ok(false) };
-        Ok(self.look(state, host, true)? != before.who)
+        match self.look(state, host, true) {
+            Ok(who) => Ok(who != before.who),
+            Err(error) => {
+                state.known = Some(before);
+                Err(error)
+            }
+        }
     }
 }
 

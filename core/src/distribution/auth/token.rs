@@ -99,6 +99,11 @@ impl Token {
         self.fetched < time
     }
 
+    /// Whether it was fetched after the other one.
+    pub(super) fn is_younger_than(&self, other: &Token) -> bool {
+        self.fetched > other.fetched
+    }
+
     pub(super) fn covers(&self, wanted: &Scopes) -> bool {
         // Who wants nothing in particular is not helped by what is for something.
         if wanted.0.is_empty() { self.scopes.0.is_empty() } else { wanted.0.is_subset(&self.scopes.0) }

@@ -30,7 +30,7 @@ pub(in crate::distribution) struct Trust {
 #[derive(Debug, Default)]
 pub(in crate::distribution) struct TlsSettings {
     hosts: HashMap<(String, u16), Trust>,
-    /// For every host, also those that a registry sends its clients to.
+    /// For every host that has none of its own: those that a registry sends its clients to.
     skip_verify: bool,
     made: Mutex<HashMap<(String, u16), Arc<ClientConfig>>>,
 }
@@ -51,8 +51,10 @@ impl TlsSettings {
         if let Some(config) = made.get(&key) {
             return Ok(Arc::clone(config));
         }
-        let mut trust = self.hosts.get(&key).cloned().unwrap_or_else(|| self.neighbour(&key.0));
-        trust.skip_verify |= self.skip_verify;
+        let trust = match self.hosts.get(&key) {
+            Some(trust) => trust.clone(),
+            None => Trust { skip_verify: self.skip_verify, ..self.neighbour(&key.0) },
+        };
         let config = Arc::new(config_of(&trust)?);
         made.insert(key, Arc::clone(&config));
         Ok(config)

@@ -270,11 +270,12 @@ fn servers_of(places: &Places, domain: &str, path: &str) -> Result<Vec<Host>> {
     hosts_toml::expand(places, domain, origin)
 }
 
-/// What the call says, and the directories of certificates.
+/// What the call says, and the directories of certificates. The call speaks of the registry that it names, not of who stands in for it.
 fn finish(places: &Places, host: &mut Host, options: &RegistryOptions) -> Result<()> {
-    if options.insecure {
+    if options.insecure && host.is_origin {
         host.mark_insecure();
     }
+    let given = options.cert_dir.as_deref().filter(|_| host.is_origin);
     let mut names = vec![host.authority()];
     if host.port.is_none() {
         names.push(format!("{}:443", host.host));
@@ -282,7 +283,7 @@ fn finish(places: &Places, host: &mut Host, options: &RegistryOptions) -> Result
     if host.host == HUB.1 {
         names.push(HUB.0.to_owned());
     }
-    certs::add(places, &names, options.cert_dir.as_deref(), &mut host.trust)
+    certs::add(places, &names, given, &mut host.trust)
         .context(|| format!("the certificates for \"{}\"", host.authority()))
 }
 

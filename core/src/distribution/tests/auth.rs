@@ -182,6 +182,41 @@ fn a_token_that_ended_is_renewed_where_403_says_so() {
     assert_eq!(tokens_of(&fake), 2, "{:?}", fake.lines());
 }
 
+/// A push that tries to mount has a token for each repository that it might mount from.
+#[test]
+fn with_a_token_that_ended_go_those_of_its_age() {
+    for status in [401, 403] {
+        let over = Mutex::new(false);
+        let fake = numbered(FRESH, move |seen, number| {
+            let mut over = over.lock().unwrap();
+            let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+            if *over && number <= 3 {
+                return Reply::new(status).header("WWW-Authenticate", realm).body(ECR);
+            }
+            *over |= seen.method == "PATCH";
+            match seen.method.as_str() {
+                "POST" => Reply::new(202).header("Location", "/v2/a/b/blobs/uploads/1"),
+                "PATCH" => {
+                    Reply::new(202).header("Location", "/v2/a/b/blobs/uploads/1").header("Range", "0-9")
+                }
+                _ => Reply::new(201),
+            }
+        });
+        let content = vec![7; 10];
+        let (digest, content) = (Digest::of(&content), Bytes(content));
+        let mut bench = Bench::new();
+        bench.options.retries = Some(0);
+        let push = |client: &Client<'_>| {
+            for from in ["one", "two", "three"] {
+                assert!(!client.mount(&digest, Some(from))?);
+            }
+            client.upload(&digest, 10, &content, Some(10), &|_| {})
+        };
+        bench.push(&fake, push).unwrap();
+        assert_eq!(tokens_of(&fake), 4, "{status}");
+    }
+}
+
 #[test]
 fn a_plain_denial_is_not_asked_for_twice() {
     let thrice = |client: &Client<'_>| {

@@ -182,15 +182,21 @@ fn who_is_told_about_progress_may_pull_from_the_same_server() {
         pull_to(here().ground(), &server.name(name), &wide, sink, soon, &never).map(drop).unwrap();
     };
     let asked = AtomicUsize::new(0);
-    pull("a/b:1", &|_| {
-        if held(true) == 0 || asked.fetch_add(1, SeqCst) > 0 {
+    // Where the machine is slow, there may be nothing to tell in the middle of a blob.
+    for _ in 0..20 {
+        pull("a/b:1", &|_| {
+            if held(true) == 0 || asked.fetch_add(1, SeqCst) > 0 {
+                return;
+            }
+            // On this thread, and on one that it waits for.
+            pull("c/d:1", &|_| {});
+            std::thread::scope(|scope| drop(scope.spawn(|| pull("c/d:1", &|_| {}))));
+        });
+        if asked.load(SeqCst) > 0 {
             return;
         }
-        // On this thread, and on one that it waits for.
-        pull("c/d:1", &|_| {});
-        std::thread::scope(|scope| drop(scope.spawn(|| pull("c/d:1", &|_| {}))));
-    });
-    assert!(asked.load(SeqCst) > 0);
+    }
+    panic!("nobody was told of anything with a connection in hand");
 }
 
 #[test]
@@ -210,7 +216,15 @@ fn who_is_told_about_progress_and_does_not_come_back_holds_up_nobody_else() {
                     over.wait();
                 }
             };
-            pull_to(here().ground(), &name, &options(), &sink, Deadline::never(), &never).unwrap();
+            for _ in 0..20 {
+                pull_to(here().ground(), &name, &options(), &sink, Deadline::never(), &never).unwrap();
+                if asked.load(SeqCst) > 0 {
+                    return;
+                }
+            }
+            told.wait();
+            over.wait();
+            panic!("nobody was told of anything with a connection in hand");
         });
         told.wait();
         let soon = Deadline::after(Some(Duration::from_secs(60)));

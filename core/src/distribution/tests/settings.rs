@@ -163,6 +163,12 @@ fn reg_15_hosts_toml() {
         hosts_of(&bench.places().with(&bench.options), &reference, &bench.options, Access::Pull).unwrap();
     assert_eq!(hosts[0].headers.len(), 2);
     assert!(hosts[2].trust.skip_verify && !hosts[3].trust.skip_verify);
+    // What a call says is said of the registry, and not of who stands in for it.
+    let insecure = bench.options.clone().insecure(true);
+    let hosts = hosts_of(&bench.places().with(&insecure), &reference, &insecure, Access::Pull).unwrap();
+    let trusted: Vec<bool> = hosts.iter().map(|host| host.trust.skip_verify).collect();
+    assert_eq!(trusted, [false, false, true, true]);
+    assert_eq!((hosts[0].scheme, hosts[3].scheme), (Scheme::Https, Scheme::Either));
     assert_eq!(hosts[0].keys, ["second.example:8443"]);
     bench.write("etc/containerd/certs.d/_default/hosts.toml", "[host.\"https://cache.example\"]\n");
     bench.write(

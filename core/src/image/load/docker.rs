@@ -74,6 +74,7 @@ pub(super) fn from_archive(load: Load<'_>, files: &Files) -> Result<Vec<Ready>> 
     let mut chosen = Vec::new();
     let mut others = Vec::new();
     for item in items {
+        load.cancel.check()?;
         let doing = || format!("image \"{}\"", item.config.escape_debug());
         let platform = platform(load, files, &item).context(doing)?;
         if load.wants(&platform) {

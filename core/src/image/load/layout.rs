@@ -177,6 +177,7 @@ fn choose(load: Load<'_>, layout: &dyn Layout, index: &Index) -> Result<Vec<Chos
 /// said there may be wrong.
 fn another(load: Load<'_>, layout: &dyn Layout, images: &[Found]) -> Result<Option<String>> {
     for Found { manifest, .. } in images {
+        load.cancel.check()?;
         let what = format!("configuration {}", manifest.config.digest);
         let config = blob(layout, &manifest.config).context(|| what.clone())?;
         let platform = ImageDocument::parse(&config, &what)?.platform();
