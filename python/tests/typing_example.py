@@ -31,7 +31,7 @@ def images(engine: coble.Engine) -> None:
     removed: coble.Removed = engine.images.remove(image, force=True)
     layers: list[coble.LayerInfo] = loaded[0].inspect().layers
     print(removed.untagged, layers)
-    engine.images.from_host(["sh"])  # type: ignore[call-arg]
+    engine.images.from_host()  # type: ignore[call-arg]
 
 
 def registries(engine: coble.Engine) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import coble
 import pytest
-from conftest import IS_ROOT, MODE, Store
+from conftest import CGROUPS, IS_ROOT, MODE, Store
 from helpers import eventually, monitor_of, remove_all, wait_for_exit
 
 Hooks = dict[str, list[dict[str, Any]]]
@@ -186,7 +186,8 @@ def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, bo
     ways: list[Callable[[coble.Container], None]] = [lambda c: c.stop(timeout=0), lambda c: c.remove(force=True), killed]
 
     def one(policy: str, way: Callable[[coble.Container], None], folder: Path) -> None:
-        script = f"echo begun >> {folder}/order; sleep 7; echo done >> {folder}/order"
+        # Longer than a monitor has to answer otherwise; the emulated machine may take that long for the rest of this.
+        script = f"echo begun >> {folder}/order; sleep {20 if CGROUPS == 'v2' else 7}; echo done >> {folder}/order"
         hook = {"path": "/bin/sh", "args": ["sh", "-c", script]}
         container = engine.containers.create("box", ["sh", "-c", "exit 7"], hooks={"poststop": [hook]}, restart_policy=policy)
         container.start()

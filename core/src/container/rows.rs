@@ -239,7 +239,7 @@ mod tests {
         rows.measured(BTreeMap::from([("two".to_owned(), 5)]));
         let first = rows.summary(0).unwrap().unwrap();
         assert_eq!((first.command, first.exit_code, first.size_rw), (vec!["x".to_owned()], Some(3), Some(0)));
-        assert_eq!((first.created.as_str(), first.finished_at), ("1970-01-01T00:00:07Z", None));
+        assert_eq!((first.created.as_str(), first.finished_at), ("1970-01-01T00:00:07.000000000Z", None));
         assert_eq!((first.labels.len(), first.lifetime), (1, Lifetime::Session));
         let second = rows.summary(1).unwrap().unwrap();
         assert_eq!((second.health.as_deref(), second.size_rw), (Some("healthy"), Some(5)));

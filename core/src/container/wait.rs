@@ -403,7 +403,7 @@ mod tests {
             labels: "{}".into(),
             ..ContainerRow::default()
         };
-        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
         inner.store.db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
         containers::insert(&inner.store.db, &row, None).unwrap();
         let there = || containers::get(&inner.store.db, &row.id).unwrap().is_some();

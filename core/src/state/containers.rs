@@ -625,7 +625,7 @@ mod tests {
         let (_dir, store) = temporary();
         let db = &store.db;
         db.write(|tx| {
-            let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+            let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
             tx.execute(sql, [])?;
             Ok(())
         })
@@ -702,7 +702,7 @@ mod tests {
     fn a_program_has_one_id_in_all_events_though_the_container_s_own_was_started_again() {
         let (_dir, store) = temporary();
         let db = &store.db;
-        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
         db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
         let running = ContainerRow {
             state: "running".into(),
@@ -724,7 +724,7 @@ mod tests {
     fn an_end_is_told_once() {
         let (_dir, store) = temporary();
         let db = &store.db;
-        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+        let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
         db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
         let exit = Exit { code: 7, signal: None, finished_at: 9, core_dumped: false, timed_out: false };
         let died = Record { number: 5, time: 9, what: coble_protocol::Happening::Died(exit) };
@@ -772,7 +772,7 @@ mod tests {
         store
             .db
             .write(|tx| {
-                let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0)";
+                let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
                 tx.execute(sql, [])?;
                 for n in 0..2 * MANY {
                     // Several of one time, also in the middle.

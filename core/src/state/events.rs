@@ -305,7 +305,7 @@ mod tests {
             store
                 .db
                 .write(|tx| {
-                    let sql = "INSERT OR REPLACE INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, ?1, NULL, 0)";
+                    let sql = "INSERT OR REPLACE INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, ?1, NULL, 0, '[]')";
                     tx.execute(sql, [labels(count, "")])?;
                     of_container(tx, &row.subject(tx)?, "start", 5, &[("exitCode", "1".into())])?;
                     of_image(tx, "tag", "img", "demo")
