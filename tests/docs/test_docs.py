@@ -52,6 +52,21 @@ STARTED = OPENED + """\
       coble_container_start(container, NULL, NULL, NULL) != COBLE_OK)
     return 1;
 """
+#: Somebody who pastes what a file has into Python, line by line. The first error is the end.
+PASTE = """
+import code, sys
+class Console(code.InteractiveConsole):
+    def showtraceback(self, *rest, **more):
+        super().showtraceback(*rest, **more)
+        raise SystemExit(1)
+    def showsyntaxerror(self, *rest, **more):
+        super().showsyntaxerror(*rest, **more)
+        raise SystemExit(1)
+console = Console()
+for line in open(sys.argv[1]).read().split(chr(10)):
+    more = console.push(line)
+assert not more, "something is not complete"
+"""
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -95,6 +110,11 @@ class Shown:
 
     def python(self, code: str) -> str:
         return self(sys.executable, "-c", code)
+
+    def pasted(self, blocks: list[str]) -> str:
+        """Blocks of Python, one after the other into the same session, with nothing before them."""
+        (self.work / "pasted").write_text("\n".join(f"{block}\n" for block in blocks))
+        return self(sys.executable, "-c", PASTE, "pasted")
 
     def shell(self, script: str) -> str:
         return self("bash", "-e", "-o", "pipefail", "-c", script)
@@ -183,38 +203,13 @@ def roots(shown: Shown) -> None:
 
 
 def test_python(shown: Shown) -> None:
-    whole, kept, verbs, mounts, secrets, root, hooks, terminal, health, events, images, store, progress = blocks("docs/python.md", "python")
-    assert shown.python(whole).startswith("filter ")
-    save(shown)
-    opened = "import coble\nengine = coble.Engine()\n"
-    shown.python(opened + kept)
-    # As the page says: a user may have no freezer, and no limits either.
-    if os.geteuid() == 0:
-        shown.python(opened + verbs)
-    shown.python(opened + mounts)
-    shown.python(opened + secrets)
-    roots(shown)
-    shown.python(opened + root + 'assert engine.run(bundle="bundle").stdout == b"of a bundle\\n"\n')
-    shown.python(opened + hooks)
-    running = "container = running = engine.containers.create('demo', ['sleep', '600'])\nrunning.start()\n"
-    shown.python(opened + running + terminal + "running.remove(force=True)\n")
-    shown.python(opened + health)
-    # The part that waits for what is to come gets something to see, and ends with it.
-    later = "import threading, time\nthreading.Timer(1, lambda: engine.run('demo', ['sh', '-c', 'exit 3'])).start()\n"
-    told = 'event.attributes["exitCode"]\n'
-    assert events.count(told) == 1
-    shown.python(opened + later + events.replace(told, told + "        break\n"))
-    shown.python(opened + images)
-    # What the last part is about: two images with a shell, and an archive of one.
-    shown.python(
-        opened + "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'app:1')\n"
-        "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'debian:12')\n"
-        "engine.images.save(['app:1'], 'multi.tar')\n"
-    )
-    trees(shown)
-    shown.python(opened + store)
-    assert "\nread 0 " in shown.python(opened + progress)
-    shown.shell("coble rm $(coble ps -aq)")
+    """As the page says: in an empty folder, one block after the other, with nothing of ours before them."""
+    shown.work = shown.folder / "empty"
+    shown.work.mkdir()
+    out = shown.pasted(blocks("docs/python.md", "python"))
+    for expected in ("filter [", "(b'over real pipes', None)", "b'ready\\n'", "50 132\\r\\n", "healthy 0", " die ", "b'of the app'", "read 0 ", "CommandNotFound"):
+        assert expected in out, out
+    assert shown.shell("coble images -q") == ""
 
 
 def test_c(shown: Shown) -> None:
