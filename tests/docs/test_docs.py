@@ -214,8 +214,9 @@ def test_python(shown: Shown) -> None:
 
 def test_c(shown: Shown) -> None:
     shown.python("import coble; coble.Engine().images.from_host(['sh', 'cat', 'sleep'], 'demo')")
-    run, details, load = blocks("docs/c.md", "c")
-    assert shown.c(run, OPENED) == "hello"
+    run, options, details, load = blocks("docs/c.md", "c")
+    assert shown.c(run) == "hello"
+    assert shown.c(options + "  coble_engine_close(engine);\n", OPENED) == ""
     save(shown)
     _, show = blocks("docs/registries.md", "c")
     assert "read 0 of " in shown.c(load, OPENED, show)
