@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -275,6 +276,39 @@ def test_registries(shown: Shown, registry: str) -> None:
     out = shown.shell(look)
     assert "copies/demo" in out and digest in out, out
     assert digest in shown.python(opened + looked)
+
+
+def test_testing(shown: Shown, registry: str) -> None:
+    """The page's code is that of examples/python, which is executed."""
+    folder = ROOT / "examples" / "python"
+    there = shown.work / "examples" / "python"
+    there.mkdir(parents=True)
+    code = ""
+    for name in ("conftest.py", "test_server.py"):
+        shutil.copy(folder / name, there)
+        code += (folder / name).read_text()
+    *parts, offline = blocks("docs/testing.md", "python")
+    assert [part for part in parts if part not in code] == []
+    all_of_them, keep, lock = blocks("docs/testing.md", "shell")
+    options = "-p no:cacheprovider"
+    shown.environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COBLE_OFFLINE": "1", "PYTEST_ADDOPTS": options}
+    if importlib.util.find_spec("xdist"):
+        shown.environment["PYTEST_ADDOPTS"] = f"{options} -n 2"
+    assert "3 passed" in shown.shell(all_of_them)
+    shown.environment["PYTEST_ADDOPTS"] = options
+    (there / "test_server.py").write_text("def test(start):\n    start(['python3', '-c', 'print(5)']).wait()\n    assert False\n")
+    kept = re.search(r"^kept (\S+): (coble) exec", shown.shell(f"cd examples/python; ! {keep.strip()}"), re.MULTILINE)
+    assert kept and shown.shell(f"{kept[2]} logs {kept[1]}") == "5\n"
+    shown.shell(f"coble rm {kept[1]}; ! pytest examples/python")
+
+    del shown.environment["COBLE_OFFLINE"]
+    configuration = shown.folder / ".config" / "containers"
+    configuration.mkdir(parents=True)
+    (configuration / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    image = f"{registry}/demo:1"
+    shown.shell(f"coble image from-host -t {image} sh true && coble push -q {image} && coble rmi {image}")
+    shown.shell(lock.replace("localhost:5000", registry))
+    shown.python("import coble\n" + offline.replace("localhost:5000", registry))
 
 
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:
