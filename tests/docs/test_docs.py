@@ -168,6 +168,11 @@ def save(shown: Shown) -> None:
             tar.add(content / name, name)
 
 
+def at_a_terminal(script: str) -> str:
+    """Commands for a terminal get one, and somebody who leaves at once."""
+    return re.sub(r"^(coble \w+ -it [^#\n]*?)\s*(#.*)?$", r"script -qec '\1' /dev/null <<< exit", script, flags=re.MULTILINE)
+
+
 def test_readme(shown: Shown) -> None:
     (python,) = blocks("README.md", "python")
     lines = shown.python(python).splitlines()
@@ -229,8 +234,7 @@ def test_cli(shown: Shown) -> None:
     trees(shown)
     roots(shown)
     (examples,) = blocks("docs/cli.md", "shell")
-    # Those for a terminal get one, and somebody who leaves at once.
-    examples = re.sub(r"^(coble \w+ -it [^#\n]*?)\s*(#.*)?$", r"script -qec '\1' /dev/null <<< exit", examples, flags=re.MULTILINE)
+    examples = at_a_terminal(examples)
     assert examples.count("script -qec") == 2
     out = shown.shell(examples)
     assert "seen by nobody else\nof a bundle\nhi\nfrom the file\n" in out and '"name": "worker"' in out, out
@@ -309,6 +313,25 @@ def test_testing(shown: Shown, registry: str) -> None:
     shown.shell(f"coble image from-host -t {image} sh true && coble push -q {image} && coble rmi {image}")
     shown.shell(lock.replace("localhost:5000", registry))
     shown.python("import coble\n" + offline.replace("localhost:5000", registry))
+
+
+def test_troubleshooting(shown: Shown) -> None:
+    demo = "import coble; coble.Engine().images.from_host(['sh', 'cat'], 'demo')"
+    shown.python(demo)
+    failed, look, clean, everything = blocks("docs/troubleshooting.md", "shell")
+    out = shown.shell(failed)
+    for expected in ("exit status 3\n", "no settings\n", '"ExitCode": 3', " container die ", "A /state", "half\n", "bin/sh\n"):
+        assert expected in out, out
+    doctor, error, dead = blocks("docs/troubleshooting.md", "python")
+    shown.python(doctor)
+    assert shown.python("import coble\n" + error).startswith("ImageNotFound\n")
+    assert "b'half\\n'" in shown.python("import coble\n" + dead)
+    assert "Error" not in shown.shell(at_a_terminal(look))
+    shown.shell(clean)
+    shown.python(demo)
+    shown.shell("coble run -d demo cat")
+    shown.shell(everything)
+    assert shown.shell("coble images -aq") == ""
 
 
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:
