@@ -334,6 +334,23 @@ def test_troubleshooting(shown: Shown) -> None:
     assert shown.shell("coble images -aq") == ""
 
 
+def test_rootless(shown: Shown) -> None:
+    shown.environment["COBLE_OFFLINE"] = "1"
+    shown.shell(f"coble image from-host -t demo sh true; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
+    (python,) = blocks("docs/rootless.md", "python")
+    assert "mem_limit 67108864 " in shown.python(python)
+    limits, inside = blocks("docs/rootless.md", "shell")
+    # There need be no systemd here.
+    assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
+    (shown.work / "program.py").write_text(python)
+    shown.shell(limits.replace("systemd-run --user --scope -p Delegate=yes ", ""))
+    # What docker is told is told to coble, which has no volumes with names.
+    (shown.work / "volume").mkdir(mode=0o755)
+    for line in inside.replace("-v coble:", "-v ./volume:").replace("docker run", "coble run").splitlines():
+        options, command = line.split(" IMAGE ")
+        assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
+
+
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:
     table = (ROOT / "docs" / "cli.md").read_text()
     text = shown.shell("coble --help")
