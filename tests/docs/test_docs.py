@@ -68,6 +68,15 @@ for line in open(sys.argv[1]).read().split(chr(10)):
     more = console.push(line)
 assert not more, "something is not complete"
 """
+#: What README.md calls alpine and python:3.12: images of this machine, since a registry is not asked.
+STAND_INS = """
+import pathlib, shutil, sys, sysconfig, coble
+library = pathlib.Path(sysconfig.get_path("stdlib"))
+shutil.copytree(library, "modules", ignore=shutil.ignore_patterns("site-packages", "test", "config-*", "__pycache__"))
+with coble.Engine() as engine:
+    engine.images.from_host(["sh", "echo"], "alpine", command=["sh"])
+    engine.images.from_host([(pathlib.Path(sys.executable).resolve(), "/usr/bin/python"), (pathlib.Path("modules").resolve(), f"/usr/lib/{library.name}")], "python:3.12")
+"""
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -174,12 +183,21 @@ def at_a_terminal(script: str) -> str:
 
 
 def test_readme(shown: Shown) -> None:
-    (python,) = blocks("README.md", "python")
+    shown.environment["COBLE_OFFLINE"] = "1"
+    shown.python(STAND_INS)
+    (shown.work / "test_it.py").write_text("import os, unittest\nclass Tests(unittest.TestCase):\n    def test(self): self.assertEqual(os.environ['CI'], '1')\n")
+    first, python = blocks("README.md", "python")
+    assert "Ran 1 test" in shown.python(first)
     lines = shown.python(python).splitlines()
     assert lines[0] == "0 b'hello\\nworld\\n'" and lines[2] == "filter" and re.fullmatch(r"b'[0-9a-f]{12}\\n'", lines[1]), lines
     (block,) = blocks("README.md", "c")
     assert shown.c(block) == "hello\n"
-    make, shell = blocks("README.md", "shell")
+    (block,) = blocks("python/README.md", "python")
+    assert shown.python(block) == "0 b'hello\\n'\n"
+    begin, make, shell = blocks("README.md", "shell")
+    assert begin.count("coble run ") == 3
+    out = shown.shell(at_a_terminal(begin))
+    assert "hi\n" in out and "Ran 1 test" in out, out
     assert [line.split("#")[0].strip() for line in make.splitlines()] == ["make quickstart", "make test"]
     save(shown)
     out = shown.shell(shell)
@@ -349,6 +367,17 @@ def test_rootless(shown: Shown) -> None:
     for line in inside.replace("-v coble:", "-v ./volume:").replace("docker run", "coble run").splitlines():
         options, command = line.split(" IMAGE ")
         assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
+
+
+def test_links_lead_somewhere() -> None:
+    """Those from page to page, to the headline too."""
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+    headlines = {page: [re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)] for page in pages}
+    for page in pages:
+        for path, headline in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page}: {path}"
+            assert not headline or headline in headlines[target], f"{page}: {path}#{headline}"
 
 
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:
