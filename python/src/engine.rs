@@ -133,6 +133,8 @@ impl PyEngine {
     }
 
     /// Runs a program in a new container, collects its output and removes the container.
+    ///
+    /// Options: see Containers.create and Engine.run in the stub `coble/_coble.pyi`.
     #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \

@@ -27,7 +27,7 @@ impl PyMount {
     fn new(
         py: Python<'_>,
         target: PathText,
-        source: Option<PathText>,
+        source: Option<Source>,
         r#type: &str,
         read_only: bool,
         propagation: Option<&str>,
@@ -38,7 +38,7 @@ impl PyMount {
         options: Option<Vec<String>>,
     ) -> PyResult<PyMount> {
         quick(py, || {
-            let source = source.map(|PathText(path)| path);
+            let source = source.map(|source| source.text);
             let mut mount = coble::Mount::new(MountKind::parse(r#type)?, source, target.0);
             mount.read_only = read_only;
             if let Some(propagation) = propagation {
@@ -138,6 +138,30 @@ impl<'py> FromPyObject<'_, 'py> for PathText {
     }
 }
 
+/// Where a mount comes from.
+struct Source {
+    text: String,
+    /// It was given as a path, and not as text, which may be the name of a volume.
+    is_path: bool,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Source {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Source> {
+        let PathText(text) = given.extract()?;
+        let is_path = !given.is_instance_of::<PyString>();
+        if !is_path || text.is_empty() || text.starts_with('/') {
+            return Ok(Source { text, is_path });
+        }
+        // pathlib drops the "./" that tells a path from the name of a volume.
+        let failed = |error| to_py(given.py(), coble::Error::io("getcwd", ".", &error));
+        let absolute = std::path::absolute(&text).map_err(failed)?.into_os_string().into_string();
+        let text = absolute.map_err(|_| invalid(given.py(), "the working directory is not UTF-8"))?;
+        Ok(Source { text, is_path })
+    }
+}
+
 /// `{source: {"bind": target, "mode": "ro"}}`, `{source: target}`, or a sequence of `source:target:options`.
 #[derive(Default)]
 pub(crate) struct Volumes(pub(crate) Vec<coble::Mount>);
@@ -153,16 +177,16 @@ impl<'py> FromPyObject<'_, 'py> for Volumes {
         };
         let mut mounts = Vec::new();
         for item in mapping.items()?.iter() {
-            let (PathText(source), value): (PathText, Bound<'py, PyAny>) = item.extract()?;
+            let (source, value): (Source, Bound<'py, PyAny>) = item.extract()?;
             let (target, options) = match value.cast::<PyMapping>() {
                 Ok(value) => details(given, value)?,
                 Err(_) => (value.extract::<PathText>()?.0, String::new()),
             };
-            let mount = if source.starts_with('/') {
-                parse::bind(&source, &target, &options)
+            let mount = if source.is_path || source.text.starts_with('/') {
+                parse::bind(&source.text, &target, &options)
             } else {
                 // Relative to something, or a name.
-                parse::volume(&format!("{source}:{target}:{options}"))
+                parse::volume(&format!("{}:{target}:{options}", source.text))
             };
             mounts.push(mount.map_err(engine)?);
         }

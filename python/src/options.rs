@@ -29,8 +29,17 @@ pub(crate) trait Keywords {
     fn take(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool>;
 }
 
-/// Words of docker-py that mean nothing here, and why.
+/// Words of docker-py that mean nothing here, and why, or what is to be said instead.
 const NEVER: &[(&str, &str)] = &[
+    ("detach", "containers.run is always in the background, and engine.run waits for the end"),
+    ("remove", "use the container in a `with` block, or auto_remove=True; engine.run always removes"),
+    ("ports", "there is no mapping of ports; use network=\"host\""),
+    ("publish_all_ports", "there is no mapping of ports; use network=\"host\""),
+    ("links", "there is no network between containers but network=\"container:NAME\""),
+    ("networking_config", "there are no networks but network=\"none\", \"host\" and \"container:NAME\""),
+    ("mac_address", "there are no networks but network=\"none\", \"host\" and \"container:NAME\""),
+    ("volumes_from", "give the other container's volumes to this one, too"),
+    ("volume_driver", "there are no named volumes; give directories of the host"),
     ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
     ("lxc_conf", "it was for a driver that docker gave up in 2016"),
     ("version", "it chose the protocol of a daemon, and there is none"),

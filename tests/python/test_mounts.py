@@ -80,8 +80,24 @@ def test_a_target_alone_and_short_forms(shared: coble.Engine, data: Path) -> Non
     try:
         assert sh(shared, "cat /data/file", volumes=["./data:/data"]) == "from the host\n"
         assert sh(shared, "cat /data/file", mounts=["type=bind,source=./data,destination=/data"]) == "from the host\n"
+        # pathlib drops the "./" that would tell it from the name of a volume.
+        both = {"volumes": {Path("./data"): "/data"}, "mounts": [coble.Mount("/other", Path("data/below/.."), type="bind")]}
+        assert sh(shared, "cat /data/file /other/file", **both) == "from the host\n" * 2
+        assert coble.Mount("/x", Path("data")).source == str(data)
     finally:
         os.chdir(here)
+
+
+@pytest.mark.once
+def test_a_path_that_is_taken_for_a_volume(shared: coble.Engine) -> None:
+    for mount in (coble.Mount("/data", "/src"), coble.Mount("/data", Path("src")), "src=/src,dst=/data"):
+        with pytest.raises(coble.UnsupportedError) as caught:
+            shared.containers.create("box", mounts=[mount])
+        assert 'add type="bind"' in (caught.value.hint or "")
+    # As docker has it.
+    with pytest.raises(coble.UnsupportedError) as caught:
+        shared.containers.create("box", volumes={"data": "/data"})
+    assert "absolute path" in (caught.value.hint or "")
 
 
 def test_paths_with_odd_characters(shared: coble.Engine, tmp_path: Path) -> None:

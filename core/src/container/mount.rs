@@ -332,12 +332,18 @@ impl Mount {
             MountKind::Volume => {
                 let name = self.source.as_deref().unwrap_or_default();
                 let what = if name.is_empty() { "anonymous volumes" } else { "named volumes" };
+                let hint = match name.starts_with(['/', '.']) {
+                    true => {
+                        "it is a path, and without a type this is a volume: add type=\"bind\", or type=bind in a text"
+                    }
+                    false => "give a directory of the host with its absolute path, or use a tmpfs",
+                };
                 return Err(Error::new(
                     ErrorKind::Unsupported,
                     format!("{field}: {what} are not supported yet (\"{}\")", name.escape_default()),
                 )
                 .with_object(field)
-                .with_hint("give a directory of the host with its absolute path, or use a tmpfs"));
+                .with_hint(hint));
             }
             MountKind::Bind => {
                 let source = self.source.as_deref().unwrap_or_default();
@@ -612,6 +618,20 @@ mod tests {
         ] {
             assert_eq!(parse::mount(text).unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
         }
+    }
+
+    #[test]
+    fn a_path_without_a_type_is_told_from_a_name() {
+        let hint = |text: &str| {
+            let error = parse::mount(text).unwrap().check("mounts").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{text}");
+            error.hint().unwrap_or_default().to_owned()
+        };
+        for text in ["src=/a,dst=/b", "src=./a,dst=/b"] {
+            assert!(hint(text).contains("add type=\"bind\""), "{text}");
+        }
+        assert!(hint("src=name,dst=/b").contains("absolute path"));
+        assert!(hint("dst=/b").contains("absolute path"));
     }
 
     #[test]
