@@ -8,14 +8,26 @@ and with `TimeoutError` when the time is over; both carry the end of the log as 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from ._coble import DEVNULL, CobleError, Container, ContainerExitError, InvalidStateError, MonitorLostError, Process, TimeoutError, _pause
+from ._coble import (
+    DEVNULL,
+    CobleError,
+    Container,
+    ContainerExitError,
+    InvalidStateError,
+    MonitorLostError,
+    PermissionDeniedError,
+    Process,
+    TimeoutError,
+    _pause,
+)
 
 __all__ = ["Strategy", "Waiter", "all_of", "any_of", "exec", "file", "healthy", "http", "log", "port", "until"]
 
@@ -322,22 +334,86 @@ class _PortWaiter(_Looks):
         self.number = number
 
     def look(self, seconds: float) -> bool:
-        pid = self.container.inspect().pid
-        return pid is not None and any(_listens(f"/proc/{pid}/net/{table}", self.number) for table in ("tcp", "tcp6"))
+        details = self.container.inspect()
+        pid = details.pid
+        if pid is None:
+            return False
+        sockets = {inode for table in ("tcp", "tcp6") for inode in _listening(f"/proc/{pid}/net/{table}", self.number)}
+        # The table is that of a network, which others may share.
+        return bool(sockets) and (details.spec.network == "none" or self.holds(pid, {f"socket:[{inode}]" for inode in sockets}))
+
+    def holds(self, pid: int, sockets: set[str]) -> bool:
+        """Whether a process of the container has one of the sockets."""
+        hidden = False
+        for process in _with_siblings(pid):
+            try:
+                if not sockets.isdisjoint(_opened(process)):
+                    return True
+            except PermissionError:
+                hidden = True
+            except OSError:
+                pass  # It has ended.
+        if hidden:
+            message = f'container "{self.container.name}" shares its network, and whose port {self.number} is cannot be told: its processes are of another user'
+            error = PermissionDeniedError(message)
+            error.object, error.hint = self.container.name, "wait for what the program says or does: log, http, exec, file"
+            if sys.version_info >= (3, 11):
+                error.add_note(f"hint: {error.hint}")
+            raise error
+        return False
 
 
-def _listens(path: str, number: int) -> bool:
-    """Whether a table of the kernel has a socket that listens on a port: `sl local_address rem_address st`, where 0A is LISTEN."""
+def _listening(path: str, number: int) -> Iterator[str]:
+    """The inodes of the sockets that listen on a port, by a table of the kernel: `sl local_address rem_address st ... uid timeout inode`, where 0A is LISTEN."""
     try:
         with open(path) as table:
             next(table, None)
-            return any(fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == number for fields in map(str.split, table))
+            for fields in map(str.split, table):
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == number:
+                    yield fields[9]
     except OSError:
-        return False  # It has ended, or is about to.
+        return  # It has ended, or is about to.
+
+
+def _opened(process: int) -> Iterator[str]:
+    """What a process has open, as the kernel names it."""
+    directory = f"/proc/{process}/fd"
+    for name in os.listdir(directory):
+        try:
+            yield os.readlink(f"{directory}/{name}")
+        except FileNotFoundError:
+            pass  # Closed in the meantime.
+
+
+def _with_siblings(pid: int) -> Iterator[int]:
+    """A container's processes: its first one, and all others below their common parent, which is the container's monitor."""
+    yield pid
+    children: dict[int, list[int]] = {}
+    monitor = 0
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError):
+            continue  # It has ended.
+        children.setdefault(parent, []).append(int(name))
+        if int(name) == pid:
+            monitor = parent
+    # Taken out, so that numbers that change hands meanwhile lead to no circle. Zero is the parent of those that are none of ours.
+    left = children.pop(monitor, []) if monitor > 0 else children.pop(pid, [])
+    while left:
+        process = left.pop()
+        if process != pid:
+            yield process
+        left += children.pop(process, [])
 
 
 def port(number: int) -> Strategy:
-    """Until a program of the container listens on a TCP port, whatever its address. Nothing is run in the container, and nobody connects to it."""
+    """Until a program of the container listens on a TCP port, whatever its address. Nothing is run in the container, and nobody connects to it.
+
+    Where the network is shared, with the host or with another container, somebody else's port does not count: the descriptors of the container's processes are looked at, and
+    `PermissionDeniedError` is raised if the port is taken and they cannot be read, as those of another user.
+    """
     if not 0 < number < 65536:
         raise ValueError(f"not a port: {number}")
     return _Port(number)

@@ -31,6 +31,26 @@ def test_a_port(shared: coble.Engine) -> None:
         shared.containers.run("box", ["sh", "-c", "sleep 0.2; exit 3"], wait=coble.wait.port(8099), wait_timeout=20)
 
 
+def test_a_port_of_somebody_else(shared: coble.Engine) -> None:
+    """On a network that is shared, only what the container's own programs listen on counts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        own = free_port()
+        with shared.containers.run("box", ["sleep", "60"], network="host") as container:
+            with pytest.raises(coble.TimeoutError):
+                container.wait_for(coble.wait.port(number), timeout=0)
+            # Also one that was started later, and is below nobody that process 1 knows.
+            with container.popen(["sh", "-c", f"nc -l -p {own} & wait"], stdin=coble.DEVNULL) as process:
+                container.wait_for(coble.wait.port(own), timeout=20)
+                process.kill()
+    with shared.containers.run("box", ["sh", "-c", "nc -l -p 8099 & wait"], wait=coble.wait.port(8099), wait_timeout=20) as first:
+        with shared.containers.run("box", ["sleep", "60"], network=f"container:{first.name}") as second:
+            with pytest.raises(coble.TimeoutError):
+                second.wait_for(coble.wait.port(8099), timeout=0)
+
+
 def test_http(shared: coble.Engine) -> None:
     port = free_port()
     script = f"mkdir /www; sleep 0.3; echo hello > /www/index.html; httpd -f -p 127.0.0.1:{port} -h /www"
