@@ -211,7 +211,8 @@ impl Engine {
         Containers { engine: self }
     }
 
-    /// Creates a session-scoped container, starts it, waits, collects its output and removes it.
+    /// Creates a session-scoped container, starts it, waits, collects its output and removes it. An error after the start has what was collected until then
+    /// ([`Error::run_result`](crate::Error::run_result)).
     pub fn run(&self, spec: ContainerSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
         container::run(&*self.inner()?, spec, options, cancel)
     }

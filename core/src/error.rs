@@ -222,7 +222,8 @@ impl Error {
         self.0.hint.as_deref()
     }
 
-    /// For [`ErrorKind::ContainerExit`]: everything that the run returned.
+    /// What a program left: for [`ErrorKind::ContainerExit`] everything that the run returned; when a run or exec ended otherwise after its start, as with
+    /// [`ErrorKind::Timeout`] and [`ErrorKind::LimitExceeded`], what was collected until then, at most the capture limit, and the exit code 137, since the program was killed.
     pub fn run_result(&self) -> Option<&crate::container::RunResult> {
         self.0.exit.as_deref()
     }

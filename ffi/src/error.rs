@@ -109,7 +109,8 @@ pub unsafe extern "C" fn coble_error_context_get(error: *const coble_error_t, in
     })
 }
 
-/// For COBLE_ERR_CONTAINER_EXIT: everything that the run returned. NULL for other errors. Borrowed from the error.
+/// What a program left: for COBLE_ERR_CONTAINER_EXIT everything that the run returned; when coble_engine_run or coble_container_exec ended otherwise after the start of the program, as with COBLE_ERR_TIMEOUT and COBLE_ERR_LIMIT_EXCEEDED, what was collected
+/// until then, at most the capture limit, and the exit code 137, since the program was killed. NULL for other errors. Borrowed from the error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_error_run_result(error: *const coble_error_t) -> *const coble_run_result_t {
     boundary_value!(std::ptr::null(), {

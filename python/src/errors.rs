@@ -78,6 +78,12 @@ fn make(py: Python<'_>) -> PyResult<Classes> {
         let members = PyDict::new(py);
         members.set_item("kind", kind.name())?;
         members.set_item("code", kind.code())?;
+        if matches!(kind, ErrorKind::Timeout | ErrorKind::LimitExceeded) {
+            // What was collected until then, if the error is one of a program's.
+            for name in ["stdout", "stderr", "result"] {
+                members.set_item(name, py.None())?;
+            }
+        }
         let class = make_class(&class_name(*kind), kind.description(), parents, members)?;
         by_code.insert(kind.code(), class.unbind());
     }
@@ -131,8 +137,12 @@ fn exception(py: Python<'_>, error: Error) -> PyResult<Bound<'_, PyAny>> {
     exception.setattr("context", PyTuple::new(py, error.context())?)?;
     if let Some(result) = error.run_result() {
         let result = Bound::new(py, RunResult::new(py, result.clone()))?;
-        for name in ["exit_code", "stdout", "stderr", "timings"] {
-            exception.setattr(name, result.getattr(name)?)?;
+        let ended = error.kind() == ErrorKind::ContainerExit;
+        // Otherwise it was killed, and its exit code is no news.
+        let names =
+            if ended { &["stdout", "stderr", "exit_code", "timings"][..] } else { &["stdout", "stderr"] };
+        for name in names {
+            exception.setattr(*name, result.getattr(*name)?)?;
         }
         exception.setattr("result", result)?;
     }

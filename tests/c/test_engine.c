@@ -76,6 +76,17 @@ static void runs(coble_engine_t *engine) {
   coble_error_delete(error);
   error = NULL;
 
+  /* What was collected until the limit was reached. */
+  options.capture_limit = 6;
+  CHECK(coble_engine_run(engine, spec, &options, NULL, &result, &error) == COBLE_ERR_LIMIT_EXCEEDED);
+  of_error = coble_error_run_result(error);
+  CHECK(coble_run_result_exit_code(of_error) == 137);
+  CHECK(memcmp(coble_run_result_stdout(of_error, &length), "in\0put", 6) == 0);
+  CHECK(length == 6 && stderr_is(of_error, "to-err"));
+  coble_error_delete(error);
+  error = NULL;
+  options.capture_limit = 0;
+
   options.input = NULL;
   CHECK_FAILS(coble_engine_run(engine, spec, &options, NULL, &result, &error), COBLE_ERR_INVALID_ARGUMENT);
   options.input_length = 0;

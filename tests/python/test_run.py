@@ -134,8 +134,10 @@ def test_a_limit_of_captured_output(shared: coble.Engine) -> None:
     assert len(shared.run("box", ["probe", "write", "1"], capture_limit=1 << 20).stdout) == 1 << 20
     with pytest.raises(coble.LimitExceededError):
         shared.run("box", ["probe", "write", "1"], capture_limit=(1 << 20) - 1)
-    with pytest.raises(coble.LimitExceededError):
+    with pytest.raises(coble.LimitExceededError) as caught:
         shared.run("box", ["sh", "-c", "while :; do echo endless; done"], capture_limit=100_000)
+    # What there was is as long as it may be.
+    assert (caught.value.stdout, caught.value.stderr) == ((b"endless\n" * 12_500), b"")
 
 
 def test_output_into_a_file(shared: coble.Engine, tmp_path: Path) -> None:
@@ -175,6 +177,27 @@ def test_timeout_kills_and_raises(shared: coble.Engine) -> None:
         shared.run("box", ["sleep", "1000"], timeout=0.3)
     assert isinstance(caught.value, TimeoutError)
     assert time.monotonic() - begin < 15
+
+
+def test_a_timeout_has_what_was_written_until_then(shared: coble.Engine) -> None:
+    for seconds in (1, 5, 30):  # A start may take long when everything is busy.
+        with pytest.raises(coble.TimeoutError) as caught:
+            shared.run("box", ["sh", "-c", "echo out; echo err >&2; sleep 1000"], timeout=seconds)
+        error = caught.value
+        if error.stderr:
+            break
+    assert (error.stdout, error.stderr) == (b"out\n", b"err\n")
+    assert error.result is not None and (error.result.exit_code, error.result.stdout) == (137, b"out\n")
+    assert not hasattr(error, "exit_code")
+    # One that has nothing to do with a program's output.
+    with shared.containers.run("box", ["sleep", "1000"]) as container, pytest.raises(coble.TimeoutError) as caught:
+        container.wait(timeout=0)
+    assert (caught.value.stdout, caught.value.stderr, caught.value.result) == (None, None, None)
+
+
+def test_a_timeout_ends_a_program_that_always_writes(shared: coble.Engine) -> None:
+    with pytest.raises(coble.TimeoutError):
+        shared.run("box", ["yes"], timeout=0.5)
 
 
 def test_timeout_long_enough(shared: coble.Engine) -> None:

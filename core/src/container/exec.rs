@@ -15,7 +15,7 @@ use super::attach::Pump;
 use super::known::KnownProcesses;
 use super::monitor::{Monitor, stopped};
 use super::pause::refuse_paused;
-use super::run::outcome;
+use super::run::{KILLED, outcome};
 use super::start::stream;
 use super::{
     Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate,
@@ -23,7 +23,7 @@ use super::{
 use crate::cancel::CancelToken;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::event::note;
-use crate::process::{self, Collector, Deadline, Ended};
+use crate::process::{self, Collected, Collector, Deadline, Ended};
 
 /// How long a program may take to start. The monitor gives up before.
 const START: Duration = Duration::from_secs(60);
@@ -83,7 +83,8 @@ impl AsFd for News {
 }
 
 impl Container {
-    /// Runs another program in the running container and collects its output.
+    /// Runs another program in the running container and collects its output. An error after its start has what was collected until then
+    /// ([`Error::run_result`](crate::Error::run_result)).
     pub fn exec(&self, spec: ExecSpec, options: RunOptions, cancel: &CancelToken) -> Result<RunResult> {
         let begin = Instant::now();
         let doing = || format!("executing in \"{}\"", self.name());
@@ -110,28 +111,28 @@ impl Container {
             limit: capture_limit.unwrap_or(super::run::CAPTURE_LIMIT),
             terminal: process.take_slave(),
         };
-        let collected = collector.collect(&process.news, || process.news(), deadline, cancel);
-        let (code, collected) = match collected {
-            Ok(collected) => collected,
-            Err(error) => {
-                // Timed out, cancelled, too much output: the program does not outlive the call.
-                let _ = process.send_signal(Signal::KILL);
-                let _ = process.wait(Some(Duration::from_secs(10)), &CancelToken::never());
-                return Err(error).context(doing);
-            }
+        let mut collected = Collected::default();
+        let ended = collector.collect(&process.news, || process.news(), deadline, cancel, &mut collected);
+        if ended.is_err() {
+            // Timed out, cancelled, too much output: the program does not outlive the call.
+            let _ = process.send_signal(Signal::KILL);
+            let _ = process.wait(Some(Duration::from_secs(10)), &CancelToken::never());
+        }
+        let mut result = RunResult {
+            exit_code: KILLED,
+            stdout: collected.stdout,
+            stderr: collected.stderr,
+            timings: vec![("start".to_owned(), started), ("run".to_owned(), begin.elapsed() - started)],
+            isolation: None,
+            warnings: process.warnings.clone(),
         };
-        let timings = vec![("start".to_owned(), started), ("run".to_owned(), begin.elapsed() - started)];
-        outcome(
-            RunResult {
-                exit_code: code,
-                stdout: collected.stdout,
-                stderr: collected.stderr,
-                timings,
-                isolation: None,
-                warnings: process.warnings.clone(),
-            },
-            check,
-        )
+        match ended {
+            Ok(code) => {
+                result.exit_code = code;
+                outcome(result, check)
+            }
+            Err(error) => Err(error.with_run_result(result)),
+        }
         .context(doing)
     }
 

@@ -15,10 +15,13 @@ use super::{
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
-use crate::process::{self, Collector, Deadline, Ended};
+use crate::process::{self, Collected, Collector, Deadline, Ended};
 
 /// The most bytes of a stream that are collected when the caller sets no limit.
 pub(super) const CAPTURE_LIMIT: u64 = 1 << 30;
+
+/// The exit code of a program that was killed since the call failed.
+pub(super) const KILLED: i32 = 128 + Signal::KILL.number();
 
 /// Creates, starts, waits, collects and removes.
 pub(crate) fn run(
@@ -106,7 +109,9 @@ pub(crate) fn run(
     let result = match started {
         Ok((collector, mut running)) => {
             let mut ended = None;
-            let result = collector.collect(&running.control, || news(&running), deadline, cancel);
+            let mut collected = Collected::default();
+            let result =
+                collector.collect(&running.control, || news(&running), deadline, cancel, &mut collected);
             if result.is_err() {
                 // Timed out, cancelled, too much output: the program does not outlive the call.
                 let _ = process::send_signal(&running.init, Signal::KILL, &row.name);
@@ -114,22 +119,28 @@ pub(crate) fn run(
                 wait_for_end(&running);
             }
             ran = begin.elapsed();
-            let result = result.map(|(exit, collected)| {
-                ended = Some(exit);
-                let mut warnings = std::mem::take(&mut running.warnings);
-                warnings.append(running.complaints.get_mut());
-                warnings.extend(out_of_memory(inner, &row.id, exit, 0));
-                warnings.extend(over_time(exit));
-                RunResult {
-                    exit_code: exit.code,
-                    stdout: collected.stdout,
-                    stderr: collected.stderr,
-                    timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
-                        .concat(),
-                    isolation: Some(running.isolation.clone()),
-                    warnings,
+            let mut left = RunResult {
+                exit_code: KILLED,
+                stdout: collected.stdout,
+                stderr: collected.stderr,
+                timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
+                    .concat(),
+                isolation: Some(running.isolation.clone()),
+                warnings: std::mem::take(&mut running.warnings),
+            };
+            left.warnings.append(running.complaints.get_mut());
+            let known: Duration = left.timings.iter().map(|(_, length)| *length).sum();
+            left.timings.push(("run".to_owned(), ran.saturating_sub(known)));
+            let result = match result {
+                Ok(exit) => {
+                    ended = Some(exit);
+                    left.exit_code = exit.code;
+                    left.warnings.extend(out_of_memory(inner, &row.id, exit, 0));
+                    left.warnings.extend(over_time(exit));
+                    Ok(left)
                 }
-            });
+                Err(error) => Err(error.with_run_result(left)),
+            };
             removed = match running.lock.take() {
                 Some(lock) if !run_dir.owes_hooks() => {
                     remove::locked(inner, &row.id, run_dir, lock, ended, || {
@@ -156,8 +167,6 @@ pub(crate) fn run(
         // What the program did is worth more; the sweep removes what is left.
         result.warnings.push(Warning { code: "not-removed".into(), message: error.to_string() });
     }
-    let known: Duration = result.timings.iter().map(|(_, length)| *length).sum();
-    result.timings.push(("run".to_owned(), ran.saturating_sub(known)));
     result.timings.push(("remove".to_owned(), begin.elapsed() - ran));
     outcome(result, check).context(doing)
 }

@@ -50,13 +50,32 @@ impl Collector {
     ///
     /// What is in the pipes at that moment is read too. Their own end is not waited for: what the program left running may have them open, and so
     /// may a child that the host program forked.
+    ///
+    /// `out` has what was collected also when this fails: it tells best why a program took too long. It is never more than the limit.
     pub(crate) fn collect<T>(
         mut self,
+        control: &impl AsFd,
+        ended: impl FnMut() -> Result<Ended<T>>,
+        deadline: Deadline,
+        cancel: &CancelToken,
+        out: &mut Collected,
+    ) -> Result<T> {
+        let result = self.until_the_end(control, ended, deadline, cancel, out);
+        if result.is_err() {
+            // The error that ended it is the one to tell.
+            let _ = self.drain(out);
+        }
+        result
+    }
+
+    fn until_the_end<T>(
+        &mut self,
         control: &impl AsFd,
         mut ended: impl FnMut() -> Result<Ended<T>>,
         deadline: Deadline,
         cancel: &CancelToken,
-    ) -> Result<(T, Collected)> {
+        out: &mut Collected,
+    ) -> Result<T> {
         let ours = [self.input.as_ref().map(|(fd, _)| fd), self.stdout.as_ref(), self.stderr.as_ref()];
         for fd in ours.into_iter().flatten() {
             nonblocking(fd)?;
@@ -65,7 +84,6 @@ impl Collector {
             self.input = None;
         }
         let mut sent = 0;
-        let mut out = Collected::default();
         let mut ready = Vec::new();
         loop {
             let mut wanted = Vec::with_capacity(4);
@@ -84,9 +102,7 @@ impl Collector {
                 wanted.push((fd.as_fd(), PollFlags::IN));
                 sources.push(3);
             }
-            if poll(&wanted, &mut ready, deadline, cancel)? == 0 {
-                return Err(Error::new(ErrorKind::Timeout, "the program did not end in time"));
-            }
+            poll(&wanted, &mut ready, deadline, cancel)?;
             drop(wanted);
             for (source, events) in sources.iter().zip(&ready) {
                 if events.is_empty() {
@@ -95,13 +111,8 @@ impl Collector {
                 match source {
                     0 => {
                         if let Ended::Yes(value) = ended()? {
-                            if self.terminal.is_some() {
-                                drain_terminal(&mut self.stdout, &mut out.stdout, self.limit)?;
-                                return Ok((value, out));
-                            }
-                            drain(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?;
-                            drain(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?;
-                            return Ok((value, out));
+                            self.drain(out)?;
+                            return Ok(value);
                         }
                     }
                     1 => {
@@ -123,7 +134,20 @@ impl Collector {
                     _ => take(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?,
                 }
             }
+            // Also when there always is something.
+            if deadline.is_over() {
+                return Err(Error::new(ErrorKind::Timeout, "the program did not end in time"));
+            }
         }
+    }
+
+    /// Reads what is there now.
+    fn drain(&mut self, out: &mut Collected) -> Result<()> {
+        if self.terminal.is_some() {
+            return drain_terminal(&mut self.stdout, &mut out.stdout, self.limit);
+        }
+        drain(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?;
+        drain(&mut self.stderr, &mut out.stderr, self.limit, "standard error")
     }
 }
 
@@ -158,11 +182,10 @@ fn take(stream: &mut Option<OwnedFd>, into: &mut Vec<u8>, limit: u64, name: &str
         into.try_reserve(CHUNK.max(into.capacity()))
             .map_err(|_| Error::new(ErrorKind::LimitExceeded, format!("no memory for more of {name}")))?;
     }
-    let start = into.len();
     match rustix::io::read(&*fd, rustix::buffer::spare_capacity(into)) {
         Ok(0) => *stream = None,
         Ok(_) if into.len() as u64 > limit => {
-            into.truncate(start);
+            into.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             return Err(Error::new(ErrorKind::LimitExceeded, format!("{name} is longer than {limit} bytes"))
                 .with_hint("give the run a file or pipe for its output, or a larger limit"));
         }
@@ -202,8 +225,10 @@ mod tests {
             limit: 1 << 20,
             terminal: None,
         };
-        let (_, collected) = collector
-            .collect(&control_read, || Ok(Ended::Yes(())), Deadline::never(), &CancelToken::never())
+        let mut collected = Collected::default();
+        let ended = || Ok(Ended::Yes(()));
+        collector
+            .collect(&control_read, ended, Deadline::never(), &CancelToken::never(), &mut collected)
             .unwrap();
         echo.join().unwrap();
         assert_eq!(collected.stdout, data);
@@ -216,13 +241,31 @@ mod tests {
             let (control, _keep) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             rustix::io::write(&write, &[0; 100]).unwrap();
             let collector = Collector { stdout: Some(read), limit, ..Collector::default() };
-            collector.collect(&control, || Ok(Ended::<()>::NotYet), deadline, cancel).unwrap_err().kind()
+            let mut out = Collected::default();
+            let ended = || Ok(Ended::<()>::NotYet);
+            let error = collector.collect(&control, ended, deadline, cancel, &mut out).unwrap_err();
+            (error.kind(), out.stdout.len())
         };
         let soon = Deadline::after(Some(std::time::Duration::from_millis(20)));
-        assert_eq!(run(99, Deadline::never(), &CancelToken::never()), ErrorKind::LimitExceeded);
-        assert_eq!(run(100, soon, &CancelToken::never()), ErrorKind::Timeout);
+        assert_eq!(run(99, Deadline::never(), &CancelToken::never()), (ErrorKind::LimitExceeded, 99));
+        assert_eq!(run(100, soon, &CancelToken::never()), (ErrorKind::Timeout, 100));
+        // Over from the start: what is there is read all the same.
+        let over = Deadline::after(Some(std::time::Duration::ZERO));
+        assert_eq!(run(100, over, &CancelToken::never()), (ErrorKind::Timeout, 100));
         let token = CancelToken::new();
         token.cancel();
-        assert_eq!(run(100, Deadline::never(), &token), ErrorKind::Cancelled);
+        assert_eq!(run(100, Deadline::never(), &token), (ErrorKind::Cancelled, 100));
+    }
+
+    #[test]
+    fn a_deadline_counts_also_while_there_always_is_output() {
+        let stdout = Some(std::fs::File::open("/dev/zero").unwrap().into());
+        let (control, _keep) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let collector = Collector { stdout, limit: 1 << 24, ..Collector::default() };
+        let over = Deadline::after(Some(std::time::Duration::ZERO));
+        let (ended, mut out) = (|| Ok(Ended::<()>::NotYet), Collected::default());
+        let error = collector.collect(&control, ended, over, &CancelToken::never(), &mut out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(!out.stdout.is_empty());
     }
 }
