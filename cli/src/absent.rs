@@ -2,16 +2,61 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Docker's verbs.
-const VERBS: &str = "\
-    build builder buildx checkpoint compose config context manifest network node plugin \
-    port secret service stack swarm trust volume";
+/// Docker's verbs, and what to do instead, where there is something.
+const VERBS: &[(&str, &str)] = &[
+    ("build", BUILD),
+    ("builder", BUILD),
+    ("buildx", BUILD),
+    ("checkpoint", ""),
+    ("compose", "start the containers one by one with coble run -d, or from a program with the library"),
+    ("config", ""),
+    ("context", ""),
+    ("manifest", "coble registry inspect shows what a registry has"),
+    ("network", "use --network none, --network host or --network container:NAME of run and create"),
+    ("node", ""),
+    ("plugin", ""),
+    ("port", PORTS),
+    ("secret", "use --secret of run and create"),
+    ("service", ""),
+    ("stack", ""),
+    ("swarm", ""),
+    ("trust", ""),
+    ("volume", VOLUMES),
+];
 
-/// Docker's flags of `run`, `create` and `exec`, with both their forms.
-const FLAGS: &str = "\
-    --cpu-rt-period --cpu-rt-runtime --disable-content-trust --gpus --ip --ip6 --link --link-local-ip \
-    --mac-address --network-alias --net-alias --publish -p --publish-all -P --runtime --storage-opt \
-    --use-api-socket --volume-driver --volumes-from";
+const BUILD: &str = "build the image elsewhere, then use coble load or coble pull; or make one of programs of this host with coble image from-host";
+const PORTS: &str = "use --network host, or a Unix socket in a directory that -v gives to the container, since ports are not mapped";
+const VOLUMES: &str = "use -v DIR:TARGET with a directory of this host";
+const NETWORKS: &str = "use --network none, --network host or --network container:NAME";
+
+/// Docker's flags of `run`, `create` and `exec`, with both their forms, and what to do instead.
+const FLAGS: &[(&str, &str)] = &[
+    ("--cpu-rt-period", ""),
+    ("--cpu-rt-runtime", ""),
+    ("--disable-content-trust", ""),
+    ("--gpus", "give the devices with --device, and the libraries with -v"),
+    ("--ip", NETWORKS),
+    ("--ip6", NETWORKS),
+    ("--link", "use --network container:NAME"),
+    ("--link-local-ip", NETWORKS),
+    ("--mac-address", NETWORKS),
+    ("--network-alias", NETWORKS),
+    ("--net-alias", NETWORKS),
+    // Of exec: run and create have it.
+    (
+        "--privileged",
+        "a program that exec starts may do what its container may; create that with --privileged",
+    ),
+    ("--publish", PORTS),
+    ("-p", PORTS),
+    ("--publish-all", PORTS),
+    ("-P", PORTS),
+    ("--runtime", ""),
+    ("--storage-opt", ""),
+    ("--use-api-socket", ""),
+    ("--volume-driver", VOLUMES),
+    ("--volumes-from", VOLUMES),
+];
 
 /// Those of its flags that will never be there, and why.
 const NEVER: &[(&str, &str)] = &[
@@ -28,6 +73,7 @@ pub(crate) fn explain(error: &clap::Error) -> Option<String> {
     let (context, known) = match error.kind() {
         ErrorKind::InvalidSubcommand => (ContextKind::InvalidSubcommand, VERBS),
         ErrorKind::UnknownArgument if takes_flags(error) => (ContextKind::InvalidArg, FLAGS),
+        ErrorKind::InvalidValue => return is_template(error).then(|| TEMPLATES.to_owned()),
         _ => return None,
     };
     let Some(ContextValue::String(word)) = error.get(context) else { return None };
@@ -37,8 +83,20 @@ pub(crate) fn explain(error: &clap::Error) -> Option<String> {
     {
         return Some(format!("coble: \"{bare}\" {why}"));
     }
-    let known = known.split_ascii_whitespace().any(|known| known == bare);
-    known.then(|| format!("coble: \"{bare}\" is docker's, and not supported yet"))
+    let (_, instead) = known.iter().find(|(known, _)| *known == bare)?;
+    let hint = if instead.is_empty() { String::new() } else { format!("\nhint: {instead}") };
+    Some(format!("coble: \"{bare}\" is docker's, and not supported yet{hint}"))
+}
+
+const TEMPLATES: &str = "coble: there are no templates: use --format json | jq";
+
+/// Whether a format is one of Go's templates.
+fn is_template(error: &clap::Error) -> bool {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    text(ContextKind::InvalidArg).contains("--format") && text(ContextKind::InvalidValue).contains("{{")
 }
 
 /// Whether the error is of a verb that the flags are for.
@@ -65,6 +123,7 @@ mod tests {
         for words in [
             &["run", "--gpus", "all", "image"][..],
             &["run", "--gpus=all", "image"],
+            &["exec", "--privileged", "container", "true"],
             &["container", "create", "--volumes-from", "other", "image"],
             &["swarm"],
             &["swarm", "init"],
@@ -72,6 +131,30 @@ mod tests {
             let said = said(words).unwrap_or_default();
             assert!(said.contains("not supported yet"), "{words:?}: {said}");
         }
+        for (words, hint) in [
+            (&["run", "-p", "80:80", "image"][..], "--network host"),
+            (&["run", "-dp80:80", "image"], "--network host"),
+            (&["create", "--publish=80:80", "image"], "--network host"),
+            (&["build", "."], "coble load"),
+            (&["image", "build", "."], "coble load"),
+            (&["volume", "create"], "-v DIR:TARGET"),
+            (&["run", "--volumes-from=other", "image"], "-v DIR:TARGET"),
+            (&["network", "ls"], "--network container:NAME"),
+            (&["compose", "up"], "coble run -d"),
+            (&["exec", "--privileged", "container", "true"], "create that with --privileged"),
+        ] {
+            let said = said(words).unwrap_or_default();
+            assert!(said.contains("\nhint: ") && said.contains(hint), "{words:?}: {said}");
+        }
+        for words in [
+            &["inspect", "-f", "{{.State.Pid}}", "container"][..],
+            &["container", "inspect", "--format={{.State.Pid}}", "container"],
+            &["ps", "--format", "table {{.Names}}"],
+            &["images", "--format", "{{.ID}}"],
+        ] {
+            assert_eq!(said(words).as_deref(), Some(TEMPLATES), "{words:?}");
+        }
+        assert_eq!(said(&["ps", "--format", "yaml"]), None);
         let said_of = |flag: &str| said(&["create", flag, "image"]).unwrap_or_default();
         assert!(said_of("--isolation=hyperv").contains("is for containers of Windows"));
         assert!(said_of("--kernel-memory=1").contains("use --memory"));

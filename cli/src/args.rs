@@ -204,6 +204,7 @@ pub(crate) enum ContainerCommand {
     /// Wait until containers end and print their exit codes
     Wait(WaitArgs),
     /// Remove containers
+    #[command(alias = "remove")]
     Rm(RmArgs),
     /// List containers
     #[command(alias = "list", alias = "ps")]
@@ -631,6 +632,9 @@ pub(crate) struct StartArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StopArgs {
+    /// Another signal than the container's stop signal, by name or number
+    #[arg(short, long, value_name = "SIGNAL")]
+    pub(crate) signal: Option<String>,
     /// Seconds to wait before the kill
     #[arg(short, long = "timeout", alias = "time", value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
@@ -652,6 +656,9 @@ pub(crate) struct RmArgs {
     /// Kill running containers first
     #[arg(short, long)]
     pub(crate) force: bool,
+    /// For docker's scripts: there are no anonymous volumes that could be removed, too
+    #[arg(short, long)]
+    pub(crate) volumes: bool,
     #[command(flatten)]
     pub(crate) containers: Names,
 }

@@ -14,8 +14,8 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::args::Global;
 use crate::open;
 use crate::output::Outcome;
-use crate::run::{PATIENCE, exit_status};
-use crate::signals::Forwarder;
+use crate::run::exit_status;
+use crate::signals::{Forwarder, PATIENCE};
 use crate::terminal::{self, DetachKeys, RawMode};
 
 #[derive(Debug, Args)]
@@ -131,13 +131,20 @@ fn signals(
     if !proxy {
         return Forwarder::defaults();
     }
+    forward(process)
+}
+
+/// Passes signals on to a program, which may ignore some interrupts.
+pub(crate) fn forward(process: Arc<Process>) -> Result<Forwarder, Error> {
     let mut interrupts = 0;
-    let forwarder = Forwarder::start(move |signal| {
+    Forwarder::to_program(move |signal, reminder| {
         interrupts = if signal == Signal::INT { interrupts + 1 } else { 0 };
         // It may have ended in the meantime.
         let _ = process.send_signal(if interrupts > PATIENCE { Signal::KILL } else { signal });
-    })?;
-    Ok(forwarder)
+        if signal == Signal::INT {
+            reminder.interrupted(interrupts);
+        }
+    })
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {

@@ -12,8 +12,9 @@ use crate::{each, open, refuse, time};
 pub(crate) fn stop(global: &Global, args: StopArgs) -> Outcome {
     let engine = open(global)?;
     let timeout = args.timeout.map(Duration::from_secs);
+    let signal = args.signal.as_deref().map(Signal::parse).transpose()?;
     each(&args.containers.names, |name| {
-        engine.containers().get(name)?.stop(timeout, &CancelToken::never())?;
+        engine.containers().get(name)?.stop_with(signal, timeout, &CancelToken::never())?;
         output::line(name)
     })
 }

@@ -11,10 +11,11 @@ use coble::{
 };
 
 use crate::args::{Format, FormatArgs, Global};
+use crate::events::{self, EventsArgs};
 use crate::output::{self, Outcome, Table};
 use crate::progress::{Verb, shown};
 use crate::signals::cancellable;
-use crate::{open, prompt, refuse};
+use crate::{open, prompt, refuse, system};
 
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
@@ -175,6 +176,10 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum SystemCommand {
     /// Show what the store takes of the disk
     Df(DfArgs),
+    /// Show what happens to containers and images
+    Events(EventsArgs),
+    /// Show facts about the engine and its host
+    Info(FormatArgs),
     /// Remove containers that do not run, and images that are not used
     Prune(SystemPruneArgs),
 }
@@ -301,9 +306,11 @@ pub(crate) fn prune(global: &Global, args: PruneArgs) -> Outcome {
     Ok(0)
 }
 
-pub(crate) fn system(global: &Global, command: SystemCommand) -> Outcome {
+pub(crate) fn manage(global: &Global, command: SystemCommand) -> Outcome {
     match command {
         SystemCommand::Df(args) => disk_usage(global, args),
+        SystemCommand::Events(args) => events::events(global, args),
+        SystemCommand::Info(args) => system::info(global, args),
         SystemCommand::Prune(args) => system_prune(global, args),
     }
 }

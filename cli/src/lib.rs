@@ -124,7 +124,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Version(args) => system::version(args),
         Command::Doctor(args) => system::doctor(global, args),
         Command::Verify(args) => image_store::verify(global, args),
-        Command::System { command } => image_store::system(global, command),
+        Command::System { command } => image_store::manage(global, command),
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use coble::{
-    CancelToken, Container, Error, ListOptions, Stats, StatsStream, UpdateOptions, WaitCondition, parse,
+    CancelToken, Container, Error, ListOptions, Signal, Stats, StatsStream, UpdateOptions, WaitCondition,
+    parse,
 };
 
 use crate::args::{Format, FormatArgs, Global, Names, StopArgs};
@@ -131,8 +132,9 @@ pub(crate) fn unpause(global: &Global, args: Names) -> Outcome {
 pub(crate) fn restart(global: &Global, args: StopArgs) -> Outcome {
     let engine = open(global)?;
     let timeout = args.timeout.map(Duration::from_secs);
+    let signal = args.signal.as_deref().map(Signal::parse).transpose()?;
     each(&args.containers.names, |name| {
-        engine.containers().get(name)?.restart(timeout, &CancelToken::never())?;
+        engine.containers().get(name)?.restart_with(signal, timeout, &CancelToken::never())?;
         output::line(name)
     })
 }

@@ -14,11 +14,8 @@ use coble::{
 use crate::args::{Attached, CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
 use crate::attach::{How, ProxyArgs, Shown};
 use crate::output::{self, Failure, Outcome};
-use crate::signals::Forwarder;
+use crate::signals::{Forwarder, PATIENCE};
 use crate::{attach, each, open, pull, refuse, terminal};
-
-/// How many interrupts in a row a program in the foreground may ignore.
-pub(crate) const PATIENCE: u32 = 3;
 
 pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     let tty = args.options.tty;
@@ -144,13 +141,7 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     }
     let stdin = if args.interactive { StdioMode::Inherit } else { StdioMode::Null };
     let process = Arc::new(container.popen(spec, Stdio { stdin, ..Stdio::inherit() })?);
-    let receiver = process.clone();
-    let mut interrupts = 0;
-    let forwarder = Forwarder::start(move |signal| {
-        interrupts = if signal == Signal::INT { interrupts + 1 } else { 0 };
-        // It may have ended in the meantime.
-        let _ = receiver.send_signal(if interrupts > PATIENCE { Signal::KILL } else { signal });
-    })?;
+    let forwarder = attach::forward(process.clone())?;
     let code = process.wait(None, &CancelToken::never())?;
     drop(forwarder);
     Ok(exit_status(code))
@@ -224,14 +215,27 @@ fn foreground(container: &Container, interactive: bool, proxy: bool, kept: bool)
     let inbox = Arc::new(Mutex::new(Inbox::default()));
     let forwarder = if proxy {
         let (container, starting, inbox) = (container.clone(), starting.clone(), inbox.clone());
-        Forwarder::start(move |signal| match lock(&inbox).receive(signal) {
-            Reaction::Keep => {}
-            Reaction::Cancel => starting.cancel(),
-            // It may have ended in the meantime.
-            Reaction::Send(signal) => drop(container.kill(signal)),
-            Reaction::Lose => {
-                output::note(format_args!("coble: the program ignored {PATIENCE} interrupts: killing it"));
-                let _ = container.kill(Signal::KILL);
+        Forwarder::to_program(move |signal, reminder| {
+            let (reaction, interrupts) = {
+                let mut inbox = lock(&inbox);
+                (inbox.receive(signal), inbox.interrupts)
+            };
+            match reaction {
+                Reaction::Keep => {}
+                Reaction::Cancel => starting.cancel(),
+                Reaction::Send(signal) => {
+                    // It may have ended in the meantime.
+                    let _ = container.kill(signal);
+                    if signal == Signal::INT {
+                        reminder.interrupted(interrupts);
+                    }
+                }
+                Reaction::Lose => {
+                    output::note(format_args!(
+                        "coble: the program ignored {PATIENCE} interrupts: killing it"
+                    ));
+                    let _ = container.kill(Signal::KILL);
+                }
             }
         })?
     } else {
@@ -247,8 +251,15 @@ fn foreground(container: &Container, interactive: bool, proxy: bool, kept: bool)
         container.start(Stdio { stdin, ..Stdio::inherit() }, &starting)?;
         None
     };
-    for signal in lock(&inbox).running() {
+    let (early, interrupts) = {
+        let mut inbox = lock(&inbox);
+        (inbox.running(), inbox.interrupts)
+    };
+    for signal in early {
         let _ = container.kill(signal);
+        if signal == Signal::INT {
+            forwarder.interrupted(interrupts);
+        }
     }
     warn(container);
     let code = container.wait(None, &CancelToken::never())?;

@@ -14,7 +14,7 @@ use crate::log::{coble_log_options_t, coble_log_stream_t};
 use crate::options::{self, Options, flag};
 use crate::process::coble_process_t;
 use crate::progress::{Callback, coble_progress_callback_t};
-use crate::run::{coble_run_options_t, coble_run_result_t, optional_duration};
+use crate::run::{coble_run_options_t, coble_run_result_t, optional_duration, optional_signal};
 use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
 use crate::stdio::{coble_stdio_t, streams};
@@ -324,6 +324,23 @@ pub unsafe extern "C" fn coble_container_stop(
         // SAFETY: the caller's, by the contract of the header.
         let (container, cancel) = unsafe { (borrow(container)?, token(cancel)) };
         container.container.stop(optional_duration(timeout_ms), &cancel)?;
+    })
+}
+
+/// As coble_container_stop, with this signal instead of the container's stop signal; 0 is that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_stop_with_signal(
+    container: *const coble_container_t,
+    signal: i32,
+    timeout_ms: i64,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel) = unsafe { (borrow(container)?, token(cancel)) };
+        let signal = optional_signal(signal)?;
+        container.container.stop_with(signal, optional_duration(timeout_ms), &cancel)?;
     })
 }
 

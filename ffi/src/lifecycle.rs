@@ -11,7 +11,7 @@ use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{Handle, borrow, borrow_mut};
 use crate::options::{self, Options};
-use crate::run::optional_duration;
+use crate::run::{optional_duration, optional_signal};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{owned_text, text, texts};
@@ -62,6 +62,23 @@ pub unsafe extern "C" fn coble_container_restart(
         // SAFETY: the caller's, by the contract of the header.
         let (container, cancel) = unsafe { (borrow(container)?, token(cancel)) };
         container.container.restart(optional_duration(timeout_ms), &cancel)?;
+    })
+}
+
+/// As coble_container_restart, stopped with this signal instead of the container's stop signal; 0 is that.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_restart_with_signal(
+    container: *const coble_container_t,
+    signal: i32,
+    timeout_ms: i64,
+    cancel: *const coble_cancel_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, cancel) = unsafe { (borrow(container)?, token(cancel)) };
+        let signal = optional_signal(signal)?;
+        container.container.restart_with(signal, optional_duration(timeout_ms), &cancel)?;
     })
 }
 

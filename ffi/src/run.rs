@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use core::{Error, Result, RunOptions, RunResult, StdioMode};
+use core::{Error, Result, RunOptions, RunResult, Signal, StdioMode};
 
 use crate::boundary::{Out, invalid};
 use crate::handle::{self, Handle, borrow};
@@ -24,7 +24,7 @@ pub struct coble_run_options_t {
     pub input: *const c_void,
     /// How many bytes `input` has.
     pub input_length: usize,
-    /// Milliseconds after which the program is killed and the call fails with COBLE_ERR_TIMEOUT. 0: never.
+    /// Milliseconds after which the program is killed and the call fails with COBLE_ERR_TIMEOUT. 0: never. What was collected until then: see coble_error_run_result.
     pub timeout_ms: i64,
     /// The most bytes that are collected of each output; more fails with COBLE_ERR_LIMIT_EXCEEDED. 0: 1 GiB.
     pub capture_limit: u64,
@@ -87,6 +87,11 @@ pub(crate) fn duration(milliseconds: i64, argument: &str) -> Result<Duration> {
 /// A duration of the caller in milliseconds, where a negative number means that there is none.
 pub(crate) fn optional_duration(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
+}
+
+/// A signal of the caller, where 0 means that there is none.
+pub(crate) fn optional_signal(number: i32) -> Result<Option<Signal>> {
+    if number == 0 { Ok(None) } else { Signal::new(number).map(Some) }
 }
 
 /// The descriptor of a stream, for a run; None where the run itself has to do with it.

@@ -570,7 +570,7 @@ typedef struct {
    */
   size_t input_length;
   /**
-   * Milliseconds after which the program is killed and the call fails with COBLE_ERR_TIMEOUT. 0: never.
+   * Milliseconds after which the program is killed and the call fails with COBLE_ERR_TIMEOUT. 0: never. What was collected until then: see coble_error_run_result.
    */
   int64_t timeout_ms;
   /**
@@ -1127,7 +1127,8 @@ size_t coble_error_context_count(const coble_error_t *error);
 const char *coble_error_context_get(const coble_error_t *error, size_t index);
 
 /**
- * For COBLE_ERR_CONTAINER_EXIT: everything that the run returned. NULL for other errors. Borrowed from the error.
+ * What a program left: for COBLE_ERR_CONTAINER_EXIT everything that the run returned; when coble_engine_run or coble_container_exec ended otherwise after the start of the program, as with COBLE_ERR_TIMEOUT and COBLE_ERR_LIMIT_EXCEEDED, what was collected
+ * until then, at most the capture limit, and the exit code 137, since the program was killed. NULL for other errors. Borrowed from the error.
  */
 const coble_run_result_t *coble_error_run_result(const coble_error_t *error);
 
@@ -3414,6 +3415,15 @@ coble_status_t coble_container_stop(const coble_container_t *container,
                                     coble_error_t **error);
 
 /**
+ * As coble_container_stop, with this signal instead of the container's stop signal; 0 is that.
+ */
+coble_status_t coble_container_stop_with_signal(const coble_container_t *container,
+                                                int32_t signal,
+                                                int64_t timeout_ms,
+                                                const coble_cancel_t *cancel,
+                                                coble_error_t **error);
+
+/**
  * Sends a signal, such as SIGTERM, to the program.
  */
 coble_status_t coble_container_kill(const coble_container_t *container,
@@ -3828,6 +3838,15 @@ coble_status_t coble_container_restart(const coble_container_t *container,
                                        int64_t timeout_ms,
                                        const coble_cancel_t *cancel,
                                        coble_error_t **error);
+
+/**
+ * As coble_container_restart, stopped with this signal instead of the container's stop signal; 0 is that.
+ */
+coble_status_t coble_container_restart_with_signal(const coble_container_t *container,
+                                                   int32_t signal,
+                                                   int64_t timeout_ms,
+                                                   const coble_cancel_t *cancel,
+                                                   coble_error_t **error);
 
 /**
  * Gives the container another name. What coble_container_name returned for this handle is not valid any more. Other handles have the old name, and work.

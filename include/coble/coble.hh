@@ -489,17 +489,19 @@ public:
     detail::call(coble_container_wait, handle_.get(), detail::milliseconds(timeout), get(cancel), &code);
     return code;
   }
-  /** Sends the stop signal, and SIGKILL when the time is over. */
-  void stop(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
-    detail::call(coble_container_stop, handle_.get(), detail::milliseconds(timeout), get(cancel));
+  /** Sends the stop signal, or another one, and SIGKILL when the time is over. */
+  void stop(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr,
+            std::int32_t signal = 0) const {
+    detail::call(coble_container_stop_with_signal, handle_.get(), signal, detail::milliseconds(timeout), get(cancel));
   }
   void kill(int signal) const { detail::call(coble_container_kill, handle_.get(), signal); }
   /** Stops all of its processes, without their notice, until unpause(). */
   void pause() const { detail::call(coble_container_pause, handle_.get()); }
   void unpause() const { detail::call(coble_container_unpause, handle_.get()); }
   /** Stops it as stop() does, and starts it again. */
-  void restart(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr) const {
-    detail::call(coble_container_restart, handle_.get(), detail::milliseconds(timeout), get(cancel));
+  void restart(std::optional<std::chrono::milliseconds> timeout = {}, const CancelToken *cancel = nullptr,
+               std::int32_t signal = 0) const {
+    detail::call(coble_container_restart_with_signal, handle_.get(), signal, detail::milliseconds(timeout), get(cancel));
   }
   /** Gives it another name. */
   void rename(const std::string &name) { detail::call(coble_container_rename, handle_.get(), name.c_str()); }

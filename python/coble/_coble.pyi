@@ -235,7 +235,8 @@ class Engine:
         bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
         `ContainerExitError`, which has everything that the result would have.
 
-        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed.
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
+        `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
         """
 
     def info(self) -> Info:
@@ -1122,7 +1123,8 @@ class Containers:
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `run_timeout`: seconds after which the program is killed (137, and a warning with the code `run-timeout`), counted from each start of it. Its monitor does that, whoever else is gone.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
-        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. The options
+        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
+          relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
           are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
@@ -1336,8 +1338,8 @@ class Container:
         `PermissionDeniedError`, `UnsupportedError`, `MonitorLostError`.
         """
 
-    def stop(self, timeout: float | None = None) -> None:
-        """Sends the stop signal, and SIGKILL after `timeout` seconds (default: the container's stop timeout). Returns when the program has ended. A container
+    def stop(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
+        """Sends `signal`, by default the container's stop signal, and SIGKILL after `timeout` seconds (default: the container's stop timeout). Returns when the program has ended. A container
         that does not run is fine. Can be cancelled."""
 
     def kill(self, signal: str | int = "SIGKILL") -> None:
@@ -1360,7 +1362,7 @@ class Container:
     def unpause(self) -> None:
         """Lets the processes of a paused container go on. Raises `InvalidStateError` if it is not paused."""
 
-    def restart(self, timeout: float | None = None) -> None:
+    def restart(self, timeout: float | None = None, *, signal: str | int | None = None) -> None:
         """Stops it as `stop` does, and starts it again, with its output kept for `logs`; one that does not run is started. It is not removed in between. Can be
         cancelled. Raises what `start` raises, and `InvalidStateError` for one that belongs to the session of another engine."""
 
@@ -1528,7 +1530,7 @@ class Container:
         A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
 
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
-        `TimeoutError`, `LimitExceededError`, `ContainerExitError`.
+        `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
         """
 
     def popen(
@@ -1949,7 +1951,7 @@ class Mount:
         """The words are docker-py's, and so is the default type, which is not supported yet: give `"bind"` or `"tmpfs"`.
 
         - `target`: the place in the container, absolute; made when missing. Links are followed inside the container's root.
-        - `source`: the directory or file of the host, absolute. `create_source`: makes a directory when it is missing.
+        - `source`: the directory or file of the host, absolute, or a `Path`, which may be relative to the working directory. `create_source`: makes a directory when it is missing.
         - `read_only`: nothing can be written to it, nor to what is mounted below it unless `recursive` is `"writable"`.
         - `propagation`: what mounts on one side mean for the other: `"rprivate"` by default. `"rslave"`: what the host mounts appears in the container.
         - `recursive`: whether what is mounted below the source comes along.
@@ -3688,7 +3690,13 @@ class InvalidImageError(CobleError):
     """An image's manifest, index or configuration is malformed."""
 
 class LimitExceededError(CobleError):
-    """Input is larger, deeper or longer than coble accepts."""
+    """Input is larger, deeper or longer than coble accepts.
+
+    If it is the output of a program, `stdout` and `stderr` are what was collected of it, at most `capture_limit` each; otherwise they are None."""
+
+    stdout: bytes | None
+    stderr: bytes | None
+    result: RunResult | None
 
 class StorageFullError(CobleError, OSError):
     """No space, quota or inode is left."""
@@ -3700,7 +3708,13 @@ class StoreVersionError(CobleError):
     """The store was written by a version of coble that this one cannot work with."""
 
 class TimeoutError(CobleError, _TimeoutError):
-    """The time the caller gave is over."""
+    """The time the caller gave is over.
+
+    Of `Engine.run` and `Container.exec`, after the program had started, `stdout` and `stderr` are what was collected until then; otherwise they are None."""
+
+    stdout: bytes | None
+    stderr: bytes | None
+    result: RunResult | None
 
 class CancelledError(CobleError):
     """The caller cancelled the operation."""

@@ -88,6 +88,8 @@ impl PyContainers {
 #[pymethods]
 impl PyContainers {
     /// Makes a container. It does not run yet.
+    ///
+    /// Options: see Containers.create in the stub `coble/_coble.pyi`.
     #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
@@ -108,6 +110,8 @@ impl PyContainers {
     }
 
     /// Makes a container, starts it and waits until it is ready.
+    ///
+    /// Options: see Containers.create and Containers.run in the stub `coble/_coble.pyi`.
     #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
@@ -598,11 +602,12 @@ impl PyContainer {
     }
 
     /// Sends the stop signal, and SIGKILL when the time is over. A container that does not run is fine.
-    #[pyo3(signature = (timeout=None))]
-    fn stop(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
+    #[pyo3(signature = (timeout=None, *, signal=None))]
+    fn stop(&self, py: Python<'_>, timeout: Option<Seconds>, signal: Option<Text>) -> PyResult<()> {
+        let signal = signal.map(|text| self::signal(py, &text)).transpose()?;
         let handle = self.handle(py)?;
         let timeout = seconds(timeout);
-        blocking(py, |cancel| handle.container()?.stop(timeout, cancel))
+        blocking(py, |cancel| handle.container()?.stop_with(signal, timeout, cancel))
     }
 
     /// Sends a signal to the program.
@@ -641,11 +646,12 @@ impl PyContainer {
     }
 
     /// Stops it, and starts it again.
-    #[pyo3(signature = (timeout=None))]
-    fn restart(&self, py: Python<'_>, timeout: Option<Seconds>) -> PyResult<()> {
+    #[pyo3(signature = (timeout=None, *, signal=None))]
+    fn restart(&self, py: Python<'_>, timeout: Option<Seconds>, signal: Option<Text>) -> PyResult<()> {
+        let signal = signal.map(|text| self::signal(py, &text)).transpose()?;
         let handle = self.handle(py)?;
         let timeout = seconds(timeout);
-        blocking(py, |cancel| handle.container()?.restart(timeout, cancel))
+        blocking(py, |cancel| handle.container()?.restart_with(signal, timeout, cancel))
     }
 
     /// Gives it another name.
@@ -726,6 +732,8 @@ impl PyContainer {
     }
 
     /// Runs another program in the running container and collects its output.
+    ///
+    /// Options: see Container.exec in the stub `coble/_coble.pyi`.
     #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
     #[pyo3(
         text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, input=None, stdin=None, stdout=None, \

@@ -304,9 +304,11 @@ static void other_verbs(coble_engine_t *engine) {
   coble_string_delete(json);
 
   CHECK_OK(coble_container_restart(container, 0, NULL, &error));
+  CHECK_OK(coble_container_restart_with_signal(container, SIGKILL, 60000, NULL, &error));
+  CHECK_FAILS(coble_container_stop_with_signal(container, 9999, 0, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_container_wait_until(container, COBLE_WAIT_REMOVED, 10, NULL, &code, &error), COBLE_ERR_TIMEOUT);
   CHECK_FAILS(coble_container_wait_until(container, 9, 10, NULL, &code, &error), COBLE_ERR_INVALID_ARGUMENT);
-  CHECK_OK(coble_container_kill(container, SIGKILL, &error));
+  CHECK_OK(coble_container_stop_with_signal(container, SIGKILL, 60000, NULL, &error));
   CHECK_OK(coble_container_wait_until(container, COBLE_WAIT_NOT_RUNNING, 10000, NULL, &code, &error));
   CHECK(code == 137);
   json = NULL;

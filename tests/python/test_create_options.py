@@ -206,12 +206,44 @@ def test_the_command_uses_them_unless_told_otherwise(command: Command, docker_co
 
 @pytest.mark.parametrize(
     ("word", "why"),
-    [("kernel_memory", "mem_limit"), ("lxc_conf", "gave up"), ("version", "daemon"), ("isolation", "Windows"), ("cpu_count", "Windows"), ("cpu_percent", "Windows")],
+    [
+        ("kernel_memory", "mem_limit"),
+        ("lxc_conf", "gave up"),
+        ("version", "daemon"),
+        ("isolation", "Windows"),
+        ("cpu_count", "Windows"),
+        ("cpu_percent", "Windows"),
+        ("detach", "always in the background"),
+        ("remove", "auto_remove=True"),
+        ("ports", 'network="host"'),
+        ("links", "container:NAME"),
+        ("volumes_from", "volumes"),
+    ],
 )
 def test_dead_words_are_refused_by_name(shared: coble.Engine, word: str, why: str) -> None:
     for call in (shared.run, shared.containers.create, shared.containers.run):
         with pytest.raises(TypeError, match=f"'{word}': .*{why}"):
             call("box", ["true"], **{word: 1})  # type: ignore[arg-type, call-overload]
+
+
+def test_words_of_docker_lead_to_a_way(command: Command) -> None:
+    container = command.good("create", "box", "true").strip()
+    for arguments, way in (
+        (["run", "-p", "80:80", "box", "true"], "--network host"),
+        (["build", "."], "coble load"),
+        (["volume", "ls"], "-v DIR:TARGET"),
+        (["exec", "--privileged", container, "true"], "create that with --privileged"),
+        (["run", "--network", "bridge", "box", "true"], "there is no bridge yet; use host (shares the host's ports) or none"),
+        (["run", "--mount", "src=/a,dst=/b", "box", "true"], "type=bind"),
+        (["inspect", "-f", "{{.Id}}", container], "--format json | jq"),
+        (["ps", "--format", "{{.ID}}"], "--format json | jq"),
+    ):
+        done = command(*arguments)
+        assert done.returncode == 125 and way in done.stderr.decode(), (arguments, done.stderr)
+        assert done.stdout == b""
+    assert command.good("system", "info") == command.good("info")
+    assert container in command.good("system", "events", "--since", "0", "--until", "0s", "--filter", f"container={container}")
+    assert command.good("container", "remove", "-v", container) == f"{container}\n"
 
 
 def test_dead_flags_are_refused_by_name(command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from conftest import Store
 from helpers import eventually, log_bytes
 from test_command import Command
+from test_progress import Shown
 from test_spaces import can_share_pids
 
 MIB = 1 << 20
@@ -63,6 +65,25 @@ def test_input_is_the_program_s_own(command: Command) -> None:
     os.close(write)
     assert out.decode().strip() == own
     command.good("rm", "fed-directly")
+
+
+@pytest.mark.once
+def test_who_interrupts_in_vain_is_told_how_often(shared: coble.Engine, shared_store: Store) -> None:
+    """Process 1 ignores what it does not handle."""
+    shown = Shown(shared_store, "run", "--rm", "box", "sh", "-c", "echo up; exec sleep 1000")
+    process = shown.process
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    shown.until(b"press Ctrl-C 3 more times to kill it")
+
+    def interrupted() -> bool:
+        process.send_signal(signal.SIGINT)
+        return process.poll() is not None
+
+    eventually(interrupted, "the end of the program")
+    assert shown.end() == 137
+    assert shown.text.count(b"Ctrl-C") == 1
 
 
 @pytest.mark.parametrize("options", [[], ["--pid", "host"]], ids=["alone", "among others"])

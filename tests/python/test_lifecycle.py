@@ -17,6 +17,7 @@ import coble
 import pytest
 from conftest import CGROUPS, MODE, Store
 from helpers import eventually, log_bytes, monitor_of, private, wait_for_exit, wait_for_output
+from test_command import Command
 
 FOREVER = ["sh", "-c", "trap 'exit 143' TERM; echo ready; while :; do sleep 0.05; done"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"]
@@ -101,6 +102,35 @@ def test_stop_kills_what_does_not_listen(shared: coble.Engine) -> None:
     # Without that it would be 10.
     assert 0.9 <= took < 8
     assert container.wait() == 137
+    container.remove()
+
+
+@pytest.mark.once
+def test_stop_with_another_signal(shared: coble.Engine, shared_store: Store) -> None:
+    script = "trap 'echo told; exit 7' USR1; echo ready; sleep 1000 & wait"
+    container = shared.containers.create("box", ["sh", "-c", script], stop_signal="SIGKILL")
+    command = Command(shared_store)
+
+    def ready(runs: int) -> None:
+        eventually(lambda: log_bytes(container).count(b"ready\n") == runs, "the trap")
+
+    container.start()
+    ready(1)
+    container.restart(timeout=60, signal="USR1")
+    ready(2)
+    assert log_bytes(container).count(b"told\n") == 1
+    command.good("restart", "-s", "SIGUSR1", "-t", "60", container.name)
+    ready(3)
+    assert log_bytes(container).count(b"told\n") == 2
+    command.good("stop", "--signal", "USR1", "-t", "60", container.name)
+    assert container.wait(timeout=20) == 7
+    container.start()
+    ready(4)
+    container.stop(timeout=60, signal=10)
+    assert container.wait(timeout=20) == 7
+    for call in (container.stop, container.restart):
+        with pytest.raises(coble.InvalidArgumentError):
+            call(signal="SIGNONE")
     container.remove()
 
 

@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::start::refuse_foreign;
-use super::{Container, Stdio, create, secret};
+use super::{Container, Signal, Stdio, create, secret};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Result};
@@ -19,6 +19,16 @@ impl Container {
     /// started. It is not removed in between, whatever is to become of it at its end. One of another engine's session is refused with
     /// [`ErrorKind::InvalidState`](crate::ErrorKind::InvalidState). Those who restart one container at the same time do so one after the other.
     pub fn restart(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<()> {
+        self.restart_with(None, timeout, cancel)
+    }
+
+    /// As [`Container::restart`], stopped with this signal instead of the container's stop signal.
+    pub fn restart_with(
+        &self,
+        signal: Option<Signal>,
+        timeout: Option<Duration>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let inner = &*self.engine.inner()?;
         let doing = || format!("restarting \"{}\"", self.name());
         let row = self.row(inner)?;
@@ -28,7 +38,9 @@ impl Container {
         inner.secrets.fill(&row.id, &mut spec);
         secret::check_sources(&spec).context(doing)?;
         let _mark = mark(inner, self.id(), cancel).context(doing)?;
-        self.stop(timeout, cancel).and_then(|()| self.start(Stdio::log(), cancel)).context(doing)?;
+        self.stop_with(signal, timeout, cancel)
+            .and_then(|()| self.start(Stdio::log(), cancel))
+            .context(doing)?;
         note(inner, self.id(), "restart", &[]);
         Ok(())
     }

@@ -314,12 +314,16 @@ impl NetworkMode {
             ("none", _) => Ok(NetworkMode::None),
             ("host", _) => Ok(NetworkMode::Host),
             (_, Some(name)) if !name.is_empty() => Ok(NetworkMode::Container(name.to_owned())),
-            _ => Err(Error::new(
-                ErrorKind::InvalidArgument,
-                format!("unknown network \"{}\"", text.escape_default()),
-            )
-            .with_object(text)
-            .with_hint("use none, host, or container:NAME")),
+            _ => {
+                let hint = match text {
+                    "bridge" => {
+                        "there is no bridge yet; use host (shares the host's ports) or none, or container:NAME"
+                    }
+                    _ => "use none, host, or container:NAME",
+                };
+                let why = format!("unknown network \"{}\"", text.escape_default());
+                Err(Error::new(ErrorKind::InvalidArgument, why).with_object(text).with_hint(hint))
+            }
         }
     }
 }

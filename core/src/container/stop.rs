@@ -16,13 +16,26 @@ impl Container {
     /// Sends the stop signal, and SIGKILL when the time (default: the container's stop timeout) is over. A container that does not run is
     /// fine; a paused one goes on.
     pub fn stop(&self, timeout: Option<Duration>, cancel: &CancelToken) -> Result<()> {
+        self.stop_with(None, timeout, cancel)
+    }
+
+    /// As [`Container::stop`], with this signal instead of the container's stop signal.
+    pub fn stop_with(
+        &self,
+        signal: Option<Signal>,
+        timeout: Option<Duration>,
+        cancel: &CancelToken,
+    ) -> Result<()> {
         let inner = &*self.engine.inner()?;
         if !matches!(self.state()?, State::Running | State::Paused | State::Restarting) {
             return Ok(());
         }
         let row = self.row(inner)?;
         let spec = row.spec()?;
-        let signal = own_stop_signal(inner, &row)?.unwrap_or(Signal::TERM);
+        let signal = match signal {
+            Some(signal) => signal,
+            None => own_stop_signal(inner, &row)?.unwrap_or(Signal::TERM),
+        };
         let timeout = timeout
             .unwrap_or_else(|| Duration::from_secs(u64::from(spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT))));
         let doing = || format!("stopping \"{}\"", self.name());
