@@ -19,18 +19,22 @@ impl Roots {
     /// The roots that the options and the user's environment give. Nothing is made.
     pub(crate) fn of(options: &EngineOptions) -> Result<Roots> {
         let uid = rustix::process::geteuid();
-        let data = match &options.data_root {
-            Some(path) => absolute(path)?,
-            None if uid.is_root() => PathBuf::from("/var/lib/coble"),
-            None => match env_dir("XDG_DATA_HOME") {
-                Some(dir) => dir.join("coble"),
-                None => env_dir("HOME")
-                    .ok_or_else(|| {
-                        Error::new(ErrorKind::InvalidArgument, "no place for the data root: HOME is not set")
-                            .with_hint("give a data root, or set HOME or XDG_DATA_HOME")
-                    })?
-                    .join(".local/share/coble"),
-            },
+        let usual = match uid.is_root() {
+            true => Some(PathBuf::from("/var/lib/coble")),
+            false => env_dir("XDG_DATA_HOME")
+                .map(|dir| dir.join("coble"))
+                .or_else(|| env_dir("HOME").map(|dir| dir.join(".local/share/coble"))),
+        };
+        let data = match (&options.data_root, &usual) {
+            (Some(path), _) => absolute(path)?,
+            (None, Some(usual)) => usual.clone(),
+            (None, None) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "no place for the data root: HOME is not set",
+                )
+                .with_hint("give a data root, or set HOME or XDG_DATA_HOME"));
+            }
         };
         let run = match &options.run_root {
             Some(path) => absolute(path)?,
@@ -43,8 +47,14 @@ impl Roots {
                         None => PathBuf::from(format!("/tmp/coble-run-{}", uid.as_raw())),
                     }
                 };
-                // The default data root has its run root at the base; every other one has its own beside it.
-                base.join(if options.data_root.is_none() { "default".to_owned() } else { key_of(&data) })
+                // The default data root has its run root at the base; every other one has its own beside it. By whatever name a store is reached, it is the same one: otherwise
+                // nobody would know what the others run.
+                let real = real(&data);
+                base.join(if usual.is_some_and(|usual| self::real(&usual) == real) {
+                    "default".to_owned()
+                } else {
+                    key_of(&real)
+                })
             }
         };
         Ok(Roots { data, run })
@@ -90,6 +100,15 @@ pub(crate) fn key_of(path: &Path) -> String {
     hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The path without symbolic links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    match (std::fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) => real(parent).join(name),
+        (Err(_), ..) => path.to_owned(),
+    }
+}
+
 fn absolute(path: &Path) -> Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(Error::new(ErrorKind::InvalidArgument, "an empty path is no root"));
@@ -100,4 +119,33 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 /// A directory of the environment; relative values are ignored, as the XDG base directory specification asks.
 fn env_dir(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_has_one_run_root_whatever_it_is_called() {
+        let roots = |data: Option<PathBuf>| {
+            Roots::of(&EngineOptions { data_root: data, ..EngineOptions::default() }).unwrap()
+        };
+        let usual = roots(None);
+        assert_eq!(roots(Some(usual.data.clone())), usual);
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(&folder, dir.path().join("link")).unwrap();
+        let by = |path: &str| roots(Some(dir.path().join(path))).run;
+        // Before it is there, and afterwards.
+        let before = by("folder/store");
+        assert_eq!(by("link/store"), before);
+        std::fs::create_dir(folder.join("store")).unwrap();
+        std::os::unix::fs::symlink(folder.join("store"), dir.path().join("other")).unwrap();
+        for path in ["folder/store", "link/store", "folder/../folder/store/", "other"] {
+            assert_eq!(by(path), before, "{path}");
+        }
+        assert_ne!(by("folder"), before);
+        assert_ne!(before, usual.run);
+    }
 }

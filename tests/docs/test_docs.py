@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -52,6 +53,30 @@ STARTED = OPENED + """\
       coble_container_start(container, NULL, NULL, NULL) != COBLE_OK)
     return 1;
 """
+#: Somebody who pastes what a file has into Python, line by line. The first error is the end.
+PASTE = """
+import code, sys
+class Console(code.InteractiveConsole):
+    def showtraceback(self, *rest, **more):
+        super().showtraceback(*rest, **more)
+        raise SystemExit(1)
+    def showsyntaxerror(self, *rest, **more):
+        super().showsyntaxerror(*rest, **more)
+        raise SystemExit(1)
+console = Console()
+for line in open(sys.argv[1]).read().split(chr(10)):
+    more = console.push(line)
+assert not more, "something is not complete"
+"""
+#: What README.md calls alpine and python:3.12: images of this machine, since a registry is not asked.
+STAND_INS = """
+import pathlib, shutil, sys, sysconfig, coble
+library = pathlib.Path(sysconfig.get_path("stdlib"))
+shutil.copytree(library, "modules", ignore=shutil.ignore_patterns("site-packages", "test", "config-*", "__pycache__"))
+with coble.Engine() as engine:
+    engine.images.from_host(["sh", "echo"], "alpine", command=["sh"])
+    engine.images.from_host([(pathlib.Path(sys.executable).resolve(), "/usr/bin/python"), (pathlib.Path("modules").resolve(), f"/usr/lib/{library.name}")], "python:3.12")
+"""
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -95,6 +120,11 @@ class Shown:
 
     def python(self, code: str) -> str:
         return self(sys.executable, "-c", code)
+
+    def pasted(self, blocks: list[str]) -> str:
+        """Blocks of Python, one after the other into the same session, with nothing before them."""
+        (self.work / "pasted").write_text("\n".join(f"{block}\n" for block in blocks))
+        return self(sys.executable, "-c", PASTE, "pasted")
 
     def shell(self, script: str) -> str:
         return self("bash", "-e", "-o", "pipefail", "-c", script)
@@ -147,13 +177,27 @@ def save(shown: Shown) -> None:
             tar.add(content / name, name)
 
 
+def at_a_terminal(script: str) -> str:
+    """Commands for a terminal get one, and somebody who leaves at once."""
+    return re.sub(r"^(coble \w+ -it [^#\n]*?)\s*(#.*)?$", r"script -qec '\1' /dev/null <<< exit", script, flags=re.MULTILINE)
+
+
 def test_readme(shown: Shown) -> None:
-    (python,) = blocks("README.md", "python")
+    shown.environment["COBLE_OFFLINE"] = "1"
+    shown.python(STAND_INS)
+    (shown.work / "test_it.py").write_text("import os, unittest\nclass Tests(unittest.TestCase):\n    def test(self): self.assertEqual(os.environ['CI'], '1')\n")
+    first, python = blocks("README.md", "python")
+    assert "Ran 1 test" in shown.python(first)
     lines = shown.python(python).splitlines()
     assert lines[0] == "0 b'hello\\nworld\\n'" and lines[2] == "filter" and re.fullmatch(r"b'[0-9a-f]{12}\\n'", lines[1]), lines
     (block,) = blocks("README.md", "c")
     assert shown.c(block) == "hello\n"
-    make, shell = blocks("README.md", "shell")
+    (block,) = blocks("python/README.md", "python")
+    assert shown.python(block) == "0 b'hello\\n'\n"
+    begin, make, shell = blocks("README.md", "shell")
+    assert begin.count("coble run ") == 3
+    out = shown.shell(at_a_terminal(begin))
+    assert "hi\n" in out and "Ran 1 test" in out, out
     assert [line.split("#")[0].strip() for line in make.splitlines()] == ["make quickstart", "make test"]
     save(shown)
     out = shown.shell(shell)
@@ -183,44 +227,20 @@ def roots(shown: Shown) -> None:
 
 
 def test_python(shown: Shown) -> None:
-    whole, kept, verbs, mounts, secrets, root, hooks, terminal, health, events, images, store, progress = blocks("docs/python.md", "python")
-    assert shown.python(whole).startswith("filter ")
-    save(shown)
-    opened = "import coble\nengine = coble.Engine()\n"
-    shown.python(opened + kept)
-    # As the page says: a user may have no freezer, and no limits either.
-    if os.geteuid() == 0:
-        shown.python(opened + verbs)
-    shown.python(opened + mounts)
-    shown.python(opened + secrets)
-    roots(shown)
-    shown.python(opened + root + 'assert engine.run(bundle="bundle").stdout == b"of a bundle\\n"\n')
-    shown.python(opened + hooks)
-    running = "container = running = engine.containers.create('demo', ['sleep', '600'])\nrunning.start()\n"
-    shown.python(opened + running + terminal + "running.remove(force=True)\n")
-    shown.python(opened + health)
-    # The part that waits for what is to come gets something to see, and ends with it.
-    later = "import threading, time\nthreading.Timer(1, lambda: engine.run('demo', ['sh', '-c', 'exit 3'])).start()\n"
-    told = 'event.attributes["exitCode"]\n'
-    assert events.count(told) == 1
-    shown.python(opened + later + events.replace(told, told + "        break\n"))
-    shown.python(opened + images)
-    # What the last part is about: two images with a shell, and an archive of one.
-    shown.python(
-        opened + "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'app:1')\n"
-        "engine.images.from_host(['sh', 'cat', '/etc/passwd'], 'debian:12')\n"
-        "engine.images.save(['app:1'], 'multi.tar')\n"
-    )
-    trees(shown)
-    shown.python(opened + store)
-    assert "\nread 0 " in shown.python(opened + progress)
-    shown.shell("coble rm $(coble ps -aq)")
+    """As the page says: in an empty folder, one block after the other, with nothing of ours before them."""
+    shown.work = shown.folder / "empty"
+    shown.work.mkdir()
+    out = shown.pasted(blocks("docs/python.md", "python"))
+    for expected in ("filter [", "(b'over real pipes', None)", "b'ready\\n'", "50 132\\r\\n", "healthy 0", " die ", "b'of the app'", "read 0 ", "CommandNotFound"):
+        assert expected in out, out
+    assert shown.shell("coble images -q") == ""
 
 
 def test_c(shown: Shown) -> None:
     shown.python("import coble; coble.Engine().images.from_host(['sh', 'cat', 'sleep'], 'demo')")
-    run, details, load = blocks("docs/c.md", "c")
-    assert shown.c(run, OPENED) == "hello"
+    run, options, details, load = blocks("docs/c.md", "c")
+    assert shown.c(run) == "hello"
+    assert shown.c(options + "  coble_engine_close(engine);\n", OPENED) == ""
     save(shown)
     _, show = blocks("docs/registries.md", "c")
     assert "read 0 of " in shown.c(load, OPENED, show)
@@ -232,8 +252,7 @@ def test_cli(shown: Shown) -> None:
     trees(shown)
     roots(shown)
     (examples,) = blocks("docs/cli.md", "shell")
-    # Those for a terminal get one, and somebody who leaves at once.
-    examples = re.sub(r"^(coble \w+ -it [^#\n]*?)\s*(#.*)?$", r"script -qec '\1' /dev/null <<< exit", examples, flags=re.MULTILINE)
+    examples = at_a_terminal(examples)
     assert examples.count("script -qec") == 2
     out = shown.shell(examples)
     assert "seen by nobody else\nof a bundle\nhi\nfrom the file\n" in out and '"name": "worker"' in out, out
@@ -279,6 +298,86 @@ def test_registries(shown: Shown, registry: str) -> None:
     out = shown.shell(look)
     assert "copies/demo" in out and digest in out, out
     assert digest in shown.python(opened + looked)
+
+
+def test_testing(shown: Shown, registry: str) -> None:
+    """The page's code is that of examples/python, which is executed."""
+    folder = ROOT / "examples" / "python"
+    there = shown.work / "examples" / "python"
+    there.mkdir(parents=True)
+    code = ""
+    for name in ("conftest.py", "test_server.py"):
+        shutil.copy(folder / name, there)
+        code += (folder / name).read_text()
+    *parts, offline = blocks("docs/testing.md", "python")
+    assert [part for part in parts if part not in code] == []
+    all_of_them, keep, lock = blocks("docs/testing.md", "shell")
+    options = "-p no:cacheprovider"
+    shown.environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COBLE_OFFLINE": "1", "PYTEST_ADDOPTS": options}
+    if importlib.util.find_spec("xdist"):
+        shown.environment["PYTEST_ADDOPTS"] = f"{options} -n 2"
+    assert "3 passed" in shown.shell(all_of_them)
+    shown.environment["PYTEST_ADDOPTS"] = options
+    (there / "test_server.py").write_text("def test(start):\n    start(['python3', '-c', 'print(5)']).wait()\n    assert False\n")
+    kept = re.search(r"^kept (\S+): (coble) exec", shown.shell(f"cd examples/python; ! {keep.strip()}"), re.MULTILINE)
+    assert kept and shown.shell(f"{kept[2]} logs {kept[1]}") == "5\n"
+    shown.shell(f"coble rm {kept[1]}")
+
+    del shown.environment["COBLE_OFFLINE"]
+    configuration = shown.folder / ".config" / "containers"
+    configuration.mkdir(parents=True)
+    (configuration / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    image = f"{registry}/demo:1"
+    shown.shell(f"coble image from-host -t {image} sh true && coble push -q {image} && coble rmi {image}")
+    shown.shell(lock.replace("localhost:5000", registry))
+    shown.python("import coble\n" + offline.replace("localhost:5000", registry))
+
+
+def test_troubleshooting(shown: Shown) -> None:
+    demo = "import coble; coble.Engine().images.from_host(['sh', 'cat'], 'demo')"
+    shown.python(demo)
+    failed, look, clean, everything = blocks("docs/troubleshooting.md", "shell")
+    out = shown.shell(failed)
+    for expected in ("exit status 3\n", "no settings\n", '"ExitCode": 3', " container die ", "A /state", "half\n", "bin/sh\n"):
+        assert expected in out, out
+    doctor, error, dead = blocks("docs/troubleshooting.md", "python")
+    shown.python(doctor)
+    assert shown.python("import coble\n" + error).startswith("ImageNotFound\n")
+    assert "b'half\\n'" in shown.python("import coble\n" + dead)
+    assert "Error" not in shown.shell(at_a_terminal(look))
+    shown.shell(clean)
+    shown.python(demo)
+    shown.shell("coble run -d demo cat")
+    shown.shell(everything)
+    assert shown.shell("coble images -aq") == ""
+
+
+def test_rootless(shown: Shown) -> None:
+    shown.environment["COBLE_OFFLINE"] = "1"
+    shown.shell(f"coble image from-host -t demo sh true; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
+    (python,) = blocks("docs/rootless.md", "python")
+    assert "mem_limit 67108864 " in shown.python(python)
+    limits, inside = blocks("docs/rootless.md", "shell")
+    # There need be no systemd here.
+    assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
+    (shown.work / "program.py").write_text(python)
+    shown.shell(limits.replace("systemd-run --user --scope -p Delegate=yes ", ""))
+    # What docker is told is told to coble, which has no volumes with names.
+    (shown.work / "volume").mkdir(mode=0o755)
+    for line in inside.replace("-v coble:", "-v ./volume:").replace("docker run", "coble run").splitlines():
+        options, command = line.split(" IMAGE ")
+        assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
+
+
+def test_links_lead_somewhere() -> None:
+    """Those from page to page, to the headline too."""
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+    headlines = {page: [re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)] for page in pages}
+    for page in pages:
+        for path, headline in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page}: {path}"
+            assert not headline or headline in headlines[target], f"{page}: {path}#{headline}"
 
 
 def test_every_verb_has_help_and_is_in_the_documentation(shown: Shown) -> None:

@@ -132,17 +132,36 @@ def test_a_monitor_without_descriptors_is_idle(shared: coble.Engine) -> None:
         helpers.wait_for_output(container, b"ready")
         monitor = helpers.monitor_of(container)
         limit = resource.prlimit(monitor, resource.RLIMIT_NOFILE)
-        idle = [socket.socket(socket.AF_UNIX) for _ in range(32)]
         # By way of a directory: the name of a socket is short.
         directory = os.open(f"{shared.info().run_root}/containers/{container.id}", os.O_PATH)
-        for one in idle:
-            one.connect(f"/proc/self/fd/{directory}/ctl")
-        os.close(directory)
+        idle: list[socket.socket] = []
+
+        def connect() -> None:
+            idle.append(socket.socket(socket.AF_UNIX))
+            idle[-1].connect(f"/proc/self/fd/{directory}/ctl")
 
         def taken() -> set[int]:
             return {int(number) for number in os.listdir(f"/proc/{monitor}/fd")}
 
-        helpers.eventually(lambda: len(idle) < len(taken()) == max(taken()) + 1, "no number that is free in between")
+        def without_gaps() -> bool:
+            numbers = taken()
+            if len(idle) < len(numbers) == max(numbers) + 1:
+                return True
+            # One who was there before has gone meanwhile. The next one gets that number. So many may be idle.
+            if len(idle) < 60:
+                connect()
+            return False
+
+        try:
+            for _ in range(32):
+                connect()
+            helpers.eventually(without_gaps, "no number that is free in between")
+        except BaseException:
+            for one in idle:
+                one.close()
+            raise
+        finally:
+            os.close(directory)
         resource.prlimit(monitor, resource.RLIMIT_NOFILE, (len(taken()), limit[1]))
         said: list[bytes] = []
         asking = threading.Thread(target=lambda: said.append(container.exec(["echo", "here"]).stdout))
