@@ -193,9 +193,12 @@ def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, bo
         container.start()
         eventually(lambda: order(folder)[:1] == ["begun"], "the hook")
         way(container)
+        # Who stops it waits for the program, and for the hook as long as a monitor has to answer.
+        eventually(lambda: order(folder)[-1:] == ["done"], "the end of the hook")
         ends = [event.attributes["exitCode"] for event in engine.events(follow=False, filters={"container": container.id, "event": "die"})]
         assert (order(folder), ends) == (["begun", "done"], ["7"])
         if way is not ways[1]:
+            eventually(lambda: container.state == "exited", "its end")
             details = container.inspect()
             assert (details.state, details.exit_code, details.error) == ("exited", 7, None)
             container.remove()
