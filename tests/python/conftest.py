@@ -74,6 +74,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs root; the suite that root runs has it"))
         if item.get_closest_marker("once") and os.environ.get("COBLE_TEST_AGAIN"):
             item.add_marker(pytest.mark.skip(reason="the same for every user; the suite that root runs has it"))
+        if item.get_closest_marker("kills"):
+            # The moment would not come again: what it finds once is there.
+            item.add_marker(pytest.mark.flaky(reruns=0))
 
 
 # --- assets ---------------------------------------------------------------------------------------------------------

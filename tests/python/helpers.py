@@ -6,10 +6,13 @@ import contextlib
 import errno
 import os
 import select
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import litter
 
 import coble
 
@@ -63,6 +66,25 @@ def remove_all(engine: coble.Engine) -> list[str]:
         with contextlib.suppress(coble.ContainerNotFoundError):
             engine.containers.get(name).remove(force=True)
     return left
+
+
+def kill_for_good(process: subprocess.Popen[str]) -> None:
+    """Kills a program, and waits until it has gone with what it was just starting: between clone and exec a process has the descriptors of its maker, with the locks, and its
+    command line, and outlives it by as much as the machine is busy."""
+    process.kill()
+    process.communicate()
+    line = b"".join(os.fsencode(word) + b"\0" for word in process.args)  # type: ignore[union-attr]
+
+    def gone() -> bool:
+        parents = litter.parents()
+        for pid in litter.our_processes():
+            with contextlib.suppress(OSError):
+                # Not another one that the test has started.
+                if parents.get(pid, (0, ""))[0] != os.getpid() and Path(f"/proc/{pid}/cmdline").read_bytes() == line:
+                    return False
+        return True
+
+    eventually(gone, "what a killed program was starting is gone")
 
 
 def wait_for_exit(pid: int, seconds: float = PATIENCE) -> bool:

@@ -16,7 +16,7 @@ import coble
 import litter
 import pytest
 from conftest import IS_ROOT, Assets, Store, remove_tree
-from helpers import remove_all, wait_for_exit
+from helpers import kill_for_good, remove_all, wait_for_exit
 
 KILLS = int(os.environ.get("COBLE_TEST_KILLS", "200" if IS_ROOT else "40"))
 SEED = int(os.environ.get("COBLE_TEST_SEED", str(int.from_bytes(os.urandom(4), "big"))))

@@ -20,7 +20,7 @@ import coble
 import litter
 import pytest
 from conftest import CGROUPS, IS_ROOT, Store
-from helpers import eventually, monitor_of, resident, wait_for_exit
+from helpers import eventually, kill_for_good, monitor_of, resident, wait_for_exit
 
 #: Rounds with clients that vanish, in all; 10,000 by hand.
 ROUNDS = int(os.environ.get("COBLE_TEST_ROUNDS", "1000" if IS_ROOT else "300"))
@@ -240,7 +240,7 @@ def test_kills_while_programs_are_started_again(box: coble.Engine, store: Store)
                 assert line, process.stderr.read()
                 known.append(line)
             time.sleep(dice.uniform(0, 0.02))
-            process.kill()
+            kill_for_good(process)
             done += 1
         with store.engine() as engine:
             note = f"seed {SEED}, kill {done}"

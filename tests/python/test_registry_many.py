@@ -11,6 +11,7 @@ import time
 import litter
 import pytest
 from conftest import IS_ROOT, Store
+from helpers import kill_for_good
 from registry import content
 from registry.own import Registry
 
@@ -124,8 +125,7 @@ def test_pulls_killed_at_random_moments(store: Store, registry: Registry) -> Non
             assert process.stdout.readline() == "round\n"
             span = time.monotonic() - begin
         time.sleep(dice.uniform(0, span * 1.5))
-        process.kill()
-        process.communicate()
+        kill_for_good(process)
         note = f"seed {seed}, kill {number}"
         with store.engine() as engine:
             assert engine.verify() == [], note

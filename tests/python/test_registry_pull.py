@@ -21,7 +21,7 @@ import coble
 import coble.aio
 import pytest
 from conftest import MODE, Assets, Store
-from helpers import eventually
+from helpers import eventually, kill_for_good
 from registry import content
 from registry.content import Content
 from registry.debian import DebianRegistry
@@ -446,8 +446,7 @@ def test_one_of_the_processes_is_killed(store: Store, registry: Registry, puller
     go(second)
     # What has arrived is on the disk before the other takes over.
     eventually(lambda: sum(one.stat().st_size for one in partial(store)) >= size // 4, "half of the blob")
-    first.kill()
-    first.communicate()
+    kill_for_good(first)
     assert second.communicate(timeout=60)[0].strip() == made.digest
     gate.set()
     asked = registry.requests("GET", rf".*/blobs/{made.layers[0]}")
@@ -479,8 +478,7 @@ def test_a_killed_pull_is_gone_on_with(store: Store, registry: Registry, puller:
     # Of each of them: one alone may be all that has come in yet.
     there = lambda: [one.stat().st_size for one in partial(store)]  # noqa: E731
     eventually(lambda: len(there()) == 2 and min(there()) >= min(sizes.values()) // 4, "half of each blob")
-    process.kill()
-    process.communicate()
+    kill_for_good(process)
     registry.forget()
     with store.engine() as engine:
         assert engine.verify() == []
@@ -508,8 +506,7 @@ def test_layers_that_are_complete_survive_the_pull(store: Store, registry: Regis
         process = puller(store, reference)
         go(process)
         eventually(lambda: linked(store) == 5, "the other layers")
-        process.kill()
-        process.communicate()
+        kill_for_good(process)
 
     spoil()
     registry.forget()
@@ -542,8 +539,7 @@ def test_what_a_killed_pull_left_is_given_back(store: Store, registry: Registry,
     process = puller(store, f"{registry.host}/team/image:1")
     go(process)
     assert half.wait(30)
-    process.kill()
-    process.communicate()
+    kill_for_good(process)
     with store.engine() as engine:
         engine.images.prune(all=True)
         assert engine.images.list() == [] and engine.verify() == [] and store.litter() == [] and partial(store) == []
@@ -567,8 +563,7 @@ def test_a_damaged_part_is_not_believed(store: Store, registry: Registry, puller
     go(process)
     assert half.wait(30)
     eventually(lambda: partial(store), "half of the blob")
-    process.kill()
-    process.communicate()
+    kill_for_good(process)
     for part in partial(store):
         part.chmod(0o600)
         with part.open("r+b") as file:
