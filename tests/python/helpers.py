@@ -70,7 +70,7 @@ def remove_all(engine: coble.Engine) -> list[str]:
 
 def kill_for_good(process: subprocess.Popen[str]) -> None:
     """Kills a program, and waits until it has gone with what it was just starting: between clone and exec a process has the descriptors of its maker, with the locks, and its
-    command line, and outlives it by as much as the machine is busy."""
+    command line (none, while it gets another), and outlives it by as much as the machine is busy."""
     process.kill()
     process.communicate()
     line = b"".join(os.fsencode(word) + b"\0" for word in process.args)  # type: ignore[union-attr]
@@ -80,7 +80,7 @@ def kill_for_good(process: subprocess.Popen[str]) -> None:
         for pid in litter.our_processes():
             with contextlib.suppress(OSError):
                 # Not another one that the test has started.
-                if parents.get(pid, (0, ""))[0] != os.getpid() and Path(f"/proc/{pid}/cmdline").read_bytes() == line:
+                if parents.get(pid, (0, ""))[0] != os.getpid() and Path(f"/proc/{pid}/cmdline").read_bytes() in (line, b""):
                     return False
         return True
 

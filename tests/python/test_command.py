@@ -207,7 +207,7 @@ def test_a_killed_command_leaves_nothing_that_runs(command: Command, shared: cob
     process.wait()
     process.stdout.close()
     process.stderr.close()
-    eventually(lambda: shared.containers.list() == [], "the container dies with its command", 5)
+    eventually(lambda: shared.containers.list() == [], "the container dies with its command")
     remove_all(shared)
 
 

@@ -364,6 +364,6 @@ def test_a_signal_ends_a_pull(own: Command, registry: Registry, engine: coble.En
     begin = time.monotonic()
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 5
     assert (process.returncode, out) == (128 + number, b"")
     assert engine.images.list() == [] and engine.verify() == []

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ SEED = int(os.environ.get("COBLE_TEST_SEED", str(int.from_bytes(os.urandom(4), "
 #: Loads, runs, removes, in a loop; says when it has gone through once.
 HOST = """
 import sys
+import tempfile
 import threading
 import coble
 engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])
@@ -105,8 +107,7 @@ def test_kills_at_random_moments(workplace: Path, assets: Assets, tmp_path: Path
     begin = time.monotonic()
     lines += [read_line(process), read_line(process)]
     round_time = (time.monotonic() - begin) / 2
-    process.kill()
-    process.communicate()
+    kill_for_good(process)
     check(store, "before the first kill")
     done = attempts = 0
     while done < kills:
@@ -127,8 +128,7 @@ def test_kills_at_random_moments(workplace: Path, assets: Assets, tmp_path: Path
         done += hit
         if target == "shim":
             time.sleep(dice.uniform(0, round_time / 4))
-            process.kill()
-        process.communicate()
+        kill_for_good(process)
         note = f"seed {SEED}, {what}, {target}, kill {done}"
         check(store, note)
         found = before.litter(20)
@@ -181,8 +181,7 @@ def test_a_killed_archive_worker_is_an_error(store: Store, assets: Assets, tmp_p
 
 def test_a_swept_store_after_everything_died(workplace: Path, assets: Assets) -> None:
     """All at once: the host program and every shim. The next one to open the store finds it in order, at once."""
-    folder = workplace / "died"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="died-", dir=workplace))
     store = Store(folder / "data", folder / "run")
     script = """
 import os, sys

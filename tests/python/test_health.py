@@ -79,12 +79,11 @@ def test_a_check_that_hangs_is_killed_with_what_it_started(shared: coble.Engine)
     check = {"test": ["CMD", "sh", "-c", script], "interval": SECOND // 10, "timeout": SECOND // 2, "retries": 1}
     with start(shared, healthcheck=check) as container:
         eventually(lambda: status(container) == "unhealthy", "the check took too long", 20)
-        probe = container.health.log[0]
-        assert probe.exit_code == -1
-        assert probe.output.startswith("Health check exceeded timeout (500ms)") and "hangs" in probe.output
-        # No more than those of one check at a time.
-        count = container.exec(["sh", "-c", "ps | grep -c '[s]leep 7777$'"]).stdout
-        assert int(count) <= 2
+        # A shell may get to its first word after that time only.
+        eventually(lambda: any("hangs" in probe.output for probe in container.health.log), "what it had written by then")
+        assert all((probe.exit_code, probe.output[:37]) == (-1, "Health check exceeded timeout (500ms)") for probe in container.health.log)
+        # No more than those of one check at a time, and of one that is being killed.
+        eventually(lambda: int(container.exec(["sh", "-c", "ps | grep -c '[s]leep 7777$'"]).stdout) <= 2, "those of one check")
 
 
 @pytest.mark.root
@@ -93,7 +92,7 @@ def test_a_check_that_hangs_takes_no_stranger_along(shared: coble.Engine) -> Non
     if not can_share_pids(shared):
         pytest.skip("the caller can make no cgroup of version 2")
     script = "cut -d' ' -f5 /proc/self/stat > /group; exec setsid sleep 7776"
-    check = {"test": ["CMD", "sh", "-c", script], "interval": SECOND // 10, "timeout": 4 * SECOND, "retries": 1}
+    check = {"test": ["CMD", "sh", "-c", script], "interval": SECOND // 10, "timeout": 30 * SECOND, "retries": 1}
     with start(shared, healthcheck=check, pid_mode="host") as container:
         group = int(eventually(lambda: container.exec(["sh", "-c", "pidof sleep > /dev/null && cat /group"]).stdout, "the check", 20))
         stranger = None
@@ -107,7 +106,7 @@ def test_a_check_that_hangs_takes_no_stranger_along(shared: coble.Engine) -> Non
                 stranger.wait()
             return stranger.pid == group
 
-        eventually(made, "a process with that number", 3)
+        eventually(made, "a process with that number", 20)
         assert stranger is not None
         eventually(lambda: container.health.log and container.health.log[0].exit_code == -1, "the check took too long", 20)
         time.sleep(0.2)

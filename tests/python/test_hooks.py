@@ -187,7 +187,7 @@ def test_who_stops_it_meanwhile_waits_and_loses_nothing(engine: coble.Engine, bo
 
     def one(policy: str, way: Callable[[coble.Container], None], folder: Path) -> None:
         # Longer than a monitor has to answer otherwise; the emulated machine may take that long for the rest of this.
-        script = f"echo begun >> {folder}/order; sleep {20 if CGROUPS == 'v2' else 7}; echo done >> {folder}/order"
+        script = f"echo begun >> {folder}/order; sleep 20; echo done >> {folder}/order"
         hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 60}
         container = engine.containers.create("box", ["sh", "-c", "exit 7"], hooks={"poststop": [hook]}, restart_policy=policy)
         container.start()

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -350,8 +351,7 @@ def test_a_working_directory_of_the_host_that_is_gone(shared: coble.Engine, tmp_
 
 
 def test_relative_roots_mean_the_directory_at_open(workplace: Path) -> None:
-    folder = workplace / "relative"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="relative-", dir=workplace))
     here = os.getcwd()
     os.chdir(folder)
     try:

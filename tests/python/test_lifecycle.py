@@ -441,8 +441,7 @@ def test_a_session_container_dies_with_its_starter(shared: coble.Engine, shared_
     fd = os.pidfd_open(pid)
     os.close(fd)
     end(process, how)
-    # The emulated machine is many times slower.
-    assert wait_for_exit(pid, 2 if CGROUPS != "v2" else 20), "a session container lives after its starter"
+    assert wait_for_exit(pid), "a session container lives after its starter"
     # Whoever opens the store next, or looks, sees no running container; its remains can be removed by name.
     # (Its monitor ends a moment after its program.)
     def states() -> dict[str, str]:

@@ -91,7 +91,7 @@ def test_a_record_that_a_kill_has_torn(shared: coble.Engine, shared_store: Store
 @pytest.mark.parametrize("driver", ["local", "json-file"])
 def test_a_follower_of_files_that_are_put_aside(shared: coble.Engine, driver: str) -> None:
     script = "i=0; while [ $i -lt 60 ]; do seq $((i*100+1)) $((i*100+100)); i=$((i+1)); sleep 0.01; done"
-    container = shared.containers.create("box", ["sh", "-c", script], log_driver=driver, log_opt={"max-size": "4k", "max-file": "20"})
+    container = shared.containers.create("box", ["sh", "-c", script], log_driver=driver, log_opt={"max-size": "4k", "max-file": "200"})
     container.start()
     with container.logs(follow=True) as stream:
         numbers = [int(line) for line in stream.lines()]

@@ -132,7 +132,7 @@ def test_pulls_killed_at_random_moments(store: Store, registry: Registry) -> Non
             if number % 4 == 0:
                 assert engine.images.pull(reference, insecure=True).digest == made.digest, note
                 assert engine.verify() == [] and engine.scrub().problems == [], note
-        found = [one for one in before.litter(5) if "socket:" not in one]
+        found = [one for one in before.litter(20) if "socket:" not in one]
         assert found == [], f"{note}: {found}"
     with store.engine() as engine:
         for image in engine.images.list():

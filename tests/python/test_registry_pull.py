@@ -630,7 +630,7 @@ def test_cancel(engine: coble.Engine, store: Store, registry: Registry, where: s
         accepting.join()
         for one in (silent, *accepted):
             one.close()
-    assert took < 2, f"{took} s"
+    assert took < 5, f"{took} s"
     assert engine.images.list() == [] and engine.verify() == []
     engine.images.prune(all=True)
     assert store.litter() == []
@@ -669,7 +669,7 @@ def test_interrupt(store: Store, registry: Registry) -> None:
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.stdout is not None
-        assert process.stdout.readline() == "interrupted\n" and time.monotonic() - begin < 2
+        assert process.stdout.readline() == "interrupted\n" and time.monotonic() - begin < 5
         assert process.stdout.read() == "0 []\n"
 
 

@@ -363,7 +363,7 @@ def test_cancel(engine: coble.Engine, registry: Registry, servers: Any) -> None:
         engine.images.push(target, insecure=True)
     took = time.monotonic() - times[0]
     cancelling.join()
-    assert took < 3, f"{took} s"
+    assert took < 10, f"{took} s"
     assert other.tags == {}
     other.rules.clear()
     assert engine.images.push(target, insecure=True).digest == made.digest

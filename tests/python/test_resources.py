@@ -14,7 +14,7 @@ from typing import Any
 import coble
 import pytest
 from conftest import CGROUPS, MODE, Store
-from helpers import sh
+from helpers import sh, wait_for_exit
 
 pytestmark = pytest.mark.vm
 
@@ -331,11 +331,15 @@ def test_a_chosen_cgroup_is_found_after_a_crash(store: Store, shared: coble.Engi
         "engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])\n"
         f"engine.images.load({str(archive)!r})\n"
         f"container = engine.containers.run('box', ['sleep', '1000'], cgroup_parent={parent!r}, mem_limit='64m')\n"
+        "stat = open(f'/proc/{container.inspect().pid}/stat').read()\n"
+        "print(stat.rpartition(')')[2].split()[1], flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     try:
-        done = subprocess.run([sys.executable, "-c", script, str(store.data_root), str(store.run_root)], check=False)
+        done = subprocess.run([sys.executable, "-c", script, str(store.data_root), str(store.run_root)], stdout=subprocess.PIPE, check=False)
         assert done.returncode == -9
+        # Its parent is the monitor, which notices the end in its own time.
+        assert wait_for_exit(int(done.stdout))
         with store.engine() as engine:
             assert engine.containers.list(all=True) == []
         assert all(list(path.glob("*/cgroup.procs")) == [] for path in made)

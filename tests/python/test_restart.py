@@ -132,7 +132,8 @@ def test_while_it_waits(shared: coble.Engine) -> None:
         container.remove()
     begin = time.monotonic()
     container.remove(force=True)
-    assert time.monotonic() - begin < 1
+    # Less than what is left of its pause.
+    assert time.monotonic() - begin < 3
 
 
 def test_stop_while_it_waits(shared: coble.Engine) -> None:
@@ -140,7 +141,8 @@ def test_stop_while_it_waits(shared: coble.Engine) -> None:
     eventually(lambda: container.inspect().restart_count >= 5 and container.state == "restarting", "a long pause", 30)
     begin = time.monotonic()
     container.stop()
-    assert time.monotonic() - begin < 1
+    # Less than what is left of its pause.
+    assert time.monotonic() - begin < 3
     assert (container.state, container.exit_code) == ("exited", 7)
     container.start()
     container.remove(force=True)

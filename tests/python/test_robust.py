@@ -117,9 +117,14 @@ def test_many_who_wait_keep_nobody_else_out(shared: coble.Engine) -> None:
             thread.start()
         helpers.eventually(lambda: len(os.listdir(f"/proc/{monitor}/fd")) >= 256, "many connections", 30)
         assert container.exec(["echo", "here"], timeout=20).stdout == b"here\n"
-        before = helpers.processor_time(monitor)
-        time.sleep(1)
-        assert helpers.processor_time(monitor) - before < 0.2
+
+        def share() -> float:
+            before, begin = helpers.processor_time(monitor), time.monotonic()
+            time.sleep(1)
+            return (helpers.processor_time(monitor) - before) / (time.monotonic() - begin)
+
+        # Some of them ask again and again, which is work.
+        helpers.eventually(lambda: share() < 0.2, "a monitor that is hardly busy")
         container.stop(timeout=20)
         for thread in waiting:
             thread.join()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -98,9 +99,12 @@ def test_what_is_large_is_not_copied(box: coble.Engine) -> None:
     with stopped(box, "dd if=/dev/zero of=/big bs=1M count=200 2>/dev/null") as container:
         container.snapshot("warm").remove()
         before = box.disk_usage()
-        begin = time.monotonic()
-        snapshots = [container.snapshot(f"s{n}") for n in range(5)]
-        took = (time.monotonic() - begin) / 5
+        times, snapshots = [], []
+        for n in range(5):
+            begin = time.monotonic()
+            snapshots.append(container.snapshot(f"s{n}"))
+            times.append(time.monotonic() - begin)
+        took = statistics.median(times)
         after = box.disk_usage()
         assert before.writable > 200 << 20 and after.writable - before.writable < 1 << 20
         assert took < 0.5, took

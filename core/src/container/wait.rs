@@ -13,7 +13,7 @@ use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventOptions;
-use crate::process::{Deadline, warning_of};
+use crate::process::{self, Deadline, warning_of};
 use crate::state::containers::Last;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
@@ -23,6 +23,8 @@ pub(super) const KILLED: i32 = 137;
 const LEAVING: Duration = Duration::from_secs(1);
 /// The same for one that is to be removed at its end.
 const REMOVING: Duration = Duration::from_secs(10);
+/// How long the kernel may take to end the program of a monitor that was killed.
+const ENDING: Duration = Duration::from_secs(1);
 
 impl Container {
     /// Waits for the program's end and returns its exit code; that of a container that has ended is returned at once.
@@ -232,6 +234,7 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
             Some(record) => Some(record),
             None => {
                 if let Some(free) = run_dir.try_lock()? {
+                    last_moments(run_dir, &row);
                     lock = super::hooks::begin_owed(inner, &mut row, run_dir, free)?;
                 }
                 // Somebody has the lock: the monitor, or the hooks for the end, whoever runs them. Nobody who looks waits for those.
@@ -257,6 +260,17 @@ pub(crate) fn refreshed(inner: &Inner, mut row: ContainerRow) -> Result<Containe
     }
     clear_up(inner, &row, run_dir, lock)?;
     Ok(row)
+}
+
+/// A monitor that is killed gives its lock up a moment before the kernel ends the program: nobody may start it again, or mount its files once more, until that is done.
+fn last_moments(run_dir: &RunDir, row: &ContainerRow) {
+    if run_dir.exit().is_some() {
+        return;
+    }
+    let pid = run_dir.condition().and_then(|condition| condition.started).map(|(_, pid)| pid).or(row.pid);
+    if let Some(pid) = pid {
+        process::wait_for_other(pid, ENDING);
+    }
 }
 
 /// Removes what a run that is over has left, or the container if it is to be removed at its end. Whoever notices the end does so, with the lock of the container, so

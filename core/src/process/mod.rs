@@ -17,7 +17,7 @@ pub(crate) use descriptors::spare_descriptors;
 pub(crate) use failure::{error_of, error_of_layer, warning_of, warning_of_layer};
 pub(crate) use hooks::begin_owed;
 pub(crate) use host_program::{Answered, ask_program};
-pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal};
+pub(crate) use pidfd::{host_pid, is_over, of_this_process, send_signal, wait_for_other};
 pub(crate) use shim::{Shim, report};
 pub(crate) use thread::beside;
 pub use thread::{spawn_helper, spawn_worker};

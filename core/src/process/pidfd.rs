@@ -1,12 +1,13 @@
 //! Processes by descriptor.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use crate::container::Signal;
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -45,6 +46,27 @@ pub(crate) fn is_over(pidfd: impl AsFd) -> bool {
     matches!(retry_on_intr(|| rustix::event::poll(&mut fds, Some(&now))), Ok(1))
 }
 
+/// Waits for the end of a process in another pid namespace, but not for longer than that. One of that number in our own has it since the other one ended.
+pub(crate) fn wait_for_other(pid: i32, time: Duration) {
+    let Some(pid) = Pid::from_raw(pid) else { return };
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    let namespace = |of: &str| rustix::fs::readlink(format!("/proc/{of}/ns/pid"), Vec::new()).ok();
+    let other = namespace(&pid.as_raw_nonzero().to_string());
+    if other.is_none() || other == namespace("self") {
+        return;
+    }
+    let deadline = Instant::now() + time;
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Err(Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
+
 /// Sends a signal. A process that is gone is an error of the kind InvalidState.
 pub(crate) fn send_signal(pidfd: impl AsFd, signal: Signal, whom: &str) -> Result<()> {
     let gone = || Error::new(ErrorKind::InvalidState, format!("\"{whom}\" is not running")).with_object(whom);
@@ -64,6 +86,15 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: Signal, whom: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_waits_for_one_of_our_own_namespace_or_for_nobody() {
+        let begin = Instant::now();
+        wait_for_other(std::process::id() as i32, Duration::from_secs(60));
+        wait_for_other(i32::MAX, Duration::from_secs(60));
+        wait_for_other(-1, Duration::from_secs(60));
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn both_ways_lead_to_this_process() {

@@ -39,6 +39,8 @@ struct Running {
     group: Option<Group>,
     /// It took too long, and was killed.
     late: bool,
+    /// It took too long because it was stopped with everything else.
+    void: bool,
 }
 
 /// A process group.
@@ -109,6 +111,18 @@ impl Checks {
         }
     }
 
+    /// The probe that is late was stopped with everything else, and says nothing, whenever its end comes: version 1 of cgroups ends nothing that is frozen.
+    pub(crate) fn void(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.void = true;
+        }
+    }
+
+    /// Whether what comes of the probe says nothing.
+    pub(crate) fn is_void(&self) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.void)
+    }
+
     /// Kills a probe's program, which was not reaped yet, and what is left of its process group.
     pub(crate) fn kill(&self, program: BorrowedFd<'_>) {
         if let Some(Group { leader, number }) = self.probe.as_ref().and_then(|probe| probe.group.as_ref())
@@ -137,6 +151,7 @@ impl Checks {
             more: false,
             group: None,
             late: false,
+            void: false,
         });
         let step = Step::Stdio;
         let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())

@@ -42,6 +42,9 @@ const DEAF: Duration = Duration::from_millis(100);
 const MAX_COMPLAINTS: usize = 16;
 /// How long a client may take for one request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a program is not started again for somebody who is about to say something, and how often.
+const LISTENING: Duration = Duration::from_millis(10);
+const PUT_OFF: u32 = 100;
 /// How long whoever traces a process may keep its end from us before it counts as ended all the same.
 const KEEPING: Duration = Duration::from_secs(2);
 /// For how long nothing happens before the monitor rests.
@@ -145,6 +148,8 @@ pub(crate) struct Server {
     ended: Option<Ended>,
     /// When it is due to be started again, after which end.
     waiting: Option<(Instant, Exit)>,
+    /// How often that was put off for somebody who was about to say something.
+    put_off: u32,
     /// When the program was started last, and its process id on the host; if it was started again.
     restarted: Option<(u64, i32)>,
     /// How many programs of the container had been killed for want of memory by then.
@@ -202,6 +207,7 @@ impl Server {
             again,
             ended: None,
             waiting: None,
+            put_off: 0,
             restarted: None,
             oom_kills: 0,
             stuck: None,
@@ -280,6 +286,17 @@ impl Server {
                 self.run_until = None;
                 let _ = sys::pidfd_signal(self.container.init.as_fd(), libc::SIGKILL);
             }
+            // Who has come while nobody was answered may have come to call it off.
+            let heard = events.iter().any(|event| matches!(event, Event::Connect | Event::Client(_)))
+                || self.clients.iter().any(|client| client.since.is_some());
+            if let Some((due, _)) = &mut self.waiting
+                && *due <= now
+                && heard
+                && self.put_off < PUT_OFF
+            {
+                self.put_off += 1;
+                *due = now + LISTENING;
+            }
             if let Some((due, exit)) = self.waiting {
                 let called_off = self.again.as_ref().is_none_or(|again| again.called_off);
                 if called_off || (due <= now && !self.start_again()) {
@@ -350,6 +367,7 @@ impl Server {
         }
         self.after_hooks(exit, true);
         self.waiting = Some((Instant::now() + pause, exit));
+        self.put_off = 0;
         self.restarted = None;
         self.tell_condition();
         self.journal.note(&self.run_dir, Happening::Died(exit));
@@ -529,6 +547,9 @@ impl Server {
     fn look_after_health(&mut self, now: Instant) {
         let Some(checks) = &mut self.checks else { return };
         if checks.gets_late(now) {
+            if self.container.is_frozen() {
+                checks.void();
+            }
             for program in self.programs.iter().filter(|program| program.client == PROBE) {
                 checks.kill(program.pidfd.as_fd());
             }
@@ -554,7 +575,7 @@ impl Server {
     /// A health check is over.
     fn probe_over(&mut self, code: Result<i32, String>) {
         let Some(checks) = &mut self.checks else { return };
-        if self.container.is_frozen() {
+        if self.container.is_frozen() || checks.is_void() {
             // Whatever came of it came of being stopped.
             checks.skip(Instant::now());
             return;
