@@ -68,7 +68,7 @@ def remove_all(engine: coble.Engine) -> list[str]:
     return left
 
 
-def kill_for_good(process: subprocess.Popen[str]) -> None:
+def kill_for_good(process: subprocess.Popen[Any]) -> None:
     """Kills a program, and waits until it has gone with what it was just starting: between clone and exec a process has the descriptors of its maker, with the locks, and its
     command line (none, while it gets another), and outlives it by as much as the machine is busy."""
     process.kill()

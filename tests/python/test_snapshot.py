@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -14,8 +13,8 @@ from pathlib import Path
 
 import coble
 import pytest
-from conftest import IS_ROOT, MODE, Store
-from helpers import eventually, log_bytes
+from conftest import CGROUPS, IS_ROOT, MODE, Store
+from helpers import eventually, kill_for_good, log_bytes
 
 
 @contextlib.contextmanager
@@ -166,10 +165,9 @@ def test_sigkill_at_any_moment_leaves_nothing(box: coble.Engine, store: Store) -
         for turn in range(12):
             process = subprocess.Popen([sys.executable, "-c", KILLED, str(store.data_root), str(store.run_root), str(turn)], stdout=subprocess.PIPE)
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
-            time.sleep(0.02 + 0.013 * turn)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            process.stdout.close()
+            # The emulated machine is many times slower.
+            time.sleep((0.02 + 0.013 * turn) * (10 if CGROUPS == "v2" else 1))
+            kill_for_good(process)
             with store.engine() as again:
                 assert again.verify() == []
                 assert container.read_file("/keep/file") == b"kept\n"
@@ -181,7 +179,8 @@ def test_sigkill_at_any_moment_leaves_nothing(box: coble.Engine, store: Store) -
         container.remove()
         with store.engine() as last:
             assert last.disk_usage().writable < 1 << 20
-        assert not os.listdir(store.data_root / "frozen")
+        frozen = store.data_root / "frozen"
+        assert not frozen.exists() or not os.listdir(frozen)
 
 
 @pytest.mark.vm
