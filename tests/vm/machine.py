@@ -286,7 +286,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=HERE.parent.parent / "target" / "vm")
     parser.add_argument("--accel", default=os.environ.get("COBLE_VM_ACCEL", "tcg,thread=multi"))
-    parser.add_argument("--timeout", type=float, default=1500)
+    parser.add_argument("--timeout", type=float, default=2100)
     sub = parser.add_subparsers(dest="verb", required=True)
     sub.add_parser("build")
     run_parser = sub.add_parser("run")
