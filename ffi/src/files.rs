@@ -172,7 +172,7 @@ pub unsafe extern "C" fn coble_container_list_files(
 }
 
 /// Makes a new container with the options of this one, and with its files as they are now. It does not run yet: as long as it is not started it is a snapshot, of which others can be
-/// made; started, it is a clone. `name` may be NULL. Of a container that does not run nothing is copied; a running one is stopped while what it wrote is copied, if
+/// made; started, it is a clone, whose program begins anew, upon these files. `name` may be NULL. Of a container that does not run nothing is copied; a running one is stopped while what it wrote is copied, if
 /// `pause` is not 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_snapshot(

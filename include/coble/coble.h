@@ -3755,7 +3755,7 @@ coble_status_t coble_container_list_files(const coble_container_t *container,
 
 /**
  * Makes a new container with the options of this one, and with its files as they are now. It does not run yet: as long as it is not started it is a snapshot, of which others can be
- * made; started, it is a clone. `name` may be NULL. Of a container that does not run nothing is copied; a running one is stopped while what it wrote is copied, if
+ * made; started, it is a clone, whose program begins anew, upon these files. `name` may be NULL. Of a container that does not run nothing is copied; a running one is stopped while what it wrote is copied, if
  * `pause` is not 0.
  */
 coble_status_t coble_container_snapshot(const coble_container_t *container,

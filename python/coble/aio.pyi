@@ -1426,6 +1426,9 @@ class Container:
         is off; where it has none, `UnsupportedError`. What is mounted inside is not part of it.
         """
 
+
+        The program of a clone begins anew, upon these files: what it did to them at its beginning, it does again. One that copies a file into its place and then sets owner and
+        mode, for example, has it without set-id bits for a moment.
     async def diff(self) -> list[PathChange]:
         """What the container changed of its image, sorted by path. Can be cancelled."""
 

@@ -92,6 +92,41 @@ def test_of_a_running_container(box: coble.Engine, tmp_path: Path) -> None:
         snapshot.remove()
 
 
+#: Whose the files are does not matter for the bits of those who have no owner but themselves.
+OWNER = "chown 5:6 /d/owned /d/large" if MODE != "single" else "true"
+SET_ID = f"mkdir /d; echo > /d/plain; : > /d/empty; echo > /d/owned; cp /bin/busybox /d/large; ln /d/large /d/link; {OWNER}; chmod 4755 /d/plain /d/large; chmod 6755 /d/empty /d/owned"
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("running", [False, True], ids=["stopped", "running"])
+@pytest.mark.parametrize("userns_mode", [None, "auto"] if IS_ROOT else [None, "keep-id", "nomap"] if MODE == "ranges" else [None])
+def test_set_id_bits_are_frozen(box: coble.Engine, userns_mode: str | None, running: bool) -> None:
+    options = {} if userns_mode is None else {"userns_mode": userns_mode, "user": "0"}
+    # Only once: the program of a clone begins anew, and writes to the files of the snapshot.
+    script = f"[ -e /d ] || {{ {SET_ID}; }}; echo ready; {'sleep 1000' if running else 'true'}"
+    wanted = {"plain": 0o4755, "empty": 0o6755, "owned": 0o6755, "large": 0o4755, "link": 0o4755}
+
+    def modes(container: coble.Container) -> dict[str, int]:
+        return {entry.name: entry.mode for entry in container.list_files("/d")}
+
+    with box.containers.run("box", ["sh", "-c", script], **options) as container:  # type: ignore[arg-type]
+        container.wait() if not running else eventually(lambda: log_bytes(container) == b"ready\n", "the files")
+        assert modes(container) == wanted
+        snapshot = container.snapshot(pause=False)
+        again = snapshot.snapshot()
+        container.commit("made", pause=False)
+        of_image = box.containers.create("made", ["sleep", "1000"], **options)  # type: ignore[arg-type]
+        for each in (container, snapshot, again, of_image):
+            assert modes(each) == wanted, each
+        for each in (snapshot, again, of_image):
+            each.start()
+            if each is of_image or running:
+                shown = each.exec(["sh", "-c", "cd /d; stat -c '%n %a' *"], user="0", check=True).stdout.decode().splitlines()
+                assert {name: int(mode, 8) for name, mode in map(str.split, shown)} == wanted, each
+            each.remove(force=True)
+        box.images.remove("made")
+
+
 @pytest.mark.vm
 def test_what_is_large_is_not_copied(box: coble.Engine) -> None:
     """Milliseconds, whatever the size, and the disk has it once."""

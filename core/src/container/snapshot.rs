@@ -6,7 +6,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 
 impl Container {
     /// Makes a new container with the options of this one, and with its files as they are now. It does not run yet: as long as it is not started it is a snapshot, of which any number of others can be
-    /// made; started, it is a clone.
+    /// made; started, it is a clone. The program of a clone begins anew, upon these files: what it did to them at its beginning, it does again. One that copies a file into its place and then sets
+    /// owner and mode, for example, has it without set-id bits for a moment.
     ///
     /// Of a container that does not run, nothing is copied: what it wrote is frozen where it is, and both go on from there. That takes milliseconds, whatever the size. What a
     /// running container wrote is copied, while it is stopped by the freezer of its cgroup, unless [`SnapshotOptions::pause`] is off; where it has no such cgroup, that fails with
