@@ -215,3 +215,27 @@ fn what_a_crash_left_is_swept_and_does_not_stop_the_next_one() {
     assert_eq!(std::fs::read_dir(store.content.path.join("ingest")).unwrap().count(), 0);
     assert_eq!(verify(&store, &crate::progress::Reporter::silent(), &CancelToken::never()).unwrap(), []);
 }
+
+#[test]
+fn a_temporary_tree_that_outlives_its_session_for_a_moment_is_not_forgotten() {
+    let (_dir, store) = temporary();
+    let worker = FakeWorker::default();
+    let marker = store.content.path.join("ingest/0123456789abcdef");
+    std::fs::create_dir(&marker).unwrap();
+    let name = format!("{TEMPORARY}held");
+    let tree = store.paths.layers().join(&name);
+    std::fs::create_dir_all(tree.join("fs/a")).unwrap();
+    // As after a kill between clone and exec: of the dead process's two locks one is still held by a copy of the descriptor.
+    let copy = std::fs::File::open(&tree).unwrap();
+    rustix::fs::flock(&copy, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let sweep = || crate::state::sweep(&store, &worker).unwrap();
+    sweep();
+    assert!(marker.exists() && tree.join("fs/a").exists());
+    // Who works meanwhile does not take the marker away either.
+    Session::run(&store, &worker, &CancelToken::never(), |_| Ok(())).unwrap();
+    assert!(marker.exists() && tree.exists());
+    assert_eq!(std::fs::read_dir(store.content.path.join("ingest")).unwrap().count(), 1);
+    drop(copy);
+    sweep();
+    assert!(!marker.exists() && !tree.exists());
+}

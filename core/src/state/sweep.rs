@@ -73,14 +73,15 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
         }
         store.content.settle_partials()?;
     }
-    // Whoever could not remove a tree of its own has left it under such a name, too.
+    // Whoever could not remove a tree of its own has left it under such a name, too. A copy of a dead process's descriptors may hold one a moment longer than its session.
+    let mut held = false;
     if !others || !crashed.is_empty() {
         for name in list_names(&reopen(&store.layers, store)?, &store.paths.layers())? {
-            if name.starts_with(TEMPORARY)
-                && !doomed.iter().any(|(known, _)| *known == name)
-                && let Some(lock) = lock_dir(store, &name)?
-            {
-                doomed.push((name, Some(lock)));
+            if name.starts_with(TEMPORARY) && !doomed.iter().any(|(known, _)| *known == name) {
+                match lock_dir(store, &name)? {
+                    Some(lock) => doomed.push((name, Some(lock))),
+                    None => held = true,
+                }
             }
         }
     }
@@ -92,7 +93,8 @@ fn clean(store: &Store, worker: &dyn Worker, own: Option<Session>) -> Result<()>
     drop(doomed);
     for (name, lock) in &crashed {
         empty(lock.fd())?;
-        if !others {
+        // The marker brings the next sweep back to what was held.
+        if !others && !held {
             remove_marker(ingest, name)?;
         }
     }
