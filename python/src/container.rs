@@ -15,6 +15,7 @@ use pyo3::exceptions::PyResourceWarning;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::{PyTraverseError, PyVisit};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -189,6 +190,11 @@ impl PyContainers {
         let engine = self.engine(py)?;
         let container = quick(py, || engine.containers().get(name_or_id))?;
         Ok(PyContainer::made(self.engine.clone_ref(py), container, false))
+    }
+
+    /// Nothing has to be cleared: what leads back here ends at the engine.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.engine)
     }
 
     fn __repr__(&self) -> &'static str {
@@ -898,6 +904,11 @@ impl PyContainer {
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
         pyo3::types::PyString::new(py, self.known.id()).hash()
+    }
+
+    /// Nothing has to be cleared: what leads back here ends at the engine.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.engine)
     }
 
     fn __repr__(&self) -> String {

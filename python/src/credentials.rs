@@ -1,13 +1,16 @@
 //! What a registry is shown, and how it is reached.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use coble::{Error, ErrorKind, RegistryOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::convert::{Seconds, expected};
+use crate::enter::lock;
 
 /// What a registry is shown: a password, or a token. It shows its secret to nobody.
 #[pyclass(frozen, eq, skip_from_py_object, name = "Credentials", module = "coble")]
@@ -71,8 +74,54 @@ impl<'py> FromPyObject<'_, 'py> for Given {
     }
 }
 
-/// A callable that knows credentials.
-pub(crate) struct Provider(coble::CredentialProvider);
+/// A callable that knows credentials. The engine only knows the way to it, so that Python's garbage collector can be shown that it belongs to an object of Python.
+pub(crate) struct Callable(Mutex<Option<Py<PyAny>>>);
+
+impl Callable {
+    /// Shows it to the garbage collector.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Whoever has the lock is in the middle of a call, so that it is in use.
+        match self.0.try_lock() {
+            Ok(callable) => visit.call(&*callable),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Lets it go.
+    pub(crate) fn clear(&self) {
+        let callable = lock(&self.0).take();
+        drop(callable);
+    }
+
+    fn ask(&self, request: &coble::CredentialRequest) -> coble::Result<Option<coble::Credentials>> {
+        let asked = Python::try_attach(|py| {
+            let callable = lock(&self.0).as_ref().map(|callable| callable.clone_ref(py));
+            let arguments = (request.registry.as_str(), request.repository.as_str(), request.refused);
+            callable.map(|callable| callable.call1(py, arguments)?.extract::<Option<Given>>(py))
+        });
+        match asked {
+            Some(Some(Ok(given))) => Ok(given.map(|Given(credentials)| credentials)),
+            // The caller gets the exception itself.
+            Some(Some(Err(exception))) => Err(failed("raised an exception").with_cause(exception)),
+            Some(None) => Err(failed("cannot be asked: the engine it belongs to was given up")),
+            None => Err(failed("cannot be asked: the interpreter is on its way out")),
+        }
+    }
+}
+
+/// A callable that knows credentials, as an argument.
+pub(crate) struct Provider(Arc<Callable>);
+
+impl Provider {
+    /// The callable, for whoever keeps it longer than a call.
+    pub(crate) fn callable(&self) -> Arc<Callable> {
+        Arc::clone(&self.0)
+    }
+
+    fn into_core(self) -> coble::CredentialProvider {
+        coble::CredentialProvider::new(move |request| self.0.ask(request))
+    }
+}
 
 impl<'py> FromPyObject<'_, 'py> for Provider {
     type Error = PyErr;
@@ -81,19 +130,7 @@ impl<'py> FromPyObject<'_, 'py> for Provider {
         if !given.is_callable() {
             return Err(expected("a callable", given));
         }
-        let callable = given.to_owned().unbind();
-        Ok(Provider(coble::CredentialProvider::new(move |request| {
-            let asked = Python::try_attach(|py| {
-                let arguments = (request.registry.as_str(), request.repository.as_str(), request.refused);
-                callable.call1(py, arguments)?.extract::<Option<Given>>(py)
-            });
-            match asked {
-                Some(Ok(given)) => Ok(given.map(|Given(credentials)| credentials)),
-                // The caller gets the exception itself.
-                Some(Err(exception)) => Err(failed("raised an exception").with_cause(exception)),
-                None => Err(failed("cannot be asked: the interpreter is on its way out")),
-            }
-        })))
+        Ok(Provider(Arc::new(Callable(Mutex::new(Some(given.to_owned().unbind()))))))
     }
 }
 
@@ -123,7 +160,7 @@ impl Way {
         options.mirrors = self.mirrors.unwrap_or_default();
         options.registries_conf = self.registries_conf;
         options.hosts_dir = self.hosts_dir;
-        options.credential_provider = self.credential_provider.map(|Provider(provider)| provider);
+        options.credential_provider = self.credential_provider.map(Provider::into_core);
         options
     }
 }

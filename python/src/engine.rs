@@ -1,14 +1,16 @@
 //! The entry: an engine over a store.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use coble::{Engine, EngineOptions, EventOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::container::PyContainers;
 use crate::convert::{Command, ImageName, Natural, Seconds, Time};
-use crate::credentials::{Provider, Way};
+use crate::credentials::{Callable, Provider, Way};
 use crate::enter::{Own, blocking, quick};
 use crate::errors::to_py;
 use crate::events::PyEventStream;
@@ -64,6 +66,8 @@ pub(crate) fn doctor(
 #[pyclass(frozen, name = "Engine", module = "coble")]
 pub(crate) struct PyEngine {
     engine: Own<Engine>,
+    /// The credential provider. It may lead back to the engine.
+    provider: Option<Arc<Callable>>,
 }
 
 impl PyEngine {
@@ -98,6 +102,7 @@ impl PyEngine {
         hosts_dir: Option<PathBuf>,
         credential_provider: Option<Provider>,
     ) -> PyResult<PyEngine> {
+        let provider = credential_provider.as_ref().map(Provider::callable);
         let way =
             Way { connect_timeout, idle_timeout, mirrors, registries_conf, hosts_dir, credential_provider };
         let given = Given {
@@ -111,7 +116,7 @@ impl PyEngine {
             way,
         };
         let options = given.options();
-        Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?) })
+        Ok(PyEngine { engine: Own::new(quick(py, || Engine::open(options))?), provider })
     }
 
     /// The images of the store.
@@ -234,6 +239,17 @@ impl PyEngine {
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
         self.close(py)
+    }
+
+    /// Whoever can make the engine ask its provider has this object, so that it goes with the last of them.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.provider.as_ref().map_or(Ok(()), |provider| provider.traverse(&visit))
+    }
+
+    fn __clear__(&self) {
+        if let Some(provider) = &self.provider {
+            provider.clear();
+        }
     }
 
     fn __repr__(&self) -> &'static str {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use coble::{Engine, HostItem, ImageSummary};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::convert::{Archive, ImageName, Item, Size};
 use crate::engine::PyEngine;
@@ -45,7 +46,7 @@ impl PyImages {
         reference: String,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        transfer::pull(py, self.engine(py)?, reference, options)
+        transfer::pull(py, &self.engine, reference, options)
     }
 
     /// What a pull would fetch.
@@ -74,7 +75,7 @@ impl PyImages {
         reference: String,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        transfer::push(py, self.engine(py)?, reference, options)
+        transfer::push(py, &self.engine, reference, options)
     }
 
     /// Copies an image from one registry to another.
@@ -91,7 +92,7 @@ impl PyImages {
         target: String,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Py<PyAny>> {
-        transfer::copy(py, self.engine(py)?, source, target, options)
+        transfer::copy(py, &self.engine, source, target, options)
     }
 
     /// Searches a registry.
@@ -281,6 +282,11 @@ impl PyImages {
     ) -> PyResult<Pruned> {
         let spaces = [reserved_space, max_used_space, min_free_space];
         image_store::prune(py, self.engine(py)?, all, filters, spaces)
+    }
+
+    /// Nothing has to be cleared: what leads back here ends at the engine.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.engine)
     }
 
     fn __repr__(&self) -> &'static str {

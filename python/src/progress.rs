@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::convert::{Seconds, seconds};
+use crate::engine::PyEngine;
 use crate::enter::{Call, Own, blocking, lock, quick};
 use crate::errors::to_py;
 use crate::image::PyImage;
@@ -61,6 +62,8 @@ pub(crate) enum Done {
 #[pyclass(frozen, generic, name = "ProgressStream", module = "coble")]
 pub(crate) struct PyProgressStream {
     transfer: Own<Transfer>,
+    /// The transfer may ask the credential provider, which goes with this object. It is here and not with the transfer's thread, which has no business with Python.
+    engine: Py<PyEngine>,
 }
 
 struct Transfer {
@@ -202,10 +205,10 @@ impl PyProgressStream {
     /// Starts a transfer on a thread of its own.
     pub(crate) fn start(
         py: Python<'_>,
-        engine: &Engine,
+        object: &Py<PyEngine>,
         work: impl FnOnce(&Engine, ProgressSink<'_>, &CancelToken) -> coble::Result<Done> + Send + 'static,
     ) -> PyResult<PyProgressStream> {
-        let engine = engine.clone();
+        let engine = object.get().engine(py)?.clone();
         let transfer = quick(py, move || {
             let (queue, token) = (Arc::new(Queue::new()?), CancelToken::new());
             let (theirs, cancel, on) = (queue.clone(), token.clone(), engine.clone());
@@ -217,7 +220,7 @@ impl PyProgressStream {
             let (worker, token) = (Mutex::new(Some(worker)), Mutex::new(Some(token)));
             Ok(Transfer { engine, queue, token, worker, closed: AtomicBool::new(false) })
         })?;
-        Ok(PyProgressStream { transfer: Own::new(transfer) })
+        Ok(PyProgressStream { transfer: Own::new(transfer), engine: object.clone_ref(py) })
     }
 
     fn transfer(&self, py: Python<'_>) -> PyResult<&Transfer> {
@@ -326,13 +329,17 @@ impl PyProgressStream {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // Whoever has the lock is in the middle of a call, so that the stream is in use.
-        if let Ok(transfer) = self.transfer.get()
-            && let Ok(state) = transfer.queue.0.try_lock()
+        let Ok(transfer) = self.transfer.get() else { return Ok(()) };
+        if let Ok(state) = transfer.queue.0.try_lock()
             && let Some(Outcome::Raised(exception)) = &state.outcome
         {
             visit.call(exception)?;
         }
-        Ok(())
+        // As long as it goes on, its thread has the engine, too, which the garbage collector would not know of.
+        match transfer.worker.try_lock() {
+            Ok(worker) if worker.as_ref().is_none_or(JoinHandle::is_finished) => visit.call(&self.engine),
+            _ => Ok(()),
+        }
     }
 
     fn __clear__(&self) {

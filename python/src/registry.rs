@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use coble::Engine;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use pyo3::{PyTraverseError, PyVisit};
 
 use crate::credentials::Given;
 use crate::engine::PyEngine;
@@ -147,6 +148,11 @@ impl PyRegistry {
             engine.registry().referrers(reference, artifact_type, &options, progress, cancel)
         })?;
         Ok(found.into_iter().map(Referrer).collect())
+    }
+
+    /// Nothing has to be cleared: what leads back here ends at the engine.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.engine)
     }
 
     fn __repr__(&self) -> &'static str {

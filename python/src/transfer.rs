@@ -9,6 +9,7 @@ use pyo3::types::PyDict;
 
 use crate::convert::Natural;
 use crate::credentials::{Way, registry_options};
+use crate::engine::PyEngine;
 use crate::errors::{invalid, to_py};
 use crate::image::PyImage;
 use crate::options::{Copy, Hear, Pull, Push, Reach, Search, Tell, read};
@@ -64,7 +65,7 @@ fn check(py: Python<'_>, tell: &Tell) -> PyResult<()> {
 
 pub(crate) fn pull(
     py: Python<'_>,
-    engine: &Engine,
+    object: &Py<PyEngine>,
     reference: String,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
@@ -73,12 +74,13 @@ pub(crate) fn pull(
     check(py, &tell)?;
     let options = pull.options(py, reach)?;
     if tell.stream {
-        let stream = PyProgressStream::start(py, engine, move |engine, progress, cancel| {
+        let stream = PyProgressStream::start(py, object, move |engine, progress, cancel| {
             let summary = engine.images().pull(&reference, &options, progress, cancel)?;
             Ok(Done::Image(Box::new(summary)))
         })?;
         return stream.into_py_any(py);
     }
+    let engine = object.get().engine(py)?;
     let summary = told(py, tell.progress, |progress, cancel| {
         engine.images().pull(&reference, &options, progress, cancel)
     })?;
@@ -100,7 +102,7 @@ pub(crate) fn plan(
 
 pub(crate) fn push(
     py: Python<'_>,
-    engine: &Engine,
+    object: &Py<PyEngine>,
     reference: String,
     given: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
@@ -116,11 +118,12 @@ pub(crate) fn push(
     options.jobs = small(py, "jobs", push.jobs)?;
     options.registry = reach.options(py)?;
     if tell.stream {
-        let stream = PyProgressStream::start(py, engine, move |engine, progress, cancel| {
+        let stream = PyProgressStream::start(py, object, move |engine, progress, cancel| {
             engine.images().push(&reference, &options, progress, cancel).map(Done::Pushed)
         })?;
         return stream.into_py_any(py);
     }
+    let engine = object.get().engine(py)?;
     let pushed = told(py, tell.progress, |progress, cancel| {
         engine.images().push(&reference, &options, progress, cancel)
     })?;
@@ -129,7 +132,7 @@ pub(crate) fn push(
 
 pub(crate) fn copy(
     py: Python<'_>,
-    engine: &Engine,
+    object: &Py<PyEngine>,
     source: String,
     target: String,
     given: Option<&Bound<'_, PyDict>>,
@@ -167,11 +170,12 @@ pub(crate) fn copy(
         retries,
     );
     if tell.stream {
-        let stream = PyProgressStream::start(py, engine, move |engine, progress, cancel| {
+        let stream = PyProgressStream::start(py, object, move |engine, progress, cancel| {
             engine.images().copy(&source, &target, &options, progress, cancel).map(Done::Pushed)
         })?;
         return stream.into_py_any(py);
     }
+    let engine = object.get().engine(py)?;
     let copied = told(py, tell.progress, |progress, cancel| {
         engine.images().copy(&source, &target, &options, progress, cancel)
     })?;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import stat
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -463,6 +465,44 @@ def test_a_credential_provider(store: Store, engine: coble.Engine, closed: Regis
     with coble.Engine(store.data_root, store.run_root, credential_provider=answer) as other:
         assert other.registry.tags(f"{closed.host}/team/image", insecure=True) == ["1"]
     assert asked[0] == (closed.host, "team/image", False)
+
+
+class Ring:
+    """Who knows credentials, and has an engine whose provider it is."""
+
+    def __init__(self, store: Store) -> None:
+        self.asked = 0
+        self.engine = coble.Engine(store.data_root, store.run_root, credential_provider=self.answer)
+        self.images, self.registry, self.containers = self.engine.images, self.engine.registry, self.engine.containers
+
+    def answer(self, _registry: str, _repository: str, _refused: bool) -> tuple[str, str]:
+        self.asked += 1
+        return USER, SECRET
+
+
+def test_an_engine_and_its_credential_provider_are_collected_together(store: Store, closed: Registry) -> None:
+    ring = Ring(store)
+    ring.registry.tags(f"{closed.host}/team/image", insecure=True)
+    seen = weakref.ref(ring)
+    del ring
+    gc.collect()
+    assert seen() is None
+    # Not as long as anybody can make the engine ask: not by its parts, and not while a transfer goes on.
+    registry = Ring(store).registry
+    gc.collect()
+    assert registry.tags(f"{closed.host}/team/image", insecure=True) == ["1"]
+    stream = Ring(store).images.pull(f"{closed.host}/team/image:1", insecure=True, stream=True)
+    gc.collect()
+    with stream as events:
+        assert events.result().digest
+    ring = Ring(store)
+    ring.stream = ring.images.pull(f"{closed.host}/team/image:1", insecure=True, stream=True)  # type: ignore[attr-defined]
+    assert ring.stream.result().digest  # type: ignore[attr-defined]
+    ring.stream.close()  # type: ignore[attr-defined]
+    seen = weakref.ref(ring)
+    del ring
+    gc.collect()
+    assert seen() is None
 
 
 @pytest.mark.parametrize("awaited", [False, True], ids=["plain", "aio"])
