@@ -107,13 +107,13 @@ from ._coble import (
     StatsStream,
     StorageFullError,
     StoreVersionError,
-    TimeoutError,
+    TimeoutError as TimeoutError,
     Top,
     UnauthorizedError,
     UnsupportedError,
     UserInfo,
     UserNotFoundError,
-    Warning,
+    Warning as Warning,
     doctor,
     version,
 )
@@ -126,6 +126,8 @@ if TYPE_CHECKING:
 
 __version__ = version()
 
+# Without `TimeoutError` and `Warning`, which are public, too: after `from coble import *` these names would not be Python's own any more, and an `except TimeoutError` of the
+# program would miss all others. (concurrent.futures and asyncio have a TimeoutError there, but theirs is Python's own.)
 __all__ = [
     "DEVNULL",
     "PIPE",
@@ -218,13 +220,11 @@ __all__ = [
     "StatsStream",
     "StorageFullError",
     "StoreVersionError",
-    "TimeoutError",
     "Top",
     "UnauthorizedError",
     "UnsupportedError",
     "UserInfo",
     "UserNotFoundError",
-    "Warning",
     "aio",
     "doctor",
     "progress",
@@ -242,4 +242,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__all__, "TimeoutError", "Warning", "__version__"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import os
 import pickle
@@ -60,13 +61,20 @@ def test_submodules_are_loaded_when_they_are_used() -> None:
 
 def test_all_is_everything_that_is_public() -> None:
     public = {name for name in vars(_coble) if not name.startswith("_")} - {"cli_main"}
-    assert set(coble.__all__) == public | {"aio", "progress", "wait"}
-    assert [name for name in coble.__all__ if not hasattr(coble, name)] == []
+    everything = public | {"aio", "progress", "wait"}
+    # What has the name of something of Python's own is public, but nothing that `import *` puts in its place.
+    assert set(coble.__all__) == everything - set(dir(builtins)) == everything - {"TimeoutError", "Warning"}
+    assert set(dir(coble)) == everything | {"__version__"}
+    assert [name for name in everything if not hasattr(coble, name)] == []
+    names: dict[str, object] = {}
+    exec("from coble import *", names)
+    assert names["Engine"] is coble.Engine and "TimeoutError" not in names and "Warning" not in names
+    assert issubclass(coble.TimeoutError, TimeoutError) and coble.Warning is _coble.Warning
     assert coble.__version__ == coble.version()
 
 
 def test_classes_call_themselves_public() -> None:
-    for name in coble.__all__:
+    for name in dir(coble):
         thing = getattr(coble, name)
         if isinstance(thing, type):
             assert (thing.__module__, thing.__name__) == ("coble", name)

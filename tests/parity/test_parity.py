@@ -60,13 +60,18 @@ def result_types() -> set[str]:
     return set(TABLE["results"]["python"])
 
 
+def public() -> set[str]:
+    """Also what is not in `__all__` because Python has something of that name itself."""
+    return set(dir(coble)) - {"__version__"}
+
+
 def errors() -> set[str]:
-    return {name for name in coble.__all__ if isinstance(getattr(coble, name), type) and issubclass(getattr(coble, name), coble.CobleError)}
+    return {name for name in public() if isinstance(getattr(coble, name), type) and issubclass(getattr(coble, name), coble.CobleError)}
 
 
 def python() -> set[str]:
     """The public names of the package and the members of its classes."""
-    found = set(coble.__all__) - result_types() - errors()
+    found = public() - result_types() - errors()
     for name in list(found):
         value = getattr(coble, name)
         if isinstance(value, type):
