@@ -1559,7 +1559,8 @@ coble_status_t coble_image_import_rootfs_fd(const coble_engine_t *engine,
 /**
  * Makes an image of `count` files of the host, with the interpreters and shared libraries that its programs need. An item is a path, or
  * the bare name of a program that is looked up in PATH; "source:target" puts it elsewhere in the image. The reference may be NULL, for an image without a name; so
- * may the options.
+ * may the options. A script that is named brings the interpreter of its first line, which has to be there; of scripts in a directory those interpreters are taken that the host has in full,
+ * and others are no error.
  */
 coble_status_t coble_image_from_host(const coble_engine_t *engine,
                                      const char *const *items,

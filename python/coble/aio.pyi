@@ -638,7 +638,9 @@ class Images:
 
         Items are paths, or names of programs that are looked up in `PATH`; `"source:target"` or `(source, target)` puts one elsewhere in the image;
         directories are taken with everything below. The interpreters and shared libraries that programs need are found by reading their
-        ELF headers, not by running them, and taken too. The other options are those of `import_rootfs`.
+        ELF headers, not by running them, and taken too. A script that is named brings the interpreter of its first line, which has to be there; of scripts in a directory
+        those interpreters are taken that this machine has in full, and others are no error. Modules that an interpreter loads, as those of Python, have to be named. The other
+        options are those of `import_rootfs`.
 
         Raises `PathNotFoundError`, `InvalidArgumentError`, `InvalidReferenceError`, `PermissionDeniedError`, `StorageFullError`.
         """
@@ -1424,11 +1426,11 @@ class Container:
         It does not run yet: as long as it is not started it is a snapshot, of which any number of others can be made; started, it is a clone. Of a container that does not
         run nothing is copied, which takes milliseconds whatever the size. What a running one wrote is copied, while it is stopped by the freezer of its cgroup, unless `pause`
         is off; where it has none, `UnsupportedError`. What is mounted inside is not part of it.
-        """
-
 
         The program of a clone begins anew, upon these files: what it did to them at its beginning, it does again. One that copies a file into its place and then sets owner and
         mode, for example, has it without set-id bits for a moment.
+        """
+
     async def diff(self) -> list[PathChange]:
         """What the container changed of its image, sorted by path. Can be cancelled."""
 

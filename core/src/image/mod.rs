@@ -158,7 +158,9 @@ impl Images<'_> {
     /// Makes an image of files of the host, with the interpreter and shared libraries that its programs need, found by reading ELF headers.
     ///
     /// The same files give the same image: owners are root, set-id bits and attributes are dropped, and the image's date is the one of its
-    /// newest file. Programs that are named get everything they need or the call fails; a shared object in a named directory may lack a library.
+    /// newest file. Programs that are named get everything they need or the call fails; a shared object in a named directory may lack a library. A script that is named brings its interpreter,
+    /// and what follows `env` in its first line, or the call fails. Of scripts in a named directory the interpreters are taken that the host has in full, unless the image has a file in their place already;
+    /// others are no error. Modules that an interpreter loads, as those of Python, have to be named.
     pub fn from_host<'r>(
         &self,
         items: &[HostItem],

@@ -1236,6 +1236,55 @@ fn host_directories_scripts_and_modes() {
     fixture.assert_clean(1);
 }
 
+#[test]
+fn scripts_that_nobody_named_bring_what_there_is() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let fixture = Fixture::new();
+    let host = tempfile::tempdir().unwrap();
+    let base = host.path().canonicalize().unwrap().join("tree");
+    let put = |name: &str, text: &str| {
+        std::fs::create_dir_all(base.join(name).parent().unwrap()).unwrap();
+        std::fs::write(base.join(name), text).unwrap();
+        std::fs::set_permissions(base.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let make = |source: PathBuf, target: &str, name: &str| {
+        let items = [HostItem { source, target: Some(target.into()) }];
+        let at = (&fixture.store, &fixture.worker as &dyn Worker);
+        from_host::from_host(at, &items, Some(name), ImportOptions::default(), &|_| {}, &NEVER)
+    };
+    put("absent", "#!/no/such/interpreter -x\n");
+    put("unknown", "#!/usr/bin/env no-such-program-anywhere\n");
+    put("relative", "#!perl\n");
+    put("device", "#!/dev/null\n");
+    put("directory", "#!/usr\n");
+    put("damaged", &format!("#!{}\n", base.join("not-elf").display()));
+    put("not-elf", "\x7fELF\x02\x01 damaged and long enough for a header of the wide kind, really, it is\n");
+    for n in 0..9 {
+        put(&format!("chain{n}"), &format!("#!{}\n", base.join(format!("chain{}", n + 1)).display()));
+    }
+    make(base.clone(), "/app", "odd").unwrap();
+    let root = fixture.tree("odd");
+    assert!(root.join("app/absent").is_file() && !root.join("no").exists() && !root.join("app/no").exists());
+    // The same ones by name: what is missing is an error.
+    for name in ["absent", "unknown", "device", "chain0"] {
+        make(base.join(name), "/script", "named").unwrap_err();
+    }
+    // What the directory has at the interpreter's place counts, and nothing of the host comes in its way.
+    let tree = host.path().join("root");
+    std::fs::create_dir_all(tree.join("bin")).unwrap();
+    std::fs::write(tree.join("bin/busybox"), "the tree's own").unwrap();
+    symlink("busybox", tree.join("bin/sh")).unwrap();
+    for (name, text) in [("bin/own", "#!/bin/sh\n"), ("bin/other", "#!/bin/cat\n")] {
+        std::fs::write(tree.join(name), text).unwrap();
+        std::fs::set_permissions(tree.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    make(tree, "/", "root").unwrap();
+    let root = fixture.tree("root");
+    assert_eq!(std::fs::read(root.join("bin/sh")).unwrap(), b"the tree's own");
+    assert!(std::fs::symlink_metadata(root.join("bin")).unwrap().is_dir());
+    fixture.assert_clean(2);
+}
+
 /// Not a test of its own: the process that the next one kills.
 #[test]
 #[ignore = "runs only as the child of another test"]

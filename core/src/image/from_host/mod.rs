@@ -6,7 +6,7 @@ mod loader;
 mod tar;
 mod tree;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -80,14 +80,7 @@ pub(super) fn from_host(
 /// Everything that goes into the image.
 fn collect(store: &Store, items: &[HostItem], cancel: &CancelToken) -> Result<Tree> {
     let own = rustix::fs::fstat(&store.data).call("fstat", &store.paths.data)?;
-    let mut collector = Collector {
-        tree: Tree::default(),
-        loader: Loader::default(),
-        cached: BTreeMap::new(),
-        visited: HashSet::new(),
-        store: (own.st_dev, own.st_ino),
-        cancel,
-    };
+    let mut collector = Collector::new((own.st_dev, own.st_ino), cancel);
     let mut sources = Vec::with_capacity(items.len());
     for item in items {
         sources.push((look_up(&item.source)?, item.target.as_deref()));
@@ -101,6 +94,7 @@ fn collect(store: &Store, items: &[HostItem], cancel: &CancelToken) -> Result<Tr
             collector.other_place(source, target)?;
         }
     }
+    collector.bring_interpreters()?;
     collector.finish()
 }
 
@@ -144,6 +138,8 @@ struct Collector<'a> {
     cached: BTreeMap<(String, PathBuf), Target>,
     /// Files whose needs are known, as (host, image).
     visited: HashSet<(PathBuf, PathBuf)>,
+    /// Interpreters of scripts that came with a directory.
+    interpreters: BTreeSet<PathBuf>,
     /// Device and inode of the store's own directory, which must not end up in an image.
     store: (u64, u64),
     cancel: &'a CancelToken,
@@ -154,11 +150,52 @@ struct Collector<'a> {
 enum Care {
     /// It was named: everything has to be there.
     Named,
-    /// It came with a directory: a program has to have everything, a shared object may be one that nobody loads.
+    /// It came with a directory: a program has to have everything, a shared object may be one that nobody loads, and a script one that nobody runs.
     Found,
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
+    fn new(store: (u64, u64), cancel: &'a CancelToken) -> Collector<'a> {
+        Collector {
+            tree: Tree::default(),
+            loader: Loader::default(),
+            cached: BTreeMap::new(),
+            visited: HashSet::new(),
+            interpreters: BTreeSet::new(),
+            store,
+            cancel,
+        }
+    }
+
+    /// Adds the interpreters of scripts that nobody named, once each, with what they need: what is in a directory should run as far as it does on the host. One that the image has already,
+    /// at its place, is the one that counts; one that is not here in full, or not without being in the way of what was named, is left out, and the script is a file as any other.
+    fn bring_interpreters(&mut self) -> Result<()> {
+        for interpreter in std::mem::take(&mut self.interpreters) {
+            if self.tree.has_file(&interpreter) {
+                continue;
+            }
+            let mut own = Collector::new(self.store, self.cancel);
+            let brought = own.tree.add_host(&interpreter).and_then(|(host, reached)| match reached {
+                Reached::File => own.needs(&host, &host, Care::Named, 1).map(|()| true),
+                Reached::Directory => Ok(false),
+            });
+            match brought {
+                Ok(true) if self.tree.merge(own.tree) => self.cached.extend(own.cached),
+                Ok(_) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::PathNotFound
+                            | ErrorKind::PermissionDenied
+                            | ErrorKind::InvalidArgument
+                            | ErrorKind::Io
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn same_place(&mut self, source: &Path) -> Result<()> {
         let doing = || format!("adding \"{}\"", source.display());
         let (host, reached) = self.tree.add_host(source).context(doing)?;
@@ -311,21 +348,24 @@ impl Collector<'_> {
         if depth >= MAX_SCRIPTS {
             return Err(Error::syscall("resolve", host, libc::ELOOP)).context(doing);
         }
+        let found = care == Care::Found;
         let mut programs = vec![PathBuf::from(interpreter)];
         if interpreter.rsplit('/').next() == Some("env") {
             // `env` starts what follows its options and variables.
             if let Some(name) = words.find(|word| !word.starts_with('-') && !word.contains('=')) {
                 match look_up(Path::new(name)) {
                     Ok(program) => programs.push(program),
-                    Err(_) if care == Care::Found => {}
+                    Err(_) if found => {}
                     Err(error) => return Err(error).context(doing),
                 }
             }
         }
+        programs.retain(|program| program.is_absolute());
+        if found {
+            self.interpreters.extend(programs);
+            return Ok(());
+        }
         for program in programs {
-            if !program.is_absolute() || (care == Care::Found && !program.is_file()) {
-                continue;
-            }
             let (host, reached) = self.tree.add_host(&program).context(doing)?;
             if reached == Reached::File {
                 self.needs(&host, &host, care, depth + 1).context(doing)?;

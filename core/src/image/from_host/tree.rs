@@ -183,6 +183,51 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether a path leads to a file, through links of the image.
+    pub(super) fn has_file(&self, path: &Path) -> bool {
+        let Ok(mut todo) = parts(path) else { return false };
+        let mut at = PathBuf::new();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == Path::new("..") {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&part);
+            match self.nodes.get(&next) {
+                Some(Node::Link(link)) if links < MAX_LINKS => {
+                    links += 1;
+                    if link.is_absolute() {
+                        at = PathBuf::new();
+                    }
+                    let Ok(more) = parts(link) else { return false };
+                    todo.extend(more);
+                }
+                Some(Node::Directory { .. }) => at = next,
+                Some(Node::File { .. } | Node::Text { .. }) => return todo.is_empty(),
+                Some(Node::Link(_)) | None => return false,
+            }
+        }
+        false
+    }
+
+    /// Adds all of another tree, except for files that are there already. False, and nothing added, if a path would be two different things.
+    pub(super) fn merge(&mut self, other: Tree) -> bool {
+        let fits = |(path, node): (&PathBuf, &Node)| match (self.nodes.get(path), node) {
+            (None, _) | (Some(Node::Directory { .. }), Node::Directory { .. }) => true,
+            (Some(Node::Link(own)), Node::Link(link)) => own == link,
+            (Some(Node::File { .. } | Node::Text { .. }), Node::File { .. } | Node::Text { .. }) => true,
+            _ => false,
+        };
+        let all = other.nodes.iter().all(fits) && self.nodes.len() + other.nodes.len() <= MAX_ENTRIES;
+        if all {
+            for (path, node) in other.nodes {
+                self.nodes.entry(path).or_insert(node);
+            }
+        }
+        all
+    }
+
     /// The newest time of a file, seconds since the epoch.
     pub(super) fn newest(&self) -> i64 {
         let times =
