@@ -29,6 +29,8 @@ pub struct coble_image_t {
     architecture: CString,
     os: CString,
     variant: Option<CString>,
+    os_version: Option<CString>,
+    os_features: Vec<CString>,
     labels: Vec<(CString, CString)>,
     warnings: Warnings,
 }
@@ -48,6 +50,8 @@ impl coble_image_t {
             architecture: c_string(&summary.architecture),
             os: c_string(&summary.os),
             variant: summary.variant.as_deref().map(c_string),
+            os_version: summary.os_version.as_deref().map(c_string),
+            os_features: summary.os_features.iter().map(|text| c_string(text)).collect(),
             labels: summary.labels.iter().map(|(name, value)| (c_string(name), c_string(value))).collect(),
             warnings: Warnings::new(&summary.warnings),
             summary,
@@ -500,6 +504,35 @@ pub unsafe extern "C" fn coble_image_variant(image: *const coble_image_t) -> *co
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(image) }.map_or(std::ptr::null(), |image| pointer_or_null(&image.variant))
+    })
+}
+
+/// The version of the operating system that the image is made for, as the image specification has it (`os.version`): of Windows the build, such as "10.0.17763.1". NULL if it
+/// does not say. Valid as long as the image.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_os_version(image: *const coble_image_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(std::ptr::null(), |image| pointer_or_null(&image.os_version))
+    })
+}
+
+/// How many things the operating system has to be able to do for the image (`os.features` of the image specification).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_os_feature_count(image: *const coble_image_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(image) }.map_or(0, |image| image.os_features.len())
+    })
+}
+
+/// Something that the operating system has to be able to do for the image, such as "win32k". NULL if the index is too large. Valid as long as the image.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_image_os_feature(image: *const coble_image_t, index: usize) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let feature = unsafe { borrow(image) }.ok().and_then(|image| image.os_features.get(index));
+        feature.map_or(std::ptr::null(), |feature| feature.as_ptr())
     })
 }
 

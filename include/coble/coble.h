@@ -1704,6 +1704,23 @@ const char *coble_image_os(const coble_image_t *image);
 const char *coble_image_variant(const coble_image_t *image);
 
 /**
+ * The version of the operating system that the image is made for, as the image specification has it (`os.version`): of Windows the build, such as "10.0.17763.1". NULL if it
+ * does not say. Valid as long as the image.
+ */
+const char *coble_image_os_version(const coble_image_t *image);
+
+/**
+ * How many things the operating system has to be able to do for the image (`os.features` of the image specification).
+ */
+size_t coble_image_os_feature_count(const coble_image_t *image);
+
+/**
+ * Something that the operating system has to be able to do for the image, such as "win32k". NULL if the index is too large. Valid as long as the image.
+ */
+const char *coble_image_os_feature(const coble_image_t *image,
+                                   size_t index);
+
+/**
  * How many labels the image has.
  */
 size_t coble_image_label_count(const coble_image_t *image);

@@ -121,6 +121,16 @@ int main(int argc, char **argv) {
   CHECK(lseek(fd, 0, SEEK_SET) == 0);
   CHECK(coble_image_reference_count(again) == 0);
   CHECK(strcmp(coble_image_architecture(again), "arm") == 0 && strcmp(coble_image_variant(again), "v7") == 0);
+  CHECK(coble_image_os_version(again) == NULL && coble_image_os_feature_count(again) == 0 && coble_image_os_feature(again, 0) == NULL);
+  CHECK_OK(coble_image_remove(engine, coble_image_id(again), 0, NULL, &error));
+  coble_image_delete(again);
+  again = NULL;
+  CHECK_OK(coble_import_options_set_platform(options, "windows(10.0.17763.1+win32k)/amd64", &error));
+  CHECK_OK(coble_image_import_rootfs_fd(engine, fd, NULL, options, NULL, &again, &error));
+  CHECK(lseek(fd, 0, SEEK_SET) == 0);
+  CHECK(strcmp(coble_image_os(again), "windows") == 0 && strcmp(coble_image_os_version(again), "10.0.17763.1") == 0);
+  CHECK(coble_image_os_feature_count(again) == 1 && strcmp(coble_image_os_feature(again, 0), "win32k") == 0);
+  CHECK(coble_image_os_feature(again, 1) == NULL && coble_image_os_version(NULL) == NULL && coble_image_os_feature_count(NULL) == 0);
   CHECK_OK(coble_image_remove(engine, coble_image_id(again), 0, NULL, &error));
   coble_image_delete(again);
   again = NULL;
