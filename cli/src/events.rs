@@ -1,7 +1,7 @@
 //! What happens to containers and images.
 
 use clap::Args;
-use coble::{CancelToken, Event, EventOptions};
+use coble::{CancelToken, ErrorKind, Event, EventOptions};
 use jiff::Timestamp;
 
 use crate::args::{Format, FormatArgs, Global};
@@ -30,13 +30,21 @@ pub(crate) fn events(global: &Global, args: EventsArgs) -> Outcome {
     options.until = args.until.as_deref().map(|text| time::point(text, now)).transpose()?;
     options.filters = args.filter;
     let mut stream = open(global)?.events(&options)?;
-    while let Some(event) = stream.next(&CancelToken::never())? {
+    loop {
+        let event = match stream.next(&CancelToken::never()) {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(0),
+            Err(error) if error.kind() == ErrorKind::EventsLost => {
+                output::note(format_args!("warning: {}", error.message()));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         match args.output.format {
             Format::Table => output::line(line(&event))?,
             Format::Json => output::json(&event.to_docker())?,
         }
     }
-    Ok(0)
 }
 
 /// As docker prints it.

@@ -105,7 +105,7 @@ impl coble_event_t {
     }
 }
 
-/// What happens to containers and images, whichever process does it. Options may be NULL. Events are kept for a week, and at most 20000 of them.
+/// What happens to containers and images, whichever process does it. Options may be NULL. Events are kept for a week, and at most 20000 of them; a stream that is further behind tells so.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_engine_events(
     engine: *const coble_engine_t,
@@ -122,6 +122,7 @@ pub unsafe extern "C" fn coble_engine_events(
 }
 
 /// Gives the next event, or NULL at the end: of what there is, or with follow when the time is over. The event is valid until the next call on the stream.
+/// COBLE_ERR_EVENTS_LOST, once, if events were dropped that were still to be read, since more than are kept came after them; the next call goes on with the oldest one that is kept.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_event_stream_next(
     stream: *mut coble_event_stream_t,

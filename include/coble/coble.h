@@ -1067,6 +1067,11 @@ typedef struct {
  */
 #define COBLE_ERR_OFFLINE -35
 
+/**
+ * Events were dropped before a stream has read them. It goes on with those that are kept.
+ */
+#define COBLE_ERR_EVENTS_LOST -37
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -4104,7 +4109,7 @@ const uint8_t *coble_log_record_data(const coble_log_record_t *record, size_t *l
 void coble_log_stream_delete(coble_log_stream_t *stream);
 
 /**
- * What happens to containers and images, whichever process does it. Options may be NULL. Events are kept for a week, and at most 20000 of them.
+ * What happens to containers and images, whichever process does it. Options may be NULL. Events are kept for a week, and at most 20000 of them; a stream that is further behind tells so.
  */
 coble_status_t coble_engine_events(const coble_engine_t *engine,
                                    const coble_event_options_t *options,
@@ -4113,6 +4118,7 @@ coble_status_t coble_engine_events(const coble_engine_t *engine,
 
 /**
  * Gives the next event, or NULL at the end: of what there is, or with follow when the time is over. The event is valid until the next call on the stream.
+ * COBLE_ERR_EVENTS_LOST, once, if events were dropped that were still to be read, since more than are kept came after them; the next call goes on with the oldest one that is kept.
  */
 coble_status_t coble_event_stream_next(coble_event_stream_t *stream,
                                        const coble_cancel_t *cancel,

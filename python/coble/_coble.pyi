@@ -262,7 +262,8 @@ class Engine:
         ids than `after`, to go on where another stream has ended.
 
         With `follow` the stream waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
-        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them.
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them: a stream that
+        is further behind raises `EventsLostError`, once, and goes on.
         """
 
     def disk_usage(self) -> DiskUsage:
@@ -2946,7 +2947,8 @@ class EventStream:
     def __iter__(self) -> Self: ...
     def __next__(self) -> Event: ...
     def next(self, timeout: float | None = None) -> Event | None:
-        """Waits for the next event; None at the end, or when the stream was closed. Raises `TimeoutError`. Can be cancelled."""
+        """Waits for the next event; None at the end, or when the stream was closed. Raises `TimeoutError`, and `EventsLostError`, once, if events were dropped that were still to be
+        read, since more than are kept came after them: the next call goes on with the oldest one that is kept. Can be cancelled."""
 
     def close(self) -> None:
         """Ends the stream, also for a thread that is waiting in it. Closing again does nothing."""
@@ -3763,6 +3765,9 @@ class NetworkError(CobleError, ConnectionError):
 
 class OfflineError(CobleError, ConnectionError):
     """The engine is offline, and the operation would have to ask a registry or another server."""
+
+class EventsLostError(CobleError):
+    """Events were dropped before a stream has read them. It goes on with those that are kept."""
 
 class RateLimitedError(CobleError):
     """A registry refuses more requests for a while."""

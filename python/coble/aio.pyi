@@ -265,7 +265,8 @@ class Engine:
         ids than `after`, to go on where another stream has ended.
 
         With `follow` the stream, which is opened when it is first used or awaited, waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
-        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them.
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them: a stream that
+        is further behind raises `EventsLostError`, once, and goes on.
         """
 
     async def disk_usage(self) -> DiskUsage:

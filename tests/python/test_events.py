@@ -482,3 +482,78 @@ def test_the_command(shared: coble.Engine) -> None:
     text = subprocess.run([*base, *bounds, "--format", "json", "-f", "event=die"], stdout=subprocess.PIPE, text=True, check=True).stdout
     (event,) = [json.loads(line) for line in text.splitlines()]
     assert (event["Type"], event["Action"], event["Actor"]["Attributes"]["exitCode"]) == ("container", "die", "0")
+
+
+# --- who is too slow ------------------------------------------------------------------------------------------------
+
+#: As the engine keeps them.
+KEPT = 20_000
+
+
+#: In a process of its own: two libraries for SQLite in one process take each other's locks away.
+CROWD = """
+import contextlib, json, sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], timeout=30)
+with contextlib.closing(database), database:
+    row = (time.time_ns(), "image", "tag", "sha256:x", json.dumps({"name": "crowd"}))
+    database.executemany("INSERT INTO events (time, kind, action, actor, attributes) VALUES (?, ?, ?, ?, ?)", [row] * int(sys.argv[2]))
+    (newest,) = database.execute("SELECT max(id) FROM events").fetchone()
+    database.execute("DELETE FROM events WHERE id <= ?", (newest - int(sys.argv[3]),))
+print(newest)
+"""
+
+
+def crowd(store: Store, count: int) -> int:
+    """Puts events on record as other processes would, and drops those that are too many. Returns the newest id."""
+    return int(subprocess.run([sys.executable, "-c", CROWD, store.data_root / "store.db", str(count), str(KEPT)], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def test_who_is_too_far_behind_is_told_so(engine: coble.Engine, store: Store) -> None:
+    first = crowd(store, 10)
+    with engine.events() as events, engine.events(after=first - 5) as again, engine.events(filters={"type": "container"}) as other:
+        newest = crowd(store, 1)
+        for stream in (events, again):
+            event = stream.next(timeout=30)
+            assert event is not None and event.id == (newest if stream is events else first - 4)
+        newest = crowd(store, KEPT + 300)
+        for stream, behind in ((events, first + 1), (again, first - 4)):
+            # What it has read already comes first.
+            seen = behind
+            with pytest.raises(coble.EventsLostError) as caught:
+                while True:
+                    event = stream.next(timeout=30)
+                    assert event is not None and event.id == seen + 1
+                    seen = event.id
+            assert str(caught.value).startswith(f"{newest - KEPT - seen} events were dropped before they were read")
+            # Once, and then all that there are.
+            assert [event.id for event in (stream.next(timeout=30) for _ in range(700)) if event] == list(range(newest - KEPT + 1, newest - KEPT + 701))
+        # A filter lets nothing of it through but this.
+        with pytest.raises(coble.EventsLostError):
+            other.next(timeout=30)
+        with pytest.raises(coble.TimeoutError):
+            other.next(timeout=0.1)
+    # Who goes on from an event that is long gone, without waiting; not who begins with what there is.
+    with engine.events(after=first, follow=False) as events:
+        with pytest.raises(coble.EventsLostError):
+            next(events)
+        assert next(events).id == newest - KEPT + 1
+    for options in ({"since": 1}, {"after": newest - KEPT}):
+        with engine.events(follow=False, **options) as events:  # type: ignore[arg-type]
+            assert sum(1 for _ in events) == KEPT, options
+
+
+def test_the_command_tells_of_lost_events(engine: coble.Engine, store: Store, tmp_path: Path) -> None:
+    out, err = tmp_path / "out", tmp_path / "err"
+    where = ["--data-root", str(store.data_root), "--run-root", str(store.run_root)]
+    with out.open("wb") as stdout, err.open("wb") as stderr, subprocess.Popen([*COMMAND, *where, "events"], stdout=stdout, stderr=stderr) as follower:
+        try:
+            # It follows from some moment on.
+            eventually(lambda: crowd(store, 1) and out.stat().st_size, "an event")
+            follower.send_signal(signal.SIGSTOP)
+            newest = crowd(store, KEPT + 300)
+            follower.send_signal(signal.SIGCONT)
+            eventually(lambda: len(out.read_bytes().splitlines()) > KEPT, "all that are kept")
+        finally:
+            follower.kill()
+    (line,) = err.read_text().splitlines()
+    assert line.startswith("warning: ") and line.endswith("events were dropped before they were read") and newest > KEPT

@@ -141,9 +141,18 @@ impl Container {
                 (_, Some(health)) if health.status == "healthy" => return Ok(0),
                 _ => {}
             }
-            if events.next(cancel)?.is_none() {
-                return Err(Error::new(ErrorKind::Timeout, format!("\"{}\" is not healthy", self.name()))
+            match events.next(cancel) {
+                Ok(Some(_)) => {}
+                // Among those that are lost may be the one that is waited for.
+                Err(error) if error.kind() == ErrorKind::EventsLost => {}
+                Ok(None) => {
+                    return Err(Error::new(
+                        ErrorKind::Timeout,
+                        format!("\"{}\" is not healthy", self.name()),
+                    )
                     .with_object(self.name()));
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -81,7 +81,8 @@ pub struct EventOptions {
     pub since: Option<SystemTime>,
     /// Those before this time: a stream ends then.
     pub until: Option<SystemTime>,
-    /// Those with greater ids than this one: to go on where another stream has ended. 0 is all that are kept.
+    /// Those with greater ids than this one: to go on where another stream has ended. If some of these are not kept any more, the stream begins with [`ErrorKind::EventsLost`](crate::ErrorKind::EventsLost).
+    /// 0 is all that are kept.
     pub after: Option<u64>,
     /// Conditions of the form `key=value`, as docker has them: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. All keys are to be
     /// met; of several values for one key one is enough, except for labels.
@@ -98,7 +99,8 @@ impl EventOptions {
 }
 
 impl Engine {
-    /// What happens to containers and images, whichever process does it. Events are kept for a week, and at most 20,000 of them.
+    /// What happens to containers and images, whichever process does it. Events are kept for a week, and at most 20,000 of them; a stream that is further behind tells so
+    /// ([`ErrorKind::EventsLost`](crate::ErrorKind::EventsLost)) and goes on.
     pub fn events(&self, options: &EventOptions) -> Result<EventStream> {
         EventStream::open(self.clone(), options).context(|| "reading events".to_owned())
     }

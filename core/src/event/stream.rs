@@ -9,13 +9,13 @@ use super::{Event, EventOptions};
 use crate::cancel::CancelToken;
 use crate::container;
 use crate::engine::{Engine, Inner};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::state::events;
 
 /// Events that are read at once.
 const BATCH: usize = 256;
 
-/// What happens to containers and images. A stream sees every event once, in the order of their ids.
+/// What happens to containers and images. A stream sees every event once, in the order of their ids, or tells that it has missed some.
 #[derive(Debug)]
 pub struct EventStream {
     engine: Engine,
@@ -24,6 +24,8 @@ pub struct EventStream {
     until: Option<SystemTime>,
     /// The last event that was read.
     after: u64,
+    /// That is where the stream was, so that what is missing behind it was to be read. Otherwise it begins with what there is.
+    placed: bool,
     /// None: what is there, and no more.
     watch: Option<Watch>,
     ready: VecDeque<Event>,
@@ -37,7 +39,7 @@ impl EventStream {
             let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
             u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
         };
-        let (watch, after) = {
+        let (watch, after, placed) = {
             let inner = &*engine.inner()?;
             // The watch comes first, so that nothing falls between it and the first look.
             let watch = options.follow.then(|| Watch::new(inner)).transpose()?;
@@ -48,7 +50,7 @@ impl EventStream {
             };
             // What happened while nobody looked.
             container::look_at_running(inner)?;
-            (watch, after)
+            (watch, after, only_new || after > 0)
         };
         Ok(EventStream {
             engine,
@@ -56,6 +58,7 @@ impl EventStream {
             since: options.since.map(nanos),
             until: options.until,
             after,
+            placed,
             watch,
             ready: VecDeque::new(),
             complete: false,
@@ -63,6 +66,8 @@ impl EventStream {
     }
 
     /// The next event. None at the end: of what there is, or when the time is over. Waits only when following.
+    ///
+    /// Fails with [`ErrorKind::EventsLost`], once, if events were dropped that were still to be read, since more than are kept came after them; the next call goes on with the oldest one that is kept.
     pub fn next(&mut self, cancel: &CancelToken) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -93,7 +98,7 @@ impl EventStream {
         }
     }
 
-    /// The next event that is on record already, without waiting for one. None says nothing about the end.
+    /// The next event that is on record already, without waiting for one. None says nothing about the end. Fails as [`EventStream::next`] does.
     pub fn try_next(&mut self) -> Result<Option<Event>> {
         if self.ready.is_empty() {
             let inner = self.engine.inner()?;
@@ -105,7 +110,13 @@ impl EventStream {
     /// Reads more. False if there was nothing.
     fn read(&mut self, inner: &Inner) -> Result<bool> {
         let rows = inner.store.db.read(|connection| events::after(connection, self.after, BATCH))?;
-        let Some(last) = rows.last() else { return Ok(false) };
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(false) };
+        // Ids have no gaps but those of events that were dropped.
+        let lost = first.id.saturating_sub(self.after).saturating_sub(1);
+        if std::mem::replace(&mut self.placed, true) && lost > 0 {
+            self.after = first.id - 1;
+            return Err(events_lost(lost));
+        }
         self.after = last.id;
         let wanted = rows
             .into_iter()
@@ -114,4 +125,13 @@ impl EventStream {
         self.ready.extend(events);
         Ok(true)
     }
+}
+
+fn events_lost(count: u64) -> Error {
+    let text = match count {
+        1 => "an event was dropped before it was read".to_owned(),
+        count => format!("{count} events were dropped before they were read"),
+    };
+    Error::new(ErrorKind::EventsLost, text)
+        .with_hint("the stream goes on with the oldest event that is kept; look at what you follow once more")
 }
