@@ -22,7 +22,7 @@ impl Handle for coble_credential_request_t {
 }
 
 /// A function of the caller that knows credentials, with the pointer that was given along with it. It is called when a registry wants to know who asks, or an
-/// engine knows that from before, and the options have no credentials: at most once for each registry of a call, and once more for a request that was refused.
+/// engine knows that from before, and the options have no credentials: at most once for each registry of a call, and once more for each answer that was refused.
 /// What it sets with one of coble_credential_request_set_ is for that registry; if it sets nothing, the files are looked into. A return value other than 0
 /// fails the call with COBLE_ERR_UNAUTHORIZED.
 ///

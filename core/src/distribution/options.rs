@@ -53,7 +53,7 @@ pub struct CredentialRequest {
     pub refused: bool,
 }
 
-/// A function of the caller that knows credentials. It is called at most once for each registry of a call, and once more for a request that was refused; when the
+/// A function of the caller that knows credentials. It is called at most once for each registry of a call, and once more for each of its answers that was refused, by one thread, whose answer is that of the others; when the
 /// registry wants to know who asks, or an engine knows that from before. What it answers is for that registry; if it answers nothing, the files are
 /// looked into. An error of it ends the call. It may call the engine itself, and runs on a thread of the call.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ const MAX_HELPED: usize = 32;
 /// Helpers may give something else each time, and somebody else may have logged in: so it is for a call on many images, not for the life of the engine.
 const HELPED: Duration = Duration::from_secs(30);
 /// How often who waits looks whether the caller has cancelled.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// The memory of an engine.
 #[derive(Default)]

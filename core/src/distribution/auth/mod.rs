@@ -15,14 +15,14 @@ use self::challenge::{Bearer, Challenge};
 pub(super) use self::files::FileSet;
 use self::files::Helpers;
 pub(super) use self::memory::Memory;
-use self::memory::Owner;
+use self::memory::{Owner, TICK};
 pub(super) use self::refusal::Refusal;
 pub(super) use self::store::{forget, store};
 pub(super) use self::token::Scopes;
 use self::token::Token;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ureq::http::HeaderValue;
@@ -34,7 +34,8 @@ use super::settings::{Host, Places};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The authentication of one server. Nothing is sent until the server asks for it.
+/// The authentication of one server. Nothing is sent until the server asks for it. No lock is held while somebody is asked: neither a token server nor, which may take as long as a person takes, a provider
+/// or a helper.
 pub(super) struct Auth {
     places: Places,
     files: FileSet,
@@ -42,6 +43,8 @@ pub(super) struct Auth {
     network: Network,
     cancel: CancelToken,
     state: Mutex<State>,
+    who: Mutex<Who>,
+    answered: Condvar,
 }
 
 /// Who is asked before the files, and whether he has failed, which ends the call.
@@ -53,12 +56,20 @@ pub(super) struct Provider {
 
 #[derive(Default)]
 struct State {
-    /// None until they were looked for.
-    known: Option<Known>,
     asked: Option<Challenge>,
     tokens: Vec<Token>,
     /// A new token was refused as the one before it.
     in_vain: bool,
+}
+
+#[derive(Default)]
+struct Who {
+    /// None until they were looked for.
+    known: Option<Known>,
+    /// A thread is looking for them, and the others wait for what it finds.
+    asking: bool,
+    /// How often they were looked for.
+    count: u64,
 }
 
 /// Who the caller is, if anybody.
@@ -68,6 +79,10 @@ struct Known {
     /// The call says so, and nothing else is asked.
     given: bool,
     since: Instant,
+    /// Which answer it is.
+    number: u64,
+    /// They were refused, and are what there is all the same.
+    confirmed: bool,
 }
 
 /// Credentials that were looked up may have ended after this time.
@@ -83,14 +98,25 @@ impl Auth {
         files: FileSet,
         cancel: &CancelToken,
     ) -> Auth {
-        let given = given.map(|given| Known { who: Some(given.clone()), given: true, since: Instant::now() });
-        let state = State { known: given, ..State::default() };
+        let given = given.map(|given| Known {
+            who: Some(given.clone()),
+            given: true,
+            since: Instant::now(),
+            number: 0,
+            confirmed: false,
+        });
+        let who = Mutex::new(Who { known: given, ..Who::default() });
         let (places, network, cancel) = (places.clone(), network.clone(), cancel.clone());
-        Auth { places, files, provider, network, cancel, state: Mutex::new(state) }
+        let (state, answered) = (Mutex::default(), Condvar::new());
+        Auth { places, files, provider, network, cancel, state, who, answered }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_who(&self) -> MutexGuard<'_, Who> {
+        self.who.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The header for a request that needs the scopes; None as long as the server has not asked for one, of this call or of one before it. A token is fetched
@@ -102,14 +128,14 @@ impl Auth {
         at: &Origin,
         scopes: &Scopes,
     ) -> Result<Option<HeaderValue>> {
-        let mut state = self.lock();
-        let challenge = match state.asked.clone() {
+        let asked = self.lock().asked.clone();
+        let challenge = match asked {
             Some(challenge) => challenge,
             None => {
-                let Some(bearer) = self.remembered(&mut state, host, at, scopes)? else { return Ok(None) };
-                match self.bearer(&mut state, http, host, at, scopes, &bearer) {
+                let Some(bearer) = self.remembered(host, at, scopes)? else { return Ok(None) };
+                match self.bearer(http, host, at, scopes, &bearer) {
                     Ok(value) => {
-                        state.asked = Some(Challenge::Bearer(bearer));
+                        self.lock().asked.get_or_insert(Challenge::Bearer(bearer));
                         return header_value(&AUTHORIZATION, &format!("Bearer {value}")).map(Some);
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Offline) => {
@@ -120,7 +146,7 @@ impl Auth {
                     }
                     // The server may say something else by now.
                     Err(_) => {
-                        let who = self.credentials(&mut state, host)?;
+                        let who = self.known(host)?.who;
                         self.memory().forget_owner(&self.memory().owner(at, host, who.as_ref()));
                         return Ok(None);
                     }
@@ -128,12 +154,12 @@ impl Auth {
             }
         };
         let text = match &challenge {
-            Challenge::Basic => match self.credentials(&mut state, host)? {
+            Challenge::Basic => match self.known(host)?.who {
                 Some(Credentials::Password { username, password }) => basic(&username, &password),
                 _ => return Ok(None),
             },
             Challenge::Bearer(bearer) => {
-                let value = self.bearer(&mut state, http, host, at, scopes, bearer)?;
+                let value = self.bearer(http, host, at, scopes, bearer)?;
                 format!("Bearer {value}")
             }
         };
@@ -141,58 +167,57 @@ impl Auth {
     }
 
     /// What the server asked another call of the engine for.
-    fn remembered(
-        &self,
-        state: &mut State,
-        host: &Host,
-        at: &Origin,
-        scopes: &Scopes,
-    ) -> Result<Option<Bearer>> {
+    fn remembered(&self, host: &Host, at: &Origin, scopes: &Scopes) -> Result<Option<Bearer>> {
         if !self.memory().knows(at, host) {
             return Ok(None);
         }
-        let who = self.credentials(state, host)?;
+        let who = self.known(host)?.who;
         Ok(self.memory().challenge(&self.memory().owner(at, host, who.as_ref()), scopes))
     }
 
     /// A token: the caller's, one that is there, or a new one.
     fn bearer(
         &self,
-        state: &mut State,
         http: &Http,
         host: &Host,
         at: &Origin,
         scopes: &Scopes,
         bearer: &Bearer,
     ) -> Result<String> {
-        let was_known = state.known.is_some();
-        state.tokens.retain(|token| !token.is_stale());
+        let was_known = self.lock_who().known.is_some();
         let wanted = scopes.with(&bearer.scope);
         let mut looked_again = false;
         loop {
-            let who = self.credentials(state, host)?;
-            if let Some(Credentials::Token(token)) = who {
+            let known = self.known(host)?;
+            if let Some(Credentials::Token(token)) = known.who {
                 return Ok(token);
             }
-            if let Some(token) = state.tokens.iter().find(|token| token.covers(&wanted)) {
-                return Ok(token.value.clone());
+            if let Some(token) = self.token_for(&wanted) {
+                return Ok(token.value);
             }
-            let owner = self.memory().owner(at, host, who.as_ref());
-            match self.token(&owner, http, host, at, bearer, who.as_ref(), &wanted) {
+            let owner = self.memory().owner(at, host, known.who.as_ref());
+            match self.token(&owner, http, host, at, bearer, known.who.as_ref(), &wanted) {
                 // They may have been changed since they were looked up.
                 Err(error)
                     if (was_known || self.provider.is_some())
                         && error.kind() == ErrorKind::Unauthorized
                         && !std::mem::replace(&mut looked_again, true)
-                        && self.look_again(state, host)? => {}
+                        && self.look_again(host, &known, true)? => {}
                 result => {
                     let token = result?;
                     let value = token.value.clone();
-                    state.tokens.push(token);
+                    self.lock().tokens.push(token);
                     return Ok(value);
                 }
             }
         }
+    }
+
+    /// A token of this call.
+    fn token_for(&self, wanted: &Scopes) -> Option<Token> {
+        let mut state = self.lock();
+        state.tokens.retain(|token| !token.is_stale());
+        state.tokens.iter().find(|token| token.covers(wanted)).cloned()
     }
 
     /// A token of the engine for its owner, which is fetched once for all calls.
@@ -209,7 +234,8 @@ impl Auth {
     ) -> Result<Token> {
         let memory = self.memory();
         let _fetching = memory.fetching(owner, &self.cancel)?;
-        if let Some(token) = memory.token(owner, bearer, wanted) {
+        // Another thread may have fetched one meanwhile.
+        if let Some(token) = self.token_for(wanted).or_else(|| memory.token(owner, bearer, wanted)) {
             return Ok(token);
         }
         let era = memory.era();
@@ -224,8 +250,9 @@ impl Auth {
 
     /// The header of the last token, or of the password, if a server has asked for it; nothing is fetched or looked up.
     pub(super) fn known_header(&self) -> Option<HeaderValue> {
+        let who = self.lock_who().known.as_ref()?.who.clone();
         let state = self.lock();
-        let text = match (state.asked.as_ref()?, &state.known.as_ref()?.who) {
+        let text = match (state.asked.as_ref()?, &who) {
             (Challenge::Basic, Some(Credentials::Password { username, password })) => {
                 basic(username, password)
             }
@@ -247,20 +274,21 @@ impl Auth {
     ) -> Result<bool> {
         let values = answer.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
         let offered = challenges_of(values);
-        let mut state = self.lock();
-        let credentials = self.credentials(&mut state, host)?;
-        let Some(challenge) = Challenge::choose(&offered, credentials.as_ref()) else { return Ok(false) };
-        match (&challenge, &credentials) {
-            (Challenge::Basic, Some(Credentials::Password { .. })) => {
-                state.asked = Some(challenge);
-                Ok(sent.is_none()
-                    || (!std::mem::replace(renewed, true) && self.look_again(&mut state, host)?))
+        let known = self.known(host)?;
+        let Some(challenge) = Challenge::choose(&offered, known.who.as_ref()) else { return Ok(false) };
+        match (&challenge, &known.who) {
+            (Challenge::Basic, Some(Credentials::Password { username, password })) => {
+                let own = header_value(&AUTHORIZATION, &basic(username, password))?;
+                self.lock().asked = Some(challenge);
+                Ok(sent.is_none() || self.others(host, &known, sent == Some(&own), renewed)?)
             }
             (Challenge::Basic, _) => Ok(false),
-            (Challenge::Bearer(_), _) => {
-                if let (Some(Credentials::Token(_)), Some(_)) = (&credentials, sent) {
-                    return Ok(!std::mem::replace(renewed, true) && self.look_again(&mut state, host)?);
+            (Challenge::Bearer(_), who) => {
+                if let (Some(Credentials::Token(token)), Some(sent)) = (who, sent) {
+                    let own = header_value(&AUTHORIZATION, &format!("Bearer {token}"))?;
+                    return self.others(host, &known, *sent == own, renewed);
                 }
+                let mut state = self.lock();
                 // A token that was not taken is worth nothing, whatever is said of its life, and neither are the others, which are no younger. Those that another thread
                 // has fetched since are.
                 if let Some(sent) =
@@ -269,7 +297,7 @@ impl Auth {
                     let refused = state.tokens.iter().position(|token| token.value == sent);
                     if let Some(refused) = refused.map(|at| state.tokens.swap_remove(at)) {
                         state.tokens.retain(|token| token.is_younger_than(&refused));
-                        let owner = self.memory().owner(&answer.origin(), host, credentials.as_ref());
+                        let owner = self.memory().owner(&answer.origin(), host, who.as_ref());
                         self.memory().forget(&owner, |token| !token.is_younger_than(&refused));
                     }
                     self.memory().forget_token(&answer.origin(), sent);
@@ -278,6 +306,11 @@ impl Auth {
                 Ok(true)
             }
         }
+    }
+
+    /// Whether there is something else to be sent than what was refused: what another thread has found since, or what is found now, once for a request. `same`: what was refused is what is known.
+    fn others(&self, host: &Host, known: &Known, same: bool, renewed: &mut bool) -> Result<bool> {
+        Ok(!std::mem::replace(renewed, true) && (!same || self.look_again(host, known, true)?))
     }
 
     /// What to do after status 403 to a request that was `sent` with this header and begun at that time: true if it should be sent again. That is what a
@@ -290,32 +323,42 @@ impl Auth {
         sent: &HeaderValue,
         begun: Instant,
     ) -> Result<bool> {
-        let mut state = self.lock();
-        let refusal = if state.in_vain && refusal == Refusal::Ended { Refusal::Denied } else { refusal };
+        let in_vain = self.lock().in_vain;
+        let refusal = if in_vain && refusal == Refusal::Ended { Refusal::Denied } else { refusal };
         let may = |before: bool, over: bool| match refusal {
             Refusal::Ended => before,
             Refusal::Denied => before && over,
             Refusal::Other => false,
         };
-        let known = state.known.as_ref();
+        let known = self.lock_who().known.clone();
         // A token that is not fetched is worth as much as a password.
-        let fetched = match known.map(|known| &known.who) {
+        let fetched = match known.as_ref().map(|known| &known.who) {
             Some(Some(Credentials::Token(_))) => None,
             _ => sent.to_str().ok().and_then(|sent| sent.strip_prefix("Bearer ")),
         };
         let Some(value) = fetched else {
-            let may = known.is_some_and(|known| may(known.since < begun, known.since.elapsed() > YOUNG));
-            return Ok(may && self.look_elsewhere(&mut state, host)? == Some(true));
+            let Some(known) = known.filter(|known| may(known.since < begun, known.since.elapsed() > YOUNG))
+            else {
+                return Ok(false);
+            };
+            return Ok(self.look_elsewhere(host, &known, true)? == Some(true));
         };
-        let owner = self.memory().owner(at, host, known.and_then(|known| known.who.as_ref()));
-        match state.tokens.iter().find(|token| token.value == value) {
-            Some(token) if !may(token.is_from_before(begun), token.may_be_over()) => return Ok(false),
+        let owner = self.memory().owner(at, host, known.as_ref().and_then(|known| known.who.as_ref()));
+        let found = {
+            let state = self.lock();
+            let token = state.tokens.iter().find(|token| token.value == value);
+            token.map(|token| may(token.is_from_before(begun), token.may_be_over()))
+        };
+        match found {
+            Some(false) => return Ok(false),
             // With it all that were there then: one of those in its place would be refused as well.
-            Some(_) => {
-                if self.look_elsewhere(&mut state, host)?.is_none() {
+            Some(true) => {
+                if let Some(known) = &known
+                    && self.look_elsewhere(host, known, false)?.is_none()
+                {
                     return Ok(false);
                 }
-                state.tokens.retain(|token| !token.is_from_before(begun));
+                self.lock().tokens.retain(|token| !token.is_from_before(begun));
                 self.memory().forget(&owner, |token| token.is_from_before(begun));
             }
             // Another thread has renewed it.
@@ -325,8 +368,8 @@ impl Auth {
     }
 
     /// As [`Auth::look_again`], where the answer may mean something else: nothing that is known is lost, and that a helper does not answer (None) is no reason to say that instead.
-    fn look_elsewhere(&self, state: &mut State, host: &Host) -> Result<Option<bool>> {
-        match self.look_again(state, host) {
+    fn look_elsewhere(&self, host: &Host, known: &Known, refused: bool) -> Result<Option<bool>> {
+        match self.look_again(host, known, refused) {
             Err(error)
                 if error.kind() != ErrorKind::Cancelled
                     && !self.provider.as_ref().is_some_and(Provider::has_failed) =>
@@ -342,38 +385,86 @@ impl Auth {
         self.lock().in_vain = true;
     }
 
-    fn credentials(&self, state: &mut State, host: &Host) -> Result<Option<Credentials>> {
-        match &state.known {
-            Some(known) => Ok(known.who.clone()),
-            None => self.look(state, host, false),
+    /// Who the caller is. The first thread looks, and the others wait for what it finds.
+    fn known(&self, host: &Host) -> Result<Known> {
+        let who = self.settled()?;
+        match &who.known {
+            Some(known) => Ok(known.clone()),
+            None => self.look(who, host, None),
         }
     }
 
-    fn look(&self, state: &mut State, host: &Host, fresh: bool) -> Result<Option<Credentials>> {
-        let mut who = None;
+    /// Looks credentials up again that were `refused`, or of which a token was. True if there are others now; those of the call stay what they are. Nobody is asked twice about the same ones: who comes
+    /// after another thread has asked gets its answer, and what is the same after it was refused stays so for a while.
+    fn look_again(&self, host: &Host, before: &Known, refused: bool) -> Result<bool> {
+        let who = self.settled()?;
+        match &who.known {
+            Some(known) if known.number != before.number => Ok(known.who != before.who),
+            Some(known) if known.given || (known.confirmed && known.since.elapsed() <= YOUNG) => Ok(false),
+            _ => Ok(self.look(who, host, Some((before, refused)))?.who != before.who),
+        }
+    }
+
+    /// Waits until nobody is asked.
+    fn settled(&self) -> Result<MutexGuard<'_, Who>> {
+        let mut who = self.lock_who();
+        while who.asking {
+            self.cancel.check()?;
+            who = self.answered.wait_timeout(who, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(who)
+    }
+
+    /// Looks for credentials, without the lock. What was known stays if that fails. `again`: what there was before, and whether that was refused.
+    fn look(
+        &self,
+        mut who: MutexGuard<'_, Who>,
+        host: &Host,
+        again: Option<(&Known, bool)>,
+    ) -> Result<Known> {
+        who.asking = true;
+        drop(who);
+        let asking = Asking(self);
+        let found = self.find(host, again.is_some());
+        let mut who = self.lock_who();
+        who.count += 1;
+        let known = found.map(|found| Known {
+            given: false,
+            since: Instant::now(),
+            number: who.count,
+            confirmed: again.is_some_and(|(before, refused)| refused && before.who == found),
+            who: found,
+        });
+        if let Ok(known) = &known {
+            who.known = Some(known.clone());
+        }
+        drop(who);
+        drop(asking);
+        known
+    }
+
+    /// What the provider says, or else the files.
+    fn find(&self, host: &Host, fresh: bool) -> Result<Option<Credentials>> {
         if let Some(provider) = &self.provider {
-            who = provider.ask(host, fresh)?;
+            let who = provider.ask(host, fresh)?;
             // It may have taken its time.
             self.cancel.check()?;
-        }
-        if who.is_some() {
-            return Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone());
-        }
-        let helpers = Helpers { memory: self.memory(), cancel: &self.cancel, fresh };
-        let who = self.files.find(&self.places, &host.keys, helpers)?;
-        Ok(state.known.insert(Known { who, given: false, since: Instant::now() }).who.clone())
-    }
-
-    /// Looks credentials up again that were refused. True if there are others now; those of the call stay what they are.
-    fn look_again(&self, state: &mut State, host: &Host) -> Result<bool> {
-        let Some(before) = state.known.take_if(|known| !known.given) else { return Ok(false) };
-        match self.look(state, host, true) {
-            Ok(who) => Ok(who != before.who),
-            Err(error) => {
-                state.known = Some(before);
-                Err(error)
+            if who.is_some() {
+                return Ok(who);
             }
         }
+        let helpers = Helpers { memory: self.memory(), cancel: &self.cancel, fresh };
+        self.files.find(&self.places, &host.keys, helpers)
+    }
+}
+
+/// That a thread is looking for credentials. Whatever ends that, the others go on.
+struct Asking<'a>(&'a Auth);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.lock_who().asking = false;
+        self.0.answered.notify_all();
     }
 }
 

@@ -627,6 +627,102 @@ fn a_provider_that_fails_ends_the_call() {
 }
 
 #[test]
+fn nobody_is_asked_twice_about_the_same_credentials() {
+    let asked = Arc::<Mutex<Vec<CredentialRequest>>>::default();
+    let refused = || -> Vec<bool> {
+        std::mem::take(&mut *asked.lock().unwrap()).iter().map(|request| request.refused).collect()
+    };
+    let all = |client: &Client<'_>| {
+        std::thread::scope(|scope| {
+            let call = || client.manifest("latest").map(drop);
+            let calls: Vec<_> = (0..6).map(|_| scope.spawn(call)).collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect::<Result<Vec<()>>>().map(drop)
+        })
+    };
+    // However many threads were refused, and each of them again.
+    let mut bench = Bench::new();
+    bench.options =
+        bench.options.credential_provider(provider(&asked, |_| Ok(Some(Credentials::password("me", "old")))));
+    assert_eq!(bench.pull(&wanting("another"), all).unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(refused(), [false, true]);
+    let guarded = Guarded { get_status: 401, ..Guarded::default() }.start();
+    assert_eq!(bench.pull(&guarded, all).unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(refused(), [false, true]);
+    // What is found instead is for all of them.
+    let answer = |request: &CredentialRequest| {
+        Ok(Some(Credentials::password("me", if request.refused { "new" } else { "old" })))
+    };
+    bench.options = RegistryOptions::default().insecure(true).credential_provider(provider(&asked, answer));
+    bench.pull(&wanting("new"), all).unwrap();
+    assert_eq!(refused(), [false, true]);
+    // Also where the engine knows from before that there will be a token, whose server does not take them any more.
+    let given = Mutex::new(false);
+    let fake = Fake::start(move |seen| {
+        let realm = format!("Bearer realm=\"http://{}/token\"", seen.header("host").unwrap());
+        let ended = r#"{"token":"t","expires_in":60,"issued_at":"1994-11-06T08:00:00Z"}"#;
+        match seen.header("authorization") {
+            _ if seen.target.starts_with("/token") => {
+                match std::mem::replace(&mut *given.lock().unwrap(), true) {
+                    true => Reply::new(401),
+                    false => Reply::new(200).header("Date", "Sun, 06 Nov 1994 08:49:37 GMT").body(ended),
+                }
+            }
+            Some("Bearer t") => manifest(),
+            _ => Reply::new(401).header("WWW-Authenticate", realm),
+        }
+    });
+    let mut bench = Bench::new();
+    bench.options =
+        bench.options.credential_provider(provider(&asked, |_| Ok(Some(Credentials::password("me", "s3")))));
+    bench.pull(&fake, once).unwrap();
+    assert_eq!(refused(), [false]);
+    assert_eq!(bench.pull(&fake, once).unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(refused(), [false, true]);
+}
+
+#[test]
+fn who_waits_for_a_provider_can_be_cancelled() {
+    let asked = Arc::<Mutex<Vec<CredentialRequest>>>::default();
+    let (entered, enters) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let slow = provider(&asked, move |_| {
+        entered.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+        Ok(Some(Credentials::password("me", "s3")))
+    });
+    let mut bench = Bench::new();
+    bench.options = bench.options.credential_provider(slow);
+    bench.cancel = CancelToken::new();
+    let fake = wanting("s3");
+    let kinds = bench.pull(&fake, |client| {
+        std::thread::scope(|scope| {
+            let call = || client.manifest("latest").map(drop);
+            let first = scope.spawn(call);
+            enters.recv().unwrap();
+            let second = scope.spawn(call);
+            let deadline = std::time::Instant::now() + Duration::from_secs(30);
+            let wait = |until: &dyn Fn() -> bool| {
+                while !until() && std::time::Instant::now() < deadline {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                until()
+            };
+            let answered = wait(&|| fake.seen().len() == 2);
+            bench.cancel.cancel();
+            // The provider has still not said anything.
+            let ended = wait(&|| second.is_finished());
+            release.send(()).unwrap();
+            let ends = [first, second].map(|call| call.join().unwrap().unwrap_err().kind());
+            assert!(answered && ended);
+            Ok(ends)
+        })
+    });
+    assert_eq!(kinds.unwrap(), [ErrorKind::Cancelled; 2]);
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[test]
 fn identity_tokens_and_the_password_grant() {
     let fake = Guarded::default().start();
     let mut bench = Bench::new();
