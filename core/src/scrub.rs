@@ -141,6 +141,8 @@ fn blobs(
         cancel.check()?;
         scrub.blobs += 1;
         let meter = reporter.meter(&digest, size);
+        // The file that is looked at, which somebody may replace meanwhile.
+        let file = store.content.identity(&digest)?;
         let there = store.content.size(&digest)?;
         let message = match there {
             None => format!("blob {digest} is missing"),
@@ -164,8 +166,14 @@ fn blobs(
             repaired: false,
         };
         if repair {
-            if there.is_some() {
-                store.content.delete(&digest)?;
+            if let Some(file) = file
+                && !store.content.delete_if(session, &digest, file)?
+            {
+                // What is brought in was looked at on its way.
+                problem.message.push_str("; somebody has brought it again meanwhile");
+                problem.repaired = true;
+                scrub.problems.push(problem);
+                continue;
             }
             match document {
                 Some(bytes) => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -723,6 +724,76 @@ def test_a_damaged_blob_is_found_and_fetched_again(engine: coble.Engine, store: 
     assert {problem.object for problem in engine.scrub().problems if problem.kind == "blob"} == {details.layers[0].digest}
     engine.images.load(tmp_path / "in")
     assert engine.scrub().problems == [] and engine.verify() == []
+
+
+LOADER = """
+import sys, coble
+data_root, run_root, path, *words = sys.argv[1:]
+with coble.Engine(data_root, run_root) as engine:
+    if "repair" in words:
+        assert [problem.kind for problem in engine.scrub(repair=True).problems]
+    engine.images.load(path)
+    if "on" in words:
+        print("ready", flush=True)
+        while True:
+            engine.images.load(path)
+"""
+
+
+def damage(store: Store, digest: str) -> Path:
+    path = store.data_root / "content/blobs" / digest.replace(":", "/")
+    data = path.read_bytes()
+    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    return path
+
+
+@pytest.mark.parametrize("words", [[], ["repair"]], ids=["load", "repair and load"])
+def test_a_load_by_another_process_in_the_middle_of_a_repair(engine: coble.Engine, store: Store, tmp_path: Path, words: list[str]) -> None:
+    image = archives.Image([archives.tar(archives.file("f", b"x" * 9999))], {}, "x:1")
+    archives.write_oci_layout(tmp_path / "in", image)
+    engine.images.load(tmp_path / "in")
+    digest = engine.images.inspect("x:1").layers[0].digest
+    path = damage(store, digest)
+    loaded = []
+
+    def hear(progress: coble.Progress) -> None:
+        # It was read to its end, and is not judged yet.
+        if progress.digest == digest and progress.current == progress.total and not loaded:
+            loaded.append(progress)
+            command = [sys.executable, "-c", LOADER, store.data_root, store.run_root, tmp_path / "in", *words]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    problems = engine.scrub(repair=True, progress=hear).problems
+    (problem,) = (problem for problem in problems if problem.kind == "blob")
+    assert loaded and problem.object == digest
+    # What the other has brought is not taken away. Where it found the damaged one and left it at that, it is said what is missing now.
+    assert path.exists() == problem.repaired == ("repair" in words), problem
+    assert "again" in problem.message and any(digest in line for line in engine.verify()) != path.exists()
+    engine.images.load(tmp_path / "in")
+    assert engine.scrub().problems == [] and engine.verify() == []
+
+
+def test_repairs_while_another_process_loads_all_the_time(engine: coble.Engine, store: Store, tmp_path: Path) -> None:
+    layers = [archives.tar(archives.file(f"f{n}", bytes([n]) * 99_999)) for n in range(3)]
+    archives.write_oci_layout(tmp_path / "in", archives.Image(layers, {}, "x:1"))
+    engine.images.load(tmp_path / "in")
+    details = engine.images.inspect("x:1")
+    command = [sys.executable, "-c", LOADER, store.data_root, store.run_root, tmp_path / "in", "on"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as loader:
+        try:
+            assert loader.stdout is not None and loader.stdout.readline() == b"ready\n"
+            for turn in range(6):
+                damaged = details.layers[turn % 3].digest
+                with contextlib.suppress(FileNotFoundError):
+                    damage(store, damaged)
+                engine.scrub(repair=True)
+            assert loader.poll() is None, "a load has failed"
+        finally:
+            loader.kill()
+    engine.scrub(repair=True)
+    engine.images.load(tmp_path / "in")
+    assert engine.scrub().problems == [] and engine.verify() == []
+    assert [layer.digest for layer in engine.images.inspect("x:1").layers] == [layer.digest for layer in details.layers]
 
 
 def test_what_belongs_to_nothing_is_found_and_removed(box: coble.Engine, store: Store) -> None:

@@ -20,7 +20,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::{Call, Error, ErrorKind, Result};
@@ -126,6 +126,41 @@ impl Content {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::syscall("unlink", self.path_of(digest), errno.raw_os_error())),
         }
+    }
+
+    /// Which file a blob is now: device and inode. None if there is none.
+    pub(crate) fn identity(&self, digest: &Digest) -> Result<Option<(u64, u64)>> {
+        match rustix::fs::statat(&self.blobs, Content::name(digest), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::syscall("stat", self.path_of(digest), errno.raw_os_error())),
+        }
+    }
+
+    /// Deletes a blob's file if it is still this one; one that has gone is fine. False if another one is in its place, which stays.
+    pub(crate) fn delete_if(&self, session: &Session, digest: &Digest, file: (u64, u64)) -> Result<bool> {
+        // Out of the way first, since nobody can be kept from putting another one there between a look and a deletion.
+        let (name, path) = (Content::name(digest), self.path_of(digest));
+        let aside = format!("aside-{}", digest.hex());
+        match rustix::fs::renameat(&self.blobs, &name, session.dir(), &aside) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => return Ok(true),
+            Err(errno) => return Err(Error::syscall("rename", path, errno.raw_os_error())),
+        }
+        let stat = rustix::fs::statat(session.dir(), &aside, AtFlags::SYMLINK_NOFOLLOW)
+            .call("stat", session.path.join(&aside))?;
+        let same = (stat.st_dev, stat.st_ino) == file;
+        if !same {
+            match rustix::fs::renameat_with(session.dir(), &aside, &self.blobs, &name, RenameFlags::NOREPLACE)
+            {
+                Ok(()) => return Ok(false),
+                // And yet another one.
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Error::syscall("rename", path, errno.raw_os_error())),
+            }
+        }
+        session.discard(&aside)?;
+        Ok(same)
     }
 
     /// The names of all files of an algorithm.
