@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -438,6 +440,37 @@ def test_an_image_in_use_stays(box: coble.Engine) -> None:
     assert (len(removed.untagged), removed.deleted, image.references) == (2, [], [])
     container.remove()
     assert box.images.prune().deleted == [identity] and box.images.list() == []
+
+
+#: In a process of its own: two libraries for SQLite in one process take each other's locks away.
+RECORDED = "import sqlite3, sys; print(*sqlite3.connect(sys.argv[1]).execute('SELECT state FROM containers WHERE id = ?', sys.argv[2:]).fetchone())"
+
+
+def test_a_removal_by_force_looks_at_the_containers_of_that_image_alone(box: coble.Engine, store: Store) -> None:
+    with box.containers.create("box", ["true"]) as container:
+        container.commit("other")
+    with box.containers.run("box", ["sleep", "1000"]) as mine, box.containers.run("other", ["sleep", "1000"]) as others:
+        for container in (mine, others):
+            pid = container.inspect().pid
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+            eventually((store.run_root / "containers" / container.id / "exit").exists, "the end of the monitor")
+
+        def recorded(container: coble.Container) -> str:
+            return subprocess.run([sys.executable, "-c", RECORDED, store.data_root / "store.db", container.id], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
+
+        def forced() -> bool:
+            with contextlib.suppress(coble.InUseError):
+                box.images.remove("box", force=True)
+                return True
+            return False
+
+        eventually(forced, "the removal")
+        assert (recorded(mine), recorded(others)) == ("exited", "running")
+        with pytest.raises(coble.ImageNotFoundError):
+            box.images.remove("box", force=True)
+        assert others.state == "exited" and recorded(others) == "exited"
+        box.images.remove("other", force=True)
 
 
 def test_removing_frees_what_nobody_shares(engine: coble.Engine, assets: Assets, tmp_path: Path, store: Store) -> None:

@@ -141,10 +141,12 @@ pub(super) fn not_found(name: &str) -> Error {
         .with_object(name)
 }
 
-/// Brings the ends of programs on record that nobody has noticed yet. Those that cannot be are as they were.
-pub(crate) fn settle(inner: &Inner) -> Result<()> {
+/// Brings the ends of programs of containers of these images on record that nobody has noticed yet. Those that cannot be are as they were.
+pub(crate) fn settle(inner: &Inner, images: &[String]) -> Result<()> {
     for row in containers::list(&inner.store.db, Some(State::Running.name()))? {
-        let _ = refreshed(inner, row);
+        if images.contains(&row.image_id) {
+            let _ = refreshed(inner, row);
+        }
     }
     Ok(())
 }

@@ -45,7 +45,7 @@ use crate::error::{Context, Result};
 use crate::process::reader::{self, View};
 use crate::progress::ProgressSink;
 use crate::snapshot;
-use crate::state::Session;
+use crate::state::{Session, images};
 
 /// The images of an engine.
 #[derive(Debug, Clone, Copy)]
@@ -240,7 +240,9 @@ impl Images<'_> {
     pub fn remove(&self, image: &str, force: bool) -> Result<Removed> {
         let inner = &*self.engine.inner()?;
         if force {
-            crate::container::settle(inner)?;
+            // That there is no such image is said by the removal.
+            let group = inner.store.db.read(|connection| images::group(connection, image, None));
+            crate::container::settle(inner, &group.map(|group| group.ids).unwrap_or_default())?;
         }
         remove::remove(&inner.store, inner, image, force)
     }
