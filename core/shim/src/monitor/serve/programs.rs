@@ -9,7 +9,8 @@ use coble_protocol::{
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::{KEEPING, Server, said};
+use super::condition::said;
+use super::{KEEPING, Server};
 use crate::container::{Known, Status, join};
 use crate::failure::{During, explained};
 use crate::monitor::children::{reap, unseen};
