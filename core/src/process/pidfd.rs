@@ -48,7 +48,8 @@ pub(crate) fn is_over(pidfd: impl AsFd) -> bool {
 
 /// Waits for the end of a process in another pid namespace, but not for longer than that. One of that number in our own has it since the other one ended.
 pub(crate) fn wait_for_other(pid: i32, time: Duration) {
-    let Some(pid) = Pid::from_raw(pid) else { return };
+    // A number that no process has is not for `Pid`, either.
+    let Some(pid) = (pid > 0).then(|| Pid::from_raw(pid)).flatten() else { return };
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     let namespace = |of: &str| rustix::fs::readlink(format!("/proc/{of}/ns/pid"), Vec::new()).ok();
     let other = namespace(&pid.as_raw_nonzero().to_string());
