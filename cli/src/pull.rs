@@ -84,7 +84,7 @@ pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
     let mut images = Vec::new();
     for reference in &references {
         let pulled = fetch(&engine, reference, &options, args.quiet || json)?;
-        images::warn(&pulled.image);
+        images::warn(&pulled.image.warnings);
         if json {
             images.push(pulled.image);
             continue;

@@ -272,6 +272,8 @@ public:
   PushOptions &compression(const std::string &name) { return set(coble_push_options_set_compression, name.c_str()); }
   /** 1 to 9 of gzip, 1 to 22 of zstd; 0: quickly. */
   PushOptions &compression_level(std::uint32_t level) { return set(coble_push_options_set_compression_level, level); }
+  /** "oci" or "v2s2": the form that manifests have in the registry. */
+  PushOptions &format(const std::string &name) { return set(coble_push_options_set_format, name.c_str()); }
   /** A further tag in the same repository; can be called again. */
   PushOptions &tag(const std::string &tag) { return set(coble_push_options_add_tag, tag.c_str()); }
   PushOptions &chunk_size(std::uint64_t bytes) { return set(coble_push_options_set_chunk_size, bytes); }

@@ -53,6 +53,7 @@ _Stream: TypeAlias = int | _HasFileno
 _Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
 _SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
 _Compression: TypeAlias = Literal["gzip", "zstd", "none"]
+_ManifestFormat: TypeAlias = Literal["oci", "v2s2"]
 _HostOrOwn: TypeAlias = Literal["private", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _PullPolicy: TypeAlias = Literal["always", "missing", "never", "newer"]
@@ -400,6 +401,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -423,6 +426,14 @@ class Images:
         says how hard is tried to make them small, 1 to 9 of gzip, 1 to 22 of zstd. `chunk_size` sends blobs in pieces of so many bytes, for registries behind
         something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent at once, 1 to 64; by default 4. The rest is as in `pull`.
 
+        `format` is the form that the manifests have there: `oci`, or `v2s2` for docker's schema 2 with its manifest lists (image manifest version 2, schema 2, of the distribution project);
+        by default as they are. What is in that form already stays byte for byte; anything else has another digest there, which is the one in the result. Configurations and their image ids stay as they
+        are. Layers that are compressed with zstd have no place in `v2s2` and are compressed anew, with gzip; annotations and attestations have none either and are left out, which is a warning of the result;
+        an image that refers to another manifest (`subject`) is refused with `UnsupportedError`.
+
+        Layers that are not meant to be passed on, which their media types say (foreign, or non-distributable), are not sent, which is a warning of the result, unless
+        `allow_nondistributable_artifacts` is set.
+
         `tags` are further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the
         manifest; with others, each takes one of its own.
 
@@ -439,6 +450,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -464,6 +477,8 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -485,7 +500,8 @@ class Images:
     ) -> Pushed:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
-        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
+        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
         """
@@ -497,6 +513,8 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -3284,7 +3302,7 @@ class Pushed:
 
     @property
     def digest(self) -> str:
-        """Digest of the manifest or index that the name stands for."""
+        """Digest of the manifest or index that the name stands for there: that of what was sent, also where it was converted."""
 
     @property
     def media_type(self) -> str:
@@ -3309,6 +3327,10 @@ class Pushed:
     @property
     def bytes_sent(self) -> int:
         """Bytes of the blobs that were sent."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What is not in the registry as it is in the source, by the codes `annotations-dropped`, `attestations-dropped` (a `format` that has no place for them) and `nondistributable-skipped` (layers that are not passed on)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

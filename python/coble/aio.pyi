@@ -43,6 +43,7 @@ from ._coble import (
     Stats,
     Top,
     _Compression,
+    _ManifestFormat,
     _Filters,
     _HealthCheck,
     _RestartPolicy,
@@ -403,6 +404,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -426,6 +429,14 @@ class Images:
         says how hard is tried to make them small, 1 to 9 of gzip, 1 to 22 of zstd. `chunk_size` sends blobs in pieces of so many bytes, for registries behind
         something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent at once, 1 to 64; by default 4. The rest is as in `pull`.
 
+        `format` is the form that the manifests have there: `oci`, or `v2s2` for docker's schema 2 with its manifest lists (image manifest version 2, schema 2, of the distribution project);
+        by default as they are. What is in that form already stays byte for byte; anything else has another digest there, which is the one in the result. Configurations and their image ids stay as they
+        are. Layers that are compressed with zstd have no place in `v2s2` and are compressed anew, with gzip; annotations and attestations have none either and are left out, which is a warning of the result;
+        an image that refers to another manifest (`subject`) is refused with `UnsupportedError`.
+
+        Layers that are not meant to be passed on, which their media types say (foreign, or non-distributable), are not sent, which is a warning of the result, unless
+        `allow_nondistributable_artifacts` is set.
+
         `tags` are further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the
         manifest; with others, each takes one of its own.
 
@@ -442,6 +453,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -467,6 +480,8 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -488,7 +503,8 @@ class Images:
     ) -> Awaitable[Pushed]:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
-        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
+        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
         """
@@ -500,6 +516,8 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,

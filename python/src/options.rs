@@ -276,12 +276,16 @@ keywords! {
         platform: Option<String>,
         compression: Option<String>,
         compression_level: Option<Natural>,
+        format: Option<String>,
+        allow_nondistributable_artifacts: bool,
         chunk_size: Option<Size>,
         jobs: Option<Natural>,
     }
     /// What a copy moves, and how its two registries are reached.
     Copy {
         platform: Option<String>,
+        format: Option<String>,
+        allow_nondistributable_artifacts: bool,
         jobs: Option<Natural>,
         source_credentials: Option<Given>,
         source_insecure: bool,

@@ -736,7 +736,7 @@ values! {
         reference: String = |p| p.reference.clone();
         /// Its tag, and the further ones that were asked for.
         tags: Vec<String> = |p| p.tags.clone();
-        /// Digest of the manifest or index that the name stands for.
+        /// Digest of the manifest or index that the name stands for there.
         digest: String = |p| p.digest.clone();
         /// Its media type.
         media_type: String = |p| p.media_type.clone();
@@ -750,6 +750,8 @@ values! {
         blobs_present: u64 = |p| p.blobs_present;
         /// Bytes of the blobs that were sent.
         bytes_sent: u64 = |p| p.bytes_sent;
+        /// What is not in the registry as it is in the source.
+        warnings: Vec<Warning> = |p| p.warnings.iter().cloned().map(Warning).collect();
     }
 
     /// A blob of a plan.

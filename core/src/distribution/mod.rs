@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod blob;
 mod client;
+mod convert;
 mod copy;
 mod event;
 #[cfg(test)]
