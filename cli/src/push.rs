@@ -109,6 +109,12 @@ pub(crate) struct CopyArgs {
     /// Copy layers, too, that are not meant to be passed on (foreign, or non-distributable)
     #[arg(long)]
     allow_nondistributable_artifacts: bool,
+    /// Fetch what the source does not have from the URLs that its descriptor names, as that of a layer that is not distributable does
+    #[arg(long)]
+    allow_foreign_urls: bool,
+    /// Host that such URLs may have although its addresses are not public; can be given several times
+    #[arg(long, value_name = "HOST[:PORT]", requires = "allow_foreign_urls")]
+    foreign_url_host: Vec<String>,
     /// How many blobs are copied at once (default: 4)
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<u32>,
@@ -271,6 +277,8 @@ pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
     let target = who(args.dest_creds, args.dest_identity_token_file, args.dest_registry_token_file)?;
     let mut options = CopyOptions::default();
     options.platform = args.platform;
+    options.allow_foreign_urls = args.allow_foreign_urls;
+    options.foreign_url_hosts = args.foreign_url_host;
     options.format = form;
     options.allow_nondistributable_artifacts = args.allow_nondistributable_artifacts;
     options.jobs = args.jobs;

@@ -91,7 +91,7 @@ pub unsafe extern "C" fn coble_push_options_set_allow_nondistributable_artifacts
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag("allow", allow)? };
+        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag(allow, "allow")? };
     })
 }
 
@@ -205,7 +205,7 @@ pub unsafe extern "C" fn coble_copy_options_set_allow_nondistributable_artifacts
 ) -> coble_status_t {
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
-        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag("allow", allow)? };
+        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag(allow, "allow")? };
     })
 }
 
@@ -219,6 +219,34 @@ pub unsafe extern "C" fn coble_copy_options_set_jobs(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(options)?.0.jobs = (jobs != 0).then_some(jobs) };
+    })
+}
+
+/// Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+/// asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_set_allow_foreign_urls(
+    options: *mut coble_copy_options_t,
+    allow: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.allow_foreign_urls = flag(allow, "allow")? };
+    })
+}
+
+/// Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_add_foreign_url_host(
+    options: *mut coble_copy_options_t,
+    host: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, host) = unsafe { (borrow_mut(options)?, text(host, "host")?) };
+        options.0.foreign_url_hosts.push(host.to_owned());
     })
 }
 

@@ -1986,6 +1986,21 @@ coble_status_t coble_pull_options_set_lock(coble_pull_options_t *options,
                                            coble_error_t **error);
 
 /**
+ * Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+ * asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+ */
+coble_status_t coble_pull_options_set_allow_foreign_urls(coble_pull_options_t *options,
+                                                         int32_t allow,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+ */
+coble_status_t coble_pull_options_add_foreign_url_host(coble_pull_options_t *options,
+                                                       const char *host,
+                                                       coble_error_t **error);
+
+/**
  * Sets how the registry is reached; a copy is kept. NULL: the defaults.
  */
 coble_status_t coble_pull_options_set_registry(coble_pull_options_t *options,
@@ -2100,6 +2115,20 @@ coble_status_t coble_push_options_set_compression_level(coble_push_options_t *op
                                                         coble_error_t **error);
 
 /**
+ * Sets the form of the manifests that are sent: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers that are compressed with zstd, which have no place in "v2s2", are compressed anew with gzip. NULL: as they are.
+ */
+coble_status_t coble_push_options_set_format(coble_push_options_t *options,
+                                             const char *format,
+                                             coble_error_t **error);
+
+/**
+ * Sets whether layers are sent, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+ */
+coble_status_t coble_push_options_set_allow_nondistributable_artifacts(coble_push_options_t *options,
+                                                                       int32_t allow,
+                                                                       coble_error_t **error);
+
+/**
  * Adds a tag that the image gets in the same repository, beside the one of its reference. A registry that can do so sets all of them with one request.
  */
 coble_status_t coble_push_options_add_tag(coble_push_options_t *options,
@@ -2145,11 +2174,40 @@ coble_status_t coble_copy_options_set_platform(coble_copy_options_t *options,
                                                coble_error_t **error);
 
 /**
+ * Sets the form that the manifests get: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers are never changed, so that one that is compressed with zstd is an error with "v2s2". NULL: everything goes byte for byte.
+ */
+coble_status_t coble_copy_options_set_format(coble_copy_options_t *options,
+                                             const char *format,
+                                             coble_error_t **error);
+
+/**
+ * Sets whether layers are copied, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+ */
+coble_status_t coble_copy_options_set_allow_nondistributable_artifacts(coble_copy_options_t *options,
+                                                                       int32_t allow,
+                                                                       coble_error_t **error);
+
+/**
  * Sets how many blobs are copied at once, 1 to 64. 0: 4.
  */
 coble_status_t coble_copy_options_set_jobs(coble_copy_options_t *options,
                                            uint32_t jobs,
                                            coble_error_t **error);
+
+/**
+ * Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+ * asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+ */
+coble_status_t coble_copy_options_set_allow_foreign_urls(coble_copy_options_t *options,
+                                                         int32_t allow,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+ */
+coble_status_t coble_copy_options_add_foreign_url_host(coble_copy_options_t *options,
+                                                       const char *host,
+                                                       coble_error_t **error);
 
 /**
  * Sets how the registry is reached that has the image; a copy is kept. NULL: the defaults.
@@ -2184,7 +2242,7 @@ coble_status_t coble_image_push(const coble_engine_t *engine,
                                 coble_error_t **error);
 
 /**
- * Copies an image from one registry to another, byte for byte. The store is not touched. The options, the callback and `pushed` may be NULL; see
+ * Copies an image from one registry to another, byte for byte unless the options say another form. The store is not touched. The options, the callback and `pushed` may be NULL; see
  * coble_progress_callback_t.
  */
 coble_status_t coble_image_copy(const coble_engine_t *engine,
@@ -2246,6 +2304,22 @@ uint64_t coble_pushed_blobs_present(const coble_pushed_t *pushed);
  * How many bytes of blobs were sent.
  */
 uint64_t coble_pushed_bytes_sent(const coble_pushed_t *pushed);
+
+/**
+ * How many warnings there are: what is not in the registry as it is in the source, such as annotations that docker's form has no place for, or layers that are not distributable.
+ */
+size_t coble_pushed_warning_count(const coble_pushed_t *pushed);
+
+/**
+ * The stable code of a warning: "annotations-dropped", "attestations-dropped" or "nondistributable-skipped". NULL if the index is too large.
+ */
+const char *coble_pushed_warning_code(const coble_pushed_t *pushed,
+                                      size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_pushed_warning_message(const coble_pushed_t *pushed, size_t index);
 
 /**
  * All of it as a JSON object.

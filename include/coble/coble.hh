@@ -248,6 +248,8 @@ public:
   PullOptions &platform(const std::string &platform) { return set(coble_pull_options_set_platform, platform.c_str()); }
   /** One of the COBLE_PULL_ numbers. */
   PullOptions &policy(std::int32_t policy) { return set(coble_pull_options_set_policy, policy); }
+  /** Whether URLs that descriptors name may be asked for what the registry does not have. */
+  PullOptions &allow_foreign_urls(bool allow) { return set(coble_pull_options_set_allow_foreign_urls, allow ? 1 : 0); }
   PullOptions &lock(const std::string &path) { return set(coble_pull_options_set_lock, path.c_str()); }
   PullOptions &registry(const RegistryOptions &options) {
     return set(coble_pull_options_set_registry, static_cast<const coble_registry_options_t *>(options.get()));

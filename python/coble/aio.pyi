@@ -303,6 +303,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -325,6 +327,10 @@ class Images:
           have; `"never"` does not ask; `"newer"` makes do with the store's image if the registry cannot be reached.
         - `jobs`: how many blobs are fetched at once, 1 to 64; by default 4.
         - `lock`: a lock file that the name is checked against, as `lock` writes it; by default the engine's `lock_file`.
+        - `allow_foreign_urls`: whether what the registry does not have is fetched from the URLs that its descriptor names (`urls`; OCI image-spec, "OCI Content Descriptors"), as that of a layer that is not
+          distributable does. They are asked over TLS, without credentials, on public addresses and on the registry's own host; size and digest are verified as always. At most 16 URLs of each are tried.
+          Without it such a layer is an `UnsupportedError`. `foreign_url_hosts`: hosts (`host` or `host:port`) that such URLs may have although their addresses are not public; plain HTTP is
+          used only for what `registries.conf` says to be insecure.
         - `credentials`: a tuple of user name and password, or `Credentials`; by default those of docker's and podman's files, and if there are none, nobody's.
         - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
         - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
@@ -350,6 +356,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -380,6 +388,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -482,6 +492,8 @@ class Images:
         platform: str | None = None,
         format: _ManifestFormat | None = None,
         allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -504,7 +516,7 @@ class Images:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
         Everything that the name stands for in the source is copied, unless `platform` chooses one. `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
-        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. The rest is as in `pull`, for each of the registries.
+        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. `allow_foreign_urls` and `foreign_url_hosts` are about what the source does not have. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
         """
@@ -518,6 +530,8 @@ class Images:
         platform: str | None = None,
         format: _ManifestFormat | None = None,
         allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,

@@ -269,6 +269,8 @@ keywords! {
         policy: Option<String>,
         jobs: Option<Natural>,
         lock: Option<PathBuf>,
+        allow_foreign_urls: bool,
+        foreign_url_hosts: Option<Vec<String>>,
     }
     /// What a push sends.
     Push {
@@ -286,6 +288,8 @@ keywords! {
         platform: Option<String>,
         format: Option<String>,
         allow_nondistributable_artifacts: bool,
+        allow_foreign_urls: bool,
+        foreign_url_hosts: Option<Vec<String>>,
         jobs: Option<Natural>,
         source_credentials: Option<Given>,
         source_insecure: bool,

@@ -50,6 +50,8 @@ impl Pull {
         }
         options.jobs = small(py, "jobs", self.jobs)?;
         options.lock = self.lock;
+        options.allow_foreign_urls = self.allow_foreign_urls;
+        options.foreign_url_hosts = self.foreign_url_hosts.unwrap_or_default();
         options.registry = reach.options(py)?;
         Ok(options)
     }
@@ -147,6 +149,8 @@ pub(crate) fn copy(
     options.platform = copy.platform;
     options.format = copy.format;
     options.allow_nondistributable_artifacts = copy.allow_nondistributable_artifacts;
+    options.allow_foreign_urls = copy.allow_foreign_urls;
+    options.foreign_url_hosts = copy.foreign_url_hosts.unwrap_or_default();
     options.jobs = small(py, "jobs", copy.jobs)?;
     let way = Way {
         connect_timeout: copy.connect_timeout,

@@ -124,7 +124,8 @@ impl<'a> Work<'a> {
 
     /// Gives it a type, where it belongs for people who read it.
     fn set_type(&mut self, wanted: &str) {
-        if self.document.media_type == wanted {
+        let own = self.value.get("mediaType").and_then(Value::as_str);
+        if self.document.media_type == wanted && own.is_none_or(|own| own == wanted) {
             return;
         }
         self.changed = true;
@@ -353,6 +354,26 @@ fn zstd(digest: &Digest) -> Error {
     )
     .with_object(digest.as_str())
     .with_hint("pull it, and push it with the format: that compresses such layers anew, with gzip")
+}
+
+/// Whatever it is, what comes of it is in the form.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) -> bool {
+    let mut any = false;
+    for kind in
+        [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_LIST]
+    {
+        let before = Document { digest: Digest::of(bytes), media_type: kind.into(), bytes: bytes.to_vec() };
+        for form in [Form::Oci, Form::V2s2] {
+            let mut losses = Losses::default();
+            any |= index(&before, form, &Converted::new(), &mut losses).is_ok();
+            if let Ok(Some(after)) = manifest(&before, form, &mut losses) {
+                any = true;
+                assert!(matches!(manifest(&after, form, &mut losses), Ok(None)));
+            }
+        }
+    }
+    any
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::blob::verified;
 use super::convert::{self, Converted, Form, Losses};
+use super::elsewhere::UrlPolicy;
 use super::foreign::Foreign;
 use super::jobs::jobs;
 use super::net::Network;
@@ -53,6 +54,7 @@ pub(super) fn copy_with(
     let source = Reference::parse(source)?;
     let target = Reference::parse_tag(target)?;
     let jobs = jobs(options.jobs)?;
+    let urls = UrlPolicy::new(options.allow_foreign_urls, &options.foreign_url_hosts)?;
     let form = options.format.as_deref().map(Form::parse).transpose()?;
     let platform = match options.platform.as_deref() {
         None | Some("all") => None,
@@ -63,6 +65,7 @@ pub(super) fn copy_with(
         let reporter = Reporter::new(&to, progress);
         let events = |event: Event| reporter.event(event);
         let from = Client::new(network, &source, &options.source, Access::Pull, &events, halt.token())?;
+        let from = from.with_urls(urls);
         let to = Client::new(network, &target, &options.target, Access::Push, &events, halt.token())?;
         let top = top(store, &from, &source, platform.as_ref())?;
         let resolved = |top: &Document| reporter.tell(ProgressKind::Resolve, Some(top.digest.to_string()));
@@ -76,8 +79,7 @@ pub(super) fn copy_with(
         }
         let Tree { manifests, blobs, losses, foreign, nowhere, .. } = tree;
         let same = source.domain() == target.domain() && source.path() != target.path();
-        let blobs: Vec<Foreign<'_>> =
-            blobs.into_iter().map(|(digest, size)| Foreign::new(&from, digest, size)).collect();
+        let blobs: Vec<Foreign<'_>> = blobs.iter().map(|blob| Foreign::new(&from, blob)).collect();
         let outgoing = blobs.iter().map(|blob| Outgoing {
             digest: blob.digest.clone(),
             size: blob.size,
@@ -140,7 +142,7 @@ struct Tree<'a> {
     /// Whether layers go along that are not meant to be passed on.
     with_foreign: bool,
     manifests: Vec<Document>,
-    blobs: Vec<(Digest, u64)>,
+    blobs: Vec<Descriptor>,
     /// What the manifests of indexes became.
     converted: Converted,
     bytes: usize,
@@ -221,12 +223,12 @@ impl<'a> Tree<'a> {
                 }
                 continue;
             }
-            match self.blobs.iter().find(|(known, _)| *known == blob.digest) {
-                None => self.blobs.push((blob.digest, blob.size)),
-                Some((_, size)) if *size != blob.size => {
+            match self.blobs.iter().find(|known| known.digest == blob.digest) {
+                None => self.blobs.push(blob),
+                Some(known) if known.size != blob.size => {
                     return Err(Error::new(
                         ErrorKind::InvalidImage,
-                        format!("{} is said to have {size} bytes and {}", blob.digest, blob.size),
+                        format!("{} is said to have {} bytes and {}", blob.digest, known.size, blob.size),
                     )
                     .with_object(blob.digest.as_str()));
                 }

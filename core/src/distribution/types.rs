@@ -63,6 +63,12 @@ pub struct PullOptions {
     pub jobs: Option<u32>,
     /// A lock file that names are checked against. None: the engine's, if it has one.
     pub lock: Option<PathBuf>,
+    /// Whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: over TLS, without
+    /// credentials, from public addresses and from the registry's own host, and verified. At most 16 URLs of each are tried.
+    pub allow_foreign_urls: bool,
+    /// Hosts (`host` or `host:port`) that such URLs may have although their addresses are not public. Plain HTTP is used only for what `registries.conf` says to be
+    /// insecure.
+    pub foreign_url_hosts: Vec<String>,
     /// How the registry is reached.
     pub registry: RegistryOptions,
 }
@@ -106,6 +112,12 @@ pub struct CopyOptions {
     pub allow_nondistributable_artifacts: bool,
     /// How many blobs are copied at once, 1 to 64. None: 4.
     pub jobs: Option<u32>,
+    /// Whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: over TLS, without
+    /// credentials, from public addresses and from the registry's own host, and verified. At most 16 URLs of each are tried.
+    pub allow_foreign_urls: bool,
+    /// Hosts (`host` or `host:port`) that such URLs may have although their addresses are not public. Plain HTTP is used only for what `registries.conf` says to be
+    /// insecure.
+    pub foreign_url_hosts: Vec<String>,
     /// How the registry is reached that has the image.
     pub source: RegistryOptions,
     /// How the registry is reached that gets it.
