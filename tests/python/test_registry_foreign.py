@@ -103,6 +103,46 @@ def test_what_comes_from_elsewhere_is_verified(engine: coble.Engine, store: Stor
         engine.images.prune(all=True)
 
 
+def test_with_tls(engine: coble.Engine, registry: Registry, servers: Any, home: Path, loopback: Any, authority: Any) -> None:
+    """The authorities of the directory of certificates are trusted, and nothing that is there is shown: that the call is insecure is about the registry alone."""
+    plain = content.small()
+    data = plain.blobs[plain.layers[0]]
+    away: Registry = servers.add(Registry(loopback))
+    made, layer = foreign(serves(away, data))
+    reference = put(registry, made, layer)
+    words: dict[str, Any] = {"insecure": True, "allow_foreign_urls": True, "foreign_url_hosts": [away.host]}
+    with pytest.raises(coble.NetworkError, match="not trusted"):
+        engine.images.pull(reference, **words)
+    assert away.count() == 0
+    folder = home / "config/containers/certs.d" / away.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_bytes(authority.own.certificate.read_bytes())
+    # Not that of a client, with which nothing could be opened: it is not even read.
+    (folder / "client.cert").write_text("nonsense")
+    (folder / "client.key").write_text("nonsense")
+    with pytest.raises(coble.RegistryError, match="not public"):
+        engine.images.pull(reference, **{**words, "foreign_url_hosts": None})
+    assert away.count() == 0
+    assert engine.images.pull(reference, **words).digest == made.digest
+    # What began with TLS goes on with it.
+    inside: Registry = servers.add(Registry())
+    target = serves(inside, data)
+    away.on("GET", "/moved", lambda exchange: exchange.reply(302, b"", {"Location": target}))
+    made, layer = foreign(f"{away.url}/moved", text="other")
+    with pytest.raises(coble.RegistryError, match="not encrypted"):
+        engine.images.pull(put(registry, made, layer), **{**words, "foreign_url_hosts": ["127.0.0.1"]})
+    assert inside.count() == 0
+
+
+def test_through_a_proxy(engine: coble.Engine, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no name of the internet is not given to a proxy, whose network it may be of."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    for url, said in (("https://10.1.2.3/layer", "not public"), ("https://intranet/layer", "not public"), ("https://away.example/layer", "127.0.0.1:1")):
+        made, layer = foreign(url)
+        with pytest.raises(coble.CobleError, match=said):
+            engine.images.pull(put(registry, made, layer), insecure=True, allow_foreign_urls=True, retries=0)
+
+
 def test_the_first_sixteen_urls_are_tried(engine: coble.Engine, registry: Registry, away: Registry) -> None:
     made, layer = foreign(*(f"{away.url}/no{n}" for n in range(1000)))
     reference = put(registry, made, layer)
@@ -213,17 +253,17 @@ def test_the_command(store: Store, engine: coble.Engine, registry: Registry, awa
 def test_with_debians_registry(engine: coble.Engine, debian: DebianRegistry, registry: Registry, away: Registry) -> None:
     """It takes a manifest whose foreign layer it does not have."""
     plain = content.small("debian")
-    for docker in (False, True):
+    for docker, name in ((False, "oci"), (True, "docker")):
         made, layer = foreign(serves(away, plain.blobs[plain.layers[0]]), docker=docker, text="debian")
         source = put(registry, made, layer)
         urls: dict[str, Any] = {"insecure": True, "allow_foreign_urls": True, "foreign_url_hosts": [away.host]}
         engine.images.pull(source, **urls)
         for form in ("oci", "v2s2"):
-            target = f"{debian.host}/foreign/{form}-{docker}:1"
+            target = f"{debian.host}/foreign/{form}-of-{name}:1"
             engine.images.tag(source, target)
             pushed = engine.images.push(target, format=form, insecure=True)  # type: ignore[call-overload]
             with content.Client(debian.host) as client:
-                _, found = client.manifest(f"foreign/{form}-{docker}", "1")
-                assert content.digest_of(found) == pushed.digest and not client.has_blob(f"foreign/{form}-{docker}", layer)
+                _, found = client.manifest(f"foreign/{form}-of-{name}", "1")
+                assert content.digest_of(found) == pushed.digest and not client.has_blob(f"foreign/{form}-of-{name}", layer)
                 assert json.loads(found)["layers"][0]["mediaType"] == FOREIGN[form == "v2s2"]
         engine.images.prune(all=True)

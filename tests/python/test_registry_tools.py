@@ -104,7 +104,7 @@ def test_skopeo_reads_the_form_that_was_asked_for_and_the_other_way_round(box: c
     skopeo = needs("skopeo")
     box.images.tag("box", f"{debian.host}/forms/mine:1")
     raw = lambda name: run(skopeo, "inspect", "--tls-verify=false", "--raw", f"docker://{debian.host}/forms/{name}").encode()  # noqa: E731
-    pushed = box.images.push(f"{debian.host}/forms/mine:1", format="v2s2", insecure=True)
+    pushed = box.images.push(f"{debian.host}/forms/mine:1", format="v2s2", compression="gzip", insecure=True)
     found = json.loads(raw("mine:1"))
     assert content.digest_of(raw("mine:1")) == pushed.digest
     assert (found["mediaType"], found["config"]["mediaType"]) == (content.DOCKER_MANIFEST, content.DOCKER_CONFIG)
@@ -121,6 +121,12 @@ def test_skopeo_reads_the_form_that_was_asked_for_and_the_other_way_round(box: c
         assert content.digest_of(raw(f"back-{form}:1")) == back.digest and found["mediaType"] == back.media_type
         assert found["mediaType"] == {"oci": content.OCI_MANIFEST, "v2s2": content.DOCKER_MANIFEST}[other]
         run(skopeo, "copy", "--quiet", "--src-tls-verify=false", f"docker://{debian.host}/forms/back-{form}:1", f"dir:{tmp_path}/{form}")
+    # Layers that are not compressed have a type, too.
+    box.images.tag("box", f"{debian.host}/forms/plain:1")
+    box.images.push(f"{debian.host}/forms/plain:1", format="v2s2", insecure=True)
+    assert {layer["mediaType"] for layer in json.loads(raw("plain:1"))["layers"]} == {content.DOCKER_LAYER}
+    run(skopeo, "copy", "--quiet", "--src-tls-verify=false", f"docker://{debian.host}/forms/plain:1", f"docker-archive:{tmp_path}/plain.tar:plain:1")
+    assert box.images.load(tmp_path / "plain.tar")[0].id == box.images.get("box").id
     # Several platforms, as a list.
     made = [(content.content(archives.Image([archives.tar(archives.file("f", name.encode()))], {}, configuration={"architecture": name})), name) for name in ("amd64", "s390x")]
     whole = content.index(*((one, {"os": "linux", "architecture": name}) for one, name in made))

@@ -356,7 +356,7 @@ impl<'a> Client<'a> {
         Ok(Ask::new(method, server.url(&self.http, rest)?, &self.scopes))
     }
 
-    fn warn(&self, text: String) {
+    pub(super) fn warn(&self, text: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < MAX_WARNINGS && told.insert(text.clone()) {
             drop(told);

@@ -128,6 +128,9 @@ impl Client<'_> {
                     return Err(error);
                 }
                 Err(error) => {
+                    if elsewhere.has_more(place) {
+                        self.warn(format!("a URL of {digest} is passed over: {}", error.message()));
+                    }
                     elsewhere.give_up(place);
                     failed.push(error);
                 }

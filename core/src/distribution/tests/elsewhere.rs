@@ -210,6 +210,7 @@ fn one_url_after_the_other_and_from_an_offset_on() {
         }
     }
     assert_eq!(ranges.seen().len(), 2);
+    assert!(bench.warnings().iter().any(|text| text.contains(&gone.authority())), "{:?}", bench.warnings());
     let error = fetch(&bench, &registry, &[url(&gone), url(&short)], &policy, 0).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&gone.authority()) && !text.contains("secret"), "{text}");
