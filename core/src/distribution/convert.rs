@@ -310,8 +310,11 @@ pub(super) fn goes(entry: &Descriptor, form: Form, losses: &mut Losses) -> bool 
 }
 
 /// A manifest with other layers: those at these places.
-pub(super) fn with_layers(document: &Document, changes: &[(usize, Descriptor)]) -> Result<Document> {
-    let mut work = Work::begin(document)?;
+pub(super) fn with_layers(document: Document, changes: &[(usize, Descriptor)]) -> Result<Document> {
+    if changes.is_empty() {
+        return Ok(document);
+    }
+    let mut work = Work::begin(&document)?;
     for (place, descriptor) in changes {
         let made = serde_json::to_value(descriptor)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("writing JSON: {error}")))?;
@@ -319,7 +322,7 @@ pub(super) fn with_layers(document: &Document, changes: &[(usize, Descriptor)]) 
         *layer.ok_or_else(|| invalid(&document.digest, "it has fewer layers than its image"))? = made;
         work.changed = true;
     }
-    Ok(work.done()?.unwrap_or_else(|| document.clone()))
+    Ok(work.done()?.unwrap_or(document))
 }
 
 /// Sets a field, and says whether it was another one.
@@ -504,6 +507,22 @@ mod tests {
                 .unwrap();
         artifact["mediaType"] = json!(media_type::MANIFEST);
         assert_eq!(value(&made), artifact);
+    }
+
+    #[test]
+    fn other_layers_are_put_in_their_places() {
+        let mut whole = image(&[media_type::LAYER_GZIP, media_type::FOREIGN, media_type::LAYER_ZSTD]);
+        whole["annotations"] = json!({"a": "b"});
+        let before = document(&whole, media_type::MANIFEST);
+        let layer = Descriptor::new(media_type::LAYER_GZIP, Digest::of(b"new"), 3);
+        let changes = [(2, layer.clone()), (0, layer.clone())];
+        let after = with_layers(before.clone(), &changes).unwrap();
+        let new = descriptor(media_type::LAYER_GZIP, "new");
+        whole["layers"][0] = new.clone();
+        whole["layers"][2] = new;
+        assert_eq!((value(&after), &after.digest), (whole, &Digest::of(&after.bytes)));
+        assert_eq!(with_layers(before.clone(), &[]).unwrap(), before);
+        assert!(with_layers(before, &[(3, layer)]).is_err());
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Push<'_> {
         staged.check(session, &config_digest)?;
         queue.add(self.outgoing(session, config_digest, size, Content::Staged(staged))?);
         let original = manifest.digest.clone();
-        let mut manifest = convert::with_layers(&manifest, &changes)?;
+        let mut manifest = convert::with_layers(manifest, &changes)?;
         // New layers have OCI's types, which belong into a manifest of OCI's.
         let form = self.form.or((!changes.is_empty()).then_some(Form::Oci));
         if let Some(form) = form

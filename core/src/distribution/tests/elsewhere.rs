@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::*;
 use crate::distribution::elsewhere::{Elsewhere, UrlPolicy};
+use crate::distribution::foreign::Foreign;
 use crate::oci::{Descriptor, media_type};
 
 fn content() -> Vec<u8> {
@@ -214,4 +215,41 @@ fn one_url_after_the_other_and_from_an_offset_on() {
     let error = fetch(&bench, &registry, &[url(&gone), url(&short)], &policy, 0).unwrap_err();
     let text = error.to_string();
     assert!(text.contains(&gone.authority()) && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_copy_goes_on_at_the_next_url_when_one_has_something_else() {
+    let (bench, registry) = (Bench::new(), without());
+    let wrong = Fake::start(|_| Reply::new(200).body(vec![7; 50_000]));
+    let away = Fake::start(|_| Reply::new(200).body(content()));
+    mark(&bench, &wrong);
+    mark(&bench, &away);
+    let descriptor = descriptor(&[url(&wrong), url(&away)]);
+    bench
+        .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
+            // What the caller says is the client's.
+            let blob = Foreign::new(client, &descriptor);
+            assert_eq!(blob.open(0, "example.com:443").err().unwrap().kind(), ErrorKind::Unsupported);
+            Ok(())
+        })
+        .unwrap();
+    let events = |_: Event| {};
+    let reference = Reference::parse(&format!("{}/a/b", registry.authority())).unwrap();
+    let client =
+        Client::with(&bench.world(), &reference, &bench.options, Access::Pull, &events, &bench.cancel)
+            .unwrap()
+            .with_urls(policy(&["127.0.0.1"]));
+    let blob = Foreign::new(&client, &descriptor);
+    let read = || {
+        let mut bytes = Vec::new();
+        let mut opened = blob.open(0, "example.com:443").unwrap();
+        let result = opened.reader.read_to_end(&mut bytes);
+        result.map(|_| bytes).map_err(|error| Error::of_read(error, ""))
+    };
+    let error = read().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DigestMismatch);
+    assert!(blob.is_elsewhere(&error));
+    assert!(read().unwrap() == content());
+    // It is the last one.
+    assert!(!blob.is_elsewhere(&error));
 }
