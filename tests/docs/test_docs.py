@@ -279,11 +279,13 @@ def test_registries(shown: Shown, registry: str) -> None:
     shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")
     # Those of the first part are for a registry that there is not.
     _, lock, offline, look = parts("shell")
-    pull, push, progress, beside, knowing, locked, without, looked = parts("python")
+    pull, push, elsewhere, progress, beside, knowing, locked, without, looked = parts("python")
     digest, missing, present = shown.python(pull).split()
     assert digest.startswith("sha256:") and (int(missing), int(present) > 0) == (0, True)
     opened = "import coble\nengine = coble.Engine()\n"
-    assert len(shown.python("import coble\n" + push).split()) == 4
+    said = shown.python("import coble\n" + push).split()
+    assert len(said) == 5 and said[4] == "application/vnd.docker.distribution.manifest.v2+json", said
+    shown.python(opened + elsewhere)
     assert "done " in shown.python(opened + progress)
     # Debian's registry has nothing to say.
     assert shown.python(opened + beside) == ""
