@@ -320,6 +320,14 @@ fn print(pushed: &Pushed, quiet: bool, format: Format) -> Outcome {
         output::json(pushed)?;
         return Ok(0);
     }
+    // What was copied to a digest.
+    if pushed.tags.is_empty() {
+        if quiet {
+            output::line(&pushed.reference)?;
+        } else {
+            output::line(format_args!("digest: {} size: {}", pushed.digest, pushed.size))?;
+        }
+    }
     let (repository, _) = output::split_reference(&pushed.reference);
     for tag in &pushed.tags {
         if quiet {

@@ -2242,7 +2242,7 @@ coble_status_t coble_image_push(const coble_engine_t *engine,
                                 coble_error_t **error);
 
 /**
- * Copies an image from one registry to another, byte for byte unless the options say another form. The store is not touched. The options, the callback and `pushed` may be NULL; see
+ * Copies an image from one registry to another, byte for byte unless the options say another form. A target with a digest in place of a tag gets no name there, and has to be what is copied. The store is not touched. The options, the callback and `pushed` may be NULL; see
  * coble_progress_callback_t.
  */
 coble_status_t coble_image_copy(const coble_engine_t *engine,

@@ -512,7 +512,8 @@ class Images:
     ) -> Pushed:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
-        Everything that the name stands for in the source is copied, unless `platform` chooses one. `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. A target with a digest in place of a tag gets no name there; what is copied has to have that
+        digest, or nothing is sent (`DigestMismatchError`). `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
         anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. `allow_foreign_urls` and `foreign_url_hosts` are about what the source does not have. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.

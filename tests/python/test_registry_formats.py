@@ -197,9 +197,32 @@ def test_artifacts_and_what_is_unknown_are_refused(engine: coble.Engine, registr
         assert engine.images.copy(f"{registry.host}/team/artifact:1", f"{other.host}/there/artifact:1", **words, **BOTH).digest == artifact.digest  # type: ignore[arg-type]
     with pytest.raises(coble.InvalidArgumentError, match="v2s1"):
         engine.images.copy(f"{registry.host}/team/image:1", f"{other.host}/there/image:1", format="v2s1", **BOTH)  # type: ignore[arg-type]
-    # No digest can be promised of what is made on the way.
-    with pytest.raises(coble.InvalidReferenceError):
-        engine.images.copy(f"{registry.host}/team/image:1", f"{other.host}/there/image@{made.digest}", format="v2s2", **BOTH)
+
+
+def test_a_copy_to_a_digest(engine: coble.Engine, store: Store, registry: Registry, other: Registry) -> None:
+    """It gets no name, and is what was said or nothing."""
+    amd = content.small("amd")
+    for name, made in (("single", amd), ("several", content.index((amd, AMD64), (content.small("arm"), ARM64)))):
+        registry.put(f"team/{name}", "1", made)
+        source, there = f"{registry.host}/team/{name}:1", f"{other.host}/there/{name}"
+        done = engine.images.copy(source, f"{there}@{made.digest}", **BOTH)
+        assert (done.digest, done.tags, done.reference) == (made.digest, [], f"{there}@{made.digest}")
+        assert other.tags == {} and other.manifests[f"there/{name}", made.digest][1] == made.manifest
+        other.manifests.clear()
+        other.held.clear()
+        # What is made on the way has another digest, which can be known before.
+        with pytest.raises(coble.DigestMismatchError, match=made.digest) as caught:
+            engine.images.copy(source, f"{there}@{made.digest}", format="v2s2", **BOTH)
+        assert other.manifests == {} and other.held == set()
+        converted = engine.images.copy(source, f"{there}:converted", format="v2s2", **BOTH).digest
+        assert converted in str(caught.value)
+        assert engine.images.copy(source, f"{there}@{converted}", format="v2s2", **BOTH).digest == converted
+        with pytest.raises(coble.InvalidReferenceError):
+            engine.images.copy(source, f"{there}:1@{made.digest}", **BOTH)
+        words = ["--src-tls-verify=false", "--dest-tls-verify=false", source, f"{there}@{made.digest}"]
+        assert Command(store).good("image", "copy", *words).startswith(f"digest: {made.digest} size: ")
+        assert Command(store).good("image", "copy", "-q", *words) == f"{there}@{made.digest}\n"
+        other.tags.clear()
 
 
 def test_the_command(store: Store, engine: coble.Engine, registry: Registry, other: Registry) -> None:

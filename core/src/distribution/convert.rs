@@ -72,7 +72,7 @@ impl Losses {
         }
         if self.attestations > 0 {
             let message = format!(
-                "{} attestations are left out, which docker's manifest lists have no place for",
+                "attestations ({}) are left out, which docker's manifest lists have no place for",
                 self.attestations
             );
             warnings.push(Warning { code: "attestations-dropped".into(), message });

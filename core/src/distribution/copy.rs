@@ -52,7 +52,7 @@ pub(super) fn copy_with(
     cancel: &CancelToken,
 ) -> Result<Pushed> {
     let source = Reference::parse(source)?;
-    let target = Reference::parse_tag(target)?;
+    let target = target_of(target)?;
     let jobs = jobs(options.jobs)?;
     let urls = UrlPolicy::new(options.allow_foreign_urls, &options.foreign_url_hosts)?;
     let form = options.format.as_deref().map(Form::parse).transpose()?;
@@ -78,6 +78,11 @@ pub(super) fn copy_with(
             resolved(&top);
         }
         let Tree { manifests, blobs, losses, foreign, nowhere, .. } = tree;
+        // Before anything is sent that nobody finds.
+        if let Some(wanted) = target.digest().filter(|wanted| **wanted != top.digest) {
+            let text = format!("what is copied has the digest {}, so that it cannot be {wanted}", top.digest);
+            return Err(Error::new(ErrorKind::DigestMismatch, text).with_object(wanted.as_str()));
+        }
         let same = source.domain() == target.domain() && source.path() != target.path();
         let blobs: Vec<Foreign<'_>> = blobs.iter().map(|blob| Foreign::new(&from, blob)).collect();
         let outgoing = blobs.iter().map(|blob| Outgoing {
@@ -87,14 +92,17 @@ pub(super) fn copy_with(
             open: Box::new(move |offset, target| blob.open(offset, target)),
             again: Some(Box::new(move |error| blob.is_elsewhere(error))),
         });
-        let tag = target.tag().unwrap_or("latest");
-        let mut pushed =
-            Pushed { reference: target.to_string(), tags: vec![tag.to_owned()], ..Pushed::default() };
+        let tag = match target.digest() {
+            Some(_) => None,
+            None => Some(target.tag().unwrap_or("latest")),
+        };
+        let tags = tag.map(str::to_owned).into_iter().collect();
+        let mut pushed = Pushed { reference: target.to_string(), tags, ..Pushed::default() };
         let sender = Sender { client: &to, reporter: &reporter, halt, chunk: None, jobs };
         sender.send(outgoing.collect(), &mut pushed)?;
         for Document { digest, media_type, bytes } in &manifests {
             halt.check()?;
-            let name = if *digest == top.digest { tag } else { digest.as_str() };
+            let name = tag.filter(|_| *digest == top.digest).unwrap_or(digest.as_str());
             to.put_manifest(name, media_type, bytes).context(|| format!("manifest {digest}"))?;
         }
         pushed.digest = top.digest.to_string();
@@ -106,6 +114,19 @@ pub(super) fn copy_with(
         Ok(pushed)
     })
     .context(|| format!("copying \"{from}\" to \"{to}\""))
+}
+
+/// Where it goes: to a tag, or to no name but its digest.
+fn target_of(text: &str) -> Result<Reference> {
+    let target = Reference::parse(text)?;
+    match (target.tag(), target.digest()) {
+        (Some(_), Some(_)) => Err(Error::new(
+            ErrorKind::InvalidReference,
+            format!("\"{text}\" has a tag and a digest, of which a copy gets one"),
+        )
+        .with_object(text)),
+        _ => Ok(target),
+    }
 }
 
 /// What is copied: what the name stands for, or one platform of it.

@@ -142,7 +142,7 @@ impl Client<'_> {
     /// The error for what the registry does not have and that is not looked for elsewhere.
     fn kept_elsewhere(&self, error: Error, digest: &Digest, elsewhere: &Elsewhere) -> Error {
         let count = elsewhere.urls.len();
-        let hint = "let them be asked: allow_foreign_urls (command line: --allow-foreign-urls)";
+        let hint = "a pull or copy with allow_foreign_urls (command line: --allow-foreign-urls) asks them";
         if !elsewhere.is_foreign {
             return error.with_hint(format!("its manifest names {count} URLs for it; {hint}"));
         }

@@ -130,7 +130,7 @@ pub struct CopyOptions {
 pub struct Pushed {
     /// The canonical name that the image has in the registry now.
     pub reference: String,
-    /// Its tag, and the further ones that were asked for.
+    /// Its tag, and the further ones that were asked for; none of what was copied to a digest.
     pub tags: Vec<String>,
     /// Digest of the manifest or index that the name stands for there: that of what was sent, also where it was converted.
     pub digest: String,
