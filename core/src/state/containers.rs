@@ -220,11 +220,18 @@ fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Ve
     Ok(rows)
 }
 
-/// Adds a container, with ids of the host if it is to have any. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
-pub(crate) fn insert(db: &Db, row: &ContainerRow, ids: Option<&Wanted>) -> Result<()> {
+/// Adds a container, with ids of its own if it is to have any, and the kind of id map of layers that are for those alone. Fails with `NameInUse` if the name is taken, with `ImageNotFound` if the image has gone, and
+/// with `InUse` if somebody else has got ids that were [chosen](Wanted::Chosen).
+pub(crate) fn insert(db: &Db, row: &ContainerRow, ids: Option<(&Wanted, Option<&str>)>) -> Result<()> {
     db.write(|tx| {
         insert_in(tx, row)?;
-        ids.map_or(Ok(()), |wanted| ids::give(tx, &row.id, wanted))
+        let Some((wanted, idmap)) = ids else { return Ok(()) };
+        ids::give(tx, &row.id, wanted)?;
+        if let Some(idmap) = idmap {
+            let sql = "INSERT INTO idmaps (container_id, idmap) VALUES (?1, ?2)";
+            tx.prepare_cached(sql)?.execute([row.id.as_str(), idmap])?;
+        }
+        Ok(())
     })
 }
 
