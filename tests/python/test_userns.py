@@ -352,9 +352,10 @@ def test_terminals_exec_and_health(shared: coble.Engine) -> None:
         assert found[0].startswith(b"/dev/pts/") and found[1:] == [b"0:5", b"0:5", b"x"]
         other = container.exec(["sh", "-c", "id -u; stat -c %u $(tty)"], tty=True, user="1000", check=True).stdout.split()
         assert other == [b"1000", b"1000"]
-        container.pause()
-        container.unpause()
-        assert container.stats().pids >= 1
+        if IS_ROOT:
+            container.pause()
+            container.unpause()
+            assert container.stats().pids >= 1
 
 
 @several
@@ -681,8 +682,8 @@ def test_maps_that_are_not_in_the_ranges(shared: coble.Engine) -> None:
         with pytest.raises(coble.CobleError, match=f"1 to {count}, which are {first} to {first + count - 1} of /etc/subuid") as failed:
             shared.containers.create("box", ["true"], **maps)
         assert "/etc/subuid" in str(failed.value.hint)
-    # All that there are, and the highest that there is.
-    assert len(sh(shared, "cat /proc/self/uid_map", uidmap=[f"0:0:{count + 1}"]).splitlines()) == 1
+    # All that there are, which are in two places of the host, and the highest that there is.
+    assert map_of(sh(shared, "cat /proc/self/uid_map", uidmap=[f"0:0:{count + 1}"])) == [(0, 0, 1), (1, 1, count)]
     assert sh(shared, "cat /proc/self/uid_map", uidmap=["0:1:1", f"4294967294:{count}:1"]).split()[3] == "4294967294"
 
 
@@ -813,7 +814,7 @@ def test_layers_of_a_containers_own_ids_go_when_nobody_has_them(box: coble.Engin
     # Whatever works on images takes them away.
     with box.containers.create("box", ["true"]) as other:
         other.commit("other")
-    assert count() == before + 1
+    assert count() == before
     assert box.verify() == [] and store.litter() == []
 
 
@@ -822,14 +823,17 @@ def test_who_dies_leaves_nothing_of_a_containers_own_ids(store: Store, assets: A
     code = """
 import sys, time, coble
 engine = coble.Engine(data_root=sys.argv[1], run_root=sys.argv[2])
-engine.containers.run("box", ["sh", "-c", "echo x > /x; chown 5 /x; sleep 1000"], userns_mode="auto", name="kept", lifetime="detached")
-engine.containers.run("box", ["sh", "-c", "echo x > /x; chown 5 /x; sleep 1000"], userns_mode="auto", name="gone")
+kept, gone = [
+    engine.containers.run("box", ["sh", "-c", "echo x > /x; chown 5 /x; sleep 1000"], userns_mode="auto", name=name, lifetime=lifetime)
+    for name, lifetime in (("kept", "detached"), ("gone", "session"))
+]
 print("ready", flush=True)
 time.sleep(1000)
 """
     with store.engine() as engine:
         engine.images.import_rootfs(assets.busybox, "box")
-        host = subprocess.Popen([sys.executable, "-c", code, store.data_root, store.run_root], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", code, str(store.data_root), str(store.run_root)]
+        host = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert host.stdout is not None and host.stdout.readline() == "ready\n"
         kept = engine.containers.get("kept")
         eventually(lambda: kept.exec(["stat", "-c", "%u", "/x"]).stdout == b"5\n", "the file")
@@ -856,8 +860,19 @@ time.sleep(1000)
 
 
 @ranges
+def test_a_directory_of_the_callers_and_secrets(shared: coble.Engine, assets: Assets, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir(mode=0o755)
+    subprocess.run(["tar", "-xf", assets.busybox, "-C", root], check=True)
+    tmp_path.chmod(0o700)
+    script = "stat -c %u /bin/busybox; echo x > /x; stat -c %u / /x; cat /run/secrets/s; stat -c ' %u' /run/secrets/s"
+    done = shared.run(rootfs=root, command=["sh", "-c", script], userns_mode="auto", check=True, secrets=[coble.Secret("s", b"word", uid=7)])
+    assert done.stdout.split() == [b"65534", b"0", b"0", b"word", b"7"] and not (root / "x").exists()
+
+
+@ranges
 def test_a_snapshot_has_ids_of_its_own_again(box: coble.Engine, store: Store) -> None:
-    make = "mkdir /d; echo a > /d/a; ln /d/a /d/b; chown 7:8 /d/a; rm /etc/group; rm -rf /tmp; mkdir /tmp; chown 9 /tmp; chown 3 /; chmod 710 /; echo done; sleep 1000"
+    make = "[ -e /d ] || { mkdir /d; echo a > /d/a; ln /d/a /d/b; chown 7:8 /d/a; rm /etc/group; rm -rf /tmp; mkdir /tmp; chown 9 /tmp; chown 3 /; chmod 710 /; }; echo done; sleep 1000"
     look = ["sh", "-c", "stat -c '%n %u %g %h' /d/a /d/b /tmp | cut -d ' ' -f 1-3; stat -c '%u %a' /; stat -c %h /d/b; ls /etc/group /tmp"]
     with box.containers.run("box", ["sh", "-c", make], userns_mode="auto") as one:
         wait_for_output(one, b"done")
@@ -877,7 +892,8 @@ def test_a_snapshot_has_ids_of_its_own_again(box: coble.Engine, store: Store) ->
                 assert disjoint([ids_of(container) for container in (one, two, three)])
                 assert ids_of(two) == first and ids_of(three)[2] == first[2]
                 assert three.exec(["sh", "-c", "stat -c '%n %u' /d/*"]).stdout == b"/d/a 7\n/d/c 11\n"
-                assert one.exec(look).stdout == two.exec(["sh", "-c", "cat /d/c; true"]).stdout.replace(b"c\n", expected)
+                assert one.exec(look).stdout == expected and two.exec(["cat", "/d/c"]).stdout == b"c\n"
+                assert len(list((store.data_root / "frozen").iterdir())) == 3
             assert len(list((store.data_root / "frozen").iterdir())) == 1
     assert box.verify() == [] and store.litter() == []
 

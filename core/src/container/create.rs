@@ -267,7 +267,7 @@ fn fill(
     };
     let (frozen, like) = match (files, &copied) {
         (Files::Frozen(names, upper), _) => (names.as_slice(), Some(upper.as_fd())),
-        (_, Some(copied)) => (copied.layers.as_slice(), copied.uppermost()),
+        (_, Some(copied)) => (copied.layers.as_slice(), copied.root()),
         _ => (&[][..], None),
     };
     row.frozen = containers::json_list(frozen);
@@ -275,8 +275,10 @@ fn fill(
         let idmap = owners.filter(|owners| owners.is_of_its_own()).map(|owners| owners.kind.as_str());
         insert(inner, row, spec.name.as_deref(), ids.map(|ids| (ids, idmap)))
     });
-    if let (Err(_), Some(copied)) = (&filled, copied) {
-        copied.discard(inner);
+    match (&filled, copied) {
+        (Ok(()), Some(copied)) => copied.keep(inner),
+        (Err(_), Some(copied)) => copied.discard(inner),
+        (_, None) => {}
     }
     filled
 }

@@ -98,19 +98,32 @@ impl New {
 /// `own` has to live until a row names the layers.
 pub(super) struct Frozen {
     pub(super) layers: Vec<String>,
-    /// Those of them that are new, the uppermost last.
+    /// Those of them that are new.
     own: Vec<New>,
+    /// An empty directory that has the attributes of the container's `/`, if its writable one does not have them as the other container needs them.
+    root: Option<New>,
 }
 
 impl Frozen {
-    /// The uppermost new one.
-    pub(super) fn uppermost(&self) -> Option<BorrowedFd<'_>> {
-        self.own.last().map(|new| new.fd.as_fd())
+    fn of(layers: Vec<String>, own: Vec<New>) -> Frozen {
+        Frozen { layers, own, root: None }
+    }
+
+    /// What has the attributes of `/`, if not the writable directory.
+    pub(super) fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(|root| root.fd.as_fd())
+    }
+
+    /// Ends with what a row names now.
+    pub(super) fn keep(self, inner: &Inner) {
+        if let Some(root) = self.root {
+            root.discard(inner);
+        }
     }
 
     /// Removes what was made for nothing.
     pub(super) fn discard(self, inner: &Inner) {
-        for new in self.own {
+        for new in self.own.into_iter().chain(self.root) {
             new.discard(inner);
         }
     }
@@ -125,7 +138,7 @@ pub(super) fn freeze(
 ) -> Result<Frozen> {
     let before = room(container, tree)?;
     if is_empty(&tree.upper()?)? {
-        return Ok(Frozen { layers: before, own: Vec::new() });
+        return Ok(Frozen::of(before, Vec::new()));
     }
     let new = New::make(inner)?;
     let layers: Vec<String> = [&new.name].into_iter().chain(&before).cloned().collect();
@@ -135,10 +148,10 @@ pub(super) fn freeze(
         exchange(inner, tree, &before, &layers, &new, cancel)
     };
     match done {
-        Ok(true) => Ok(Frozen { layers, own: vec![new] }),
+        Ok(true) => Ok(Frozen::of(layers, vec![new])),
         Ok(false) => {
             new.discard(inner);
-            Ok(Frozen { layers: before, own: Vec::new() })
+            Ok(Frozen::of(before, Vec::new()))
         }
         Err(error) => {
             new.discard(inner);
@@ -171,7 +184,7 @@ pub(super) fn copy_for(
     let before = room(container, tree)?;
     let workers = Workers::new(inner, owners);
     let mut lower = snapshot::ensure(&inner.store, &workers, image, cancel)?;
-    let mut made = Frozen { layers: Vec::new(), own: Vec::new() };
+    let mut made = Frozen::of(Vec::new(), Vec::new());
     let result = (|| {
         let written = open_all(inner, &tree.row)?.into_iter().rev().map(|layer| (layer, None));
         for (from, freezer) in written.chain([(tree.upper()?, freezer)]) {
@@ -187,6 +200,8 @@ pub(super) fn copy_for(
                 some?;
             }
         }
+        let root = made.root.insert(New::make(inner)?);
+        carry_root(inner, tree, root, workers, cancel)?;
         unchanged(inner, container, &before)
     })();
     match result {
@@ -257,6 +272,34 @@ pub(super) fn give_root(
     let below = Below { directory: like, ..Below::of(workers.store(), &[]) };
     let layer = Application { target: to, input: empty.as_fd(), below, ready: None };
     workers.apply(layer, cancel).map(drop)
+}
+
+/// Gives an empty directory the attributes of a container's `/`, as [`give_root`], where they have other owners on the disk.
+fn carry_root(
+    inner: &Inner,
+    tree: &Tree,
+    to: &New,
+    workers: Workers<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
+    // With nothing in it, which would have to be read.
+    let alike = New::make(inner)?;
+    let carried = give_root(tree.workers(inner), Some(tree.upper()?.as_fd()), alike.fd.as_fd(), cancel)
+        .and_then(|()| {
+            through(
+                |to| {
+                    let view = View::Directory(alike.fd.as_fd());
+                    reader::pack(tree.workers(inner), view, PackForm::Exact, Some(to), None, cancel)
+                },
+                |input| {
+                    let below = Below::of(&inner.store, &[]);
+                    let layer = Application { target: to.fd.as_fd(), input, below, ready: None };
+                    workers.apply(layer, cancel)
+                },
+            )
+        });
+    alike.discard(inner);
+    carried.map(drop)
 }
 
 /// Copies what a running container has written. False if that is nothing.

@@ -16,7 +16,7 @@ use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::ResolvedImage;
 use crate::isolation::userns::{
-    CONTAINERS, MOST_BYTES, MOST_LINES, OtherIds, caller, mapped, pools, single_id_reason, told,
+    CONTAINERS, MOST_BYTES, MOST_LINES, OtherIds, caller, mapped, pools, single_id_reason, told, within,
 };
 use crate::process::reader::{self, View};
 use crate::snapshot;
@@ -316,20 +316,21 @@ fn of_root(spec: &ContainerSpec) -> Result<Wanted> {
 pub(super) fn ids(inner: &Inner, row: &ContainerRow, spec: &ContainerSpec) -> Result<Option<IdMapping>> {
     match (&inner.userns, &spec.userns_mode) {
         _ if !is_own(spec) => return Ok(None),
-        (Some(own), UsernsMode::KeepId(..) | UsernsMode::NoMap) => return of_a_user(own, spec).map(Some),
+        (Some(own), UsernsMode::KeepId(..) | UsernsMode::NoMap) => {
+            return Ok(Some(parts(own, &of_a_user(own, spec)?)));
+        }
         _ => {}
     }
     let maps = ids::of(&inner.store.db, &row.id)?.ok_or_else(|| {
         let why = format!("container \"{}\" has no ids for its user namespace", row.name);
         Error::new(ErrorKind::Database, why).with_object(&row.name)
     })?;
-    if let Some(own) = &inner.userns
-        && let Some(missing) = outside_of(own, &maps)
-    {
+    let Some(own) = &inner.userns else { return Ok(Some(maps)) };
+    if let Some(missing) = outside_of(own, &maps) {
         let why = format!("container \"{}\" has ids that do not exist any more: {missing}", row.name);
         return Err(unsupported(why).with_hint("give them back to the user, or make the container again"));
     }
-    Ok(Some(maps))
+    Ok(Some(parts(own, &maps)))
 }
 
 /// What the files of a container are owned by on the disk, where that is not what the engine's user namespace makes of them.
@@ -415,6 +416,12 @@ fn of_a_user(own: &UserNamespace, spec: &ContainerSpec) -> Result<IdMapping> {
     };
     check_binds(spec, Some(&maps))?;
     Ok(maps)
+}
+
+/// The same map, in which no range is in several of the namespace's, since the kernel takes none.
+fn parts(own: &UserNamespace, maps: &IdMapping) -> IdMapping {
+    let part = |map: &[IdRange], users| within(map, &mapped(own, users));
+    IdMapping { uids: part(&maps.uids, true), gids: part(&maps.gids, false) }
 }
 
 /// How many user and group ids containers of an ordinary user can have. They follow one another from 0.
@@ -639,7 +646,22 @@ mod tests {
             newuidmap: "/x".into(),
             newgidmap: "/x".into(),
         };
+        let scattered = UserNamespace::Ranges {
+            uids: vec![range(0, 1000, 1), range(1, 100_000, 10), range(11, 300_000, 10)],
+            gids: vec![range(0, 100, 1), range(1, 100_000, 20)],
+            newuidmap: "/x".into(),
+            newgidmap: "/x".into(),
+        };
+        let one = IdMapping { uids: vec![range(0, 0, 15)], gids: vec![range(7, 3, 2)] };
+        let apart = parts(&scattered, &one);
+        assert_eq!(apart.uids, [range(0, 0, 1), range(1, 1, 10), range(11, 11, 4)]);
+        assert_eq!(apart.gids, one.gids);
+
         let single = UserNamespace::Single { uid: 1000, gid: 100 };
+        assert_eq!(
+            parts(&single, &IdMapping { uids: vec![range(5, 0, 1)], gids: vec![range(6, 0, 1)] }).uids,
+            [range(5, 0, 1)]
+        );
         let of = |mode: &str, own: &UserNamespace| {
             let mut spec = ContainerSpec::new("i");
             spec.userns_mode = UsernsMode::parse(mode).unwrap();

@@ -98,23 +98,33 @@ const ASIDE: u32 = u32::MAX - 1;
 
 /// The map of a namespace in another one, as a map of what is outside of both.
 fn through(inner: &[IdRange], outer: &[IdRange]) -> Vec<IdRange> {
-    let mut map = Vec::new();
+    common(inner, outer)
+        .map(|(one, other)| IdRange { outside: other.outside + (one.outside - other.inside), ..one })
+        .collect()
+}
+
+/// The map of a namespace in another one, of which no range is in several of that.
+pub(crate) fn within(inner: &[IdRange], outer: &[IdRange]) -> Vec<IdRange> {
+    common(inner, outer).map(|(one, _)| one).collect()
+}
+
+/// What each range of a map has in common with each one of a map around it, by the ids inside, with the latter.
+fn common(inner: &[IdRange], outer: &[IdRange]) -> impl Iterator<Item = (IdRange, IdRange)> {
+    let mut found = Vec::new();
     for one in inner {
         for other in outer {
             let first = one.outside.max(other.inside);
             let end = |first: u32, count: u32| u64::from(first) + u64::from(count);
             let end = end(one.outside, one.count).min(end(other.inside, other.count));
             let Some(count) = end.checked_sub(u64::from(first)).filter(|count| *count > 0) else { continue };
-            map.push(IdRange {
-                inside: one.inside + (first - one.outside),
-                outside: other.outside + (first - other.inside),
-                // No more than either has.
-                count: count as u32,
-            });
+            // No more than either has.
+            let part =
+                IdRange { inside: one.inside + (first - one.outside), outside: first, count: count as u32 };
+            found.push((part, *other));
         }
     }
-    map.sort_unstable_by_key(|range| range.inside);
-    map
+    found.sort_unstable_by_key(|(part, _)| part.inside);
+    found.into_iter()
 }
 
 /// A map with the caller's own id, which is 0 in `own`: far behind all others, if it is none of them.

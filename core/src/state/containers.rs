@@ -628,6 +628,44 @@ mod tests {
     }
 
     #[test]
+    fn chosen_ids_are_for_who_is_first_and_go_with_their_layers() {
+        use coble_protocol::{IdMapping, IdRange};
+
+        use crate::state::images;
+
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let image = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
+        let layers = "INSERT INTO layers (chain_id, idmap, diff_id, bytes) VALUES ('c', 'ranges:1', 'd', 1), ('c', 'own:1', 'd', 1), ('c', 'own:2', 'd', 1)";
+        let chain = "INSERT INTO image_layers VALUES ('img', 0, 'd', 'c', 'b', 't', 1)";
+        for sql in [image, layers, chain] {
+            db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        }
+        let map = |outside| vec![IdRange { inside: 0, outside, count: 10 }];
+        let wanted = |uid, gid| Wanted::Chosen(IdMapping { uids: map(uid), gids: map(gid) });
+        let unused = || db.read(images::unreferenced).unwrap().1.into_iter().collect::<Vec<i64>>();
+        assert_eq!(unused(), [2, 3]);
+        let (first, second) = (row(&"a".repeat(64), "a", "img"), row(&"b".repeat(64), "b", "img"));
+        insert(db, &first, Some((&wanted(1, 100), Some("own:1")))).unwrap();
+        for (uid, gid) in [(1, 200), (10, 200), (50, 109)] {
+            let late = insert(db, &second, Some((&wanted(uid, gid), Some("own:2")))).unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::InUse);
+        }
+        assert_eq!((super::get(db, &second.id).unwrap(), unused()), (None, vec![3]));
+        let pools = [vec![(1, 25)], vec![(100, 25)]];
+        let free = ids::choose(db, &pools, 10, "me").unwrap();
+        assert_eq!((free.uids[0].outside, free.gids[0].outside), (16, 115));
+        assert_eq!(ids::choose(db, &pools, 20, "me").unwrap_err().kind(), ErrorKind::LimitExceeded);
+        insert(db, &second, Some((&Wanted::Chosen(free.clone()), Some("own:1")))).unwrap();
+        assert_eq!(ids::of(db, &second.id).unwrap(), Some(free));
+        for (id, left) in [(&first.id, vec![3]), (&second.id, vec![2, 3])] {
+            delete(db, id, &Last::default(), 137).unwrap();
+            assert_eq!(unused(), left);
+        }
+        assert!(ids::choose(db, &pools, 25, "me").is_ok());
+    }
+
+    #[test]
     fn containers_are_found_by_id_name_and_prefix() {
         let (_dir, store) = temporary();
         let db = &store.db;
