@@ -19,8 +19,9 @@ from conftest import IS_ROOT, MODE, Store
 from helpers import eventually, log_bytes, monitor_of, sh, wait_for_exit, wait_for_output
 
 SIZE = 65536
-#: How many ids a container gets that says nothing of their number. An ordinary user has few.
-USUAL = SIZE if IS_ROOT else 1024
+NOBODY = 65534
+#: How many ids a container gets that says nothing of their number. An ordinary user has few: 1024, and that of nobody.
+USUAL = SIZE if IS_ROOT else 1025
 
 UID, GID = os.getuid(), os.getgid()
 
@@ -38,12 +39,13 @@ def map_of(text: str) -> list[Range]:
 
 
 def ids_of(container: coble.Container) -> Range:
-    """The one range of a container that runs, as the host sees it; that of groups is as large."""
+    """The one range of a container that runs, as the host sees it; that of groups is as large. Its end may be `nobody` inside."""
     pid = container.inspect().pid
     users, groups = (map_of(Path(f"/proc/{pid}/{name}").read_text()) for name in ("uid_map", "gid_map"))
-    assert len(users) == len(groups) == 1
-    assert users[0][0] == groups[0][0] == 0 and users[0][2] == groups[0][2]
-    return users[0]
+    assert [(line[0], line[2]) for line in users] == [(line[0], line[2]) for line in groups]
+    inside, outside, count = users[0]
+    assert inside == 0 and users[1:] in ([], [(NOBODY, outside + count, 1)])
+    return 0, outside, count + len(users) - 1
 
 
 def subordinate() -> tuple[int, int]:
@@ -81,7 +83,8 @@ def test_containers_have_ranges_that_no_other_one_has(shared: coble.Engine, own:
     inside, outside, count = ids_of(own)
     # As the engine's user namespace has them, in which an ordinary user's range begins with 1.
     before = 0 if IS_ROOT else subordinate()[0] - 1
-    assert map_of(isolation.user.uid_map) == [(inside, outside - before, count)] and isolation.user.uid == 0
+    users = [(inside, outside - before, count)] if IS_ROOT else [(0, outside - before, 1024), (NOBODY, outside - before + 1024, 1)]
+    assert map_of(isolation.user.uid_map) == users and isolation.user.uid == 0
     assert isolation.rootless is not IS_ROOT
     assert next(namespace for namespace in isolation.namespaces if namespace.name == "user").own
 
@@ -716,11 +719,18 @@ def test_an_image_gets_as_many_ids_as_its_lists_have(box: coble.Engine) -> None:
 
     def count(image: str, **options: Any) -> int:
         found = map_of(box.run(image, ["cat", "/proc/self/uid_map"], userns_mode="auto", check=True, **options).stdout.decode())
+        assert [line[0] for line in found] == [0, NOBODY]
         return found[0][2]
 
-    assert count("box") == USUAL and count("users") == 3001 and count("damaged") == 3001
-    assert count("users", user="4000") == 4001 and count("users", user="nobody") == 65535
+    assert count("box") == 1024 and count("users") == 3001 and count("damaged") == 3001
+    assert count("users", user="4000") == 4001 and count("users", user="nobody") == 3001
     assert count("users", user="app", group_add=["5000"]) == 5001
+    assert box.run("users", ["id", "-u"], userns_mode="auto", user="nobody", check=True).stdout == b"65534\n"
+    # One of the last numbers needs nearly all that there are, and 65535 all.
+    _, all_of_them = subordinate()
+    if all_of_them == SIZE:
+        assert count("box", user="65533") == 65534
+        assert map_of(sh(box, "cat /proc/self/uid_map", userns_mode="auto", user="65535"))[0][2] == SIZE
     with pytest.raises(coble.InvalidArgumentError, match="not mapped"):
         box.run("box", ["true"], userns_mode="auto:size=10", user="1000", check=True)
 

@@ -23,7 +23,7 @@ use crate::isolation::userns::OtherIds;
 use crate::oci::Reference;
 use crate::process::{Deadline, Workers, remove_tree};
 use crate::progress::ProgressSink;
-use crate::state::ids::Wanted;
+use crate::state::ids::{Need, Wanted};
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
@@ -82,7 +82,7 @@ pub(super) enum Files<'a> {
     /// Frozen layers, by their names, uppermost first, and the writable directory of the container that it is like, for the attributes of `/`.
     Frozen(Vec<String>, OwnedFd),
     /// Layers that are made when it is known who owns them, and as many ids as the container has that it is like.
-    Copied(&'a dyn Fn(Option<&OtherIds>) -> Result<Frozen>, u32),
+    Copied(&'a dyn Fn(Option<&OtherIds>) -> Result<Frozen>, Need),
 }
 
 impl<'a> Planned<'a> {
@@ -208,15 +208,15 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
         ..ContainerRow::default()
     };
     inner.store.keep_reserve();
-    let count = OnceCell::new();
-    let size = || match (&files, count.get()) {
-        (Files::Copied(_, count), _) | (_, Some(count)) => Ok(*count),
+    let known = OnceCell::new();
+    let need = || match (&files, known.get()) {
+        (Files::Copied(_, need), _) | (_, Some(need)) => Ok(*need),
         _ => {
             let needed = userns::needed(inner, &spec, &image, &CancelToken::never())?;
-            Ok(*count.get_or_init(|| needed))
+            Ok(*known.get_or_init(|| needed))
         }
     };
-    let mut ids = userns::wanted(inner, &spec, size).context(doing)?;
+    let mut ids = userns::wanted(inner, &spec, need).context(doing)?;
     // From here on there is something to be removed if it fails.
     let (run_dir, lock) = {
         let _gate = inner.store.gate_shared()?;
@@ -233,7 +233,7 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
             Err(error) if error.kind() == ErrorKind::InUse && matches!(ids, Some(Wanted::Chosen(_))) => {
                 let directory = directory(inner, &id);
                 remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id)?;
-                ids = userns::wanted(inner, &spec, size)?;
+                ids = userns::wanted(inner, &spec, need)?;
             }
             filled => return filled,
         }

@@ -27,11 +27,11 @@ impl Container {
         let image = super::image_of(inner, &tree.row).context(doing)?;
         spec.name = options.name.clone();
         let command = tree.row.command().context(doing)?;
-        if let Some(count) = userns::count_of_its_own(inner, &tree.row, &spec).context(doing)? {
+        if let Some(need) = userns::its_own(inner, &tree.row, &spec).context(doing)? {
             let copy = |owners: Option<&OtherIds>| {
                 frozen::copy_for(inner, self, &tree, (owners, &image), freezer.as_ref(), cancel)
             };
-            let files = create::Files::Copied(&copy, count);
+            let files = create::Files::Copied(&copy, need);
             // The image's layers with the new container's ids are nobody's until it has a row.
             let lease = Session::lease(&inner.store, cancel).context(doing)?;
             let planned = create::Planned::like(spec, image.clone(), command, files);

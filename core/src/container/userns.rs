@@ -21,7 +21,7 @@ use crate::isolation::userns::{
 use crate::process::reader::{self, View};
 use crate::snapshot;
 use crate::state::ContainerRow;
-use crate::state::ids::{self, Pool, Wanted};
+use crate::state::ids::{self, NOBODY, Need, Pool, Wanted};
 
 /// How many ids a range has that is made automatically.
 const SIZE: u32 = 65_536;
@@ -42,7 +42,7 @@ pub enum UsernsMode {
     Default,
     /// That of the engine's containers: the host's, or the caller's if the engine is rootless.
     Host,
-    /// Its own, with as many ids as this, from 0, that no other container of the store has. None: 65536, or, of an ordinary user, who has few, as many as the users and groups of the image need, and 1024 at least.
+    /// Its own, with as many ids as this, from 0, that no other container of the store has. None: 65536, or, of an ordinary user, who has few, as many as the users and groups of the image need, 1024 at least, and 65534.
     Auto(Option<u32>),
     /// Its own, with the maps that are given.
     Private,
@@ -278,19 +278,19 @@ pub(super) fn check_host(inner: &Inner, spec: &ContainerSpec) -> Result<()> {
     }
 }
 
-/// The ids that a new container is to have for itself; None if it has no user namespace of its own, or one with the ids that other containers of an ordinary user have as well. `size` is how many it needs if nobody has said so.
+/// The ids that a new container is to have for itself; None if it has no user namespace of its own, or one with the ids that other containers of an ordinary user have as well. `need` is how many it needs if nobody has said so.
 pub(super) fn wanted(
     inner: &Inner,
     spec: &ContainerSpec,
-    size: impl FnOnce() -> Result<u32>,
+    need: impl FnOnce() -> Result<Need>,
 ) -> Result<Option<Wanted>> {
     match (&inner.userns, &spec.userns_mode) {
         _ if !is_own(spec) => Ok(None),
         (None, _) => of_root(spec).map(Some),
         (Some(own), UsernsMode::Auto(given)) => {
             let pools = pools_of_a_user(own, spec)?;
-            let count = given.map_or_else(size, Ok)?;
-            ids::choose(&inner.store.db, &pools, count, &caller()).map(|maps| Some(Wanted::Chosen(maps)))
+            let need = given.map_or_else(need, |count| Ok(Need { count, nobody: false }))?;
+            ids::choose(&inner.store.db, &pools, need, &caller()).map(|maps| Some(Wanted::Chosen(maps)))
         }
         (Some(_), UsernsMode::KeepId(..) | UsernsMode::NoMap) => Ok(None),
         (Some(own), _) => of_a_user(own, spec).map(|maps| Some(Wanted::Maps(maps))),
@@ -482,26 +482,21 @@ fn check_binds(spec: &ContainerSpec, maps: Option<&IdMapping>) -> Result<()> {
 }
 
 /// How many ids a container of an ordinary user has that no other one has, and that its files on the disk belong to. None: those belong to ids that a container with the same options has as well.
-pub(super) fn count_of_its_own(
-    inner: &Inner,
-    row: &ContainerRow,
-    spec: &ContainerSpec,
-) -> Result<Option<u32>> {
+pub(super) fn its_own(inner: &Inner, row: &ContainerRow, spec: &ContainerSpec) -> Result<Option<Need>> {
     if !inner.rootless() || !matches!(spec.userns_mode, UsernsMode::Auto(_)) {
         return Ok(None);
     }
-    let count = |maps: IdMapping| maps.uids.iter().fold(0, |sum: u32, range| sum.saturating_add(range.count));
-    Ok(ids(inner, row, spec)?.map(count))
+    Ok(ids::of(&inner.store.db, &row.id)?.map(|maps| Need::of(&maps.uids)))
 }
 
-/// How many ids an image needs: those of its lists of users and groups, and of the program's user. `nobody` counts only if the program is that user, since it is far above all others. Lists that cannot be read are no reason to fail: the
+/// How many ids an image needs: those of its lists of users and groups, and of the program's user. `nobody` is one more, since its number is far above all others. Lists that cannot be read are no reason to fail: the
 /// program will say what it is missing.
 pub(super) fn needed(
     inner: &Inner,
     spec: &ContainerSpec,
     image: &ResolvedImage,
     cancel: &CancelToken,
-) -> Result<u32> {
+) -> Result<Need> {
     let lower = snapshot::ensure(&inner.store, inner, image, cancel)?;
     let rootfs = source::open(spec)?;
     let view = match &rootfs {
@@ -524,17 +519,14 @@ pub(super) fn needed(
     Ok(count_of(&users, &groups, &words))
 }
 
-fn count_of(users: &str, groups: &str, words: &[&str]) -> u32 {
-    let counts = |name: &str| !matches!(name, "nobody" | "nogroup" | "nfsnobody") || words.contains(&name);
+fn count_of(users: &str, groups: &str, words: &[&str]) -> Need {
     let listed = users.lines().map(|line| (line, 2)).chain(groups.lines().map(|line| (line, 1)));
-    let listed = listed.flat_map(|(line, ids)| {
-        let mut fields = line.split(':');
-        let named = fields.next().is_some_and(counts);
-        fields.skip(1).take(if named { ids } else { 0 })
-    });
+    let listed = listed.flat_map(|(line, ids)| line.split(':').skip(2).take(ids));
     // Numbers that are no ids are names, or damage.
-    let most = listed.chain(words.iter().copied()).filter_map(|word| word.parse::<u32>().ok()).max();
-    most.unwrap_or_default().saturating_add(1).clamp(LEAST, SIZE)
+    let ids = listed.chain(words.iter().copied()).filter_map(|word| word.parse::<u32>().ok());
+    let most = ids.filter(|id| *id != NOBODY).max().unwrap_or_default();
+    let count = most.saturating_add(1).clamp(LEAST, SIZE);
+    Need { count, nobody: count <= NOBODY }
 }
 
 /// So many ids of which 0 becomes `kept`, and the others what they would be without it, in their order.
@@ -700,15 +692,23 @@ mod tests {
 
     #[test]
     fn an_image_needs_what_its_lists_have() {
-        let users = "root:x:0:0::/:/bin/sh\napp:x:1500:7::/:\nnobody:x:65534:65534::/:\nbad\nworse:x:-1:x\n";
+        let users =
+            "root:x:0:0::/:/bin/sh\napp:x:1500:65534::/:\nnobody:x:65534:65534::/:\nbad\nworse:x:-1:x\n";
         let groups = "root:x:0:\nnogroup:x:65534:\nmany:x:2000:\n";
-        assert_eq!(count_of("", "", &[""]), LEAST);
-        assert_eq!(count_of(users, "", &[""]), 1501);
-        assert_eq!(count_of(users, groups, &["app", "many"]), 2001);
-        assert_eq!(count_of(users, groups, &["3000", "5000"]), 5001);
-        assert_eq!(count_of(users, groups, &["nobody"]), 65_535);
-        assert_eq!(count_of("a:x:4294967295:0:", groups, &[]), SIZE);
-        assert_eq!(count_of("\u{fffd}\0:::::", ":", &[":"]), LEAST);
+        let count = |users: &str, groups: &str, words: &[&str]| {
+            let Need { count, nobody } = count_of(users, groups, words);
+            assert_eq!(nobody, count <= NOBODY);
+            count
+        };
+        assert_eq!(count("", "", &[""]), LEAST);
+        assert_eq!(count(users, "", &[""]), 1501);
+        assert_eq!(count(users, groups, &["app", "many"]), 2001);
+        assert_eq!(count(users, groups, &["3000", "5000"]), 5001);
+        assert_eq!(count(users, groups, &["nobody", "65534"]), 2001);
+        assert_eq!(count("a:x:65533:0:", groups, &[]), NOBODY);
+        assert_eq!(count("a:x:65535:0:", groups, &[]), SIZE);
+        assert_eq!(count("a:x:4294967295:0:", groups, &[]), SIZE);
+        assert_eq!(count("\u{fffd}\0:::::", ":", &[":"]), LEAST);
     }
 
     #[test]

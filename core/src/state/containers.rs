@@ -653,16 +653,20 @@ mod tests {
         }
         assert_eq!((super::get(db, &second.id).unwrap(), unused()), (None, vec![3]));
         let pools = [vec![(1, 25)], vec![(100, 25)]];
-        let free = ids::choose(db, &pools, 10, "me").unwrap();
+        let choose = |count, nobody| ids::choose(db, &pools, ids::Need { count, nobody }, "me");
+        let free = choose(10, false).unwrap();
         assert_eq!((free.uids[0].outside, free.gids[0].outside), (16, 115));
-        assert_eq!(ids::choose(db, &pools, 20, "me").unwrap_err().kind(), ErrorKind::LimitExceeded);
+        assert_eq!(choose(20, false).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        let nobody = choose(9, true).unwrap().uids;
+        assert_eq!((nobody[0].outside, nobody[1].inside, nobody[1].outside), (16, ids::NOBODY, 25));
+        assert_eq!(ids::Need::of(&nobody), ids::Need { count: 9, nobody: true });
         insert(db, &second, Some((&Wanted::Chosen(free.clone()), Some("own:1")))).unwrap();
         assert_eq!(ids::of(db, &second.id).unwrap(), Some(free));
         for (id, left) in [(&first.id, vec![3]), (&second.id, vec![2, 3])] {
             delete(db, id, &Last::default(), 137).unwrap();
             assert_eq!(unused(), left);
         }
-        assert!(ids::choose(db, &pools, 25, "me").is_ok());
+        assert!(choose(25, false).is_ok() && choose(25, true).is_err());
     }
 
     #[test]

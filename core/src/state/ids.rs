@@ -32,13 +32,42 @@ pub(crate) enum Wanted {
 
 const KINDS: [&str; 2] = ["user", "group"];
 
-/// So many user and group ids of pools that no container has, the highest there are, for a container that has to be made with them before it has a row. They may be somebody else's by then, which [`give`] says.
-pub(crate) fn choose(db: &Db, [uids, gids]: &[Pool; 2], count: u32, whose: &str) -> Result<IdMapping> {
+/// The user and the group of who is nobody, by the kernel's habit, and that of nearly all images.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// How many ids a container needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// From 0.
+    pub(crate) count: u32,
+    /// And [`NOBODY`], far above those.
+    pub(crate) nobody: bool,
+}
+
+impl Need {
+    /// What a container has.
+    pub(crate) fn of(map: &[IdRange]) -> Need {
+        let from = |id: u32| map.iter().find(|range| range.inside == id);
+        Need { count: from(0).map_or(0, |range| range.count), nobody: from(NOBODY).is_some() }
+    }
+
+    fn total(self) -> u32 {
+        self.count.saturating_add(u32::from(self.nobody))
+    }
+}
+
+/// As many user and group ids of pools as a container needs that no other one has, the highest there are, for one that has to be made with them before it has a row. They may be somebody else's by then, which [`give`] says.
+pub(crate) fn choose(db: &Db, [uids, gids]: &[Pool; 2], need: Need, whose: &str) -> Result<IdMapping> {
     let [users, groups] = db.read(|connection| {
         let one = |kind, pool| {
-            let outside = highest(pool, &taken(connection, kind)?, count)
-                .ok_or_else(|| exhausted(kind, count, whose, pool))?;
-            Ok::<_, Error>(vec![IdRange { inside: 0, outside, count }])
+            let all = need.total();
+            let outside = highest(pool, &taken(connection, kind)?, all)
+                .ok_or_else(|| exhausted(kind, all, whose, pool))?;
+            let mut map = vec![IdRange { inside: 0, outside, count: need.count }];
+            if need.nobody {
+                map.push(IdRange { inside: NOBODY, outside: outside + need.count, count: 1 });
+            }
+            Ok::<_, Error>(map)
         };
         Ok([one(KINDS[0], uids)?, one(KINDS[1], gids)?])
     })?;
