@@ -402,10 +402,10 @@ pub(crate) struct CreateOptions {
     /// How cgroups are seen: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) cgroupns: String,
-    /// User namespace: host, auto or auto:size=N, with ids of the host that no other container has (root only), keep-id[:uid=N,gid=N], with your own ids inside, or nomap, without them (not root)
+    /// User namespace: host, auto or auto:size=N, with ids that no other container has, keep-id[:uid=N,gid=N], with your own ids inside, or nomap, without them (not root)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) userns: String,
-    /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)
+    /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated); of an ordinary user 0 is himself instead of an id of the host, and his ranges follow from 1
     #[arg(long, value_name = "MAP")]
     pub(crate) uidmap: Vec<String>,
     /// Ids of groups in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)

@@ -359,8 +359,8 @@ pub unsafe extern "C" fn coble_container_spec_set_cgroupns(
 }
 
 /// Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
-/// which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
-/// COBLE_ERR_UNSUPPORTED, as those do for root.
+/// which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), too, which fail with
+/// COBLE_ERR_UNSUPPORTED for root; auto and private are ids of the caller's ranges in /etc/subuid there, and fail with COBLE_ERR_UNSUPPORTED if he has none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_userns_mode(
     spec: *mut coble_container_spec_t,
@@ -374,7 +374,8 @@ pub unsafe extern "C" fn coble_container_spec_set_userns_mode(
     })
 }
 
-/// Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids.
+/// Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids. Rootless, 0 is the caller
+/// instead of an id of the host, and his ranges in /etc/subuid follow one another from 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_add_uidmap(
     spec: *mut coble_container_spec_t,

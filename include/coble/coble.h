@@ -2744,15 +2744,16 @@ coble_status_t coble_container_spec_set_cgroupns(coble_container_spec_t *spec,
 
 /**
  * Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
- * which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
- * COBLE_ERR_UNSUPPORTED, as those do for root.
+ * which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), too, which fail with
+ * COBLE_ERR_UNSUPPORTED for root; auto and private are ids of the caller's ranges in /etc/subuid there, and fail with COBLE_ERR_UNSUPPORTED if he has none.
  */
 coble_status_t coble_container_spec_set_userns_mode(coble_container_spec_t *spec,
                                                     const char *userns_mode,
                                                     coble_error_t **error);
 
 /**
- * Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids.
+ * Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids. Rootless, 0 is the caller
+ * instead of an id of the host, and his ranges in /etc/subuid follow one another from 1.
  */
 coble_status_t coble_container_spec_add_uidmap(coble_container_spec_t *spec,
                                                const char *line,

@@ -1081,10 +1081,11 @@ class Containers:
         - `pid_mode`: whose processes it sees: `"private"`, `"host"` or `"container:NAME"`. Other than `"private"` it needs a cgroup of version 2, or fails with `UnsupportedError`.
         - `ipc_mode`: whose System V objects, message queues and `/dev/shm` it has: `"private"`, `"shareable"`, `"none"`, `"host"` or `"container:NAME"` (which has to be shareable).
         - `uts_mode`: `"private"` or `"host"`. `cgroupns`: `"private"` or `"host"`.
-        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids of the host that no other container of the store has; of an ordinary user `"keep-id"`,
+        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids that no other container of the store has; of an ordinary user also `"keep-id"`,
           `"keep-id:uid=1000,gid=1000"` (who you are outside is who you are inside) or `"nomap"` (you are nobody inside). `uidmap`, `gidmap`: the
-          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. `"auto"` and maps are for root only, on file systems that can be
-          mounted with other ids.
+          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. For root `"auto"` has 65536 ids, and the
+          data root has to be on a file system that can be mounted with other ids. For an ordinary user both have ids of his ranges in `/etc/subuid` and `/etc/subgid`: `"auto"` as many as the image's
+          lists of users and groups need, 1024 at least, and 65534; maps count from 0, which is you, with the ranges from 1. The image is unpacked once more for them.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads; 0 and -1 are no limit.
           What the host cannot limit is a warning of the container, not an error.
         - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,

@@ -92,9 +92,9 @@ values! {
         gid: u32 = |u| u.gid;
         /// Supplementary groups inside.
         groups: Vec<u32> = |u| u.groups.clone();
-        /// /proc/self/uid_map.
+        /// /proc/self/uid_map. In a user namespace of its own the ids outside are those of the engine's, whose own are the host's unless it is rootless.
         uid_map: String = |u| u.uid_map.clone();
-        /// /proc/self/gid_map.
+        /// /proc/self/gid_map, likewise.
         gid_map: String = |u| u.gid_map.clone();
     }
 

@@ -356,10 +356,13 @@ def test_troubleshooting(shown: Shown) -> None:
 
 def test_rootless(shown: Shown) -> None:
     shown.environment["COBLE_OFFLINE"] = "1"
-    shown.shell(f"coble image from-host -t demo sh true; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
+    shown.shell(f"coble image from-host -t demo sh true cat id; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
     (python,) = blocks("docs/rootless.md", "python")
     assert "mem_limit 67108864 " in shown.python(python)
-    limits, inside = blocks("docs/rootless.md", "shell")
+    own, limits, inside = blocks("docs/rootless.md", "shell")
+    # Root's ids are those of the host.
+    told = shown.shell(own).split()
+    assert "uid=4000" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
     # There need be no systemd here.
     assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
     (shown.work / "program.py").write_text(python)

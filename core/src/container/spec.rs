@@ -85,11 +85,12 @@ pub struct ContainerSpec {
     /// How it sees cgroups: `private`, its own as the top, or `host`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cgroupns: NamespaceMode,
-    /// Which user namespace it has: that of the engine's other containers, or its own, with ids of the host that no other container of the store has, or with those of `uidmap` and `gidmap`, or, of an ordinary user, with his ids in another order. In its own one its programs
-    /// are nobody on the host, and have capabilities over nothing but the container. The root file system is mounted with the ids of the container, which its file system has to be able to.
+    /// Which user namespace it has: that of the engine's other containers, or its own, with ids that no other container of the store has, or with those of `uidmap` and `gidmap`, or, of an ordinary user, with his ids in another order. In its own one its programs
+    /// are nobody on the host, or ids of an ordinary user's ranges, and have capabilities over nothing but the container. The root file system is mounted with the ids of the container, which its file system has to be able to; an ordinary user's is unpacked with them.
     #[serde(default)]
     pub userns_mode: UsernsMode,
-    /// Lines of the map of user ids of its own user namespace: `container:host:count`, of which the count may be left out. Has to map 0. If it is missing, it is as `gidmap`.
+    /// Lines of the map of user ids of its own user namespace: `container:host:count`, of which the count may be left out. Has to map 0. If it is missing, it is as `gidmap`. Where the engine is rootless, the ids in the middle are not the host's but those of its user namespace: 0 is the caller, and his
+    /// ranges in `/etc/subuid` follow one another from 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uidmap: Vec<String>,
     /// The same for group ids. If it is missing, it is as `uidmap`.

@@ -293,7 +293,7 @@ fn try_start(
         run_dir.clear()?;
     }
     let mut lower = frozen::lower(row)?;
-    let owners = userns::on_disk(inner, spec)?;
+    let owners = userns::on_disk(inner, row, spec)?;
     let workers = Workers::new(inner, owners.as_ref());
     lower.extend(snapshot::ensure(&inner.store, &workers, image, cancel)?);
     let rootfs = source::open(spec)?;
@@ -399,7 +399,7 @@ fn try_start(
         lock: fds.push(lock.as_fd()),
         sysctls: resources::sysctls(spec),
         journal: row.journal,
-        mounts: mounts.describe(&mut fds),
+        mounts: mounts.describe(&mut fds, !inner.rootless()),
         privileged: spec.privileged,
         writable_cgroups: security.writable_cgroups,
         health: super::health::plan(spec, &image.config, &process),

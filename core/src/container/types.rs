@@ -377,9 +377,9 @@ pub struct UserInfo {
     pub gid: u32,
     /// Supplementary groups inside.
     pub groups: Vec<u32>,
-    /// `/proc/self/uid_map`.
+    /// `/proc/self/uid_map`. In a user namespace of its own the ids outside are those of the engine's, whose own are the host's unless it is rootless.
     pub uid_map: String,
-    /// `/proc/self/gid_map`.
+    /// `/proc/self/gid_map`, likewise.
     pub gid_map: String,
 }
 

@@ -75,8 +75,8 @@ impl Mounts {
         Ok(Mounts(mounts))
     }
 
-    /// As the monitor gets them.
-    pub(crate) fn describe<'a>(&'a self, fds: &mut FdList<'a>) -> Vec<coble_protocol::Mount> {
+    /// As the monitor gets them. Where it may not mount with other ids, what is to be mounted so has the ids already.
+    pub(crate) fn describe<'a>(&'a self, fds: &mut FdList<'a>, may_map: bool) -> Vec<coble_protocol::Mount> {
         let describe = |(mount, source): &'a (Mount, Source)| {
             let flags = mount.flags();
             coble_protocol::Mount {
@@ -85,7 +85,7 @@ impl Mounts {
                     Source::Bind(source) => MountSource::Bind {
                         source: fds.push(source.as_fd()),
                         recursive: mount.recursive != BindRecursive::Disabled,
-                        mapped: mount.is_mapped(),
+                        mapped: may_map && mount.is_mapped(),
                         propagation: propagation(mount.propagation),
                     },
                     Source::Tmpfs => MountSource::Tmpfs { options: mount.tmpfs_options() },
