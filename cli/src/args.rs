@@ -713,6 +713,9 @@ pub(crate) struct ExecArgs {
     /// User name or number, with or without :group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
+    /// Give the program every capability that this user has, whatever the container has
+    #[arg(long)]
+    pub(crate) privileged: bool,
     /// Working directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,

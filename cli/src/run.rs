@@ -125,6 +125,7 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     spec.environment = environment(&args.env, &args.env_file)?;
     spec.working_dir = args.workdir;
     spec.user = args.user;
+    spec.privileged = args.privileged;
     spec.tty = args.tty;
     spec.console_size = terminal::size().filter(|_| args.tty);
     let container = open(global)?.containers().get(name)?;

@@ -3328,6 +3328,14 @@ coble_status_t coble_exec_spec_set_working_dir(coble_exec_spec_t *spec,
 coble_status_t coble_exec_spec_set_user(coble_exec_spec_t *spec, const char *user, coble_error_t **error);
 
 /**
+ * Sets whether the program has every capability that the caller has, whatever the container has: 0 or 1. They are those of user 0; all else stays the container's (seccomp, AppArmor, Landlock,
+ * no_new_privs, what is masked, and which devices may be used).
+ */
+coble_status_t coble_exec_spec_set_privileged(coble_exec_spec_t *spec,
+                                              int32_t privileged,
+                                              coble_error_t **error);
+
+/**
  * Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
  * no program has the terminal open any more.
  */

@@ -1468,6 +1468,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
@@ -1481,6 +1482,8 @@ class Container:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        With `privileged` the program has every capability that the caller has, as docker has it; they are those of user 0, and all else stays the container's: seccomp, AppArmor, Landlock,
+        `no_new_privs`, what is masked, and which devices may be used.
         A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
 
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
@@ -1494,6 +1497,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
@@ -1501,7 +1505,7 @@ class Container:
         stderr: _Stream | None = None,
     ) -> Opening[Process]:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
-        caller's own; `stderr` can be `STDOUT`.
+        caller's own; `stderr` can be `STDOUT`. `privileged` is as in `exec`.
 
         With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
         input is what the program takes for it, such as `b"\\x04"`.

@@ -740,9 +740,9 @@ impl PyContainer {
     /// Runs another program in the running container and collects its output.
     ///
     /// Options: see Container.exec in the stub `coble/_coble.pyi`.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, privileged=false, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, privileged=False, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
                              stderr=None, check=False, timeout=None, capture_limit=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
@@ -753,13 +753,14 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        privileged: bool,
         tty: bool,
         console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
         let (mut collect, mut streams) = (Collect::default(), Streams::default());
         read("Container.exec", options, &mut [&mut collect, &mut streams])?;
-        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
+        let spec = exec_spec(command, environment, working_dir, user, privileged, (tty, console_size));
         let options = collect.options(py, streams)?;
         let handle = self.handle(py)?;
         let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
@@ -767,9 +768,9 @@ impl PyContainer {
     }
 
     /// Starts another program in the running container.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, privileged=false, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, stdin=None, stdout=None, stderr=None)"
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, privileged=False, tty=False, console_size=None, stdin=None, stdout=None, stderr=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn popen(
@@ -779,6 +780,7 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        privileged: bool,
         tty: bool,
         console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
@@ -786,7 +788,7 @@ impl PyContainer {
         let mut streams = Streams::default();
         read("Container.popen", options, &mut [&mut streams])?;
         let (stdio, merged) = if tty { (streams.terminal(py)?, None) } else { streams.popen(py)? };
-        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
+        let spec = exec_spec(command, environment, working_dir, user, privileged, (tty, console_size));
         let args = spec.command.clone();
         let handle = self.handle(py)?;
         let mut process = quick(py, || handle.container()?.popen(spec, stdio))?;
@@ -934,12 +936,14 @@ fn exec_spec(
     environment: Option<Environment>,
     working_dir: Option<String>,
     user: Option<Text>,
+    privileged: bool,
     (tty, console_size): (bool, Option<(u16, u16)>),
 ) -> ExecSpec {
     let mut spec = ExecSpec::new(command);
     spec.environment = environment.map_or_else(Vec::new, |Environment(all)| all);
     spec.working_dir = working_dir;
     spec.user = user.map(|Text(text)| text);
+    spec.privileged = privileged;
     spec.tty = tty;
     spec.console_size = console_size;
     spec

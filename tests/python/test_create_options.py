@@ -232,7 +232,6 @@ def test_words_of_docker_lead_to_a_way(command: Command) -> None:
         (["run", "-p", "80:80", "box", "true"], "--network host"),
         (["build", "."], "coble load"),
         (["volume", "ls"], "-v DIR:TARGET"),
-        (["exec", "--privileged", container, "true"], "create that with --privileged"),
         (["run", "--network", "bridge", "box", "true"], "there is no bridge yet; use host (shares the host's ports) or none"),
         (["run", "--mount", "src=/a,dst=/b", "box", "true"], "type=bind"),
         (["inspect", "-f", "{{.Id}}", container], "--format json | jq"),

@@ -132,7 +132,7 @@ pub(super) fn plan(spec: &ContainerSpec, image: &ImageConfig, own: &ProcessSpec)
     };
     let or = |time: Option<u64>, default: u64| time.filter(|time| *time > 0).unwrap_or(default);
     Some(Box::new(HealthSpec {
-        process: command::exec_process(own, &ExecSpec::new(argv), false),
+        process: command::exec_process(own, &ExecSpec::new(argv), false, None),
         interval: or(check.interval, INTERVAL),
         timeout: or(check.timeout, TIMEOUT),
         start_period: or(check.start_period, 0),

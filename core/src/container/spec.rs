@@ -506,6 +506,9 @@ pub struct ExecSpec {
     pub working_dir: Option<String>,
     /// User. None: the container's.
     pub user: Option<String>,
+    /// Give the program every capability that the caller has, as docker does, whatever the container has. They are those of user 0; all else stays the container's: seccomp, AppArmor, Landlock,
+    /// `no_new_privs`, what is masked, and which devices may be used. Where a host cannot restrict that, the program lacks `CAP_MKNOD`.
+    pub privileged: bool,
     /// Give the program a terminal, whose master the caller has: both streams of it are that.
     pub tty: bool,
     /// Height and width of the terminal at first, in characters. None: not known yet.

@@ -534,17 +534,24 @@ fn allowed_capabilities(
         capabilities::available(command::bounding(spec)?, add, rootless)?
     };
     warnings.extend(missing);
-    let mknod = 1 << capabilities::MKNOD;
-    if !rootless && !spec.privileged && !cgroup.devices_enforced && bounding & mknod != 0 {
-        bounding &= !mknod;
-        warnings.push(Warning {
-            code: "mknod-dropped".into(),
-            message:
-                "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
-                    .into(),
-        });
+    if !rootless && !spec.privileged && !cgroup.devices_enforced {
+        take_mknod(&mut bounding, "the container", warnings);
     }
     Ok(bounding)
+}
+
+/// Takes the capability to make devices away, from whom nothing keeps from using them.
+fn take_mknod(bounding: &mut u64, who: &str, warnings: &mut Vec<Warning>) {
+    let mknod = 1 << capabilities::MKNOD;
+    if *bounding & mknod != 0 {
+        *bounding &= !mknod;
+        warnings.push(Warning {
+            code: "mknod-dropped".into(),
+            message: format!(
+                "{who} has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
+            ),
+        });
+    }
 }
 
 /// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it, though the uts namespace is the
@@ -668,6 +675,25 @@ pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Resul
             "a container's own streams are files, the log or nothing; pipes are made by popen",
         )),
     }
+}
+
+/// The capabilities of a program in a running container that is privileged though the container need not be, and what it lacks: all that the caller can give. Making devices is not among them
+/// where nobody keeps the program from using them.
+pub(super) fn privileged(inner: &Inner, row: &ContainerRow) -> Result<(u64, Vec<Warning>)> {
+    let run = row.run()?;
+    let own_ids = |isolation: &Isolation| {
+        isolation.namespaces.iter().any(|one| one.name == "user" && (one.own || one.container.is_some()))
+    };
+    let confined = inner.rootless() || run.isolation.as_ref().is_some_and(own_ids);
+    let all = ["ALL".to_owned()];
+    let (mut bounding, mut warnings) =
+        capabilities::available(capabilities::from_lists(&all, &[])?, &all, confined)?;
+    let restricted = run.isolation.is_some()
+        && !run.warnings.iter().any(|warning| warning.code == "device-rules-not-applied");
+    if !confined && !restricted && !row.spec()?.privileged {
+        take_mknod(&mut bounding, "the program", &mut warnings);
+    }
+    Ok((bounding, warnings))
 }
 
 /// What exec needs to know of a running container. Whether its program has a terminal is no matter to others.
