@@ -435,9 +435,9 @@ pub(crate) struct CreateOptions {
     /// Memory and swap together; -1 for swap without limit
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub(crate) memory_swap: Option<String>,
-    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1)
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) memory_swappiness: Option<u64>,
+    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1); -1 as it does
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) memory_swappiness: Option<i64>,
     /// Let programs wait for memory instead of killing one (cgroup version 1)
     #[arg(long)]
     pub(crate) oom_kill_disable: bool,
@@ -447,9 +447,9 @@ pub(crate) struct CreateOptions {
     /// CPU weight against others
     #[arg(short, long, value_name = "NUMBER")]
     pub(crate) cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub(crate) cpu_quota: Option<u64>,
+    /// Microseconds of CPU time in each period; 0 and -1 are no limit
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
     /// Length of that period
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) cpu_period: Option<u64>,

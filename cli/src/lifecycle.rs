@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use coble::{
-    CancelToken, Container, Error, ListOptions, Signal, Stats, StatsStream, UpdateOptions, WaitCondition,
-    parse,
+    CancelToken, Container, Error, ListOptions, RestartPolicy, Signal, Stats, StatsStream, UpdateOptions,
+    WaitCondition, parse,
 };
 
 use crate::args::{Format, FormatArgs, Global, Names, StopArgs};
 use crate::output::{self, Outcome, Table};
+use crate::run::{rates, weights};
 use crate::{each, open, prompt, refuse};
 
 /// How long `stats` looks.
@@ -55,9 +56,9 @@ pub(crate) struct UpdateArgs {
     /// CPU weight against others
     #[arg(short, long, value_name = "NUMBER")]
     cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period
-    #[arg(long, value_name = "MICROSECONDS")]
-    cpu_quota: Option<u64>,
+    /// Microseconds of CPU time in each period; -1 takes a limit of CPU time away
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
     /// Length of that period
     #[arg(long, value_name = "MICROSECONDS")]
     cpu_period: Option<u64>,
@@ -73,6 +74,27 @@ pub(crate) struct UpdateArgs {
     /// Block I/O weight against others, 10 to 1000
     #[arg(long, value_name = "NUMBER")]
     blkio_weight: Option<u64>,
+    /// The same for one block device; 0 takes it away
+    #[arg(long, value_name = "PATH:NUMBER")]
+    blkio_weight_device: Vec<String>,
+    /// Limit what is read of a block device each second; 0 is no limit
+    #[arg(long, value_name = "PATH:BYTES")]
+    device_read_bps: Vec<String>,
+    /// Limit what is written to a block device each second; 0 is no limit
+    #[arg(long, value_name = "PATH:BYTES")]
+    device_write_bps: Vec<String>,
+    /// Limit the reads of a block device each second; 0 is no limit
+    #[arg(long, value_name = "PATH:NUMBER")]
+    device_read_iops: Vec<String>,
+    /// Limit the writes to a block device each second; 0 is no limit
+    #[arg(long, value_name = "PATH:NUMBER")]
+    device_write_iops: Vec<String>,
+    /// Write to a file of the container's version 2 cgroup
+    #[arg(long, value_name = "FILE=VALUE")]
+    cgroup_conf: Vec<String>,
+    /// When the program is started again: no, on-failure, on-failure:N, always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
     #[command(flatten)]
     containers: Names,
 }
@@ -164,14 +186,28 @@ pub(crate) fn update(global: &Global, args: UpdateArgs) -> Outcome {
     options.memswap_limit = args.memory_swap.as_deref().map(parse::swap).transpose()?;
     options.nano_cpus = args.cpus.map(parse::cpus).transpose()?;
     options.cpu_shares = args.cpu_shares;
-    options.cpu_quota = args.cpu_quota;
+    options.cpu_quota = args.cpu_quota.map(parse::or_none).transpose()?;
     options.cpu_period = args.cpu_period;
     options.cpuset_cpus = args.cpuset_cpus;
     options.cpuset_mems = args.cpuset_mems;
     options.pids_limit = args.pids_limit.map(parse::processes).transpose()?;
     options.blkio_weight = args.blkio_weight;
+    options.blkio_weight_device = weights(&args.blkio_weight_device)?;
+    options.device_read_bps = rates(&args.device_read_bps)?;
+    options.device_write_bps = rates(&args.device_write_bps)?;
+    options.device_read_iops = rates(&args.device_read_iops)?;
+    options.device_write_iops = rates(&args.device_write_iops)?;
+    for text in &args.cgroup_conf {
+        let (name, value) = parse::assignment(text)?;
+        options.unified.insert(name, value.unwrap_or_default());
+    }
+    options.restart_policy = args.restart.as_deref().map(RestartPolicy::parse).transpose()?;
     if options == UpdateOptions::default() {
-        return Err(refuse("no limit is given", "give at least one, such as --memory").into());
+        return Err(refuse(
+            "nothing to change is given",
+            "give at least one limit, such as --memory, or --restart",
+        )
+        .into());
     }
     let engine = open(global)?;
     each(&args.containers.names, |name| {

@@ -763,7 +763,9 @@ typedef struct {
 } coble_log_options_t;
 
 /**
- * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ * What to change with coble_container_update; the fields mean what the setters of coble_container_spec_t say. Zero is no change.
+ *
+ * What is said of block devices is a list of texts of the form "path:number"; a number of 0 takes the limit of that device away, and devices that are not named stay as they are.
  */
 typedef struct {
   /**
@@ -799,7 +801,7 @@ typedef struct {
    */
   uint64_t cpu_shares;
   /**
-   * Microseconds of CPU time in each period.
+   * Microseconds of CPU time in each period; UINT64_MAX takes any limit of CPU time away.
    */
   uint64_t cpu_quota;
   /**
@@ -814,6 +816,59 @@ typedef struct {
    * Block I/O weight.
    */
   uint64_t blkio_weight;
+  /**
+   * When the program is started again, as coble_container_spec_set_restart_policy has it. It holds for the program that runs; one that was started without any, with files of the caller's as its
+   * streams or with secrets, gets none while it runs: COBLE_ERR_INVALID_STATE.
+   */
+  const char *restart_policy;
+  /**
+   * Weights of block devices.
+   */
+  const char *const *blkio_weight_device;
+  /**
+   * How many.
+   */
+  size_t blkio_weight_device_count;
+  /**
+   * Bytes that may be read each second.
+   */
+  const char *const *device_read_bps;
+  /**
+   * How many.
+   */
+  size_t device_read_bps_count;
+  /**
+   * Bytes that may be written each second.
+   */
+  const char *const *device_write_bps;
+  /**
+   * How many.
+   */
+  size_t device_write_bps_count;
+  /**
+   * Reads each second.
+   */
+  const char *const *device_read_iops;
+  /**
+   * How many.
+   */
+  size_t device_read_iops_count;
+  /**
+   * Writes each second.
+   */
+  const char *const *device_write_iops;
+  /**
+   * How many.
+   */
+  size_t device_write_iops_count;
+  /**
+   * Files of the container's version 2 cgroup, as "file=value".
+   */
+  const char *const *unified;
+  /**
+   * How many.
+   */
+  size_t unified_count;
 } coble_update_options_t;
 
 /**
@@ -2734,7 +2789,7 @@ coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
- * Sets the microseconds of CPU time in each period. 0: none.
+ * Sets the microseconds of CPU time in each period. 0 and UINT64_MAX: no limit.
  */
 coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
                                                   uint64_t cpu_quota,
@@ -2770,7 +2825,7 @@ coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *sp
                                                       coble_error_t **error);
 
 /**
- * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100; UINT64_MAX: none. Only with cgroup version 1.
  */
 coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
                                                        uint64_t mem_swappiness,
@@ -3908,7 +3963,7 @@ coble_status_t coble_container_wait_checked(const coble_container_t *container,
                                             coble_error_t **error);
 
 /**
- * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * Changes limits, and when it is started again, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
  * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
  */
 coble_status_t coble_container_update(const coble_container_t *container,

@@ -1387,12 +1387,23 @@ class Container:
         cpuset_mems: str | None = None,
         pids_limit: int | None = None,
         blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        unified: _Parameters | None = None,
+        restart_policy: _RestartPolicy | None = None,
     ) -> list[Warning]:
-        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+        """Changes limits, and when it is started again, of a container in any state; what is not given stays as it is. The words are those of `create`.
 
         While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
         name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
-        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away, a `cpu_quota` of -1 any
+        limit of CPU time, and a rate or weight of 0 that of its device; other devices, and files of `unified` that are not given, stay as they are. Any other 0 changes nothing, as docker has it.
+
+        A `restart_policy` holds for the program that runs. One that was started without any, with files of the caller's as its streams or with secrets, which are not kept for another run,
+        gets none while it runs: `InvalidStateError`.
         """
 
     def top(self) -> Top:

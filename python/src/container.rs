@@ -668,11 +668,12 @@ impl PyContainer {
         Ok(())
     }
 
-    /// Changes limits.
+    /// Changes limits, and when it is started again.
     #[pyo3(signature = (**options))]
     #[pyo3(
         text_signature = "($self, *, mem_limit=None, mem_reservation=None, memswap_limit=None, cpus=None, nano_cpus=None, cpu_shares=None, cpu_quota=None, \
-                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None)"
+                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, \
+                             device_read_iops=None, device_write_iops=None, unified=None, restart_policy=None)"
     )]
     fn update(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Warning>> {
         let mut update = Update::default();

@@ -242,6 +242,20 @@ impl<'py> FromPyObject<'_, 'py> for Processes {
     }
 }
 
+/// A whole number, of which -1 stands for none: [`u64::MAX`].
+pub(crate) struct OrNone(pub(crate) u64);
+
+impl<'py> FromPyObject<'_, 'py> for OrNone {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<OrNone> {
+        match given.extract::<i64>() {
+            Ok(number) => parse::or_none(number).map(OrNone).map_err(|error| to_py(given.py(), error)),
+            Err(_) => Natural::extract(given).map(|Natural(number)| OrNone(number)),
+        }
+    }
+}
+
 /// What block devices are given: a mapping of paths to numbers, `path:number` texts, or docker-py's mappings with `Path` and another key.
 fn of_devices<'py, T>(
     given: Given<'_, 'py>,

@@ -14,8 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, Parameters, Policy,
-    Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
+    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, OrNone, Parameters,
+    Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
 };
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
@@ -137,11 +137,11 @@ keywords! {
         pids_limit: Option<Processes>,
         mem_reservation: Option<Size>,
         memswap_limit: Option<Swap>,
-        mem_swappiness: Option<Natural>,
+        mem_swappiness: Option<OrNone>,
         oom_kill_disable: bool,
         oom_score_adj: Option<i32>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
@@ -196,12 +196,19 @@ keywords! {
         cpus: Option<f64>,
         nano_cpus: Option<Natural>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
         pids_limit: Option<Processes>,
         blkio_weight: Option<Natural>,
+        blkio_weight_device: Option<Weights>,
+        device_read_bps: Option<Rates>,
+        device_write_bps: Option<Rates>,
+        device_read_iops: Option<Rates>,
+        device_write_iops: Option<Rates>,
+        unified: Option<Parameters>,
+        restart_policy: Option<Policy>,
     }
     /// How long a container stays.
     Stay {
@@ -359,11 +366,11 @@ impl Create {
         let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
         spec.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
         spec.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
-        spec.mem_swappiness = number(self.mem_swappiness);
+        spec.mem_swappiness = self.mem_swappiness.map(|OrNone(number)| number);
         spec.oom_kill_disable = self.oom_kill_disable;
         spec.oom_score_adj = self.oom_score_adj;
         spec.cpu_shares = number(self.cpu_shares);
-        spec.cpu_quota = number(self.cpu_quota);
+        spec.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         spec.cpu_period = number(self.cpu_period);
         spec.cpuset_cpus = self.cpuset_cpus;
         spec.cpuset_mems = self.cpuset_mems;
@@ -435,12 +442,20 @@ impl Update {
         options.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
         options.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
         options.cpu_shares = number(self.cpu_shares);
-        options.cpu_quota = number(self.cpu_quota);
+        options.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         options.cpu_period = number(self.cpu_period);
         options.cpuset_cpus = self.cpuset_cpus;
         options.cpuset_mems = self.cpuset_mems;
         options.pids_limit = self.pids_limit.map(|Processes(limit)| limit);
         options.blkio_weight = number(self.blkio_weight);
+        let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
+        options.blkio_weight_device = self.blkio_weight_device.map_or_else(Vec::new, |Weights(all)| all);
+        options.device_read_bps = rates(self.device_read_bps);
+        options.device_write_bps = rates(self.device_write_bps);
+        options.device_read_iops = rates(self.device_read_iops);
+        options.device_write_iops = rates(self.device_write_iops);
+        options.unified = self.unified.unwrap_or_default().0;
+        options.restart_policy = self.restart_policy.map(|Policy(policy)| policy);
         Ok(options)
     }
 }

@@ -229,6 +229,7 @@ static void other_verbs(coble_engine_t *engine) {
   coble_list_options_t which;
   coble_update_options_t limits;
   const char *filters[2] = {"name=^renamed$", "status=paused"};
+  const char *rates[1] = {"/dev/null:1m"};
   int32_t state = 0, code = 0;
   coble_status_t status;
 
@@ -287,6 +288,18 @@ static void other_verbs(coble_engine_t *engine) {
     coble_error_delete(error);
     error = NULL;
   }
+  limits.pids_limit = 0;
+  limits.restart_policy = "never";
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.restart_policy = "on-failure:2";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = "no";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = NULL;
+  limits.device_read_bps = rates;
+  limits.device_read_bps_count = 1;
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.device_read_bps_count = 0;
   limits.mem_limit = 1;
   CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
 

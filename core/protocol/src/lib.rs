@@ -35,7 +35,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -718,6 +718,8 @@ pub enum Request {
     Init,
     /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
     Cgroups(u8),
+    /// When the program is started again from now on; None: it is not.
+    Policy(Option<RestartSpec>),
     /// Connects to the container's program. Answered with [`Response::Attached`], and with [`Response::Exited`] when the container ends.
     Attach {
         /// The frame carries the end of a pipe to read input from, until its end.

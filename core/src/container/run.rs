@@ -38,6 +38,7 @@ pub(crate) fn run(
     let named = spec.origin().to_owned();
     let doing = || format!("running \"{named}\"");
     // Before anything is started for it.
+    super::resources::unset(&mut spec);
     validate::spec(&spec)?;
     if spec.tty && (stdin.is_some() || stdout.is_some() || stderr.is_some()) {
         let why = "the streams of a program with a terminal are that terminal, which is collected";

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Health;
+use super::RestartPolicy;
 use super::spec::{ContainerSpec, Lifetime};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -88,7 +89,8 @@ pub struct ListOptions {
     pub size: bool,
 }
 
-/// Limits to change; None stays as it is. The fields mean what those of [`ContainerSpec`] do.
+/// What to change of a container; None stays as it is, and so does 0 (but of `pids_limit`), as docker has it. The fields mean what those of [`ContainerSpec`] do. A `cpu_quota` of [`u64::MAX`], docker's -1, takes any limit
+/// of CPU time away. A block device that is not named, or a file of `unified`, stays as it is; a rate or weight of 0 takes that of its device away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
@@ -104,6 +106,13 @@ pub struct UpdateOptions {
     pub cpuset_mems: Option<String>,
     pub pids_limit: Option<u64>,
     pub blkio_weight: Option<u64>,
+    pub blkio_weight_device: Vec<(String, u64)>,
+    pub device_read_bps: Vec<(String, u64)>,
+    pub device_write_bps: Vec<(String, u64)>,
+    pub device_read_iops: Vec<(String, u64)>,
+    pub device_write_iops: Vec<(String, u64)>,
+    pub unified: BTreeMap<String, String>,
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// The processes of a container as a table.

@@ -30,7 +30,8 @@ const START: Duration = Duration::from_secs(30);
 
 /// What is kept for the next start.
 pub(crate) struct Again {
-    policy: RestartSpec,
+    /// None: it is not, as long as nobody says otherwise.
+    policy: Option<RestartSpec>,
     pub(crate) ground: Ground,
     pub(crate) spec: MonitorSpec,
     pub(crate) overlay: Overlay,
@@ -53,7 +54,7 @@ pub(crate) struct Again {
 
 impl Again {
     pub(crate) fn new(
-        policy: RestartSpec,
+        policy: Option<RestartSpec>,
         (ground, spec): (Ground, MonitorSpec),
         (overlay, binds): (Overlay, Vec<OwnedFd>),
         stdio: [Option<OwnedFd>; 3],
@@ -88,9 +89,19 @@ impl Again {
         }
     }
 
+    /// From now on.
+    pub(crate) fn set_policy(&mut self, policy: Option<RestartSpec>) {
+        self.policy = policy;
+    }
+
+    /// Whether there is something to know about it.
+    pub(crate) fn matters(&self) -> bool {
+        self.policy.is_some() || self.count > 0
+    }
+
     /// How long to wait before the next start. None: there is none.
     pub(crate) fn pause(&mut self, exit: &Exit) -> Option<Duration> {
-        let RestartSpec { on_failure, most } = self.policy;
+        let RestartSpec { on_failure, most } = self.policy?;
         if self.called_off || (on_failure && exit.code == 0) || (most > 0 && self.count >= most) {
             return None;
         }

@@ -338,19 +338,20 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         )
     });
     // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away, or there is a next time.
-    let (leavings, kept) = match spec.restart {
-        Some(policy) => {
-            let [stdin, stdout, stderr] = stdio;
-            // Those of the log are new each time, as is an input that is kept open.
-            let stdin = stdin.filter(|_| input.is_none());
-            let outputs = if log.is_some() { [None, None] } else { [stdout, stderr] };
-            (None, Some((policy, (overlay, binds), stdin, outputs)))
-        }
-        None => {
-            let Overlay { container, .. } = overlay;
-            drop((stdio, binds));
-            (spec.once.then_some(container), None)
-        }
+    let [stdin, stdout, stderr] = stdio;
+    // Those of the log are new each time, as is an input that is kept open.
+    let stdin = stdin.filter(|_| input.is_none());
+    let [stdout, stderr] = if log.is_some() { [None, None] } else { [stdout, stderr] };
+    let streams = [stdin, stdout, stderr];
+    let secret = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
+    // A policy may come later, but nothing of the caller's is kept for that.
+    let keeps = spec.restart.is_some() || !(spec.once || secret || streams.iter().any(Option::is_some));
+    let (leavings, kept) = if keeps {
+        (None, Some(((overlay, binds), streams)))
+    } else {
+        let Overlay { container, .. } = overlay;
+        drop((streams, binds));
+        (spec.once.then_some(container), None)
     };
     drop((theirs, network, dev));
     let mut served = serve::Container {
@@ -430,8 +431,9 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     let checks = spec.health.take().map(Checks::new);
     let hooks = spec.hooks.clone();
     drop((own, report, terminal));
-    let again = kept.map(|(policy, overlay, stdin, [stdout, stderr])| {
-        Box::new(Again::new(policy, (ground, spec), overlay, [stdin, stdout, stderr], oom, &served, &proc))
+    let policy = spec.restart;
+    let again = kept.map(|(overlay, streams)| {
+        Box::new(Again::new(policy, (ground, spec), overlay, streams, oom, &served, &proc))
     });
     if let Some(container) = &leavings {
         state::clear_mark(container.as_fd());

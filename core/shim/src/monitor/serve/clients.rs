@@ -155,6 +155,22 @@ impl Server {
                 };
                 self.respond(number, &response, &[]);
             }
+            Request::Policy(policy) => {
+                let response = match (&mut self.again, policy) {
+                    (Some(again), policy) => {
+                        again.set_policy(policy);
+                        self.tell_condition();
+                        Response::Ok
+                    }
+                    (None, None) => Response::Ok,
+                    (None, Some(_)) => Response::Failed(Failure::rule(
+                        Step::Stdio,
+                        "container",
+                        "it was started with files or secrets of its caller's, which are not kept for another run",
+                    )),
+                };
+                self.respond(number, &response, &[]);
+            }
             Request::Exec(_) if self.waiting.is_some() => {
                 let failure = Failure::new(Step::Join, libc::ESRCH, "container");
                 self.respond(number, &Response::Failed(failure), &[]);

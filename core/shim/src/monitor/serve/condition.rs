@@ -59,7 +59,8 @@ impl Server {
 
     /// Puts on file what an engine cannot know otherwise.
     pub(super) fn tell_condition(&self) {
-        if self.checks.is_none() && self.again.is_none() && self.ended.is_none() {
+        let matters = self.again.as_ref().is_some_and(|again| again.matters());
+        if self.checks.is_none() && !matters && self.ended.is_none() {
             return;
         }
         let condition = Condition {
