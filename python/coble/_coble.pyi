@@ -2525,6 +2525,10 @@ class ContainerDetails:
         """How often the program was started again since the last start."""
 
     @property
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed a program of the current or last run for want of memory, its first one or another."""
+
+    @property
     def health(self) -> Health | None:
         """The health of the program, if that is looked at."""
 

@@ -382,6 +382,8 @@ values! {
         error: Option<String> = |d| d.error.clone();
         /// How often its program was started again since the last start.
         restart_count: u32 = |d| d.restart_count;
+        /// Whether the kernel killed a program of the current or last run for want of memory, its first one or another.
+        oom_killed: bool = |d| d.oom_killed;
         /// The health of its program, if that is looked at.
         health: Option<Health> = |d| d.health.clone().map(Health);
         /// The isolation of the current or last run.

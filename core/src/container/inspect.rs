@@ -13,7 +13,6 @@ use crate::image::{ImageConfig, exposed};
 use crate::isolation::paths;
 use crate::log::driver::{self, Settings};
 use crate::state::NEVER;
-use crate::state::containers::RunInfo;
 
 impl Container {
     /// Everything about it as `docker inspect` has it: `Id`, `Created`, `Path`, `Args`, `State`, `Image`, `Name`, `Config`, `HostConfig`,
@@ -24,8 +23,6 @@ impl Container {
         let details = self.inspect()?;
         let row = refreshed(inner, self.row(inner)?)?;
         let image = super::image_of(inner, &row).context(doing)?;
-        let run: RunInfo = row.run()?;
-        let killed = run.warnings.iter().any(|warning| warning.code == "out-of-memory");
         let own = serde_json::to_value(&details)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("json: {error}")))?;
         let file = Settings::of(&details.spec)?.file();
@@ -37,7 +34,7 @@ impl Container {
             "Created": summary.created,
             "Path": words.next(),
             "Args": words.collect::<Vec<_>>(),
-            "State": state(&details, killed),
+            "State": state(&details),
             "Image": summary.image_id,
             "LogPath": log.as_ref().and_then(|log| log.to_str()).unwrap_or(""),
             "Name": format!("/{}", summary.name),
@@ -53,7 +50,7 @@ impl Container {
     }
 }
 
-fn state(details: &ContainerDetails, killed: bool) -> Value {
+fn state(details: &ContainerDetails) -> Value {
     let summary = &details.summary;
     let running = matches!(summary.state, State::Running | State::Paused | State::Restarting);
     let mut state = json!({
@@ -61,7 +58,7 @@ fn state(details: &ContainerDetails, killed: bool) -> Value {
         "Running": running,
         "Paused": summary.state == State::Paused,
         "Restarting": summary.state == State::Restarting,
-        "OOMKilled": killed,
+        "OOMKilled": details.oom_killed,
         "Dead": false,
         "Pid": details.pid.unwrap_or(0),
         "ExitCode": summary.exit_code.unwrap_or(0),

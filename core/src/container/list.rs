@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::filter::Filters;
 use super::pause::state_of;
 use super::rows::{Part, health, summary};
+use super::run::{NO_MEMORY, no_memory};
 use super::wait::refreshed;
 use super::{
     Container, ContainerDetails, ContainerRows, ContainerSummary, Containers, Health, ListOptions, State,
@@ -112,6 +113,10 @@ impl Container {
         let mut row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         let (state, condition) = state_of(inner, &mut row)?;
+        let mut warnings = run.warnings;
+        if condition.as_ref().is_some_and(|condition| condition.out_of_memory) {
+            warnings.push(no_memory());
+        }
         let checked = condition.as_ref().and_then(|condition| condition.health.as_ref()).map(Health::of);
         Ok(ContainerDetails {
             summary: summary(&row.listed(), state, health(condition.as_ref()))?,
@@ -121,7 +126,8 @@ impl Container {
             pid: row.pid,
             error: row.error.clone(),
             isolation: run.isolation,
-            warnings: run.warnings,
+            oom_killed: warnings.iter().any(|warning| warning.code == NO_MEMORY),
+            warnings,
             timings: run
                 .timings
                 .into_iter()

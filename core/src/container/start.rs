@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, OomSpec, ProcessSpec,
     ProvidedFile, Report, Rootfs, Started,
 };
 
@@ -312,7 +312,9 @@ fn try_start(
     )?;
     // What is run once is not run again.
     let restart = if once { None } else { spec.restart_policy.plan() };
-    let oom = restart.as_ref().and_then(|_| inner.cgroups.oom_counter(&row.id));
+    // A run that is waited for is looked at in the end.
+    let watched = restart.is_some() || (!once && spec.mem_limit.is_some());
+    let oom = watched.then(|| inner.cgroups.oom_counter(&row.id)).flatten();
     warnings.extend(cgroup.warnings.iter().cloned());
     if joined.shares_pids() && cgroup.home.is_none() {
         return Err(no_way_to_end());
@@ -387,7 +389,10 @@ fn try_start(
         init: spec.init,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
-        oom: oom.as_ref().map(|fd| fds.push(fd.as_fd())),
+        oom: oom.as_ref().map(|(counter, event)| OomSpec {
+            counter: fds.push(counter.as_fd()),
+            event: event.as_ref().map(|event| fds.push(event.as_fd())),
+        }),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
         lifetime: match spec.lifetime {

@@ -475,6 +475,8 @@ pub struct ContainerDetails {
     pub error: Option<String>,
     /// How often the program was started again since the last start.
     pub restart_count: u32,
+    /// Whether the kernel killed a program of the current or last run for want of memory, its first one or another.
+    pub oom_killed: bool,
     /// The health of the program, if that is looked at.
     pub health: Option<Health>,
     /// The isolation of the current or last run.

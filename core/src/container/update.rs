@@ -1,5 +1,6 @@
 //! Changing the limits of a container, and when it is started again.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use coble_protocol::{Request, Response};
@@ -72,6 +73,10 @@ impl Container {
             }
             return Err(error);
         }
+        if running && before.mem_limit.is_none() && spec.mem_limit.is_some() {
+            // Nothing depends on it: without, it is noticed when somebody looks.
+            let _ = self.tell_oom(inner);
+        }
         let written = containers::change(&inner.store.db, self.id(), |now| {
             if running && now.state()? == State::Running && now.started_at != row.started_at {
                 return Ok(false);
@@ -96,12 +101,24 @@ impl Container {
         written.map(|written| written.then_some(warnings))
     }
 
+    /// Tells the monitor where the kernel counts those that it kills for want of memory.
+    fn tell_oom(&self, inner: &Inner) -> Result<()> {
+        let Some((counter, event)) = inner.cgroups.oom_counter(self.id()) else { return Ok(()) };
+        let fds: Vec<BorrowedFd<'_>> =
+            [Some(&counter), event.as_ref()].into_iter().flatten().map(AsFd::as_fd).collect();
+        self.tell(inner, &Request::Oom(event.is_some()), &fds)
+    }
+
     /// Tells the monitor when the program is to be started again.
     fn tell_policy(&self, inner: &Inner, policy: RestartPolicy) -> Result<()> {
+        self.tell(inner, &Request::Policy(policy.plan()), &[])
+    }
+
+    fn tell(&self, inner: &Inner, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
         let monitor = Monitor::connect(inner, self.id(), self.name())?.ok_or_else(|| stopped(self.name()))?;
-        let late = format!("the monitor of \"{}\" was told of its restart policy", self.name());
+        let late = format!("the monitor of \"{}\" was told of a change", self.name());
         let deadline = Deadline::after(Some(Duration::from_secs(5)));
-        match monitor.ask(&Request::Policy(policy.plan()), &[], deadline, &CancelToken::never(), &late)? {
+        match monitor.ask(request, fds, deadline, &CancelToken::never(), &late)? {
             Some((Response::Ok, _)) => Ok(()),
             Some(_) => Err(monitor.lost("an unexpected answer")),
             None => Err(monitor.stopped()),

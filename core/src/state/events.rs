@@ -199,6 +199,7 @@ fn happened(tx: &Transaction<'_>, subject: &Subject<'_>, began: Option<u64>, rec
         }
         Happening::Died(Exit { code, finished_at, .. }) => died(tx, subject, *code, (None, *finished_at)),
         Happening::Started => of("start", &[]),
+        Happening::OutOfMemory => of("oom", &[]),
         Happening::ExecDetach(number) => of("exec_detach", &[program(number)]),
         Happening::Health(status) => of(&format!("health_status: {}", status.name()), &[]),
     }

@@ -41,8 +41,6 @@ pub(crate) struct Again {
     stdio: [Option<OwnedFd>; 3],
     /// The container's network namespace, if it is its own and could be had.
     network: Option<OwnedFd>,
-    /// Where the kernel counts the programs of the container that were killed for want of memory.
-    oom: Option<OwnedFd>,
     /// When the program was started last.
     pub(crate) began: Instant,
     pause: Duration,
@@ -58,7 +56,6 @@ impl Again {
         (ground, spec): (Ground, MonitorSpec),
         (overlay, binds): (Overlay, Vec<OwnedFd>),
         stdio: [Option<OwnedFd>; 3],
-        oom: Option<OwnedFd>,
         served: &Container,
         proc: &OwnedFd,
     ) -> Again {
@@ -81,7 +78,6 @@ impl Again {
             binds,
             stdio,
             network,
-            oom,
             began: Instant::now(),
             pause: Duration::ZERO,
             count: 0,
@@ -119,13 +115,6 @@ impl Again {
         let locked =
             rustix::io::retry_on_intr(|| rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive));
         locked == Err(Errno::WOULDBLOCK)
-    }
-
-    /// How many programs of the container were killed for want of memory so far. 0 where nobody counts.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        let mut text = [0; 512];
-        let read = self.oom.as_ref().and_then(|file| rustix::io::pread(file, &mut text, 0).ok());
-        coble_protocol::oom_kills(text.get(..read.unwrap_or(0)).unwrap_or_default()).unwrap_or(0)
     }
 
     /// The sources of what the caller has mounted, for the next run.

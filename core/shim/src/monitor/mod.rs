@@ -14,6 +14,7 @@ mod json;
 mod keeper;
 mod log;
 pub(crate) mod network;
+mod oom;
 mod serve;
 mod sink;
 pub(crate) mod state;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use coble_protocol::{
     Condition, Connection, Failure, FdIndex, Fds, Ground, Hooks, Lifetime, MonitorSpec, MountSource, Network,
-    Report, Rootfs, Stdio, Step,
+    OomSpec, Report, Rootfs, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -44,6 +45,7 @@ use input::Input;
 use journal::Journal;
 use keeper::Keeper;
 use log::Log;
+use oom::Oom;
 use serve::Server;
 pub(crate) use serve::host_pid;
 use sink::Sink;
@@ -175,7 +177,7 @@ struct Parts {
     home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     binds: Vec<OwnedFd>,
-    oom: Option<OwnedFd>,
+    oom: Option<Oom>,
     log: Option<Log>,
     input: Option<Input>,
     /// What a terminal's log goes to.
@@ -211,7 +213,13 @@ fn take(ground: &Ground, spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Fail
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
     let home = spec.cgroup_home.map(&mut one).transpose()?;
-    let oom = spec.oom.map(&mut one).transpose()?;
+    let oom = match spec.oom {
+        // Its cgroup is new.
+        Some(OomSpec { counter, event }) => {
+            Some(Oom::new(one(counter)?, event.map(&mut one).transpose()?, 0))
+        }
+        None => None,
+    };
     let (mut log, mut input, mut terminal_log) = (None, None, None);
     let stdio = match &spec.stdio {
         &Stdio::Pass { stdin, stdout, stderr } => {
@@ -433,7 +441,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     drop((own, report, terminal));
     let policy = spec.restart;
     let again = kept.map(|(overlay, streams)| {
-        Box::new(Again::new(policy, (ground, spec), overlay, streams, oom, &served, &proc))
+        Box::new(Again::new(policy, (ground, spec), overlay, streams, &served, &proc))
     });
     if let Some(container) = &leavings {
         state::clear_mark(container.as_fd());
@@ -449,7 +457,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         id,
         journal,
         leavings,
-        (checks, again),
+        (checks, again, oom),
         (run_time, hooks),
     ))
 }

@@ -10,6 +10,7 @@ use rustix::net::SocketFlags;
 use super::Server;
 use crate::failure::During;
 use crate::monitor::log::Log;
+use crate::monitor::oom::Oom;
 use crate::program::terminal;
 use crate::sys;
 
@@ -149,6 +150,23 @@ impl Server {
                 let response = match more {
                     Ok(more) => {
                         self.container.cgroups.extend(more);
+                        Response::Ok
+                    }
+                    Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
+            Request::Oom(event) => {
+                let mut take = || -> Result<Oom, Failure> {
+                    let counter = fds.take_nth(0).during(Step::Protocol, "memory")?;
+                    let event = event.then(|| fds.take_nth(1).during(Step::Protocol, "memory")).transpose()?;
+                    let mut oom = Oom::new(counter, event, 0);
+                    oom.forget();
+                    Ok(oom)
+                };
+                let response = match take() {
+                    Ok(oom) => {
+                        self.oom.get_or_insert(oom);
                         Response::Ok
                     }
                     Err(failure) => Response::Failed(failure),
