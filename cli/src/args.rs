@@ -668,7 +668,7 @@ pub(crate) struct PsArgs {
     /// All containers, not only the running ones
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Only containers that meet a condition: ancestor, before, exited, id, label, label!, name, since, status, until
+    /// Only containers that meet a condition: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Only the newest, whatever their state; -1 is no bound

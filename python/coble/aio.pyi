@@ -1206,7 +1206,7 @@ class Containers:
     async def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """

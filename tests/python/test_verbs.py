@@ -470,6 +470,28 @@ def test_wait_for_the_removal(shared: coble.Engine) -> None:
 
 
 @pytest.mark.vm
+def test_filters_on_options(box: coble.Engine, tmp_path: Path) -> None:
+    make = box.containers.create
+    one = make("box", FOREVER, name="one", exposed_ports=[80, "53/udp", "8000-8010"])
+    make("box", FOREVER, name="two", volumes={str(tmp_path): "/data"}, tmpfs={"/scratch": ""}, network="host")
+    make("box", FOREVER, name="three", network=f"container:{one.name}")
+
+    def found(**filters: object) -> list[str]:
+        return [container.name for container in box.containers.list(all=True, filters=filters)]  # type: ignore[arg-type]
+
+    assert found(expose=80) == found(expose="80/tcp") == found(expose="53/udp") == found(expose="8005") == found(expose="7000-8000") == ["one"]
+    assert found(expose="80/udp") == found(expose="53") == found(expose="81") == found(publish=80) == []
+    assert found(volume=str(tmp_path)) == found(volume="/data") == found(volume="/scratch") == ["two"]
+    assert found(volume="/dat") == found(volume="tmpfs") == []
+    assert found(network="none") == ["one"] and found(network="host") == ["two"] and found(network=["none", "host"]) == ["two", "one"]
+    assert found(network="container:one") == found(network=f"container:{one.id}") == found(network=f"container:{one.id[:12]}") == ["three"]
+    assert found(network="bridge") == found(network="container:two") == found(network="container:nobody") == []
+    assert found(network="host", volume="/data", name="w") == ["two"] and found(network="none", volume="/data") == []
+    for bad in ("expose=x", "publish=0", "expose=9-8"):
+        with pytest.raises(coble.InvalidArgumentError):
+            box.containers.list(filters=[bad])
+
+
 def test_filters(box: coble.Engine) -> None:
     make = box.containers.create
     one = make("box", ["sh", "-c", "exit 3"], name="web-1", labels={"tier": "front", "x": ""})

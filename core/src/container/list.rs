@@ -56,10 +56,17 @@ pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Cont
     let choice = filters.resolve(inner)?;
     let take = |part: &mut Part, row: &Listed<'_>, state, health| {
         let runs = matches!(state, State::Running | State::Paused | State::Restarting);
-        match (all || runs) && choice.admits(row, state, health)? {
-            true => part.push(row, state, health),
-            false => Ok(()),
+        if !(all || runs) || !choice.admits(row, state, health)? {
+            return Ok(());
         }
+        if filters.looks_deep() {
+            // Removed since the list was read.
+            let Some(found) = containers::get(&inner.store.db, row.id)? else { return Ok(()) };
+            if !choice.admits_options(inner, &found)? {
+                return Ok(());
+            }
+        }
+        part.push(row, state, health)
     };
     let parts = containers::listed(&inner.store.db, all, Part::with_capacity, |part, row| {
         if !choice.admits_row(&row) {

@@ -80,8 +80,8 @@ impl WaitCondition {
 pub struct ListOptions {
     /// All containers, not only those that run.
     pub all: bool,
-    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `health`, `id`, `label`, `label!`, `name`, `since`, `status`,
-    /// `until`. All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
+    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish` (which no container meets), `since`, `status`,
+    /// `until`, `volume` (the target of a mount, or the source of a bind). All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
     pub filters: Vec<String>,
     /// Only that many, the newest, whatever their state.
     pub limit: Option<u64>,
