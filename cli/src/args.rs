@@ -216,7 +216,7 @@ pub(crate) enum ContainerCommand {
     /// Print what a container wrote
     Logs(LogsArgs),
     /// Print everything about containers as JSON
-    Inspect(ObjectArgs),
+    Inspect(ContainerInspectArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
     /// Make a container with the options and the files of another one
@@ -759,6 +759,18 @@ pub(crate) struct InspectArgs {
     /// Look only among objects of this type
     #[arg(long, value_enum)]
     pub(crate) r#type: Option<ObjectType>,
+    /// Measure what containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContainerInspectArgs {
+    /// Measure what the containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
     #[command(flatten)]
     pub(crate) objects: ObjectArgs,
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use coble::{CancelToken, ContainerSummary, ListOptions, LogOptions, LogSource, Signal, State};
+use coble::{
+    CancelToken, Container, ContainerSummary, Error, ListOptions, LogOptions, LogSource, Signal, State,
+};
 use jiff::Timestamp;
 
-use crate::args::{Format, Global, InspectFormat, KillArgs, LogsArgs, ObjectArgs, PsArgs, RmArgs, StopArgs};
+use crate::args::{
+    ContainerInspectArgs, Format, Global, InspectFormat, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs,
+};
 use crate::output::{self, Failure, Outcome, Table};
 use crate::{each, open, refuse, time};
 
@@ -105,14 +109,19 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
     }
 }
 
-pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
+/// What `inspect` shows of a container.
+pub(crate) fn looked_at(container: &Container, size: bool) -> Result<serde_json::Value, Error> {
+    if size { container.inspect_docker_with_size() } else { container.inspect_docker() }
+}
+
+pub(crate) fn inspect(global: &Global, args: ContainerInspectArgs) -> Outcome {
     let engine = open(global)?;
     let mut found = Vec::new();
-    let status = each(&args.names, |name| {
-        found.push(engine.containers().get(name)?.inspect_docker()?);
+    let status = each(&args.objects.names, |name| {
+        found.push(looked_at(&engine.containers().get(name)?, args.size)?);
         Ok(())
     })?;
-    print_objects(&found, args.format)?;
+    print_objects(&found, args.objects.format)?;
     Ok(status)
 }
 

@@ -331,3 +331,17 @@ pub unsafe extern "C" fn coble_container_inspect_docker(
         coble_string_t::json(&container.container.inspect_docker()?)?.give(out);
     })
 }
+
+/// As coble_container_inspect_docker, with what is to be measured on the disk, in bytes: SizeRw, what the container wrote, and SizeRootFs, that and the files of its image.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_inspect_docker_with_size(
+    container: *const coble_container_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.inspect_docker_with_size()?)?.give(out);
+    })
+}

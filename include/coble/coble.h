@@ -688,7 +688,7 @@ typedef struct {
    */
   size_t size;
   /**
-   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume. All keys are to be met; of several
    * values for one key one is enough, except for labels. A status means all containers.
    */
   const char *const *filters;
@@ -3988,6 +3988,13 @@ coble_status_t coble_container_prune(const coble_engine_t *engine,
 coble_status_t coble_container_inspect_docker(const coble_container_t *container,
                                               coble_string_t **json,
                                               coble_error_t **error);
+
+/**
+ * As coble_container_inspect_docker, with what is to be measured on the disk, in bytes: SizeRw, what the container wrote, and SizeRootFs, that and the files of its image.
+ */
+coble_status_t coble_container_inspect_docker_with_size(const coble_container_t *container,
+                                                        coble_string_t **json,
+                                                        coble_error_t **error);
 
 /**
  * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the

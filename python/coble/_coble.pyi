@@ -1418,8 +1418,11 @@ class Container:
     def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
         """As above, again and again."""
 
-    def inspect_docker(self) -> dict[str, Any]:
-        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
+    def inspect_docker(self, *, size: bool = False) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives.
+
+        With `size` also what is to be measured on the disk, in bytes: `SizeRw`, what the container wrote, and `SizeRootFs`, that and the files of its image.
+        """
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""

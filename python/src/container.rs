@@ -713,9 +713,14 @@ impl PyContainer {
     }
 
     /// Everything about it as docker inspect has it.
-    fn inspect_docker(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (*, size=false))]
+    fn inspect_docker(&self, py: Python<'_>, size: bool) -> PyResult<Py<PyAny>> {
         let handle = self.handle(py)?;
-        plain(py, &quick(py, || handle.container()?.inspect_docker())?)
+        let found = quick(py, || {
+            let container = handle.container()?;
+            if size { container.inspect_docker_with_size() } else { container.inspect_docker() }
+        })?;
+        plain(py, &found)
     }
 
     /// Waits until a strategy of coble.wait is satisfied.

@@ -303,6 +303,10 @@ static void other_verbs(coble_engine_t *engine) {
   limits.mem_limit = 1;
   CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
 
+  CHECK_OK(coble_container_inspect_docker_with_size(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"SizeRootFs\":") != NULL);
+  coble_string_delete(json);
+
   CHECK_OK(coble_container_top(container, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
   coble_string_delete(json);

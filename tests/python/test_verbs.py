@@ -571,6 +571,27 @@ def test_inspect_as_docker(shared: coble.Engine) -> None:
     container.remove()
 
 
+def test_inspect_as_docker_with_size_and_what_runs(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sh", "-c", "head -c 300000 /dev/zero > /file; exec sleep 1000"])
+    container.start()
+    eventually(lambda: container.exec(["sh", "-c", "[ $(stat -c %s /file) = 300000 ]"]).exit_code == 0, "the file")
+    assert "SizeRw" not in container.inspect_docker()
+    found = container.inspect_docker(size=True)
+    image = shared.images.inspect("box").unpacked_size
+    assert image is not None and 300000 <= found["SizeRw"] < 600000 and found["SizeRootFs"] == found["SizeRw"] + image
+    assert eventually(lambda: container.inspect_docker()["ExecIDs"] is None, "the end of the others")
+    with shared.events(filters={"container": container.id, "event": "exec_start"}) as events:
+        process = container.popen(["sleep", "1000"])
+        (running,) = eventually(lambda: container.inspect_docker()["ExecIDs"], "the program")
+        assert next(iter(events)).attributes["execID"] == running
+    process.kill()
+    process.wait(30)
+    assert eventually(lambda: container.inspect_docker()["ExecIDs"] is None, "its end")
+    assert (found["AppArmorProfile"], found["ProcessLabel"], found["HostsPath"]) == ("", "", "")
+    assert (found["HostConfig"]["PortBindings"], found["HostConfig"]["ContainerIDFile"], found["Config"]["AttachStdout"]) == ({}, "", False)
+    container.remove(force=True)
+
+
 @pytest.mark.vm
 def test_top(counting: coble.Container) -> None:
     process = counting.popen(["sleep", "98765"])

@@ -729,6 +729,8 @@ pub enum Request {
     Cgroups(u8),
     /// The container has a limit of memory now. The frame carries the file in which the kernel counts its [`oom_kills`], and with true an event of version 1, as in an [`OomSpec`].
     Oom(bool),
+    /// Answered with [`Response::Programs`].
+    Programs,
     /// When the program is started again from now on; None: it is not.
     Policy(Option<RestartSpec>),
     /// Connects to the container's program. Answered with [`Response::Attached`], and with [`Response::Exited`] when the container ends.
@@ -773,6 +775,8 @@ pub enum Response {
     Restarts(Exit),
     /// The request failed.
     Failed(Failure),
+    /// The numbers of the programs of [`Request::Exec`] that run.
+    Programs(Vec<u32>),
 }
 
 /// A job of the archive role. All paths are below the directory given by descriptor, which becomes the worker's root.

@@ -107,6 +107,15 @@ pub(super) fn sizes(inner: &Inner) -> Result<BTreeMap<String, u64>> {
     Ok(sizes)
 }
 
+/// What one container wrote, in bytes of the disk.
+pub(super) fn size_of(inner: &Inner, id: &str) -> Result<u64> {
+    let path = super::create::directory(inner, id);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?;
+    let parts = reader::usage(inner, directory.as_fd(), 1, &CancelToken::never())?;
+    Ok(parts.iter().filter(|(path, _)| !crate::log::driver::is_log(path)).map(|(_, bytes)| bytes).sum())
+}
+
 impl Container {
     /// Its state now.
     pub fn state(&self) -> Result<State> {

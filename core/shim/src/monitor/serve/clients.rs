@@ -8,7 +8,9 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::Server;
+use super::programs::{Program, Stage};
 use crate::failure::During;
+use crate::monitor::health::PROBE;
 use crate::monitor::log::Log;
 use crate::monitor::oom::Oom;
 use crate::program::terminal;
@@ -156,10 +158,16 @@ impl Server {
                 };
                 self.respond(number, &response, &[]);
             }
+            Request::Programs => {
+                let running = |program: &&Program| program.stage == Stage::Running && program.client != PROBE;
+                let numbers = self.programs.iter().filter(running).map(|program| program.number).collect();
+                self.respond(number, &Response::Programs(numbers), &[]);
+            }
             Request::Oom(event) => {
                 let mut take = || -> Result<Oom, Failure> {
                     let counter = fds.take_nth(0).during(Step::Protocol, "memory")?;
-                    let event = event.then(|| fds.take_nth(1).during(Step::Protocol, "memory")).transpose()?;
+                    let event =
+                        event.then(|| fds.take_nth(1).during(Step::Protocol, "memory")).transpose()?;
                     let mut oom = Oom::new(counter, event, 0);
                     oom.forget();
                     Ok(oom)
