@@ -1,12 +1,12 @@
 //! The verbs on containers that are there: pausing, renaming, changing limits, looking at what they do.
 
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use coble::{
-    CancelToken, Container, Error, ListOptions, RestartPolicy, Signal, Stats, StatsStream, UpdateOptions,
-    WaitCondition, parse,
+    CancelToken, ContainerSummary, Engine, Error, ErrorKind, ListOptions, RestartPolicy, Signal, State,
+    Stats, StatsStream, UpdateOptions, WaitCondition, parse,
 };
 
 use crate::args::{Format, FormatArgs, Global, Names, StopArgs};
@@ -110,6 +110,9 @@ pub(crate) struct TopArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatsArgs {
+    /// All containers, not only those that run
+    #[arg(short, long)]
+    all: bool,
     /// Look once
     #[arg(long)]
     no_stream: bool,
@@ -118,7 +121,7 @@ pub(crate) struct StatsArgs {
     no_trunc: bool,
     #[command(flatten)]
     output: FormatArgs,
-    /// Names or ids (default: all that run)
+    /// Names or ids (default: all that run, also those that start later)
     #[arg(value_name = "CONTAINER")]
     names: Vec<String>,
 }
@@ -233,18 +236,26 @@ pub(crate) fn top(global: &Global, args: TopArgs) -> Outcome {
 
 pub(crate) fn stats(global: &Global, args: StatsArgs) -> Outcome {
     let engine = open(global)?;
-    let containers: Vec<Container> = if args.names.is_empty() {
-        let running = engine.containers().list(&ListOptions::default())?;
-        running.iter().map(|summary| engine.containers().get(&summary.id)).collect::<Result<_, Error>>()?
-    } else {
-        args.names.iter().map(|name| engine.containers().get(name)).collect::<Result<_, Error>>()?
-    };
-    let mut streams: Vec<StatsStream> =
-        containers.iter().map(|container| container.stats_stream(INTERVAL)).collect::<Result<_, Error>>()?;
+    let mut streams: Vec<(String, StatsStream)> = Vec::new();
+    for name in &args.names {
+        let container = engine.containers().get(name)?;
+        match container.stats_stream(INTERVAL) {
+            Ok(stream) => streams.push((container.id().to_owned(), stream)),
+            Err(error) if args.all && error.kind() == ErrorKind::InvalidState => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if args.names.is_empty() {
+        follow(&engine, &mut streams)?;
+    }
     // The first look is what the others are compared with.
     looks(&mut streams)?;
     loop {
-        let found = looks(&mut streams)?;
+        let begun = Instant::now();
+        let mut found = looks(&mut streams)?;
+        if args.all {
+            found.extend(resting(&engine, &args.names, &found)?);
+        }
         if args.output.format == Format::Json {
             output::json(&found)?;
         } else {
@@ -253,20 +264,69 @@ pub(crate) fn stats(global: &Global, args: StatsArgs) -> Outcome {
             }
             table(&found, args.no_trunc)?;
         }
-        if args.no_stream || streams.is_empty() {
+        let over = streams.is_empty() && !args.names.is_empty() && !args.all;
+        if args.no_stream || over {
             return Ok(0);
+        }
+        if args.names.is_empty() {
+            follow(&engine, &mut streams)?;
+        }
+        if streams.is_empty() {
+            // Nobody is looked at, which would take the time.
+            std::thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
         }
     }
 }
 
+/// Looks at the containers that run and that it did not look at before.
+fn follow(engine: &Engine, streams: &mut Vec<(String, StatsStream)>) -> Result<(), Error> {
+    for summary in engine.containers().list(&ListOptions::default())? {
+        if streams.iter().any(|(id, _)| *id == summary.id) {
+            continue;
+        }
+        match engine.containers().get(&summary.id).and_then(|container| container.stats_stream(INTERVAL)) {
+            Ok(stream) => streams.push((summary.id, stream)),
+            // It has ended meanwhile.
+            Err(error) if ended(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Those that do not run, with nothing but their names; of these if there are any.
+fn resting(engine: &Engine, names: &[String], found: &[Stats]) -> Result<Vec<Stats>, Error> {
+    let mut options = ListOptions::default();
+    options.all = true;
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(engine.containers().get(name)?.id().to_owned());
+    }
+    let listed = engine.containers().list(&options)?.into_iter().filter(|summary| {
+        let meant = ids.is_empty() || ids.contains(&summary.id);
+        let rests = matches!(summary.state, State::Created | State::Exited | State::Restarting);
+        meant && rests && !found.iter().any(|stats| stats.id == summary.id)
+    });
+    let nothing = |summary: ContainerSummary| {
+        let mut stats = Stats::default();
+        (stats.id, stats.name) = (summary.id, summary.name);
+        stats
+    };
+    Ok(listed.map(nothing).collect())
+}
+
+fn ended(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidState | ErrorKind::ContainerNotFound)
+}
+
 /// One look at each container. One that does not run any more is looked at no more.
-fn looks(streams: &mut Vec<StatsStream>) -> Result<Vec<Stats>, Error> {
+fn looks(streams: &mut Vec<(String, StatsStream)>) -> Result<Vec<Stats>, Error> {
     let mut found = Vec::new();
     let mut going = Vec::new();
-    for mut stream in streams.drain(..) {
+    for (id, mut stream) in streams.drain(..) {
         if let Some(stats) = stream.next(&CancelToken::never())? {
             found.push(stats);
-            going.push(stream);
+            going.push((id, stream));
         }
     }
     *streams = going;
@@ -285,8 +345,15 @@ fn table(found: &[Stats], whole: bool) -> Result<(), output::Failure> {
         "PIDS",
     ]);
     for stats in found {
+        let id = if whole { stats.id.clone() } else { output::short_id(&stats.id) };
+        if stats.time.is_empty() {
+            // It does not run: as docker has it.
+            let words = ["--", "-- / --", "--", "-- / --", "-- / --", "--"].map(str::to_owned);
+            table.cells([id, stats.name.clone()].into_iter().chain(words).collect());
+            continue;
+        }
         table.row([
-            if whole { stats.id.clone() } else { output::short_id(&stats.id) },
+            id,
             stats.name.clone(),
             format!("{:.2}%", stats.cpu_percent),
             format!("{} / {}", binary(stats.memory_usage), binary(stats.memory_limit)),

@@ -2862,16 +2862,67 @@ class Stats:
         """Sent to it."""
 
     @property
-    def cpu_pressure(self) -> float | None:
-        """Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so."""
+    def memory_events(self) -> dict[str, int] | None:
+        """How often what happened for want of memory, if the kernel says so: `low`, `high`, `max` (its limit was met), `oom`, `oom_kill` and so on, as in `memory.events` of cgroup version 2.
+        Version 1 counts `max` and `oom_kill`."""
 
     @property
-    def memory_pressure(self) -> float | None:
+    def pids_events(self) -> int | None:
+        """How often the limit on processes kept it from making one, if the kernel says so."""
+
+    @property
+    def cpu_pressure(self) -> Pressure | None:
+        """How much of it waited for a CPU, if the kernel says so, which takes cgroup version 2 (or a hybrid host) with pressure stall information."""
+
+    @property
+    def memory_pressure(self) -> Pressure | None:
         """The same for memory."""
 
     @property
-    def io_pressure(self) -> float | None:
+    def io_pressure(self) -> Pressure | None:
         """The same for input and output."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pressure:
+    """How much of a container was held up by want of something: the kernel's pressure stall information."""
+
+    @property
+    def some(self) -> PressureShare:
+        """While at least one of its processes was."""
+
+    @property
+    def full(self) -> PressureShare | None:
+        """While all that had something to do were. None: the kernel does not say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PressureShare:
+    """Shares of time in which processes waited."""
+
+    @property
+    def avg10(self) -> float:
+        """Percent of the last ten seconds."""
+
+    @property
+    def avg60(self) -> float:
+        """Percent of the last minute."""
+
+    @property
+    def avg300(self) -> float:
+        """Percent of the last five minutes."""
+
+    @property
+    def total_us(self) -> int:
+        """Microseconds in all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -672,6 +672,32 @@ def test_with_limits_the_kernel_counts(shared: coble.Engine) -> None:
         container.remove(force=True)
 
 
+@pytest.mark.vm
+def test_what_the_kernel_says_of_waiting_and_of_limits(shared: coble.Engine) -> None:
+    script = "until [ -e /go ]; do sleep 0.02; done; probe fork 100 > /dev/null; exec sleep 1000"
+    container = shared.containers.create("box", ["sh", "-c", script], mem_limit="64m", pids_limit=20)
+    container.start()
+    try:
+        applied = {limit.name: limit.applied for limit in container.inspect().isolation.limits}  # type: ignore[union-attr]
+        stats = container.stats(interval=0)
+        container.exec(["touch", "/go"], check=True)
+        if applied["pids_limit"] is not None:
+            assert stats.pids_events == 0
+            eventually(lambda: container.stats(interval=0).pids_events, "what the limit forbids")
+        if applied["mem_limit"] is not None:
+            assert stats.memory_events is not None and {"max", "oom_kill"} <= set(stats.memory_events)
+            assert stats.memory_events["oom_kill"] == stats.oom_kills == 0
+        for pressure in (stats.cpu_pressure, stats.memory_pressure, stats.io_pressure):
+            if pressure is not None:
+                assert 0 <= pressure.some.avg10 <= 100 and 0 <= pressure.some.avg60 <= 100 and 0 <= pressure.some.avg300 <= 100
+                assert pressure.some.total_us >= (pressure.full.total_us if pressure.full else 0)
+                assert pressure.to_dict()["some"]["avg10"] == pressure.some.avg10
+        if CGROUPS == "v2" and MODE == "root" and Path("/proc/pressure/cpu").exists():
+            assert stats.cpu_pressure is not None and stats.memory_pressure is not None
+    finally:
+        container.remove(force=True)
+
+
 def test_asynchronously(shared_store: Store) -> None:
     async def use() -> None:
         async with coble.aio.Engine(shared_store.data_root, shared_store.run_root) as engine:
@@ -707,6 +733,44 @@ def command(store: Store, box: coble.Engine) -> Iterator[object]:
     yield run
 
 
+def test_stats_follow_what_starts_and_ends(command: object, store: Store, box: coble.Engine) -> None:
+    run = command
+    assert callable(run)
+    program = os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble"))
+    first = box.containers.create("box", FOREVER, name="first")
+    rests = box.containers.create("box", FOREVER, name="rests")
+    first.start()
+    (only,) = json.loads(run("stats", "--no-stream", "--format", "json"))
+    assert only["name"] == "first"
+    assert {one["name"]: one["time"] != "" for one in json.loads(run("stats", "--no-stream", "-a", "--format", "json"))} == {"first": True, "rests": False}
+    assert "-- / --" in run("stats", "--no-stream", "-a", "rests")
+    looks = subprocess.Popen(
+        [program, "--data-root", store.data_root, "--run-root", store.run_root, "stats", "--format", "json"], stdout=subprocess.PIPE, text=True
+    )
+    assert looks.stdout is not None
+
+    def until(names: set[str]) -> None:
+        for line in looks.stdout:  # type: ignore[union-attr]
+            if {one["name"] for one in json.loads(line)} == names:
+                return
+        raise AssertionError(f"no look with {names}")
+
+    try:
+        until({"first"})
+        rests.start()
+        until({"first", "rests"})
+        first.remove(force=True)
+        until({"rests"})
+        rests.remove(force=True)
+        until(set())
+        box.containers.create("box", FOREVER, name="last").start()
+        until({"last"})
+    finally:
+        looks.kill()
+        looks.wait()
+        looks.stdout.close()
+
+
 def test_the_command(command: object, box: coble.Engine) -> None:
     run = command
     assert callable(run)
@@ -722,7 +786,7 @@ def test_the_command(command: object, box: coble.Engine) -> None:
         assert found["HostConfig"]["Memory"] == 64 << 20
         assert run("update", "--pids-limit", "-1", "one") == "one\n" and json.loads(run("inspect", "one"))[0]["HostConfig"]["PidsLimit"] is None
         assert "64.0MiB" in run("stats", "--no-stream", "one")
-    assert "no limit is given" in run("update", "one", status=125)
+    assert "nothing to change is given" in run("update", "one", status=125)
     assert run("ps", "-n", "1", "--format", "json").count('"id"') == 1 and "two" in run("ps", "-l")
     assert "SIZE" in run("ps", "-a", "--size") and "one" not in run("ps", "-a", "--filter", "name=two")
     assert "unknown key" in run("ps", "--filter", "color=red", status=125)

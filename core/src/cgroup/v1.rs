@@ -249,7 +249,7 @@ impl Manager for V1 {
         let readers: [(&str, Reader); 4] = [
             ("memory", usage::memory_of_the_first),
             ("cpu", usage::cpu_of_the_first),
-            ("pids", usage::pids_of_the_first),
+            ("pids", usage::pids),
             ("blkio", usage::blocks_of_the_first),
         ];
         for (controller, reader) in readers {

@@ -80,6 +80,8 @@ impl Container {
             memory_peak: usage.memory_peak,
             memory_counted: usage.memory.is_some(),
             oom_kills: usage.oom_kills,
+            memory_events: usage.memory_events,
+            pids_events: usage.pids_events,
             pids: usage.pids.unwrap_or_else(|| sum(|process| process.threads)),
             pids_limit: usage.pids_limit,
             block_read,

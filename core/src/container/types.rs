@@ -177,12 +177,40 @@ pub struct Stats {
     pub network_rx: u64,
     /// Sent to it.
     pub network_tx: u64,
-    /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
-    pub cpu_pressure: Option<f64>,
+    /// How often what happened for want of memory, if the kernel says so: `low`, `high`, `max` (its limit was met), `oom`, `oom_kill` and so on, as in `memory.events` of cgroup version 2. Version 1 counts
+    /// `max` and `oom_kill`.
+    pub memory_events: Option<BTreeMap<String, u64>>,
+    /// How often the limit on processes kept it from making one, if the kernel says so.
+    pub pids_events: Option<u64>,
+    /// How much of it waited for a CPU, if the kernel says so, which takes cgroup version 2 (or a hybrid host) with pressure stall information.
+    pub cpu_pressure: Option<Pressure>,
     /// The same for memory.
-    pub memory_pressure: Option<f64>,
+    pub memory_pressure: Option<Pressure>,
     /// The same for input and output.
-    pub io_pressure: Option<f64>,
+    pub io_pressure: Option<Pressure>,
+}
+
+/// How much of a container was held up by want of something: the kernel's pressure stall information.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Pressure {
+    /// While at least one of its processes was.
+    pub some: PressureShare,
+    /// While all that had something to do were. None: the kernel does not say.
+    pub full: Option<PressureShare>,
+}
+
+/// Shares of time in which processes waited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PressureShare {
+    /// Percent of the last ten seconds.
+    pub avg10: f64,
+    /// Percent of the last minute.
+    pub avg60: f64,
+    /// Percent of the last five minutes.
+    pub avg300: f64,
+    /// Microseconds in all.
+    pub total_us: u64,
 }
 
 /// What a pruning of containers did.
