@@ -11,33 +11,27 @@ use crate::args::{
     ContainerInspectArgs, Format, Global, InspectFormat, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs,
 };
 use crate::output::{self, Failure, Outcome, Table};
-use crate::{each, open, refuse, time};
+use crate::{all_at_once, each, open, refuse, time};
 
 pub(crate) fn stop(global: &Global, args: StopArgs) -> Outcome {
     let engine = open(global)?;
     let timeout = args.timeout.map(Duration::from_secs);
     let signal = args.signal.as_deref().map(Signal::parse).transpose()?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.stop_with(signal, timeout, &CancelToken::never())?;
-        output::line(name)
-    })
+    let stop = |name: &str| engine.containers().get(name)?.stop_with(signal, timeout, &CancelToken::never());
+    all_at_once(&args.containers.names, stop, |name, ()| output::line(name))
 }
 
 pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
     let signal = Signal::parse(&args.signal)?;
     let engine = open(global)?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.kill(signal)?;
-        output::line(name)
-    })
+    let kill = |name: &str| engine.containers().get(name)?.kill(signal);
+    all_at_once(&args.containers.names, kill, |name, ()| output::line(name))
 }
 
 pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.remove(args.force)?;
-        output::line(name)
-    })
+    let remove = |name: &str| engine.containers().get(name)?.remove(args.force);
+    all_at_once(&args.containers.names, remove, |name, ()| output::line(name))
 }
 
 pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {

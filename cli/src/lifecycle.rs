@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use coble::{
-    CancelToken, ContainerSummary, Engine, Error, ErrorKind, ListOptions, RestartPolicy, Signal, State,
-    Stats, StatsStream, UpdateOptions, WaitCondition, parse,
+    CancelToken, ContainerSummary, Engine, Error, ErrorKind, ListOptions, NamespaceMode, NetworkMode,
+    RestartPolicy, Signal, State, Stats, StatsStream, UpdateOptions, WaitCondition, parse,
 };
 
 use crate::args::{Format, FormatArgs, Global, Names, StopArgs};
 use crate::output::{self, Outcome, Table};
 use crate::run::{rates, weights};
-use crate::{each, open, prompt, refuse};
+use crate::{all_at_once, each, open, prompt, refuse};
 
 /// How long `stats` looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -140,27 +140,39 @@ pub(crate) struct ContainerPruneArgs {
 
 pub(crate) fn pause(global: &Global, args: Names) -> Outcome {
     let engine = open(global)?;
-    each(&args.names, |name| {
-        engine.containers().get(name)?.pause()?;
-        output::line(name)
-    })
+    let pause = |name: &str| engine.containers().get(name)?.pause();
+    all_at_once(&args.names, pause, |name, ()| output::line(name))
 }
 
 pub(crate) fn unpause(global: &Global, args: Names) -> Outcome {
     let engine = open(global)?;
-    each(&args.names, |name| {
-        engine.containers().get(name)?.unpause()?;
-        output::line(name)
-    })
+    let unpause = |name: &str| engine.containers().get(name)?.unpause();
+    all_at_once(&args.names, unpause, |name, ()| output::line(name))
 }
 
 pub(crate) fn restart(global: &Global, args: StopArgs) -> Outcome {
     let engine = open(global)?;
     let timeout = args.timeout.map(Duration::from_secs);
     let signal = args.signal.as_deref().map(Signal::parse).transpose()?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.restart_with(signal, timeout, &CancelToken::never())?;
-        output::line(name)
+    let restart =
+        |name: &str| engine.containers().get(name)?.restart_with(signal, timeout, &CancelToken::never());
+    if args.containers.names.iter().any(|name| joins_another(&engine, name)) {
+        // That is to run before it.
+        return each(&args.containers.names, |name| {
+            restart(name)?;
+            output::line(name)
+        });
+    }
+    all_at_once(&args.containers.names, restart, |name, ()| output::line(name))
+}
+
+/// Whether a container is in a namespace of another one.
+fn joins_another(engine: &Engine, name: &str) -> bool {
+    let spec =
+        engine.containers().get(name).and_then(|container| container.inspect()).map(|found| found.spec);
+    spec.is_ok_and(|spec| {
+        matches!(spec.network, NetworkMode::Container(_))
+            || [&spec.pid_mode, &spec.ipc_mode].iter().any(|mode| matches!(mode, NamespaceMode::Container(_)))
     })
 }
 

@@ -771,6 +771,30 @@ def test_stats_follow_what_starts_and_ends(command: object, store: Store, box: c
         looks.stdout.close()
 
 
+def test_verbs_on_many_take_the_time_of_one(command: object, box: coble.Engine) -> None:
+    run = command
+    assert callable(run)
+    names = [f"deaf-{n}" for n in range(8)]
+    for name in names:
+        box.containers.create("box", ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], name=name).start()
+    lines = "".join(f"{name}\n" for name in names)
+    begin = time.monotonic()
+    # One after the other they would take 32 seconds.
+    assert run("stop", "-t", "4", *names) == lines
+    assert time.monotonic() - begin < 24
+    assert run("start", *names) == lines
+    said = run("stop", "-t", "0", names[0], "nobody", names[1], status=125)
+    assert "nobody" in said
+    # The others are done all the same.
+    assert [box.containers.get(name).state for name in names[:3]] == ["exited", "exited", "running"]
+    assert run("restart", "-t", "0", *names) == lines
+    if MODE == "root" and CGROUPS != "none":
+        assert run("pause", *names) == run("unpause", *names) == lines
+    assert run("kill", *names) == lines
+    assert run("rm", "-f", *reversed(names)) == "".join(f"{name}\n" for name in reversed(names))
+    assert box.containers.list(all=True) == []
+
+
 def test_the_command(command: object, box: coble.Engine) -> None:
     run = command
     assert callable(run)
