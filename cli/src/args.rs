@@ -741,6 +741,9 @@ pub(crate) struct LogsArgs {
     /// Print the time of each line
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Print before each line what the log options say of the container, such as labels
+    #[arg(long)]
+    pub(crate) details: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,

@@ -142,13 +142,16 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Outcome {
     };
     options.since = args.since.as_deref().map(|text| time::point(text, now)).transpose()?;
     options.until = args.until.as_deref().map(|text| time::point(text, now)).transpose()?;
-    let mut stream = open(global)?.containers().get(&args.container)?.logs(options)?;
+    let container = open(global)?.containers().get(&args.container)?;
+    let details = if args.details { Some(details(&container)?) } else { None };
+    let mut stream = container.logs(options)?;
     let mut stamped = Stamper::default();
     while let Some(record) = stream.next(&CancelToken::never())? {
-        let data = if args.timestamps {
-            stamped.stamp(record.source, &record.data, &time::stamp(record.time))
-        } else {
-            record.data
+        let time = args.timestamps.then(|| time::stamp(record.time));
+        let before: Vec<&str> = [&time, &details].into_iter().flatten().map(String::as_str).collect();
+        let data = match before.is_empty() {
+            false => stamped.stamp(record.source, &record.data, &before.join(" ")),
+            true => record.data,
         };
         match record.source {
             LogSource::Stderr => output::error_bytes(&data),
@@ -156,6 +159,24 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// What each line says of the container, in docker's form: names and values as in an address of the web, with commas between.
+fn details(container: &Container) -> Result<String, Error> {
+    let escaped = |text: &String| -> String {
+        let one = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        };
+        text.bytes().map(one).collect()
+    };
+    let all = container.log_attributes()?;
+    let words: Vec<String> =
+        all.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    Ok(words.join(","))
 }
 
 /// Puts a time in front of each line. A record can end in the middle of a line, so it remembers where each stream stands.

@@ -106,6 +106,9 @@ pub(crate) struct TopArgs {
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     container: String,
+    /// Options of ps that ask for columns: -ef, aux, or -o and a list such as pid,ppid,user,stat,etime,rss,comm,args
+    #[arg(value_name = "PS_OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    ps_options: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -234,8 +237,15 @@ pub(crate) fn update(global: &Global, args: UpdateArgs) -> Outcome {
 }
 
 pub(crate) fn top(global: &Global, args: TopArgs) -> Outcome {
-    let top = open(global)?.containers().get(&args.container)?.top()?;
-    if args.output.format == Format::Json {
+    let words: Vec<&str> = args.ps_options.iter().map(String::as_str).collect();
+    // No columns of ps, but this command's own, in a place where it is not looked for.
+    let (format, words) = match words.as_slice() {
+        ["--format=json"] | ["--format", "json"] => (Format::Json, &[][..]),
+        ["--format=table"] | ["--format", "table"] => (Format::Table, &[][..]),
+        words => (args.output.format, words),
+    };
+    let top = open(global)?.containers().get(&args.container)?.top_with(words)?;
+    if format == Format::Json {
         output::json(&top)?;
         return Ok(0);
     }

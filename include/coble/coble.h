@@ -4005,6 +4005,23 @@ coble_status_t coble_container_top(const coble_container_t *container,
                                    coble_error_t **error);
 
 /**
+ * As coble_container_top, with the columns that options of ps ask for, `count` texts of a word or several each: -ef, aux, or -o (-eo, --format) and a list such as pid,ppid,user,stat,etime,rss,comm,args.
+ * COBLE_ERR_INVALID_ARGUMENT for what is not known.
+ */
+coble_status_t coble_container_top_with(const coble_container_t *container,
+                                        const char *const *ps_args,
+                                        size_t count,
+                                        coble_string_t **json,
+                                        coble_error_t **error);
+
+/**
+ * What the log options of the container have each record of its log say of it, as a JSON object of texts: labels, variables and the tag. Empty for a driver that has no such options.
+ */
+coble_status_t coble_container_log_attributes(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
+
+/**
  * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",
  * "memory_limit", "pids", "block_read", "block_write", "network_rx", "network_tx" and so on. COBLE_ERR_INVALID_STATE if it does not run.
  */

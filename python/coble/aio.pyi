@@ -1354,8 +1354,15 @@ class Container:
         gets none while it runs: `InvalidStateError`.
         """
 
-    async def top(self) -> Top:
-        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+    async def top(self, ps_args: _Command | None = None) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run.
+
+        `ps_args` are options of `ps` that ask for other columns: `"aux"`, or `-o` (`-eo`, `--format`) and a list, as in `"-eo pid,ppid,user,stat,etime,rss,comm,args"`, with titles as in
+        `pid=Number`. All processes of the container are shown, whatever they say. What is not known raises `InvalidArgumentError`.
+        """
+
+    async def log_attributes(self) -> dict[str, str]:
+        """What its log options (`labels`, `labels-regex`, `env`, `env-regex`, `tag`) have each record of its log say of it, as `docker logs --details` shows it. Empty for a driver that has no such options."""
 
     @overload
     async def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:

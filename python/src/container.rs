@@ -685,9 +685,17 @@ impl PyContainer {
     }
 
     /// Its processes as a table.
-    fn top(&self, py: Python<'_>) -> PyResult<Top> {
+    #[pyo3(signature = (ps_args=None))]
+    fn top(&self, py: Python<'_>, ps_args: Option<Command>) -> PyResult<Top> {
         let handle = self.handle(py)?;
-        quick(py, || handle.container()?.top()).map(Top)
+        let words = ps_args.map_or_else(Vec::new, |Command(words)| words);
+        quick(py, || handle.container()?.top_with(&words)).map(Top)
+    }
+
+    /// What each record of its log says of it.
+    fn log_attributes(&self, py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.log_attributes())
     }
 
     /// What it uses, once or again and again.

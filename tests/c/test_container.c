@@ -230,6 +230,7 @@ static void other_verbs(coble_engine_t *engine) {
   coble_update_options_t limits;
   const char *filters[2] = {"name=^renamed$", "status=paused"};
   const char *rates[1] = {"/dev/null:1m"};
+  const char *ps_args[2] = {"-eo", "pid,comm"};
   int32_t state = 0, code = 0;
   coble_status_t status;
 
@@ -309,6 +310,13 @@ static void other_verbs(coble_engine_t *engine) {
 
   CHECK_OK(coble_container_top(container, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_top_with(container, ps_args, 2, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"titles\":[\"PID\",\"COMMAND\"]") != NULL);
+  coble_string_delete(json);
+  CHECK_FAILS(coble_container_top_with(container, ps_args, 1, &json, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_log_attributes(container, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "{}") == 0);
   coble_string_delete(json);
   CHECK_OK(coble_container_stats(container, 0, NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"name\":\"renamed\"") != NULL);

@@ -592,6 +592,23 @@ def test_inspect_as_docker_with_size_and_what_runs(shared: coble.Engine) -> None
     container.remove(force=True)
 
 
+def test_top_with_columns(counting: coble.Container, shared_store: Store) -> None:
+    table = counting.top(["-o", "pid,stat,nlwp,etimes", "-o", "args=What"])
+    assert table.titles == ["PID", "STAT", "NLWP", "ELAPSED", "What"]
+    (first,) = [row for row in table.processes if row[0] == str(counting.inspect().pid)]
+    assert first[1][0] in "SRD" and first[2] == "1" and int(first[3]) >= 0
+    assert counting.top("aux").titles[:4] == ["USER", "PID", "%CPU", "%MEM"] and counting.top().titles[0] == "UID"
+    for bad, named in (("-o pid,nope", "nope"), ("--forest", "--forest"), ("-p 1", "-p")):
+        with pytest.raises(coble.InvalidArgumentError, match=named):
+            counting.top(bad)
+    program = os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble"))
+    words = [program, "--data-root", shared_store.data_root, "--run-root", shared_store.run_root, "top"]
+    shown = subprocess.run([*words, counting.id, "-eo", "pid,comm"], capture_output=True, text=True, check=True).stdout
+    assert shown.split()[:2] == ["PID", "COMMAND"] and "sh" in shown
+    assert json.loads(subprocess.run([*words, counting.id, "--format", "json"], capture_output=True, text=True, check=True).stdout)["titles"][0] == "UID"
+    assert json.loads(subprocess.run([*words, "--format", "json", counting.id, "aux"], capture_output=True, text=True, check=True).stdout)["titles"][0] == "USER"
+
+
 @pytest.mark.vm
 def test_top(counting: coble.Container) -> None:
     process = counting.popen(["sleep", "98765"])
