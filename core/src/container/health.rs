@@ -125,8 +125,10 @@ pub(super) fn plan(spec: &ContainerSpec, image: &ImageConfig, own: &ProcessSpec)
     let check = HealthCheck::effective(spec, image)?;
     let (form, words) = check.test.split_first()?;
     let argv: Vec<String> = match form.as_str() {
+        // The image's shell, as docker has it.
         "CMD-SHELL" => {
-            ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(words.iter().cloned()).collect()
+            let usual = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
+            image.shell.clone().unwrap_or_else(usual).into_iter().chain(words.iter().cloned()).collect()
         }
         _ => words.to_vec(),
     };
