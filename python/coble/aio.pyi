@@ -211,6 +211,7 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1013,6 +1014,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1090,7 +1092,8 @@ class Containers:
         - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
         - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
         - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
-          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound. `log_config`: both in docker-py's form,
+          a mapping of `Type` and `Config`.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
           `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
@@ -1174,6 +1177,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,

@@ -242,6 +242,32 @@ impl<'py> FromPyObject<'_, 'py> for Processes {
     }
 }
 
+/// Docker-py's `LogConfig`: a mapping with `Type` and `Config`.
+pub(crate) struct LogConfig {
+    pub(crate) driver: Option<String>,
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for LogConfig {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<LogConfig> {
+        let wrong = || expected("a mapping of Type and Config", given);
+        let mut config = LogConfig { driver: None, options: BTreeMap::new() };
+        for item in given.cast::<PyMapping>().map_err(|_| wrong())?.items()?.iter() {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(|_: PyErr| wrong())?;
+            match name.as_str() {
+                "Type" => config.driver = value.extract().map_err(|_: PyErr| wrong())?,
+                "Config" => {
+                    config.options = value.extract::<Option<Parameters>>()?.unwrap_or_default().0;
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(config)
+    }
+}
+
 /// A whole number, of which -1 stands for none: [`u64::MAX`].
 pub(crate) struct OrNone(pub(crate) u64);
 

@@ -14,8 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, OrNone, Parameters,
-    Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
+    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, LogConfig, Natural, OrNone,
+    Parameters, Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate,
+    null, seconds,
 };
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
@@ -43,6 +44,15 @@ const NEVER: &[(&str, &str)] = &[
     ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
     ("lxc_conf", "it was for a driver that docker gave up in 2016"),
     ("version", "it chose the protocol of a daemon, and there is none"),
+    ("init_path", "the init is coble's own; use init=True"),
+    ("runtime", "there is no choice of runtimes"),
+    ("device_requests", "give the devices with devices, and the libraries with volumes"),
+    (
+        "storage_opt",
+        "there is no bound on what a container writes; give it a tmpfs with a size, or read_only=True",
+    ),
+    ("cpu_rt_period", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
+    ("cpu_rt_runtime", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
     ("isolation", "it is for containers of Windows"),
     ("cpu_count", "it is for containers of Windows; use cpus"),
     ("cpu_percent", "it is for containers of Windows; use cpus"),
@@ -175,6 +185,7 @@ keywords! {
         dns_opt: Option<Vec<String>>,
         log_driver: Option<String>,
         log_opt: Option<Parameters>,
+        log_config: Option<LogConfig>,
         init: bool,
         tty: bool,
         stdin_open: bool,
@@ -416,6 +427,12 @@ impl Create {
         spec.dns_opt = self.dns_opt.unwrap_or_default();
         spec.log_driver = self.log_driver;
         spec.log_opt = self.log_opt.unwrap_or_default().0;
+        if let Some(LogConfig { driver, options }) = self.log_config {
+            if spec.log_driver.is_some() || !spec.log_opt.is_empty() {
+                return Err(PyTypeError::new_err("log_config says what log_driver and log_opt do"));
+            }
+            (spec.log_driver, spec.log_opt) = (driver, options);
+        }
         spec.init = self.init;
         spec.tty = self.tty;
         spec.stdin_open = self.stdin_open;
