@@ -216,7 +216,7 @@ pub(crate) enum ContainerCommand {
     /// Print what a container wrote
     Logs(LogsArgs),
     /// Print everything about containers as JSON
-    Inspect(ObjectArgs),
+    Inspect(ContainerInspectArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
     /// Make a container with the options and the files of another one
@@ -435,9 +435,9 @@ pub(crate) struct CreateOptions {
     /// Memory and swap together; -1 for swap without limit
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub(crate) memory_swap: Option<String>,
-    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1)
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) memory_swappiness: Option<u64>,
+    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1); -1 as it does
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) memory_swappiness: Option<i64>,
     /// Let programs wait for memory instead of killing one (cgroup version 1)
     #[arg(long)]
     pub(crate) oom_kill_disable: bool,
@@ -447,9 +447,9 @@ pub(crate) struct CreateOptions {
     /// CPU weight against others
     #[arg(short, long, value_name = "NUMBER")]
     pub(crate) cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub(crate) cpu_quota: Option<u64>,
+    /// Microseconds of CPU time in each period; 0 and -1 are no limit
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
     /// Length of that period
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) cpu_period: Option<u64>,
@@ -668,7 +668,7 @@ pub(crate) struct PsArgs {
     /// All containers, not only the running ones
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Only containers that meet a condition: ancestor, before, exited, id, label, label!, name, since, status, until
+    /// Only containers that meet a condition: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Only the newest, whatever their state; -1 is no bound
@@ -713,6 +713,9 @@ pub(crate) struct ExecArgs {
     /// User name or number, with or without :group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
+    /// Give the program every capability that this user has, whatever the container has
+    #[arg(long)]
+    pub(crate) privileged: bool,
     /// Working directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
@@ -738,6 +741,9 @@ pub(crate) struct LogsArgs {
     /// Print the time of each line
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Print before each line what the log options say of the container, such as labels
+    #[arg(long)]
+    pub(crate) details: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,
@@ -756,6 +762,18 @@ pub(crate) struct InspectArgs {
     /// Look only among objects of this type
     #[arg(long, value_enum)]
     pub(crate) r#type: Option<ObjectType>,
+    /// Measure what containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContainerInspectArgs {
+    /// Measure what the containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
     #[command(flatten)]
     pub(crate) objects: ObjectArgs,
 }

@@ -125,6 +125,7 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     spec.environment = environment(&args.env, &args.env_file)?;
     spec.working_dir = args.workdir;
     spec.user = args.user;
+    spec.privileged = args.privileged;
     spec.tty = args.tty;
     spec.console_size = terminal::size().filter(|_| args.tty);
     let container = open(global)?.containers().get(name)?;
@@ -379,20 +380,16 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.pids_limit = options.pids_limit.map(parse::processes).transpose()?;
     spec.mem_reservation = options.memory_reservation.as_deref().map(parse::size).transpose()?;
     spec.memswap_limit = options.memory_swap.as_deref().map(parse::swap).transpose()?;
-    spec.mem_swappiness = options.memory_swappiness;
+    spec.mem_swappiness = options.memory_swappiness.map(parse::or_none).transpose()?;
     spec.oom_kill_disable = options.oom_kill_disable;
     spec.oom_score_adj = options.oom_score_adj;
     spec.cpu_shares = options.cpu_shares;
-    spec.cpu_quota = options.cpu_quota;
+    spec.cpu_quota = options.cpu_quota.map(parse::or_none).transpose()?;
     spec.cpu_period = options.cpu_period;
     spec.cpuset_cpus = options.cpuset_cpus;
     spec.cpuset_mems = options.cpuset_mems;
     spec.blkio_weight = options.blkio_weight;
-    spec.blkio_weight_device = options
-        .blkio_weight_device
-        .iter()
-        .map(|text| parse::device_weight(text))
-        .collect::<Result<_, _>>()?;
+    spec.blkio_weight_device = weights(&options.blkio_weight_device)?;
     spec.device_read_bps = rates(&options.device_read_bps)?;
     spec.device_write_bps = rates(&options.device_write_bps)?;
     spec.device_read_iops = rates(&options.device_read_iops)?;
@@ -480,7 +477,11 @@ fn healthcheck(options: &CreateOptions) -> Result<Option<HealthCheck>, Error> {
     }
 }
 
-fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+pub(crate) fn weights(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+    texts.iter().map(|text| parse::device_weight(text)).collect()
+}
+
+pub(crate) fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
     texts.iter().map(|text| parse::device_rate(text)).collect()
 }
 

@@ -488,7 +488,7 @@ pub unsafe extern "C" fn coble_container_spec_set_cpu_shares(
     })
 }
 
-/// Sets the microseconds of CPU time in each period. 0: none.
+/// Sets the microseconds of CPU time in each period. 0 and UINT64_MAX: no limit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_cpu_quota(
     spec: *mut coble_container_spec_t,
@@ -559,7 +559,7 @@ pub unsafe extern "C" fn coble_container_spec_set_memswap_limit(
     })
 }
 
-/// Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+/// Sets how willingly the kernel swaps the container's memory out, 0 to 100; UINT64_MAX: none. Only with cgroup version 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_mem_swappiness(
     spec: *mut coble_container_spec_t,

@@ -688,7 +688,7 @@ typedef struct {
    */
   size_t size;
   /**
-   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume. All keys are to be met; of several
    * values for one key one is enough, except for labels. A status means all containers.
    */
   const char *const *filters;
@@ -763,7 +763,9 @@ typedef struct {
 } coble_log_options_t;
 
 /**
- * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ * What to change with coble_container_update; the fields mean what the setters of coble_container_spec_t say. Zero is no change.
+ *
+ * What is said of block devices is a list of texts of the form "path:number"; a number of 0 takes the limit of that device away, and devices that are not named stay as they are.
  */
 typedef struct {
   /**
@@ -799,7 +801,7 @@ typedef struct {
    */
   uint64_t cpu_shares;
   /**
-   * Microseconds of CPU time in each period.
+   * Microseconds of CPU time in each period; UINT64_MAX takes any limit of CPU time away.
    */
   uint64_t cpu_quota;
   /**
@@ -814,6 +816,59 @@ typedef struct {
    * Block I/O weight.
    */
   uint64_t blkio_weight;
+  /**
+   * When the program is started again, as coble_container_spec_set_restart_policy has it. It holds for the program that runs; one that was started without any, with files of the caller's as its
+   * streams or with secrets, gets none while it runs: COBLE_ERR_INVALID_STATE.
+   */
+  const char *restart_policy;
+  /**
+   * Weights of block devices.
+   */
+  const char *const *blkio_weight_device;
+  /**
+   * How many.
+   */
+  size_t blkio_weight_device_count;
+  /**
+   * Bytes that may be read each second.
+   */
+  const char *const *device_read_bps;
+  /**
+   * How many.
+   */
+  size_t device_read_bps_count;
+  /**
+   * Bytes that may be written each second.
+   */
+  const char *const *device_write_bps;
+  /**
+   * How many.
+   */
+  size_t device_write_bps_count;
+  /**
+   * Reads each second.
+   */
+  const char *const *device_read_iops;
+  /**
+   * How many.
+   */
+  size_t device_read_iops_count;
+  /**
+   * Writes each second.
+   */
+  const char *const *device_write_iops;
+  /**
+   * How many.
+   */
+  size_t device_write_iops_count;
+  /**
+   * Files of the container's version 2 cgroup, as "file=value".
+   */
+  const char *const *unified;
+  /**
+   * How many.
+   */
+  size_t unified_count;
 } coble_update_options_t;
 
 /**
@@ -2809,7 +2864,7 @@ coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
- * Sets the microseconds of CPU time in each period. 0: none.
+ * Sets the microseconds of CPU time in each period. 0 and UINT64_MAX: no limit.
  */
 coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
                                                   uint64_t cpu_quota,
@@ -2845,7 +2900,7 @@ coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *sp
                                                       coble_error_t **error);
 
 /**
- * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100; UINT64_MAX: none. Only with cgroup version 1.
  */
 coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
                                                        uint64_t mem_swappiness,
@@ -3401,6 +3456,14 @@ coble_status_t coble_exec_spec_set_working_dir(coble_exec_spec_t *spec,
  * Sets the user. NULL: the container's.
  */
 coble_status_t coble_exec_spec_set_user(coble_exec_spec_t *spec, const char *user, coble_error_t **error);
+
+/**
+ * Sets whether the program has every capability that the caller has, whatever the container has: 0 or 1. They are those of user 0; all else stays the container's (seccomp, AppArmor, Landlock,
+ * no_new_privs, what is masked, and which devices may be used).
+ */
+coble_status_t coble_exec_spec_set_privileged(coble_exec_spec_t *spec,
+                                              int32_t privileged,
+                                              coble_error_t **error);
 
 /**
  * Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
@@ -3975,7 +4038,7 @@ coble_status_t coble_container_wait_checked(const coble_container_t *container,
                                             coble_error_t **error);
 
 /**
- * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * Changes limits, and when it is started again, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
  * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
  */
 coble_status_t coble_container_update(const coble_container_t *container,
@@ -4002,12 +4065,36 @@ coble_status_t coble_container_inspect_docker(const coble_container_t *container
                                               coble_error_t **error);
 
 /**
+ * As coble_container_inspect_docker, with what is to be measured on the disk, in bytes: SizeRw, what the container wrote, and SizeRootFs, that and the files of its image.
+ */
+coble_status_t coble_container_inspect_docker_with_size(const coble_container_t *container,
+                                                        coble_string_t **json,
+                                                        coble_error_t **error);
+
+/**
  * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
  * host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
  */
 coble_status_t coble_container_top(const coble_container_t *container,
                                    coble_string_t **json,
                                    coble_error_t **error);
+
+/**
+ * As coble_container_top, with the columns that options of ps ask for, `count` texts of a word or several each: -ef, aux, or -o (-eo, --format) and a list such as pid,ppid,user,stat,etime,rss,comm,args.
+ * COBLE_ERR_INVALID_ARGUMENT for what is not known.
+ */
+coble_status_t coble_container_top_with(const coble_container_t *container,
+                                        const char *const *ps_args,
+                                        size_t count,
+                                        coble_string_t **json,
+                                        coble_error_t **error);
+
+/**
+ * What the log options of the container have each record of its log say of it, as a JSON object of texts: labels, variables and the tag. Empty for a driver that has no such options.
+ */
+coble_status_t coble_container_log_attributes(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
 
 /**
  * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",

@@ -209,6 +209,7 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1097,6 +1098,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1175,7 +1177,8 @@ class Containers:
         - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
         - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
         - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
-          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound. `log_config`: both in docker-py's form,
+          a mapping of `Type` and `Config`.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
           `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
@@ -1259,6 +1262,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1291,7 +1295,7 @@ class Containers:
     def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """
@@ -1421,16 +1425,34 @@ class Container:
         cpuset_mems: str | None = None,
         pids_limit: int | None = None,
         blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        unified: _Parameters | None = None,
+        restart_policy: _RestartPolicy | None = None,
     ) -> list[Warning]:
-        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+        """Changes limits, and when it is started again, of a container in any state; what is not given stays as it is. The words are those of `create`.
 
         While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
         name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
-        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away, a `cpu_quota` of -1 any
+        limit of CPU time, and a rate or weight of 0 that of its device; other devices, and files of `unified` that are not given, stay as they are. Any other 0 changes nothing, as docker has it.
+
+        A `restart_policy` holds for the program that runs. One that was started without any, with files of the caller's as its streams or with secrets, which are not kept for another run,
+        gets none while it runs: `InvalidStateError`.
         """
 
-    def top(self) -> Top:
-        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+    def top(self, ps_args: _Command | None = None) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run.
+
+        `ps_args` are options of `ps` that ask for other columns: `"aux"`, or `-o` (`-eo`, `--format`) and a list, as in `"-eo pid,ppid,user,stat,etime,rss,comm,args"`, with titles as in
+        `pid=Number`. All processes of the container are shown, whatever they say. What is not known raises `InvalidArgumentError`.
+        """
+
+    def log_attributes(self) -> dict[str, str]:
+        """What its log options (`labels`, `labels-regex`, `env`, `env-regex`, `tag`) have each record of its log say of it, as `docker logs --details` shows it. Empty for a driver that has no such options."""
 
     @overload
     def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
@@ -1441,8 +1463,11 @@ class Container:
     def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
         """As above, again and again."""
 
-    def inspect_docker(self) -> dict[str, Any]:
-        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
+    def inspect_docker(self, *, size: bool = False) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives.
+
+        With `size` also what is to be measured on the disk, in bytes: `SizeRw`, what the container wrote, and `SizeRootFs`, that and the files of its image.
+        """
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -1554,6 +1579,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
@@ -1567,6 +1593,8 @@ class Container:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        With `privileged` the program has every capability that the caller has, as docker has it; they are those of user 0, and all else stays the container's: seccomp, AppArmor, Landlock,
+        `no_new_privs`, what is masked, and which devices may be used.
         A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
 
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
@@ -1580,6 +1608,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
@@ -1587,7 +1616,7 @@ class Container:
         stderr: _Stream | None = None,
     ) -> Process:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
-        caller's own; `stderr` can be `STDOUT`.
+        caller's own; `stderr` can be `STDOUT`. `privileged` is as in `exec`.
 
         With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
         input is what the program takes for it, such as `b"\\x04"`.
@@ -2544,6 +2573,10 @@ class ContainerDetails:
         """How often the program was started again since the last start."""
 
     @property
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed a program of the current or last run for want of memory, its first one or another."""
+
+    @property
     def health(self) -> Health | None:
         """The health of the program, if that is looked at."""
 
@@ -2874,16 +2907,67 @@ class Stats:
         """Sent to it."""
 
     @property
-    def cpu_pressure(self) -> float | None:
-        """Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so."""
+    def memory_events(self) -> dict[str, int] | None:
+        """How often what happened for want of memory, if the kernel says so: `low`, `high`, `max` (its limit was met), `oom`, `oom_kill` and so on, as in `memory.events` of cgroup version 2.
+        Version 1 counts `max` and `oom_kill`."""
 
     @property
-    def memory_pressure(self) -> float | None:
+    def pids_events(self) -> int | None:
+        """How often the limit on processes kept it from making one, if the kernel says so."""
+
+    @property
+    def cpu_pressure(self) -> Pressure | None:
+        """How much of it waited for a CPU, if the kernel says so, which takes cgroup version 2 (or a hybrid host) with pressure stall information."""
+
+    @property
+    def memory_pressure(self) -> Pressure | None:
         """The same for memory."""
 
     @property
-    def io_pressure(self) -> float | None:
+    def io_pressure(self) -> Pressure | None:
         """The same for input and output."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pressure:
+    """How much of a container was held up by want of something: the kernel's pressure stall information."""
+
+    @property
+    def some(self) -> PressureShare:
+        """While at least one of its processes was."""
+
+    @property
+    def full(self) -> PressureShare | None:
+        """While all that had something to do were. None: the kernel does not say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PressureShare:
+    """Shares of time in which processes waited."""
+
+    @property
+    def avg10(self) -> float:
+        """Percent of the last ten seconds."""
+
+    @property
+    def avg60(self) -> float:
+        """Percent of the last minute."""
+
+    @property
+    def avg300(self) -> float:
+        """Percent of the last five minutes."""
+
+    @property
+    def total_us(self) -> int:
+        """Microseconds in all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""

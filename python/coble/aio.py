@@ -253,7 +253,7 @@ class Process(_Block):
     _coble.Container,
     facts="id short_id name",
     looked_up="image image_id command created labels lifetime state size_rw health exit_code",
-    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export get_archive put_archive copy_to copy_from read_file write_file list_files diff commit resize",
+    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top log_attributes stats exec export get_archive put_archive copy_to copy_from read_file write_file list_files diff commit resize",
     openings={"popen": _coble.Process.kill, "attach": _leave, "start_attached": _leave, "snapshot": _discard},
 )
 class Container(_Block):

@@ -66,6 +66,8 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::Isolation>()?;
     module.add_class::<values::NamespaceInfo>()?;
     module.add_class::<values::CapabilityInfo>()?;
+    module.add_class::<values::Pressure>()?;
+    module.add_class::<values::PressureShare>()?;
     module.add_class::<values::UserInfo>()?;
     module.add_class::<values::LimitInfo>()?;
     module.add_class::<values::MountInfo>()?;

@@ -14,8 +14,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, Parameters, Policy,
-    Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
+    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, LogConfig, Natural, OrNone,
+    Parameters, Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate,
+    null, seconds,
 };
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
@@ -43,6 +44,15 @@ const NEVER: &[(&str, &str)] = &[
     ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
     ("lxc_conf", "it was for a driver that docker gave up in 2016"),
     ("version", "it chose the protocol of a daemon, and there is none"),
+    ("init_path", "the init is coble's own; use init=True"),
+    ("runtime", "there is no choice of runtimes"),
+    ("device_requests", "give the devices with devices, and the libraries with volumes"),
+    (
+        "storage_opt",
+        "there is no bound on what a container writes; give it a tmpfs with a size, or read_only=True",
+    ),
+    ("cpu_rt_period", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
+    ("cpu_rt_runtime", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
     ("isolation", "it is for containers of Windows"),
     ("cpu_count", "it is for containers of Windows; use cpus"),
     ("cpu_percent", "it is for containers of Windows; use cpus"),
@@ -137,11 +147,11 @@ keywords! {
         pids_limit: Option<Processes>,
         mem_reservation: Option<Size>,
         memswap_limit: Option<Swap>,
-        mem_swappiness: Option<Natural>,
+        mem_swappiness: Option<OrNone>,
         oom_kill_disable: bool,
         oom_score_adj: Option<i32>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
@@ -175,6 +185,7 @@ keywords! {
         dns_opt: Option<Vec<String>>,
         log_driver: Option<String>,
         log_opt: Option<Parameters>,
+        log_config: Option<LogConfig>,
         init: bool,
         tty: bool,
         stdin_open: bool,
@@ -196,12 +207,19 @@ keywords! {
         cpus: Option<f64>,
         nano_cpus: Option<Natural>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
         pids_limit: Option<Processes>,
         blkio_weight: Option<Natural>,
+        blkio_weight_device: Option<Weights>,
+        device_read_bps: Option<Rates>,
+        device_write_bps: Option<Rates>,
+        device_read_iops: Option<Rates>,
+        device_write_iops: Option<Rates>,
+        unified: Option<Parameters>,
+        restart_policy: Option<Policy>,
     }
     /// How long a container stays.
     Stay {
@@ -367,11 +385,11 @@ impl Create {
         let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
         spec.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
         spec.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
-        spec.mem_swappiness = number(self.mem_swappiness);
+        spec.mem_swappiness = self.mem_swappiness.map(|OrNone(number)| number);
         spec.oom_kill_disable = self.oom_kill_disable;
         spec.oom_score_adj = self.oom_score_adj;
         spec.cpu_shares = number(self.cpu_shares);
-        spec.cpu_quota = number(self.cpu_quota);
+        spec.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         spec.cpu_period = number(self.cpu_period);
         spec.cpuset_cpus = self.cpuset_cpus;
         spec.cpuset_mems = self.cpuset_mems;
@@ -417,6 +435,12 @@ impl Create {
         spec.dns_opt = self.dns_opt.unwrap_or_default();
         spec.log_driver = self.log_driver;
         spec.log_opt = self.log_opt.unwrap_or_default().0;
+        if let Some(LogConfig { driver, options }) = self.log_config {
+            if spec.log_driver.is_some() || !spec.log_opt.is_empty() {
+                return Err(PyTypeError::new_err("log_config says what log_driver and log_opt do"));
+            }
+            (spec.log_driver, spec.log_opt) = (driver, options);
+        }
         spec.init = self.init;
         spec.tty = self.tty;
         spec.stdin_open = self.stdin_open;
@@ -443,12 +467,20 @@ impl Update {
         options.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
         options.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
         options.cpu_shares = number(self.cpu_shares);
-        options.cpu_quota = number(self.cpu_quota);
+        options.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         options.cpu_period = number(self.cpu_period);
         options.cpuset_cpus = self.cpuset_cpus;
         options.cpuset_mems = self.cpuset_mems;
         options.pids_limit = self.pids_limit.map(|Processes(limit)| limit);
         options.blkio_weight = number(self.blkio_weight);
+        let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
+        options.blkio_weight_device = self.blkio_weight_device.map_or_else(Vec::new, |Weights(all)| all);
+        options.device_read_bps = rates(self.device_read_bps);
+        options.device_write_bps = rates(self.device_write_bps);
+        options.device_read_iops = rates(self.device_read_iops);
+        options.device_write_iops = rates(self.device_write_iops);
+        options.unified = self.unified.unwrap_or_default().0;
+        options.restart_policy = self.restart_policy.map(|Policy(policy)| policy);
         Ok(options)
     }
 }

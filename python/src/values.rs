@@ -382,6 +382,8 @@ values! {
         error: Option<String> = |d| d.error.clone();
         /// How often its program was started again since the last start.
         restart_count: u32 = |d| d.restart_count;
+        /// Whether the kernel killed a program of the current or last run for want of memory, its first one or another.
+        oom_killed: bool = |d| d.oom_killed;
         /// The health of its program, if that is looked at.
         health: Option<Health> = |d| d.health.clone().map(Health);
         /// The isolation of the current or last run.
@@ -582,12 +584,36 @@ values! {
         network_rx: u64 = |s| s.network_rx;
         /// Sent to it.
         network_tx: u64 = |s| s.network_tx;
-        /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
-        cpu_pressure: Option<f64> = |s| s.cpu_pressure;
+        /// How often what happened for want of memory, if the kernel says so.
+        memory_events: Option<BTreeMap<String, u64>> = |s| s.memory_events.clone();
+        /// How often the limit on processes kept it from making one, if the kernel says so.
+        pids_events: Option<u64> = |s| s.pids_events;
+        /// How much of it waited for a CPU, if the kernel says so.
+        cpu_pressure: Option<Pressure> = |s| s.cpu_pressure.clone().map(Pressure);
         /// The same for memory.
-        memory_pressure: Option<f64> = |s| s.memory_pressure;
+        memory_pressure: Option<Pressure> = |s| s.memory_pressure.clone().map(Pressure);
         /// The same for input and output.
-        io_pressure: Option<f64> = |s| s.io_pressure;
+        io_pressure: Option<Pressure> = |s| s.io_pressure.clone().map(Pressure);
+    }
+
+    /// How much of a container was held up by want of something.
+    Pressure(coble::Pressure) {
+        /// While at least one of its processes was.
+        some: PressureShare = |p| PressureShare(p.some.clone());
+        /// While all that had something to do were. None: the kernel does not say.
+        full: Option<PressureShare> = |p| p.full.clone().map(PressureShare);
+    }
+
+    /// Shares of time in which processes waited.
+    PressureShare(coble::PressureShare) {
+        /// Percent of the last ten seconds.
+        avg10: f64 = |p| p.avg10;
+        /// Percent of the last minute.
+        avg60: f64 = |p| p.avg60;
+        /// Percent of the last five minutes.
+        avg300: f64 = |p| p.avg300;
+        /// Microseconds in all.
+        total_us: u64 = |p| p.total_us;
     }
 
     /// What a pruning of images did.

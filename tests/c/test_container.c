@@ -229,6 +229,8 @@ static void other_verbs(coble_engine_t *engine) {
   coble_list_options_t which;
   coble_update_options_t limits;
   const char *filters[2] = {"name=^renamed$", "status=paused"};
+  const char *rates[1] = {"/dev/null:1m"};
+  const char *ps_args[2] = {"-eo", "pid,comm"};
   int32_t state = 0, code = 0;
   coble_status_t status;
 
@@ -287,11 +289,34 @@ static void other_verbs(coble_engine_t *engine) {
     coble_error_delete(error);
     error = NULL;
   }
+  limits.pids_limit = 0;
+  limits.restart_policy = "never";
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.restart_policy = "on-failure:2";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = "no";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = NULL;
+  limits.device_read_bps = rates;
+  limits.device_read_bps_count = 1;
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.device_read_bps_count = 0;
   limits.mem_limit = 1;
   CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
 
+  CHECK_OK(coble_container_inspect_docker_with_size(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"SizeRootFs\":") != NULL);
+  coble_string_delete(json);
+
   CHECK_OK(coble_container_top(container, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_top_with(container, ps_args, 2, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"titles\":[\"PID\",\"COMMAND\"]") != NULL);
+  coble_string_delete(json);
+  CHECK_FAILS(coble_container_top_with(container, ps_args, 1, &json, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_log_attributes(container, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "{}") == 0);
   coble_string_delete(json);
   CHECK_OK(coble_container_stats(container, 0, NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"name\":\"renamed\"") != NULL);

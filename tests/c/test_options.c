@@ -314,6 +314,8 @@ static void terminals(coble_engine_t *engine) {
 
   CHECK_OK(coble_exec_spec_new(sleeper, 2, &exec, &error));
   CHECK_OK(coble_exec_spec_set_tty(exec, 1, &error));
+  CHECK_FAILS(coble_exec_spec_set_privileged(exec, 2, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_exec_spec_set_privileged(exec, 1, &error));
   CHECK_OK(coble_exec_spec_set_console_size(exec, 10, 20, &error));
   memset(&stdio, 0, sizeof stdio);
   stdio.size = sizeof stdio;

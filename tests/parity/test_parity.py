@@ -159,7 +159,7 @@ def parameters(function: Callable[..., object]) -> set[str]:
 
 
 def test_options_of_python() -> None:
-    options = {option["python"] for option in OPTIONS.values()} | {"cpus", "network_mode"}
+    options = {option["python"] for option in OPTIONS.values()} | {"cpus", "network_mode", "log_config"}
     streams = {"stdin", "stdout", "stderr"}
     assert parameters(coble.Containers.create) == options
     assert parameters(coble.Containers.run) == options | streams | {"wait", "wait_timeout"}

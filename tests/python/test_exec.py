@@ -70,6 +70,39 @@ def test_environment_user_and_directory(idle: coble.Container) -> None:
         assert (uid, set(groups.split()), home) == ("1000", {"1000", "50", "100"}, "/home/alice")
 
 
+@pytest.mark.vm
+def test_privileged(idle: coble.Container) -> None:
+    """Every capability that the caller has; all else is the container's."""
+    own = status_fields(Path("/proc/self/status").read_text())
+    everything = int(own["CapBnd"], 16) if MODE == "root" else (1 << (int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1)) - 1
+    usual = status_fields(idle.exec(["cat", "/proc/self/status"], check=True).stdout.decode())
+    done = idle.exec(["cat", "/proc/self/status"], privileged=True, check=True)
+    fields = status_fields(done.stdout.decode())
+    mknod = 1 << 27 if any(warning.code == "mknod-dropped" for warning in done.warnings) else 0
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == everything & ~mknod != int(usual["CapEff"], 16)
+    assert int(fields["CapAmb"], 16) == 0
+    assert (fields["Seccomp"], fields["NoNewPrivs"]) == (usual["Seccomp"], usual["NoNewPrivs"]) == ("2", "1")
+    with idle.popen(["cat", "/proc/self/status"], stdout=PIPE, privileged=True) as process:
+        assert process.stdout is not None
+        assert status_fields(process.stdout.read().decode())["CapEff"] == fields["CapEff"]
+    if MODE != "single":
+        # As docker has it, capabilities are those of user 0.
+        assert int(status_fields(idle.exec(["cat", "/proc/self/status"], user="alice", privileged=True).stdout.decode())["CapEff"], 16) == 0
+    assert idle.exec(["cat", "/proc/self/status"]).stdout.count(b"CapEff:\t" + usual["CapEff"].encode()) == 1
+
+
+@pytest.mark.skipif(MODE != "root", reason="an ordinary user makes no devices anyway")
+def test_a_privileged_program_uses_no_other_devices(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sleep", "1000"], cap_drop=["ALL"])
+    container.start()
+    try:
+        script = "mknod /tmp/mem c 1 1 2>/dev/null; head -c 1 /tmp/mem > /dev/null"
+        done = container.exec(["sh", "-c", script], privileged=True)
+        assert done.exit_code != 0 and not done.stdout, done
+    finally:
+        container.remove(force=True)
+
+
 def test_check(idle: coble.Container) -> None:
     with pytest.raises(coble.ContainerExitError) as caught:
         idle.exec(["sh", "-c", "echo x; exit 5"], check=True)

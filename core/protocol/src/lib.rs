@@ -35,7 +35,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -237,8 +237,8 @@ pub struct MonitorSpec {
     pub cgroup_procs: Vec<FdIndex>,
     /// The directory of the version 2 cgroup that every process of the container is made in.
     pub cgroup_home: Option<FdIndex>,
-    /// A file of a cgroup in which the kernel counts [`oom_kills`], for a program that is started again.
-    pub oom: Option<FdIndex>,
+    /// Where the kernel counts the container's [`oom_kills`], if somebody is to know of each.
+    pub oom: Option<OomSpec>,
     /// How cgroups are shown inside at `/sys/fs/cgroup`.
     pub cgroup_view: CgroupView,
     /// The standard streams of the program.
@@ -271,6 +271,15 @@ pub struct MonitorSpec {
     pub run_timeout: Option<u32>,
     /// The programs that are run beside it, if there are any.
     pub hooks: Option<Box<Hooks>>,
+}
+
+/// Where the kernel counts the programs of a container that it kills for want of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomSpec {
+    /// `memory.events` of its version 2 cgroup, for whose changes one can wait, or `memory.oom_control` of version 1.
+    pub counter: FdIndex,
+    /// With version 1, an event descriptor by which the kernel tells that there is no memory, which is before it kills somebody.
+    pub event: Option<FdIndex>,
 }
 
 /// How the root file system is made.
@@ -718,6 +727,12 @@ pub enum Request {
     Init,
     /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
     Cgroups(u8),
+    /// The container has a limit of memory now. The frame carries the file in which the kernel counts its [`oom_kills`], and with true an event of version 1, as in an [`OomSpec`].
+    Oom(bool),
+    /// Answered with [`Response::Programs`].
+    Programs,
+    /// When the program is started again from now on; None: it is not.
+    Policy(Option<RestartSpec>),
     /// Connects to the container's program. Answered with [`Response::Attached`], and with [`Response::Exited`] when the container ends.
     Attach {
         /// The frame carries the end of a pipe to read input from, until its end.
@@ -760,6 +775,8 @@ pub enum Response {
     Restarts(Exit),
     /// The request failed.
     Failed(Failure),
+    /// The numbers of the programs of [`Request::Exec`] that run.
+    Programs(Vec<u32>),
 }
 
 /// A job of the archive role. All paths are below the directory given by descriptor, which becomes the worker's root.

@@ -109,6 +109,7 @@ pub(super) fn plan(
     let named = spec.origin().to_owned();
     let doing = || format!("creating a container of \"{named}\"");
     security::load(&mut spec)?;
+    super::resources::unset(&mut spec);
     validate::spec(&spec)?;
     mounts::resolve_sources(&mut spec)?;
     super::secret::resolve(&mut spec)?;

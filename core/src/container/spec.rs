@@ -96,7 +96,7 @@ pub struct ContainerSpec {
     /// The same for group ids. If it is missing, it is as `uidmap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gidmap: Vec<String>,
-    /// Memory limit in bytes.
+    /// Memory limit in bytes. 0 is none, as it is for every limit here but `mem_swappiness`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mem_limit: Option<u64>,
     /// CPU limit in billionths of a CPU (docker's NanoCpus).
@@ -111,7 +111,7 @@ pub struct ContainerSpec {
     /// Bytes of memory and swap together; -1 for swap without limit. Needs `mem_limit`. None: twice that.
     #[serde(default, skip_serializing_if = "is_default")]
     pub memswap_limit: Option<i64>,
-    /// How willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+    /// How willingly the kernel swaps the container's memory out, 0 to 100; [`u64::MAX`], docker's -1, is none. Only with cgroup version 1.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mem_swappiness: Option<u64>,
     /// Programs wait for memory instead of being killed for want of it. Only with cgroup version 1.
@@ -123,7 +123,7 @@ pub struct ContainerSpec {
     /// CPU weight against others, 2 to 262144, where 1024 is the rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period, at least 1000. Excludes `nano_cpus`.
+    /// Microseconds of CPU time in each period, at least 1000; [`u64::MAX`], docker's -1, is no limit. Excludes `nano_cpus`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cpu_quota: Option<u64>,
     /// Length of the period in microseconds, 1000 to 1000000. None: 100000. Excludes `nano_cpus`.
@@ -507,6 +507,9 @@ pub struct ExecSpec {
     pub working_dir: Option<String>,
     /// User. None: the container's.
     pub user: Option<String>,
+    /// Give the program every capability that the caller has, as docker does, whatever the container has. They are those of user 0; all else stays the container's: seccomp, AppArmor, Landlock,
+    /// `no_new_privs`, what is masked, and which devices may be used. Where a host cannot restrict that, the program lacks `CAP_MKNOD`.
+    pub privileged: bool,
     /// Give the program a terminal, whose master the caller has: both streams of it are that.
     pub tty: bool,
     /// Height and width of the terminal at first, in characters. None: not known yet.

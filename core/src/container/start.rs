@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, OomSpec, ProcessSpec,
     ProvidedFile, Report, Rootfs, Started,
 };
 
@@ -312,7 +312,9 @@ fn try_start(
     )?;
     // What is run once is not run again.
     let restart = if once { None } else { spec.restart_policy.plan() };
-    let oom = restart.as_ref().and_then(|_| inner.cgroups.oom_counter(&row.id));
+    // A run that is waited for is looked at in the end.
+    let watched = restart.is_some() || (!once && spec.mem_limit.is_some());
+    let oom = watched.then(|| inner.cgroups.oom_counter(&row.id)).flatten();
     warnings.extend(cgroup.warnings.iter().cloned());
     if joined.shares_pids() && cgroup.home.is_none() {
         return Err(no_way_to_end());
@@ -387,7 +389,10 @@ fn try_start(
         init: spec.init,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
-        oom: oom.as_ref().map(|fd| fds.push(fd.as_fd())),
+        oom: oom.as_ref().map(|(counter, event)| OomSpec {
+            counter: fds.push(counter.as_fd()),
+            event: event.as_ref().map(|event| fds.push(event.as_fd())),
+        }),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
         lifetime: match spec.lifetime {
@@ -534,17 +539,24 @@ fn allowed_capabilities(
         capabilities::available(command::bounding(spec)?, add, rootless)?
     };
     warnings.extend(missing);
-    let mknod = 1 << capabilities::MKNOD;
-    if !rootless && !spec.privileged && !cgroup.devices_enforced && bounding & mknod != 0 {
-        bounding &= !mknod;
-        warnings.push(Warning {
-            code: "mknod-dropped".into(),
-            message:
-                "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
-                    .into(),
-        });
+    if !rootless && !spec.privileged && !cgroup.devices_enforced {
+        take_mknod(&mut bounding, "the container", warnings);
     }
     Ok(bounding)
+}
+
+/// Takes the capability to make devices away, from whom nothing keeps from using them.
+fn take_mknod(bounding: &mut u64, who: &str, warnings: &mut Vec<Warning>) {
+    let mknod = 1 << capabilities::MKNOD;
+    if *bounding & mknod != 0 {
+        *bounding &= !mknod;
+        warnings.push(Warning {
+            code: "mknod-dropped".into(),
+            message: format!(
+                "{who} has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
+            ),
+        });
+    }
 }
 
 /// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it, though the uts namespace is the
@@ -668,6 +680,25 @@ pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Resul
             "a container's own streams are files, the log or nothing; pipes are made by popen",
         )),
     }
+}
+
+/// The capabilities of a program in a running container that is privileged though the container need not be, and what it lacks: all that the caller can give. Making devices is not among them
+/// where nobody keeps the program from using them.
+pub(super) fn privileged(inner: &Inner, row: &ContainerRow) -> Result<(u64, Vec<Warning>)> {
+    let run = row.run()?;
+    let own_ids = |isolation: &Isolation| {
+        isolation.namespaces.iter().any(|one| one.name == "user" && (one.own || one.container.is_some()))
+    };
+    let confined = inner.rootless() || run.isolation.as_ref().is_some_and(own_ids);
+    let all = ["ALL".to_owned()];
+    let (mut bounding, mut warnings) =
+        capabilities::available(capabilities::from_lists(&all, &[])?, &all, confined)?;
+    let restricted = run.isolation.is_some()
+        && !run.warnings.iter().any(|warning| warning.code == "device-rules-not-applied");
+    if !confined && !restricted && !row.spec()?.privileged {
+        take_mknod(&mut bounding, "the program", &mut warnings);
+    }
+    Ok((bounding, warnings))
 }
 
 /// What exec needs to know of a running container. Whether its program has a terminal is no matter to others.
