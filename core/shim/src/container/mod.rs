@@ -98,6 +98,7 @@ struct Mounted {
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
     oom_score_adj: Option<(i32, i32)>,
+    sysctls: Vec<(String, String, Option<String>)>,
     /// The numbers of what the caller has mounted.
     mounts: Vec<u64>,
 }
@@ -153,6 +154,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         masked_paths: mounted.masked_paths,
         readonly_paths: mounted.readonly_paths,
         oom_score_adj: mounted.oom_score_adj,
+        sysctls: mounted.sysctls,
         mounts: binds::read_back(&mounted.mounts, own)?,
         ..Isolation::default()
     };
@@ -259,7 +261,7 @@ fn set_up(
         None => None,
     };
     // Those of the network are those of the namespace that the process is in.
-    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
+    let sysctls = kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
     let sys = match given.filter(|_| !spec.privileged) {
         Some(sys) => sys,
         None => kernel::sysfs(rootless, own_network, spec.privileged, warnings)?,
@@ -316,7 +318,16 @@ fn set_up(
         if outside.is_none() {
             terminal::control()?;
         }
-        return Ok(Mounted { proc, outside, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts });
+        return Ok(Mounted {
+            proc,
+            outside,
+            cgroup,
+            masked_paths,
+            readonly_paths,
+            oom_score_adj,
+            sysctls,
+            mounts,
+        });
     }
     for (number, stream) in plan.stdio.into_iter().enumerate() {
         let stream = match stream {
@@ -325,7 +336,7 @@ fn set_up(
         };
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    Ok(Mounted { proc, outside, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts })
+    Ok(Mounted { proc, outside, cgroup, masked_paths, readonly_paths, oom_score_adj, sysctls, mounts })
 }
 
 /// Lets the monitor run its hooks.

@@ -128,7 +128,7 @@ impl Prepared<'_> {
             sys::prlimit(sys::RLIMIT_CORE, Some((soft, hard))).during(Step::Rlimit, "core")?;
         }
         if let Some(profile) = &spec.apparmor {
-            confine(own, profile).during(Step::AppArmor, profile)?;
+            isolation.apparmor = confine(own, profile).during(Step::AppArmor, profile)?;
         }
         if spec.no_new_privileges {
             sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).during(Step::NoNewPrivileges, "")?;
@@ -171,6 +171,7 @@ impl Prepared<'_> {
             granted,
             no_new_privileges: spec.no_new_privileges,
             seccomp: filtered,
+            umask: spec.umask & 0o777,
         };
         verify::compare(&isolation, &expected)?;
         drop(status);
@@ -208,11 +209,11 @@ pub(crate) fn give_pipe(stream: BorrowedFd<'_>, uid: u32, gid: Option<u32>) {
     }
 }
 
-/// Has the kernel confine this process by an AppArmor profile when it executes the program, through the shim's own procfs.
-fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<()> {
+/// Has the kernel confine this process by an AppArmor profile when it executes the program, through the shim's own procfs. What the kernel says that it will be, if it says so.
+fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<Option<String>> {
     let open = |path: &str| {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        crate::root::open(proc, path.as_bytes(), OFlags::WRONLY, resolve)
+        crate::root::open(proc, path.as_bytes(), OFlags::RDWR, resolve)
     };
     let file = match open("self/attr/apparmor/exec") {
         // Before Linux 5.8.
@@ -220,7 +221,15 @@ fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<()> {
         file => file?,
     };
     let text = format!("exec {profile}");
-    if rustix::io::write(&file, text.as_bytes())? == text.len() { Ok(()) } else { Err(Errno::IO) }
+    if rustix::io::write(&file, text.as_bytes())? != text.len() {
+        return Err(Errno::IO);
+    }
+    let mut label = [0; 4096];
+    Ok(rustix::io::pread(&file, &mut label, 0).ok().map(|length| {
+        String::from_utf8_lossy(label.get(..length).unwrap_or_default())
+            .trim_end_matches(['\n', '\0'])
+            .to_owned()
+    }))
 }
 
 /// Sets a resource limit, as far as it may be set, and reads it back. None if the kernel does not know it.
