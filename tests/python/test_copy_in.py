@@ -340,6 +340,7 @@ def test_owners(box: coble.Engine, source: Path, tmp_path: Path) -> None:
 @pytest.mark.vm
 @pytest.mark.parametrize("archive", [False, True])
 def test_out_to_the_host_brings_no_set_id_and_changes_no_directory(box: coble.Engine, tmp_path: Path, archive: bool) -> None:
+    """SEC-82."""
     out = tmp_path / "out"
     (out / "d").mkdir(parents=True)
     (out / "d").chmod(0o710)
