@@ -3286,6 +3286,31 @@ int32_t coble_isolation_root_readonly(const coble_isolation_t *isolation);
 const char *coble_isolation_seccomp(const coble_isolation_t *isolation);
 
 /**
+ * Which profile the seccomp filter is from: "default", "unconfined", or of the caller's own the digest of its text, such as "sha256:...". NULL if the isolation is NULL.
+ */
+const char *coble_isolation_seccomp_profile(const coble_isolation_t *isolation);
+
+/**
+ * The AppArmor profile that was asked for, as the kernel says it, such as "web (enforce)". NULL if none was asked for, or the kernel does not say.
+ */
+const char *coble_isolation_apparmor(const coble_isolation_t *isolation);
+
+/**
+ * The bits that new files of the program do not get; UINT32_MAX if the isolation is NULL.
+ */
+uint32_t coble_isolation_umask(const coble_isolation_t *isolation);
+
+/**
+ * How many device rules are in force: what none of them allows is refused. 0 if there are none, as for a rootless or privileged container.
+ */
+size_t coble_isolation_device_rule_count(const coble_isolation_t *isolation);
+
+/**
+ * A device rule in force, such as "c 1:3 rwm". NULL if the index is too large.
+ */
+const char *coble_isolation_device_rule(const coble_isolation_t *isolation, size_t index);
+
+/**
  * The program's user id inside; UINT32_MAX if the isolation is NULL.
  */
 uint32_t coble_isolation_uid(const coble_isolation_t *isolation);

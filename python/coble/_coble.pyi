@@ -2123,6 +2123,22 @@ class Isolation:
         """"filter" or "none"."""
 
     @property
+    def seccomp_profile(self) -> str:
+        """Which profile the filter is from: "default", "unconfined", or the digest of the caller's own, such as "sha256:..."."""
+
+    @property
+    def apparmor(self) -> str | None:
+        """The AppArmor profile that was asked for, as the kernel says it, such as "web (enforce)". None: none was asked for, or the kernel does not say."""
+
+    @property
+    def umask(self) -> int:
+        """The bits that new files of the program do not get."""
+
+    @property
+    def device_rules(self) -> list[str]:
+        """The device rules in force, such as "c 1:3 rwm": what none of them allows is refused. Empty if there are none, as for a rootless or privileged container."""
+
+    @property
     def landlock(self) -> list[str]:
         """The rules of Landlock in force, in the words of `security_opt`."""
 

@@ -136,6 +136,14 @@ values! {
         no_new_privileges: bool = |i| i.no_new_privileges;
         /// "filter" or "none".
         seccomp: String = |i| i.seccomp.clone();
+        /// Which profile the filter is from: "default", "unconfined", or the digest of the caller's own.
+        seccomp_profile: String = |i| i.seccomp_profile.clone();
+        /// The AppArmor profile that was asked for, as the kernel says it.
+        apparmor: Option<String> = |i| i.apparmor.clone();
+        /// The bits that new files of the program do not get.
+        umask: u32 = |i| i.umask;
+        /// The device rules in force: what none of them allows is refused.
+        device_rules: Vec<String> = |i| i.device_rules.clone();
         /// The rules of Landlock in force.
         landlock: Vec<String> = |i| i.landlock.clone();
         /// The user.

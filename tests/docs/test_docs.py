@@ -374,6 +374,17 @@ def test_rootless(shown: Shown) -> None:
         assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
 
 
+def test_the_tests_that_security_names_are_there() -> None:
+    file, found = "", 0
+    for name in re.findall(r"`((?:core|tests)/[\w/.]*?\.(?:py|rs)(?:::\w+)?|::\w+)`", (ROOT / "SECURITY.md").read_text()):
+        path, _, test = name.partition("::")
+        file = path or file
+        assert not test or re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.M), f"{file}::{test}"
+        assert (ROOT / file).is_file(), file
+        found += 1
+    assert found > 50
+
+
 def test_links_lead_somewhere() -> None:
     """Those from page to page, to the headline too."""
     pages = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]

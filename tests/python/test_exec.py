@@ -152,7 +152,7 @@ def test_the_programs_of_a_container_are_in_it(idle: coble.Container) -> None:
 
 @pytest.mark.vm
 def test_same_confinement_as_process_1(idle: coble.Container) -> None:
-    """SEC-40, 41: capabilities, no_new_privs, seccomp."""
+    """SEC-40, SEC-41: capabilities, no_new_privs, seccomp."""
     first = status_fields(idle.exec(["cat", "/proc/1/status"]).stdout.decode())
     mine = status_fields(idle.exec(["cat", "/proc/self/status"]).stdout.decode())
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid"):

@@ -127,7 +127,7 @@ def test_hostile_environment_never_imports_the_hosts(engine: coble.Engine, load:
 
 
 def test_other_keys_have_no_influence(engine: coble.Engine, load: Loader) -> None:
-    """SEC-87, SEC-133, SEC-144: host options, privileges, annotations and hooks in an image start with exactly the default profile."""
+    """SEC-29, SEC-87, SEC-88, SEC-133, SEC-144: host options, privileges, annotations and hooks in an image start with exactly the default profile."""
     plain = ["sh", "-c", "grep -E 'Cap|NoNew|Seccomp:' /proc/self/status; mount | wc -l; ls /dev; cat /proc/mounts | wc -l"]
     reference = load(
         {

@@ -268,6 +268,7 @@ def test_files_have_the_ids_of_the_container_everywhere(box: coble.Engine, tmp_p
 
 @pytest.mark.root
 def test_the_image_and_the_writable_layer_are_owned_by_no_range(box: coble.Engine, store: Store) -> None:
+    """SEC-49."""
     with box.containers.run("box", ["sh", "-c", "touch /made; chown 7 /bin; echo done; sleep 1000"], userns_mode="auto") as container:
         wait_for_output(container, b"done")
         owners = {path.lstat().st_uid for path in store.data_root.rglob("*")}

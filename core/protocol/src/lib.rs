@@ -631,6 +631,12 @@ pub struct Isolation {
     pub seccomp: u8,
     /// The rules of Landlock that the process has put in force. The kernel does not show them.
     pub landlock: Vec<String>,
+    /// The bits that new files do not get.
+    pub umask: u32,
+    /// What the kernel says of the AppArmor profile that was asked for.
+    pub apparmor: Option<String>,
+    /// The parameters of the kernel that were set, each as it was set and as it is; None if it cannot be read.
+    pub sysctls: Vec<(String, String, Option<String>)>,
     /// User id, as seen inside.
     pub uid: u32,
     /// Group id, as seen inside.

@@ -259,6 +259,13 @@ fn sysctl(name: &str, value: &str, spec: &ContainerSpec) -> Result<()> {
                 "net.*, fs.mqueue.*, kernel.msg*, kernel.sem, kernel.shm* and kernel.domainname can be set",
             ));
     }
+    // The kernel would take what comes after a line as more, or as nothing, as the parameter likes.
+    if value.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
+        return Err(invalid(
+            "sysctls",
+            format!("the value of \"{shown}\" has a line break or another control character"),
+        ));
+    }
     plain_value("sysctls", value)
 }
 
@@ -387,6 +394,8 @@ mod tests {
             ("ulimits", |s| s.ulimits = vec!["nofile=-2".into()]),
             ("sysctls", |s| drop(s.sysctls.insert("kernel.panic".into(), "1".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("kernel.hostname".into(), "x".into()))),
+            ("sysctls", |s| drop(s.sysctls.insert("kernel.shmall".into(), "1\n2".into()))),
+            ("sysctls", |s| drop(s.sysctls.insert("kernel.shmall".into(), "1\r".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("net..x".into(), "1".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("net.../x".into(), "1".into()))),
             ("sysctls", |s| {

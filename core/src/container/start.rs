@@ -430,7 +430,9 @@ fn try_start(
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
-    let isolation = report::isolation(&started.isolation, &cgroup.limits, joined, inner.rootless());
+    let rules = devices.rules.as_deref().filter(|_| cgroup.devices_enforced).unwrap_or_default();
+    let isolation =
+        report::isolation(&started.isolation, &cgroup.limits, joined, inner.rootless(), &security, rules);
     let mut timings = vec![
         ("resolve".to_owned(), resolved),
         ("prepare".to_owned(), prepared - resolved),

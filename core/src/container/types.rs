@@ -358,6 +358,18 @@ pub struct Isolation {
     pub no_new_privileges: bool,
     /// `filter` or `none`.
     pub seccomp: String,
+    /// Which profile the filter is from: `default`, `unconfined`, or of the caller's own the digest of its text, such as `sha256:...`. Empty in records of earlier versions.
+    #[serde(default)]
+    pub seccomp_profile: String,
+    /// The AppArmor profile that was asked for, as the kernel says it, such as `web (enforce)`. None: none was asked for, or the kernel does not say.
+    #[serde(default)]
+    pub apparmor: Option<String>,
+    /// The bits that new files of the program do not get.
+    #[serde(default)]
+    pub umask: u32,
+    /// The device rules in force, as of `device_cgroup_rules`: what none of them allows is refused. Empty if there are none, as for a rootless or privileged container.
+    #[serde(default)]
+    pub device_rules: Vec<String>,
     /// The rules of Landlock in force, in the words of `security_opt`. They are as the process has put them in force; the kernel has no way to read them back.
     #[serde(default)]
     pub landlock: Vec<String>,
