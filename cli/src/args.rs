@@ -1,6 +1,7 @@
 //! The command line's grammar: docker's verbs and flags, as far as the engine has what they ask for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -11,7 +12,7 @@ use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
-use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
+use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs, seconds};
 use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
@@ -332,6 +333,12 @@ pub(crate) struct RunArgs {
     /// Be connected to these streams only: stdin, stdout, stderr; all output is kept for logs
     #[arg(short, long, value_name = "STREAM", value_parser = attached, conflicts_with = "detach")]
     pub(crate) attach: Vec<Attached>,
+    /// With --detach, print the id only when the container is ready: log=PATTERN, port=NUMBER, http=PORT/PATH, file=PATH, exec=COMMAND or healthy; of several, when all have held
+    #[arg(long, value_name = "CONDITION", requires = "detach")]
+    pub(crate) wait: Vec<String>,
+    /// How long it may take to become ready
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, requires = "wait")]
+    pub(crate) wait_timeout: Duration,
     #[command(flatten)]
     pub(crate) keys: DetachArgs,
     #[command(flatten)]

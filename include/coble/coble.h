@@ -436,6 +436,11 @@ typedef struct coble_push_options_t coble_push_options_t;
 typedef struct coble_pushed_t coble_pushed_t;
 
 /**
+ * What a container can be waited for with coble_container_wait_ready. It may be used for many containers, also at once.
+ */
+typedef struct coble_ready_t coble_ready_t;
+
+/**
  * How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
  */
 typedef struct coble_registry_options_t coble_registry_options_t;
@@ -3925,6 +3930,76 @@ coble_status_t coble_container_prune(const coble_engine_t *engine,
 coble_status_t coble_container_inspect_docker(const coble_container_t *container,
                                               coble_string_t **json,
                                               coble_error_t **error);
+
+/**
+ * Reads a condition from a text: "log=PATTERN" (a regular expression matches the output), "port=NUMBER" (a program of the container listens on the TCP port), "http=PORT" or "http=PORT/PATH" (a GET is answered
+ * with a status of 200 to 399), "file=PATH" (the path is there), "exec=COMMAND" (the program, words as in a shell without one, ends with 0) or "healthy" (the health checks say so).
+ */
+coble_status_t coble_ready_parse(const char *condition,
+                                 coble_ready_t **ready,
+                                 coble_error_t **error);
+
+/**
+ * A regular expression that has matched the output `times` times, on standard output if `standard_output` is 1 and on standard error if `standard_error` is 1. The streams are searched separately, from the container's
+ * first start; `^` and `$` match at every line.
+ */
+coble_status_t coble_ready_log(const char *pattern,
+                               uint32_t times,
+                               int32_t standard_output,
+                               int32_t standard_error,
+                               coble_ready_t **ready,
+                               coble_error_t **error);
+
+/**
+ * A GET of a path, on a TCP port of a container on the host's network, that is answered with this status; 0 is any of 200 to 399.
+ */
+coble_status_t coble_ready_http(uint16_t port,
+                                const char *path,
+                                uint16_t status,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * A program that, run in the container again and again, ends with this exit code. Its output is thrown away. `interval_ms` is the pause after a failure, in milliseconds. One that the image does not have fails the
+ * wait with COBLE_ERR_COMMAND_NOT_FOUND.
+ */
+coble_status_t coble_ready_exec(const coble_exec_spec_t *spec,
+                                int32_t exit_code,
+                                uint32_t interval_ms,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * Each of the conditions has held once. They are copied.
+ */
+coble_status_t coble_ready_all_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * One of the conditions holds. They are copied.
+ */
+coble_status_t coble_ready_any_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * Waits until the container, which has been started, is ready. COBLE_ERR_CONTAINER_EXIT at once if it ends before: the error has a run result (coble_error_run_result) with the exit code and the last 20 lines of each
+ * stream. COBLE_ERR_TIMEOUT after `timeout_ms` milliseconds; a negative number waits for ever. COBLE_ERR_INVALID_STATE if it was not started, or there is nothing to wait for, as with the health of a container that has no
+ * health checks.
+ */
+coble_status_t coble_container_wait_ready(const coble_container_t *container,
+                                          const coble_ready_t *ready,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          coble_error_t **error);
+
+/**
+ * Deletes a condition; those made of it stay. NULL is fine.
+ */
+void coble_ready_delete(coble_ready_t *ready);
 
 /**
  * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the

@@ -86,6 +86,11 @@ def cli_main(argv: Sequence[str]) -> int:
 
 def _pause(seconds: float) -> None: ...
 @final
+class _ReadyWait:
+    def ready(self, seconds: float) -> bool: ...
+    def close(self) -> None: ...
+
+@final
 class Engine:
     """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
     that was forked may not: it opens its own.
@@ -1598,7 +1603,7 @@ class Container:
         datetimes, local time if they have no time zone, or seconds since the epoch.
         """
 
-    def _has_path(self, path: str) -> bool: ...
+    def _begin_wait(self, words: Mapping[str, _object]) -> _ReadyWait: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /

@@ -16,8 +16,6 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use pyo3::{PyTraverseError, PyVisit};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 
 use crate::convert::{
     Command, Environment, ImageName, Natural, Seconds, Stream, Tar, Text, Time, file, seconds, signal,
@@ -32,6 +30,7 @@ use crate::image_store::{self, Commit, Filters, Target};
 use crate::logs::PyLogStream;
 use crate::options::{Collect, Create, Keywords, Stay, Streams, Update, Wait, read};
 use crate::process::PyProcess;
+use crate::ready::{PyReadyWait, Words};
 use crate::stats::PyStatsStream;
 use crate::values::{
     ContainerDetails, ContainersPruned, Exported, FileEntry, Health, PathChange, RunResult, Stats, Top,
@@ -871,10 +870,11 @@ impl PyContainer {
         Ok(PyLogStream::new(stream, follow))
     }
 
-    /// Whether a path is there in the running container, for coble.wait.
-    fn _has_path(&self, py: Python<'_>, path: String) -> PyResult<bool> {
+    /// Begins a wait of the engine, for coble.wait.
+    fn _begin_wait(&self, py: Python<'_>, words: Words) -> PyResult<PyReadyWait> {
+        let ready = words.ready(py)?;
         let handle = self.handle(py)?;
-        quick(py, || has_path(handle.container()?, &path))
+        quick(py, || handle.container()?.begin_wait(&ready)).map(PyReadyWait::new)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -943,28 +943,4 @@ fn exec_spec(
     spec.tty = tty;
     spec.console_size = console_size;
     spec
-}
-
-/// Looks for a path below the root of the container's program, without following links out of it and without running anything.
-fn has_path(container: &Container, path: &str) -> coble::Result<bool> {
-    let Some(pid) = container.inspect()?.pid else { return Ok(false) };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = format!("/proc/{pid}/root");
-    let found =
-        rustix::fs::openat(CWD, root.as_str(), flags | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
-            rustix::fs::openat2(
-                root,
-                path,
-                flags,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            )
-        });
-    let found = match found {
-        Ok(_) => true,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => false,
-        Err(errno) => return Err(Error::syscall("openat2", path, errno.raw_os_error())),
-    };
-    // The number may have become another process's meanwhile.
-    Ok(found && container.inspect()?.pid == Some(pid))
 }

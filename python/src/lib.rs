@@ -20,6 +20,7 @@ mod mounts;
 mod options;
 mod process;
 mod progress;
+mod ready;
 mod registry;
 mod secrets;
 mod stats;
@@ -58,6 +59,7 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<container::PyContainers>()?;
     module.add_class::<container::PyContainer>()?;
     module.add_class::<process::PyProcess>()?;
+    module.add_class::<ready::PyReadyWait>()?;
     module.add_class::<logs::PyLogStream>()?;
     module.add_class::<logs::LogLines>()?;
     module.add_class::<enter::PyCancelToken>()?;

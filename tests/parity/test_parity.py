@@ -27,7 +27,7 @@ OPERATIONS: list[dict[str, Any]] = TABLE["operation"]
 OPTIONS: dict[str, dict[str, str]] = TABLE["options"]
 SURFACES = ("rust", "c", "python", "cli")
 #: The types of the crate whose functions are operations.
-RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken")
+RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken", "Ready", "ReadyWait")
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_options_of_the_command(verb: str) -> None:
     rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--offline", "--connections", "--connections-per-host", "--connect-timeout", "--idle-timeout", "--registry-mirror", "--registries-conf", "--hosts-dir", "--env-file", "--label-file", "--cidfile", "--quiet"}
     rest |= {f"--health-{name}" for name in ("interval", "timeout", "retries", "start-period", "start-interval")} | {"--no-healthcheck"}
     if verb == "run":
-        rest |= {"--detach-keys", "--sig-proxy", "--attach"}
+        rest |= {"--detach-keys", "--sig-proxy", "--attach", "--wait", "--wait-timeout"}
     assert flags - expected == rest
 
 

@@ -152,7 +152,7 @@ impl Container {
         Ok(process)
     }
 
-    fn popen_until(
+    pub(super) fn popen_until(
         &self,
         spec: ExecSpec,
         stdio: Stdio,
