@@ -1133,7 +1133,7 @@ class Containers:
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1967,7 +1967,7 @@ class Mount:
         - `propagation`: what mounts on one side mean for the other: `"rprivate"` by default. `"rslave"`: what the host mounts appears in the container.
         - `recursive`: whether what is mounted below the source comes along.
         - `tmpfs_size`: a size, by default half of the memory. `tmpfs_mode`: permission bits, by default those of the directory that is covered.
-        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
+        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `O` and `U`, as for `volumes`, and `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
         """
 
     @property

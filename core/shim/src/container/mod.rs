@@ -140,6 +140,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let program =
         Program { spec: &spec.process, path: None, maps, proc: proc.as_fd(), core_limit, init: spec.init };
     let prepared = program.prepare(&root)?;
+    binds::change_owners(&root, &spec.mounts, &mounted.mounts, prepared.owner())?;
     if spec.readonly_root {
         rootfs::make_readonly(root.as_fd())?;
     }
@@ -240,6 +241,7 @@ fn set_up(
     let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
     let files = files::prepare(&spec.files)?;
     binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
+    let overlays = binds::make_overlays(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
     if let Some(places) = &places {
         rootfs::mount(plan.overlay, places)?;
     }
@@ -268,7 +270,7 @@ fn set_up(
         let pid = created(channel)?;
         let secrets = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
         if let Some(places) = &places {
-            rootfs::set_aside(places, 1 + usize::from(secrets))?;
+            rootfs::set_aside(places, 1 + usize::from(secrets) + usize::from(overlays))?;
         } else if !hooks.create_container.is_empty() {
             let detail = "a container with a user namespace of its own has none of this kind";
             return Err(Failure::rule(Step::Hook, "createContainer", detail));

@@ -80,6 +80,11 @@ impl<'a> Program<'a> {
 }
 
 impl Prepared<'_> {
+    /// The user and the group that the program will be.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.identity.uid, self.identity.gid)
+    }
+
     /// Takes everything away that the program does not get, reads back what is left into `isolation`, calls `ready`, and executes the program.
     /// Returns only when something failed.
     pub(crate) fn become_program(
