@@ -397,6 +397,19 @@ pub(crate) struct CreateOptions {
     /// Domain name, with which the host name is complete
     #[arg(long, value_name = "NAME")]
     pub(crate) domainname: Option<String>,
+    /// Time zone: a name such as Europe/Berlin, or local for this host's
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// Whether a user whom the image lacks gets lines in /etc/passwd and /etc/group
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) passwd: bool,
+    /// That line of /etc/passwd: $USERNAME, $UID, $GID, $NAME and $HOME are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) passwd_entry: Option<String>,
+    /// That line of /etc/group: $GROUPNAME, $GID and $USERLIST are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) group_entry: Option<String>,
     /// Processes that it sees: private, host or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) pid: String,

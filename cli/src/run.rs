@@ -374,6 +374,10 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.group_add = options.group_add;
     spec.hostname = options.hostname;
     spec.domainname = options.domainname;
+    spec.tz = options.tz;
+    spec.passwd = options.passwd;
+    spec.passwd_entry = options.passwd_entry;
+    spec.group_entry = options.group_entry;
     spec.network = NetworkMode::parse(&options.network)?;
     spec.exposed_ports = options.expose;
     spec.pid_mode = NamespaceMode::parse(&options.pid)?;

@@ -2618,6 +2618,34 @@ coble_status_t coble_container_spec_set_domainname(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
+ * Sets the time zone of /etc/localtime: a name of the host's zone data, as Europe/Berlin, or local for the host's own. NULL: what the image has.
+ */
+coble_status_t coble_container_spec_set_tz(coble_container_spec_t *spec,
+                                           const char *tz,
+                                           coble_error_t **error);
+
+/**
+ * Sets whether a user or group of the program that the image lacks gets a line in the container's /etc/passwd or /etc/group: 0, or 1, which is the default.
+ */
+coble_status_t coble_container_spec_set_passwd(coble_container_spec_t *spec,
+                                               int32_t passwd,
+                                               coble_error_t **error);
+
+/**
+ * Sets that line of /etc/passwd, with $USERNAME, $UID, $GID, $NAME and $HOME replaced. NULL: $USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh.
+ */
+coble_status_t coble_container_spec_set_passwd_entry(coble_container_spec_t *spec,
+                                                     const char *passwd_entry,
+                                                     coble_error_t **error);
+
+/**
+ * Sets that line of /etc/group, with $GROUPNAME, $GID and $USERLIST replaced. NULL: $GROUPNAME:x:$GID:$USERLIST.
+ */
+coble_status_t coble_container_spec_set_group_entry(coble_container_spec_t *spec,
+                                                    const char *group_entry,
+                                                    coble_error_t **error);
+
+/**
  * Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
  */
 coble_status_t coble_container_spec_set_network(coble_container_spec_t *spec,

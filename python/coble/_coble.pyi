@@ -158,6 +158,10 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1014,6 +1018,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1098,6 +1106,8 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
@@ -1175,6 +1185,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -2164,6 +2178,22 @@ class ContainerSpec:
     @property
     def domainname(self) -> str | None:
         """Domain name."""
+
+    @property
+    def tz(self) -> str | None:
+        """Time zone."""
+
+    @property
+    def passwd(self) -> bool:
+        """A user whom the image lacks gets lines in `/etc/passwd` and `/etc/group`."""
+
+    @property
+    def passwd_entry(self) -> str | None:
+        """That line of `/etc/passwd`."""
+
+    @property
+    def group_entry(self) -> str | None:
+        """That line of `/etc/group`."""
 
     @property
     def network(self) -> str:

@@ -156,6 +156,10 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -958,6 +962,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1042,6 +1050,8 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
@@ -1077,7 +1087,7 @@ class Containers:
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1119,6 +1129,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,

@@ -120,6 +120,10 @@ keywords! {
         use_config_proxy: bool,
         hostname: Option<String>,
         domainname: Option<String>,
+        tz: Option<String>,
+        passwd: Option<bool>,
+        passwd_entry: Option<String>,
+        group_entry: Option<String>,
         network: Option<String>,
         network_mode: Option<String>,
         network_disabled: bool,
@@ -329,6 +333,10 @@ impl Create {
         spec.group_add = self.group_add.into_iter().flatten().map(|Text(text)| text).collect();
         spec.hostname = self.hostname;
         spec.domainname = self.domainname;
+        spec.tz = self.tz;
+        spec.passwd = self.passwd.unwrap_or(true);
+        spec.passwd_entry = self.passwd_entry;
+        spec.group_entry = self.group_entry;
         if self.network.is_some() && self.network_mode.is_some() {
             return Err(PyTypeError::new_err("network and network_mode are two names of one argument"));
         }

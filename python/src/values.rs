@@ -186,6 +186,10 @@ values! {
         hostname: Option<String> = |s| s.hostname.clone();
         /// Domain name.
         domainname: Option<String> = |s| s.domainname.clone();
+        tz: Option<String> = |s| s.tz.clone();
+        passwd: bool = |s| s.passwd;
+        passwd_entry: Option<String> = |s| s.passwd_entry.clone();
+        group_entry: Option<String> = |s| s.group_entry.clone();
         /// "none", "host", or "container:" and an id.
         network: String = |s| s.network.to_string();
         /// Whether it has no network whatever else says which one.

@@ -56,6 +56,11 @@ static void a_life(coble_engine_t *engine) {
   CHECK_OK(coble_container_spec_add_dns_search(spec, "a.example", &error));
   CHECK_OK(coble_container_spec_add_dns_opt(spec, "ndots:2", &error));
   CHECK_OK(coble_container_spec_set_domainname(spec, "b.example", &error));
+  CHECK_OK(coble_container_spec_set_tz(spec, "UTC", &error));
+  CHECK_OK(coble_container_spec_set_tz(spec, NULL, &error));
+  CHECK_OK(coble_container_spec_set_passwd(spec, 1, &error));
+  CHECK_OK(coble_container_spec_set_passwd_entry(spec, "$USERNAME:x:$UID:$GID:Me:$HOME:/bin/sh", &error));
+  CHECK_OK(coble_container_spec_set_group_entry(spec, "$GROUPNAME:x:$GID:", &error));
   CHECK_OK(coble_container_spec_set_pid_mode(spec, "private", &error));
   CHECK_OK(coble_container_spec_set_ipc_mode(spec, "shareable", &error));
   CHECK_OK(coble_container_spec_set_uts_mode(spec, "private", &error));

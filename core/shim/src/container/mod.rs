@@ -239,7 +239,10 @@ fn set_up(
     dev.add_queues(spaces.ipc.is_own(), warnings)?;
     // None: the root is mounted already.
     let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
-    let files = files::prepare(&spec.files)?;
+    // Nobody looks for a user that is 0.
+    let accounts =
+        spec.accounts.as_ref().filter(|_| !matches!(spec.process.user.as_str(), "" | "0" | "root"));
+    let (files, spare) = files::prepare(&spec.files, accounts.is_some())?;
     binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
     let overlays = binds::make_overlays(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
     if let Some(places) = &places {
@@ -288,6 +291,9 @@ fn set_up(
     // Before the kernel's file systems are there, so that no link can lead one of our files into them.
     let covered = |path: &str| binds::covered(&spec.mounts, path);
     files::attach(&root, &spec.files, &files, spec.readonly_root, |path| !covered(path))?;
+    if let Some((accounts, spare)) = accounts.zip(spare) {
+        files::attach_accounts(&root, accounts, &spec.process.user, spare, spec.readonly_root)?;
+    }
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
     detached.cgroups(spec.cgroup_view, writable_cgroups, &mut empty, warnings)?;
