@@ -431,13 +431,14 @@ class LogStream:
         data: bytes = await _call((await self._stream()).read)
         return data
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """The whole lines, without their ends. The streams are put together separately."""
+    async def lines(self, *, text: bool = False, encoding: str | None = None, errors: str | None = None) -> AsyncIterator[Any]:
+        """The whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
         if self._closed:
             return
-        lines = (await self._stream()).lines()
+        options: dict[str, Any] = {"text": text, "encoding": encoding, "errors": errors}
+        lines: Any = (await self._stream()).lines(**options)
         while True:
-            line: bytes | None = lines._ahead()
+            line = lines._ahead()
             if line is None:
                 line = await _call(next, lines, None)
             if line is None:

@@ -742,7 +742,7 @@ impl PyContainer {
     #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
     #[pyo3(
         text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
-                             stderr=None, check=False, timeout=None, capture_limit=None)"
+                             stderr=None, check=False, timeout=None, capture_limit=None, text=False, encoding=None, errors=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn exec(
@@ -759,10 +759,11 @@ impl PyContainer {
         let (mut collect, mut streams) = (Collect::default(), Streams::default());
         read("Container.exec", options, &mut [&mut collect, &mut streams])?;
         let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
+        let decoder = collect.decoder(py)?;
         let options = collect.options(py, streams)?;
         let handle = self.handle(py)?;
-        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
-        Ok(RunResult::new(py, result))
+        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel));
+        RunResult::outcome(py, result, decoder.as_ref())
     }
 
     /// Starts another program in the running container.

@@ -24,6 +24,7 @@ mod ready;
 mod registry;
 mod secrets;
 mod stats;
+mod text;
 mod transfer;
 mod values;
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::mounts::PyMount;
 use crate::secrets::PySecret;
+use crate::text::Decoder;
 
 macro_rules! values {
     ($(
@@ -846,17 +847,17 @@ values! {
 }
 
 /// What a program left.
-#[pyclass(frozen, module = "coble")]
+#[pyclass(frozen, generic, module = "coble")]
 pub(crate) struct RunResult {
     /// The program's exit code, or 128 plus the signal that ended it.
     #[pyo3(get)]
     exit_code: i32,
     /// Standard output, if it was collected.
     #[pyo3(get)]
-    stdout: Py<PyBytes>,
+    stdout: Py<PyAny>,
     /// Standard error, if it was collected.
     #[pyo3(get)]
-    stderr: Py<PyBytes>,
+    stderr: Py<PyAny>,
     timings: Vec<(String, f64)>,
     isolation: Option<coble::Isolation>,
     warnings: Vec<coble::Warning>,
@@ -866,8 +867,8 @@ impl RunResult {
     pub(crate) fn new(py: Python<'_>, result: coble::RunResult) -> RunResult {
         RunResult {
             exit_code: result.exit_code,
-            stdout: PyBytes::new(py, &result.stdout).unbind(),
-            stderr: PyBytes::new(py, &result.stderr).unbind(),
+            stdout: PyBytes::new(py, &result.stdout).into_any().unbind(),
+            stderr: PyBytes::new(py, &result.stderr).into_any().unbind(),
             timings: result
                 .timings
                 .into_iter()
@@ -875,6 +876,36 @@ impl RunResult {
                 .collect(),
             isolation: result.isolation,
             warnings: result.warnings,
+        }
+    }
+
+    /// The same with text.
+    pub(crate) fn decoded(&self, py: Python<'_>, decoder: &Decoder) -> PyResult<RunResult> {
+        let text = |stream: &Py<PyAny>| match stream.bind(py).cast::<PyBytes>() {
+            Ok(bytes) => decoder.text(bytes).map(Bound::unbind),
+            Err(_) => Ok(stream.clone_ref(py)),
+        };
+        Ok(RunResult {
+            exit_code: self.exit_code,
+            stdout: text(&self.stdout)?,
+            stderr: text(&self.stderr)?,
+            timings: self.timings.clone(),
+            isolation: self.isolation.clone(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// What a call returns: with text if that was asked for, also in its exception.
+    pub(crate) fn outcome(
+        py: Python<'_>,
+        result: PyResult<coble::RunResult>,
+        decoder: Option<&Decoder>,
+    ) -> PyResult<RunResult> {
+        match (result, decoder) {
+            (Ok(result), None) => Ok(RunResult::new(py, result)),
+            (Ok(result), Some(decoder)) => RunResult::new(py, result).decoded(py, decoder),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(decoder)) => Err(decoder.of_error(py, error)),
         }
     }
 }
@@ -913,7 +944,7 @@ impl RunResult {
     }
 
     #[staticmethod]
-    fn _restore(exit_code: i32, stdout: Py<PyBytes>, stderr: Py<PyBytes>, rest: &str) -> PyResult<RunResult> {
+    fn _restore(exit_code: i32, stdout: Py<PyAny>, stderr: Py<PyAny>, rest: &str) -> PyResult<RunResult> {
         let (timings, isolation, warnings) =
             serde_json::from_str(rest).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings })

@@ -164,7 +164,7 @@ def test_options_of_python() -> None:
     assert parameters(coble.Containers.create) == options
     assert parameters(coble.Containers.run) == options | streams | {"wait", "wait_timeout"}
     # A run has a lifetime of its own, and is removed at its end.
-    run = {"check", "timeout", "input", "capture_limit", *streams}
+    run = {"check", "timeout", "input", "capture_limit", "text", "encoding", "errors", *streams}
     assert parameters(coble.Engine.run) == (options - {"lifetime", "auto_remove", "restart_policy"}) | run
     assert parameters(coble.Container.exec) == fields("ExecSpec") | run
     assert parameters(coble.Container.popen) == fields("ExecSpec") | streams
