@@ -1,18 +1,20 @@
 """The same names for asyncio: what blocks in `coble` is awaited here.
 
 There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
-call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+call cancels the call, and the task goes on when the engine has cleaned up. The streams of a `Process` are those of asyncio,
+`asyncio.StreamWriter` and `asyncio.StreamReader`.
 
 Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited:
 `await container.state`.
 """
 
+import asyncio
 from builtins import list as _list
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from typing_extensions import Buffer, Self
 
@@ -1823,16 +1825,16 @@ class Process:
     streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
 
     @property
-    def stdin(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """Where its input is written to; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stdout(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Its standard output; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stderr(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stderr(self) -> asyncio.StreamReader | None:
+        """Its standard error; None if it is not a pipe."""
 
     @property
     def args(self) -> list[str]:
@@ -1859,7 +1861,7 @@ class Process:
     async def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
         """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
 
-        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        After a `TimeoutError` it can be called again, without input; nothing is lost.
         """
 
     async def send_signal(self, sig: str | int) -> None:
