@@ -3287,6 +3287,20 @@ const uint8_t *coble_run_result_stdout(const coble_run_result_t *result,
                                        size_t *length);
 
 /**
+ * How many pieces both streams have in the order in which they were read. 0 if nothing was collected.
+ */
+size_t coble_run_result_record_count(const coble_run_result_t *result);
+
+/**
+ * A piece of the output, in the order in which it was read, and its length: of what a program had written to both streams before either was read, standard output comes first. `source`, which may be NULL, gets COBLE_LOG_STDOUT or
+ * COBLE_LOG_STDERR. Borrowed; `length` may be NULL. There is no NUL at the end. NULL if the index is too large.
+ */
+const uint8_t *coble_run_result_record(const coble_run_result_t *result,
+                                       size_t index,
+                                       int32_t *source,
+                                       size_t *length);
+
+/**
  * Standard error, if it was collected, and its length. Borrowed; `length` may be NULL. There is no NUL at the end.
  */
 const uint8_t *coble_run_result_stderr(const coble_run_result_t *result,

@@ -3916,6 +3916,11 @@ class RunResult(Generic[_Output]):
         """Standard error, if it was collected."""
 
     @property
+    def records(self) -> _list[tuple[Literal["stdout", "stderr"], _Output]]:
+        """Both streams in the order in which they were read, piece by piece. That is the order in which the program wrote, but for what it had written to both before either was read: of that, standard output
+        comes first. A piece is neither a line nor a write."""
+
+    @property
     def timings(self) -> dict[str, float]:
         """Seconds that each phase took, in order."""
 

@@ -8,7 +8,7 @@ use coble::LogSource;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use serde_json::Value;
 
 use crate::mounts::PyMount;
@@ -861,12 +861,18 @@ pub(crate) struct RunResult {
     timings: Vec<(String, f64)>,
     isolation: Option<coble::Isolation>,
     warnings: Vec<coble::Warning>,
+    /// The pieces in their order: whether it is of standard error, and how much of that, in bytes or characters.
+    order: Vec<(bool, usize)>,
 }
 
 impl RunResult {
     pub(crate) fn new(py: Python<'_>, result: coble::RunResult) -> RunResult {
         RunResult {
             exit_code: result.exit_code,
+            order: result
+                .records()
+                .map(|(source, piece)| (source == LogSource::Stderr, piece.len()))
+                .collect(),
             stdout: PyBytes::new(py, &result.stdout).into_any().unbind(),
             stderr: PyBytes::new(py, &result.stderr).into_any().unbind(),
             timings: result
@@ -881,14 +887,14 @@ impl RunResult {
 
     /// The same with text.
     pub(crate) fn decoded(&self, py: Python<'_>, decoder: &Decoder) -> PyResult<RunResult> {
-        let text = |stream: &Py<PyAny>| match stream.bind(py).cast::<PyBytes>() {
-            Ok(bytes) => decoder.text(bytes).map(Bound::unbind),
-            Err(_) => Ok(stream.clone_ref(py)),
-        };
+        let streams = [self.stdout.bind(py), self.stderr.bind(py)];
+        let (texts, order) = decoder.streams(streams, &self.order)?;
+        let [stdout, stderr] = texts.map(Bound::unbind);
         Ok(RunResult {
             exit_code: self.exit_code,
-            stdout: text(&self.stdout)?,
-            stderr: text(&self.stderr)?,
+            stdout,
+            stderr,
+            order,
             timings: self.timings.clone(),
             isolation: self.isolation.clone(),
             warnings: self.warnings.clone(),
@@ -934,10 +940,26 @@ impl RunResult {
         self.warnings.iter().cloned().map(Warning).collect()
     }
 
+    /// Both streams in the order in which they were read.
+    #[getter]
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let records = PyList::empty(py);
+        let mut at = [0; 2];
+        for (stderr, length) in &self.order {
+            let (start, name) = if *stderr { (&mut at[1], "stderr") } else { (&mut at[0], "stdout") };
+            let stream = if *stderr { &self.stderr } else { &self.stdout };
+            let end = *start + length;
+            let piece = stream.bind(py).get_item(PySlice::new(py, *start as isize, end as isize, 1))?;
+            *start = end;
+            records.append((name, piece))?;
+        }
+        Ok(records)
+    }
+
     /// For pickle: an error of a worker process brings its result along.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings));
+        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings, &this.order));
         let rest = rest.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let state = (this.exit_code, this.stdout.bind(py), this.stderr.bind(py), rest).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_restore")?, state))
@@ -945,9 +967,9 @@ impl RunResult {
 
     #[staticmethod]
     fn _restore(exit_code: i32, stdout: Py<PyAny>, stderr: Py<PyAny>, rest: &str) -> PyResult<RunResult> {
-        let (timings, isolation, warnings) =
+        let (timings, isolation, warnings, order) =
             serde_json::from_str(rest).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings })
+        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings, order })
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

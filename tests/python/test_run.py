@@ -506,3 +506,26 @@ def test_text_for_asyncio(shared_store: Store) -> None:
                     break
 
     asyncio.run(main())
+
+
+# --- the order of the output ----------------------------------------------------------------------------------------
+
+
+def test_output_in_its_order(shared: coble.Engine) -> None:
+    script = "for n in 1 2 3; do echo out$n; sleep 0.3; echo err$n >&2; sleep 0.3; done"
+    expected = [item for n in "123" for item in (("stdout", f"out{n}\n"), ("stderr", f"err{n}\n"))]
+    done = shared.run("box", ["sh", "-c", script])
+    assert done.records == [(stream, data.encode()) for stream, data in expected]
+    assert pickle.loads(pickle.dumps(done)).records == done.records
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        assert container.exec(["sh", "-c", script], text=True).records == expected
+    with pytest.raises(coble.ContainerExitError) as caught:
+        shared.run("box", ["sh", "-c", "echo a; sleep 0.3; echo b >&2; exit 3"], check=True)
+    assert caught.value.result is not None and caught.value.result.records == [("stdout", b"a\n"), ("stderr", b"b\n")]
+    # A character in two pieces.
+    script = "printf 'a\\303'; sleep 0.3; printf x >&2; sleep 0.3; printf '\\244b'"
+    assert shared.run("box", ["sh", "-c", script], text=True).records == [("stdout", "a"), ("stderr", "x"), ("stdout", "äb")]
+    assert shared.run("box", ["true"]).records == []
+    big = shared.run("box", ["sh", "-c", "seq 1 100000; seq 1 100000 >&2"])
+    assert b"".join(data for stream, data in big.records if stream == "stdout") == big.stdout
+    assert b"".join(data for stream, data in big.records if stream == "stderr") == big.stderr

@@ -122,6 +122,7 @@ impl Container {
             exit_code: KILLED,
             stdout: collected.stdout,
             stderr: collected.stderr,
+            order: collected.order,
             timings: vec![("start".to_owned(), started), ("run".to_owned(), begin.elapsed() - started)],
             isolation: None,
             warnings: process.warnings.clone(),

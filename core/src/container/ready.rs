@@ -235,6 +235,7 @@ impl Container {
                     stderr: self.tail(false, true),
                     timings: Vec::new(),
                     isolation: None,
+                    order: Default::default(),
                     warnings: Vec::new(),
                 };
                 self.add_end(&mut message);
