@@ -1,6 +1,7 @@
 //! The command line's grammar: docker's verbs and flags, as far as the engine has what they ask for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -11,7 +12,7 @@ use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
-use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
+use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs, seconds};
 use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
@@ -332,6 +333,12 @@ pub(crate) struct RunArgs {
     /// Be connected to these streams only: stdin, stdout, stderr; all output is kept for logs
     #[arg(short, long, value_name = "STREAM", value_parser = attached, conflicts_with = "detach")]
     pub(crate) attach: Vec<Attached>,
+    /// With --detach, print the id only when the container is ready: log=PATTERN, port=NUMBER, http=PORT/PATH, file=PATH, exec=COMMAND or healthy; of several, when all have held
+    #[arg(long, value_name = "CONDITION", requires = "detach")]
+    pub(crate) wait: Vec<String>,
+    /// How long it may take to become ready
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, requires = "wait")]
+    pub(crate) wait_timeout: Duration,
     #[command(flatten)]
     pub(crate) keys: DetachArgs,
     #[command(flatten)]
@@ -390,6 +397,19 @@ pub(crate) struct CreateOptions {
     /// Domain name, with which the host name is complete
     #[arg(long, value_name = "NAME")]
     pub(crate) domainname: Option<String>,
+    /// Time zone: a name such as Europe/Berlin, or local for this host's
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// Whether a user whom the image lacks gets lines in /etc/passwd and /etc/group
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) passwd: bool,
+    /// That line of /etc/passwd: $USERNAME, $UID, $GID, $NAME and $HOME are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) passwd_entry: Option<String>,
+    /// That line of /etc/group: $GROUPNAME, $GID and $USERLIST are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) group_entry: Option<String>,
     /// Processes that it sees: private, host or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) pid: String,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use coble::{
-    CancelToken, ContainerSummary, Engine, Error, ErrorKind, ListOptions, NamespaceMode, NetworkMode,
+    CancelToken, ContainerSummary, Engine, Error, ErrorKind, ListOptions, NamespaceMode, NetworkMode, Ready,
     RestartPolicy, Signal, State, Stats, StatsStream, UpdateOptions, WaitCondition, parse,
 };
 
@@ -19,9 +19,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
-    /// What to wait for: not-running, next-exit, removed or healthy
+    /// What to wait for: not-running, next-exit, removed or healthy; or, until one of those given is there: log=PATTERN, port=NUMBER, http=PORT/PATH, file=PATH, exec=COMMAND, healthy
     #[arg(long, value_name = "CONDITION", default_value = "not-running")]
-    condition: String,
+    condition: Vec<String>,
+    /// Fail if it takes longer
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
     /// Fail if an exit code is not 0, and show the end of what the program wrote to standard error
     #[arg(long)]
     check: bool,
@@ -180,16 +183,38 @@ fn joins_another(engine: &Engine, name: &str) -> bool {
 }
 
 pub(crate) fn wait(global: &Global, args: WaitArgs) -> Outcome {
-    let condition = WaitCondition::parse(&args.condition)?;
-    let engine = open(global)?;
+    let until = match args.condition.as_slice() {
+        [one] if !one.contains('=') => Until::End(WaitCondition::parse(one)?),
+        several => Until::Ready(Ready::AnyOf(conditions(several)?)),
+    };
+    let (engine, never) = (open(global)?, CancelToken::never());
     each(&args.containers.names, |name| {
         let container = engine.containers().get(name)?;
-        let code = match args.check {
-            true => container.wait_checked(condition, None, &CancelToken::never()).map(|()| 0)?,
-            false => container.wait_until(condition, None, &CancelToken::never())?,
+        let code = match &until {
+            Until::End(condition) if args.check => {
+                container.wait_checked(*condition, args.timeout, &never).map(|()| 0)?
+            }
+            Until::End(condition) => container.wait_until(*condition, args.timeout, &never)?,
+            Until::Ready(ready) => container.wait_ready(ready, args.timeout, &never).map(|()| 0)?,
         };
         output::line(code)
     })
+}
+
+/// What `wait` waits for.
+enum Until {
+    End(WaitCondition),
+    Ready(Ready),
+}
+
+/// What containers are waited for after their start.
+pub(crate) fn conditions(texts: &[String]) -> Result<Vec<Ready>, Error> {
+    texts.iter().map(|text| Ready::parse(text)).collect()
+}
+
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a number of seconds".to_owned())
 }
 
 pub(crate) fn rename(global: &Global, args: RenameArgs) -> Outcome {

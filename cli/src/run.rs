@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
     AttachOptions, CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, HealthCheck, Hooks,
-    Lifetime, Mount, NamespaceMode, NetworkMode, PullPolicy, RestartPolicy, Secret, Signal, State, Stdio,
-    StdioMode, UsernsMode, parse,
+    Lifetime, Mount, NamespaceMode, NetworkMode, PullPolicy, Ready, RestartPolicy, Secret, Signal, State,
+    Stdio, StdioMode, UsernsMode, parse,
 };
 
 use crate::args::{Attached, CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
 use crate::attach::{How, ProxyArgs, Shown};
 use crate::output::{self, Failure, Outcome};
 use crate::signals::{Forwarder, PATIENCE};
-use crate::{attach, each, open, pull, refuse, terminal};
+use crate::{attach, each, lifecycle, open, pull, refuse, terminal};
 
 pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     let tty = args.options.tty;
@@ -28,6 +28,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
         false => Some(How::new(tty, interactive, &args.keys, &args.proxy)?),
     };
     let quiet = args.options.quiet;
+    let conditions = Ready::AllOf(lifecycle::conditions(&args.wait)?);
     let id_file = IdFile::reserve(args.options.cidfile.as_deref())?;
     let mut spec = spec(args.options, args.rm)?;
     spec.stdin_open |= interactive;
@@ -50,7 +51,15 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
         return match container.start(Stdio::log(), &CancelToken::never()) {
             Ok(()) => {
                 warn(&container);
+                let ready = match args.wait.is_empty() {
+                    true => Ok(()),
+                    false => {
+                        container.wait_ready(&conditions, Some(args.wait_timeout), &CancelToken::never())
+                    }
+                };
+                // It is there, ready or not.
                 output::line(container.id())?;
+                ready?;
                 Ok(0)
             }
             Err(error) => Err(discard(&container, args.rm, error).into()),
@@ -366,6 +375,10 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.group_add = options.group_add;
     spec.hostname = options.hostname;
     spec.domainname = options.domainname;
+    spec.tz = options.tz;
+    spec.passwd = options.passwd;
+    spec.passwd_entry = options.passwd_entry;
+    spec.group_entry = options.group_entry;
     spec.network = NetworkMode::parse(&options.network)?;
     spec.exposed_ports = options.expose;
     spec.pid_mode = NamespaceMode::parse(&options.pid)?;

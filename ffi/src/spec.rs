@@ -241,6 +241,62 @@ pub unsafe extern "C" fn coble_container_spec_set_domainname(
     })
 }
 
+/// Sets the time zone of /etc/localtime: a name of the host's zone data, as Europe/Berlin, or local for the host's own. NULL: what the image has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_tz(
+    spec: *mut coble_container_spec_t,
+    tz: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, tz) = unsafe { (borrow_mut(spec)?, owned_text(tz, "tz")?) };
+        spec.0.tz = tz;
+    })
+}
+
+/// Sets whether a user or group of the program that the image lacks gets a line in the container's /etc/passwd or /etc/group: 0, or 1, which is the default.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_passwd(
+    spec: *mut coble_container_spec_t,
+    passwd: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, passwd) = (unsafe { borrow_mut(spec)? }, flag(passwd, "passwd")?);
+        spec.0.passwd = passwd;
+    })
+}
+
+/// Sets that line of /etc/passwd, with $USERNAME, $UID, $GID, $NAME and $HOME replaced. NULL: $USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_passwd_entry(
+    spec: *mut coble_container_spec_t,
+    passwd_entry: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, passwd_entry) = unsafe { (borrow_mut(spec)?, owned_text(passwd_entry, "passwd_entry")?) };
+        spec.0.passwd_entry = passwd_entry;
+    })
+}
+
+/// Sets that line of /etc/group, with $GROUPNAME, $GID and $USERLIST replaced. NULL: $GROUPNAME:x:$GID:$USERLIST.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_group_entry(
+    spec: *mut coble_container_spec_t,
+    group_entry: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, group_entry) = unsafe { (borrow_mut(spec)?, owned_text(group_entry, "group_entry")?) };
+        spec.0.group_entry = group_entry;
+    })
+}
+
 /// Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_network(

@@ -436,6 +436,11 @@ typedef struct coble_push_options_t coble_push_options_t;
 typedef struct coble_pushed_t coble_pushed_t;
 
 /**
+ * What a container can be waited for with coble_container_wait_ready. It may be used for many containers, also at once.
+ */
+typedef struct coble_ready_t coble_ready_t;
+
+/**
  * How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
  */
 typedef struct coble_registry_options_t coble_registry_options_t;
@@ -2742,6 +2747,34 @@ coble_status_t coble_container_spec_set_domainname(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
+ * Sets the time zone of /etc/localtime: a name of the host's zone data, as Europe/Berlin, or local for the host's own. NULL: what the image has.
+ */
+coble_status_t coble_container_spec_set_tz(coble_container_spec_t *spec,
+                                           const char *tz,
+                                           coble_error_t **error);
+
+/**
+ * Sets whether a user or group of the program that the image lacks gets a line in the container's /etc/passwd or /etc/group: 0, or 1, which is the default.
+ */
+coble_status_t coble_container_spec_set_passwd(coble_container_spec_t *spec,
+                                               int32_t passwd,
+                                               coble_error_t **error);
+
+/**
+ * Sets that line of /etc/passwd, with $USERNAME, $UID, $GID, $NAME and $HOME replaced. NULL: $USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh.
+ */
+coble_status_t coble_container_spec_set_passwd_entry(coble_container_spec_t *spec,
+                                                     const char *passwd_entry,
+                                                     coble_error_t **error);
+
+/**
+ * Sets that line of /etc/group, with $GROUPNAME, $GID and $USERLIST replaced. NULL: $GROUPNAME:x:$GID:$USERLIST.
+ */
+coble_status_t coble_container_spec_set_group_entry(coble_container_spec_t *spec,
+                                                    const char *group_entry,
+                                                    coble_error_t **error);
+
+/**
  * Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
  */
 coble_status_t coble_container_spec_set_network(coble_container_spec_t *spec,
@@ -3406,6 +3439,20 @@ int32_t coble_run_result_exit_code(const coble_run_result_t *result);
  * Standard output, if it was collected, and its length. Borrowed; `length` may be NULL. There is no NUL at the end.
  */
 const uint8_t *coble_run_result_stdout(const coble_run_result_t *result,
+                                       size_t *length);
+
+/**
+ * How many pieces both streams have in the order in which they were read. 0 if nothing was collected.
+ */
+size_t coble_run_result_record_count(const coble_run_result_t *result);
+
+/**
+ * A piece of the output, in the order in which it was read, and its length: of what a program had written to both streams before either was read, standard output comes first. `source`, which may be NULL, gets COBLE_LOG_STDOUT or
+ * COBLE_LOG_STDERR. Borrowed; `length` may be NULL. There is no NUL at the end. NULL if the index is too large.
+ */
+const uint8_t *coble_run_result_record(const coble_run_result_t *result,
+                                       size_t index,
+                                       int32_t *source,
                                        size_t *length);
 
 /**
@@ -4095,6 +4142,76 @@ coble_status_t coble_container_inspect_docker(const coble_container_t *container
 coble_status_t coble_container_inspect_docker_with_size(const coble_container_t *container,
                                                         coble_string_t **json,
                                                         coble_error_t **error);
+
+/**
+ * Reads a condition from a text: "log=PATTERN" (a regular expression matches the output), "port=NUMBER" (a program of the container listens on the TCP port), "http=PORT" or "http=PORT/PATH" (a GET is answered
+ * with a status of 200 to 399), "file=PATH" (the path is there), "exec=COMMAND" (the program, words as in a shell without one, ends with 0) or "healthy" (the health checks say so).
+ */
+coble_status_t coble_ready_parse(const char *condition,
+                                 coble_ready_t **ready,
+                                 coble_error_t **error);
+
+/**
+ * A regular expression that has matched the output `times` times, on standard output if `standard_output` is 1 and on standard error if `standard_error` is 1. The streams are searched separately, from the container's
+ * first start; `^` and `$` match at every line.
+ */
+coble_status_t coble_ready_log(const char *pattern,
+                               uint32_t times,
+                               int32_t standard_output,
+                               int32_t standard_error,
+                               coble_ready_t **ready,
+                               coble_error_t **error);
+
+/**
+ * A GET of a path, on a TCP port of a container on the host's network, that is answered with this status; 0 is any of 200 to 399.
+ */
+coble_status_t coble_ready_http(uint16_t port,
+                                const char *path,
+                                uint16_t status,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * A program that, run in the container again and again, ends with this exit code. Its output is thrown away. `interval_ms` is the pause after a failure, in milliseconds. One that the image does not have fails the
+ * wait with COBLE_ERR_COMMAND_NOT_FOUND.
+ */
+coble_status_t coble_ready_exec(const coble_exec_spec_t *spec,
+                                int32_t exit_code,
+                                uint32_t interval_ms,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * Each of the conditions has held once. They are copied.
+ */
+coble_status_t coble_ready_all_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * One of the conditions holds. They are copied.
+ */
+coble_status_t coble_ready_any_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * Waits until the container, which has been started, is ready. COBLE_ERR_CONTAINER_EXIT at once if it ends before: the error has a run result (coble_error_run_result) with the exit code and the last 20 lines of each
+ * stream. COBLE_ERR_TIMEOUT after `timeout_ms` milliseconds; a negative number waits for ever. COBLE_ERR_INVALID_STATE if it was not started, or there is nothing to wait for, as with the health of a container that has no
+ * health checks.
+ */
+coble_status_t coble_container_wait_ready(const coble_container_t *container,
+                                          const coble_ready_t *ready,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          coble_error_t **error);
+
+/**
+ * Deletes a condition; those made of it stay. NULL is fine.
+ */
+void coble_ready_delete(coble_ready_t *ready);
 
 /**
  * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the

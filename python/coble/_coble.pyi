@@ -21,13 +21,14 @@ from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, final, overload
+from typing import IO, Any, Final, Generic, Literal, Protocol, TypeAlias, final, overload
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer, Self, TypeVar
 
 from .wait import Strategy
 
 _T = TypeVar("_T")
+_Output = TypeVar("_Output", bytes, str, default=bytes)
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -87,6 +88,11 @@ def cli_main(argv: Sequence[str]) -> int:
 
 def _pause(seconds: float) -> None: ...
 @final
+class _ReadyWait:
+    def ready(self, seconds: float) -> bool: ...
+    def close(self) -> None: ...
+
+@final
 class Engine:
     """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
     that was forked may not: it opens its own.
@@ -136,6 +142,7 @@ class Engine:
     def containers(self) -> Containers:
         """The containers of the store."""
 
+    @overload
     def run(
         self,
         image: _Image | None = None,
@@ -154,6 +161,10 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -229,17 +240,223 @@ class Engine:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
         """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
 
-        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written in `encoding`); without
         it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
         bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
-        `ContainerExitError`, which has everything that the result would have.
+        `ContainerExitError`, which has everything that the result would have. With `text`, `encoding` (default: UTF-8) or `errors` (default: `"strict"`), as `subprocess` has them, `stdout` and `stderr` are
+        str, with line ends that are `\\n`, also those of an exception.
 
         Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
         `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
         """
+    @overload
+    def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     def info(self) -> Info:
         """Facts about the engine and its host."""
@@ -1043,6 +1260,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1128,6 +1349,8 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
@@ -1164,7 +1387,7 @@ class Containers:
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1207,6 +1430,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1572,6 +1799,7 @@ class Container:
     def inspect(self) -> ContainerDetails:
         """Everything about it."""
 
+    @overload
     def exec(
         self,
         command: _Command,
@@ -1589,7 +1817,10 @@ class Container:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
@@ -1600,6 +1831,48 @@ class Container:
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
         `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
         """
+    @overload
+    def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     def popen(
         self,
@@ -1661,7 +1934,7 @@ class Container:
         datetimes, local time if they have no time zone, or seconds since the epoch.
         """
 
-    def _has_path(self, path: str) -> bool: ...
+    def _begin_wait(self, words: Mapping[str, _object]) -> _ReadyWait: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
@@ -1748,8 +2021,13 @@ class LogStream:
     def read(self) -> bytes:
         """All the bytes until the end, of both streams as they arrived. The same as `bytes(stream)`."""
 
-    def lines(self) -> LogLines:
-        """An iterator of whole lines, without their ends. The streams are put together separately."""
+    @overload
+    def lines(self, *, text: Literal[False] = False, encoding: None = None, errors: None = None) -> LogLines[bytes]:
+        """An iterator of whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
+    @overload
+    def lines(self, *, text: Literal[True], encoding: str | None = None, errors: str | None = None) -> LogLines[str]: ...
+    @overload
+    def lines(self, *, text: bool = False, encoding: str, errors: str | None = None) -> LogLines[str]: ...
 
     def close(self) -> None:
         """Ends the stream, also for a thread that waits in it, whose iteration ends. Closing again does nothing."""
@@ -1765,12 +2043,13 @@ class LogStream:
     ) -> None: ...
 
 @final
-class LogLines(Iterator[bytes]):
+class LogLines(Iterator[_Output]):
     """The lines of a `LogStream`."""
 
-    def _ahead(self) -> bytes | None: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def _ahead(self) -> _Output | None: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> bytes: ...
+    def __next__(self) -> _Output: ...
 
 @final
 class LogRecord:
@@ -1957,7 +2236,7 @@ class Secret:
         gid: int = 0,
         mode: int = 0o444,
     ) -> Self:
-        """It has one of `value` (a str is written as UTF-8), `file` and `environment`.
+        """It has one of `value` (a str is written in `encoding`), `file` and `environment`.
 
         - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters.
         - `value`: what it consists of. It is known to the engine that makes the container only: another one cannot start it.
@@ -2025,7 +2304,7 @@ class Mount:
         - `propagation`: what mounts on one side mean for the other: `"rprivate"` by default. `"rslave"`: what the host mounts appears in the container.
         - `recursive`: whether what is mounted below the source comes along.
         - `tmpfs_size`: a size, by default half of the memory. `tmpfs_mode`: permission bits, by default those of the directory that is covered.
-        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
+        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `O` and `U`, as for `volumes`, and `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
         """
 
     @property
@@ -2238,6 +2517,22 @@ class ContainerSpec:
     @property
     def domainname(self) -> str | None:
         """Domain name."""
+
+    @property
+    def tz(self) -> str | None:
+        """Time zone."""
+
+    @property
+    def passwd(self) -> bool:
+        """A user whom the image lacks gets lines in `/etc/passwd` and `/etc/group`."""
+
+    @property
+    def passwd_entry(self) -> str | None:
+        """That line of `/etc/passwd`."""
+
+    @property
+    def group_entry(self) -> str | None:
+        """That line of `/etc/group`."""
 
     @property
     def network(self) -> str:
@@ -3741,20 +4036,27 @@ class Report:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
-class RunResult:
-    """What a program left."""
+class RunResult(Generic[_Output]):
+    """What a program left. Its output is bytes, or str where that was asked for."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
     @property
     def exit_code(self) -> int:
         """The program's exit code, or 128 plus the signal that ended it."""
 
     @property
-    def stdout(self) -> bytes:
+    def stdout(self) -> _Output:
         """Standard output, if it was collected."""
 
     @property
-    def stderr(self) -> bytes:
+    def stderr(self) -> _Output:
         """Standard error, if it was collected."""
+
+    @property
+    def records(self) -> _list[tuple[Literal["stdout", "stderr"], _Output]]:
+        """Both streams in the order in which they were read, piece by piece. That is the order in which the program wrote, but for what it had written to both before either was read: of that, standard output
+        comes first. A piece is neither a line nor a write."""
 
     @property
     def timings(self) -> dict[str, float]:
@@ -3841,7 +4143,7 @@ class LimitExceededError(CobleError):
 
     stdout: bytes | None
     stderr: bytes | None
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class StorageFullError(CobleError, OSError):
     """No space, quota or inode is left."""
@@ -3859,7 +4161,7 @@ class TimeoutError(CobleError, _TimeoutError):
 
     stdout: bytes | None
     stderr: bytes | None
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class CancelledError(CobleError):
     """The caller cancelled the operation."""
@@ -3884,10 +4186,12 @@ class ContainerExitError(CobleError):
     ready, and then `stdout` and `stderr` are the ends of its log, and there is no result."""
 
     exit_code: int
-    stdout: bytes
-    stderr: bytes
+    stdout: Any
+    """bytes, or str where the call asked for text."""
+    stderr: Any
+    """As `stdout`."""
     timings: dict[str, float]
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class PanicError(CobleError):
     """A panic reached the edge of the library and was stopped there."""

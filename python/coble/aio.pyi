@@ -1,18 +1,20 @@
 """The same names for asyncio: what blocks in `coble` is awaited here.
 
 There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
-call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+call cancels the call, and the task goes on when the engine has cleaned up. The streams of a `Process` are those of asyncio,
+`asyncio.StreamWriter` and `asyncio.StreamReader`.
 
 Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited:
 `await container.state`.
 """
 
+import asyncio
 from builtins import list as _list
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from typing_extensions import Buffer, Self
 
@@ -139,6 +141,7 @@ class Engine:
     def containers(self) -> Containers:
         """The containers of the store."""
 
+    @overload
     async def run(
         self,
         image: _Image | None = None,
@@ -157,6 +160,10 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -232,17 +239,223 @@ class Engine:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
         """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
 
-        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written in `encoding`); without
         it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
         bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
-        `ContainerExitError`, which has everything that the result would have.
+        `ContainerExitError`, which has everything that the result would have. With `text`, `encoding` (default: UTF-8) or `errors` (default: `"strict"`), as `subprocess` has them, `stdout` and `stderr` are
+        str, with line ends that are `\\n`, also those of an exception.
 
         Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
         `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
         """
+    @overload
+    async def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    async def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     async def info(self) -> Info:
         """Facts about the engine and its host."""
@@ -992,6 +1205,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1077,6 +1294,8 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
@@ -1113,7 +1332,7 @@ class Containers:
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
         - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1156,6 +1375,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1520,6 +1743,7 @@ class Container:
     async def inspect(self) -> ContainerDetails:
         """Everything about it."""
 
+    @overload
     async def exec(
         self,
         command: _Command,
@@ -1537,7 +1761,10 @@ class Container:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
         """Runs another program in the running container and collects its output. Can be cancelled.
 
         `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
@@ -1548,6 +1775,48 @@ class Container:
         Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
         `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
         """
+    @overload
+    async def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    async def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     def popen(
         self,
@@ -1619,16 +1888,16 @@ class Process:
     streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
 
     @property
-    def stdin(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """Where its input is written to; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stdout(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Its standard output; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stderr(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stderr(self) -> asyncio.StreamReader | None:
+        """Its standard error; None if it is not a pipe."""
 
     @property
     def args(self) -> list[str]:
@@ -1655,7 +1924,7 @@ class Process:
     async def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
         """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
 
-        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        After a `TimeoutError` it can be called again, without input; nothing is lost.
         """
 
     async def send_signal(self, sig: str | int) -> None:
@@ -1697,8 +1966,13 @@ class LogStream:
     async def read(self) -> bytes:
         """All the bytes until the end, of both streams as they arrived."""
 
-    def lines(self) -> AsyncIterator[bytes]:
-        """The whole lines, without their ends. The streams are put together separately."""
+    @overload
+    def lines(self, *, text: Literal[False] = False, encoding: None = None, errors: None = None) -> AsyncIterator[bytes]:
+        """The whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
+    @overload
+    def lines(self, *, text: Literal[True], encoding: str | None = None, errors: str | None = None) -> AsyncIterator[str]: ...
+    @overload
+    def lines(self, *, text: bool = False, encoding: str, errors: str | None = None) -> AsyncIterator[str]: ...
 
     async def close(self) -> None:
         """Ends the stream, also for a task that waits in it."""

@@ -493,6 +493,13 @@ impl<'py> FromPyObject<'_, 'py> for Input {
     }
 }
 
+/// What a program reads, of which text may have to be encoded.
+#[derive(FromPyObject)]
+pub(crate) enum TextInput {
+    Text(String),
+    Bytes(Input),
+}
+
 /// The image of an operation: a reference, an id, or an Image.
 pub(crate) struct ImageName(pub(crate) String);
 

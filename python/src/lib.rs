@@ -20,9 +20,11 @@ mod mounts;
 mod options;
 mod process;
 mod progress;
+mod ready;
 mod registry;
 mod secrets;
 mod stats;
+mod text;
 mod transfer;
 mod values;
 
@@ -58,6 +60,7 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<container::PyContainers>()?;
     module.add_class::<container::PyContainer>()?;
     module.add_class::<process::PyProcess>()?;
+    module.add_class::<ready::PyReadyWait>()?;
     module.add_class::<logs::PyLogStream>()?;
     module.add_class::<logs::LogLines>()?;
     module.add_class::<enter::PyCancelToken>()?;

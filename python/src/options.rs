@@ -15,14 +15,15 @@ use pyo3::types::PyDict;
 
 use crate::convert::{
     Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, LogConfig, Natural, OrNone,
-    Parameters, Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate,
-    null, seconds,
+    Parameters, Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, TextInput, Ulimits, Weights,
+    duplicate, null, seconds,
 };
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
 use crate::image_store::Filters;
 use crate::mounts::{Mounts, Tmpfs, Volumes};
 use crate::secrets::Secrets;
+use crate::text::Decoder;
 
 /// A group of keyword arguments.
 pub(crate) trait Keywords {
@@ -130,6 +131,10 @@ keywords! {
         use_config_proxy: bool,
         hostname: Option<String>,
         domainname: Option<String>,
+        tz: Option<String>,
+        passwd: Option<bool>,
+        passwd_entry: Option<String>,
+        group_entry: Option<String>,
         network: Option<String>,
         network_mode: Option<String>,
         network_disabled: bool,
@@ -240,10 +245,13 @@ keywords! {
     }
     /// How a program's end and output are dealt with.
     Collect {
-        input: Option<Input>,
+        input: Option<TextInput>,
         check: bool,
         timeout: Option<Seconds>,
         capture_limit: Option<Natural>,
+        text: bool,
+        encoding: Option<String>,
+        errors: Option<String>,
     }
     /// The configuration of an image that is made from files.
     Import {
@@ -355,6 +363,10 @@ impl Create {
         spec.group_add = self.group_add.into_iter().flatten().map(|Text(text)| text).collect();
         spec.hostname = self.hostname;
         spec.domainname = self.domainname;
+        spec.tz = self.tz;
+        spec.passwd = self.passwd.unwrap_or(true);
+        spec.passwd_entry = self.passwd_entry;
+        spec.group_entry = self.group_entry;
         if self.network.is_some() && self.network_mode.is_some() {
             return Err(PyTypeError::new_err("network and network_mode are two names of one argument"));
         }
@@ -533,6 +545,15 @@ impl Import {
 }
 
 impl Collect {
+    /// How the output becomes text, if it does.
+    pub(crate) fn decoder(&mut self, py: Python<'_>) -> PyResult<Option<Decoder>> {
+        let decoder = Decoder::of(py, self.text, self.encoding.take(), self.errors.take())?;
+        if let (Some(decoder), Some(TextInput::Text(text))) = (&decoder, &self.input) {
+            self.input = Some(TextInput::Bytes(Input(decoder.bytes(py, text)?)));
+        }
+        Ok(decoder)
+    }
+
     /// The options of a run whose output is collected, unless it goes elsewhere.
     pub(crate) fn options(self, py: Python<'_>, streams: Streams) -> PyResult<RunOptions> {
         let engine = |error: Error| to_py(py, error);
@@ -540,7 +561,10 @@ impl Collect {
             return Err(invalid(py, "input and stdin exclude each other"));
         }
         let mut options = RunOptions::default();
-        options.input = self.input.map(|Input(bytes)| bytes);
+        options.input = self.input.map(|input| match input {
+            TextInput::Text(text) => text.into_bytes(),
+            TextInput::Bytes(Input(bytes)) => bytes,
+        });
         options.timeout = seconds(self.timeout);
         options.check = self.check;
         options.capture_limit = self.capture_limit.map(|Natural(limit)| limit);

@@ -8,11 +8,12 @@ use coble::LogSource;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use serde_json::Value;
 
 use crate::mounts::PyMount;
 use crate::secrets::PySecret;
+use crate::text::Decoder;
 
 macro_rules! values {
     ($(
@@ -194,6 +195,10 @@ values! {
         hostname: Option<String> = |s| s.hostname.clone();
         /// Domain name.
         domainname: Option<String> = |s| s.domainname.clone();
+        tz: Option<String> = |s| s.tz.clone();
+        passwd: bool = |s| s.passwd;
+        passwd_entry: Option<String> = |s| s.passwd_entry.clone();
+        group_entry: Option<String> = |s| s.group_entry.clone();
         /// "none", "host", or "container:" and an id.
         network: String = |s| s.network.to_string();
         /// Whether it has no network whatever else says which one.
@@ -878,28 +883,34 @@ values! {
 }
 
 /// What a program left.
-#[pyclass(frozen, module = "coble")]
+#[pyclass(frozen, generic, module = "coble")]
 pub(crate) struct RunResult {
     /// The program's exit code, or 128 plus the signal that ended it.
     #[pyo3(get)]
     exit_code: i32,
     /// Standard output, if it was collected.
     #[pyo3(get)]
-    stdout: Py<PyBytes>,
+    stdout: Py<PyAny>,
     /// Standard error, if it was collected.
     #[pyo3(get)]
-    stderr: Py<PyBytes>,
+    stderr: Py<PyAny>,
     timings: Vec<(String, f64)>,
     isolation: Option<coble::Isolation>,
     warnings: Vec<coble::Warning>,
+    /// The pieces in their order: whether it is of standard error, and how much of that, in bytes or characters.
+    order: Vec<(bool, usize)>,
 }
 
 impl RunResult {
     pub(crate) fn new(py: Python<'_>, result: coble::RunResult) -> RunResult {
         RunResult {
             exit_code: result.exit_code,
-            stdout: PyBytes::new(py, &result.stdout).unbind(),
-            stderr: PyBytes::new(py, &result.stderr).unbind(),
+            order: result
+                .records()
+                .map(|(source, piece)| (source == LogSource::Stderr, piece.len()))
+                .collect(),
+            stdout: PyBytes::new(py, &result.stdout).into_any().unbind(),
+            stderr: PyBytes::new(py, &result.stderr).into_any().unbind(),
             timings: result
                 .timings
                 .into_iter()
@@ -907,6 +918,36 @@ impl RunResult {
                 .collect(),
             isolation: result.isolation,
             warnings: result.warnings,
+        }
+    }
+
+    /// The same with text.
+    pub(crate) fn decoded(&self, py: Python<'_>, decoder: &Decoder) -> PyResult<RunResult> {
+        let streams = [self.stdout.bind(py), self.stderr.bind(py)];
+        let (texts, order) = decoder.streams(streams, &self.order)?;
+        let [stdout, stderr] = texts.map(Bound::unbind);
+        Ok(RunResult {
+            exit_code: self.exit_code,
+            stdout,
+            stderr,
+            order,
+            timings: self.timings.clone(),
+            isolation: self.isolation.clone(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// What a call returns: with text if that was asked for, also in its exception.
+    pub(crate) fn outcome(
+        py: Python<'_>,
+        result: PyResult<coble::RunResult>,
+        decoder: Option<&Decoder>,
+    ) -> PyResult<RunResult> {
+        match (result, decoder) {
+            (Ok(result), None) => Ok(RunResult::new(py, result)),
+            (Ok(result), Some(decoder)) => RunResult::new(py, result).decoded(py, decoder),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(decoder)) => Err(decoder.of_error(py, error)),
         }
     }
 }
@@ -935,20 +976,36 @@ impl RunResult {
         self.warnings.iter().cloned().map(Warning).collect()
     }
 
+    /// Both streams in the order in which they were read.
+    #[getter]
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let records = PyList::empty(py);
+        let mut at = [0; 2];
+        for (stderr, length) in &self.order {
+            let (start, name) = if *stderr { (&mut at[1], "stderr") } else { (&mut at[0], "stdout") };
+            let stream = if *stderr { &self.stderr } else { &self.stdout };
+            let end = *start + length;
+            let piece = stream.bind(py).get_item(PySlice::new(py, *start as isize, end as isize, 1))?;
+            *start = end;
+            records.append((name, piece))?;
+        }
+        Ok(records)
+    }
+
     /// For pickle: an error of a worker process brings its result along.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings));
+        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings, &this.order));
         let rest = rest.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let state = (this.exit_code, this.stdout.bind(py), this.stderr.bind(py), rest).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_restore")?, state))
     }
 
     #[staticmethod]
-    fn _restore(exit_code: i32, stdout: Py<PyBytes>, stderr: Py<PyBytes>, rest: &str) -> PyResult<RunResult> {
-        let (timings, isolation, warnings) =
+    fn _restore(exit_code: i32, stdout: Py<PyAny>, stderr: Py<PyAny>, rest: &str) -> PyResult<RunResult> {
+        let (timings, isolation, warnings, order) =
             serde_json::from_str(rest).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings })
+        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings, order })
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

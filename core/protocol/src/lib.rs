@@ -220,6 +220,8 @@ pub struct MonitorSpec {
     pub process: ProcessSpec,
     /// Small files that the engine provides, such as `/etc/hosts`: mounted from a tmpfs of the container, never written into its root.
     pub files: Vec<ProvidedFile>,
+    /// Lines for a user and a group of the program whom the root file system lacks. None: there are none.
+    pub accounts: Option<Accounts>,
     /// Paths that are made invisible: files by an empty file, directories by an empty read-only tmpfs. Missing ones are skipped.
     pub masked_paths: Vec<String>,
     /// Paths that are made read-only. Missing ones are skipped.
@@ -439,6 +441,19 @@ pub struct Capabilities {
     pub bounding: u64,
     /// Ambient and inheritable set: empty unless asked for.
     pub ambient: u64,
+}
+
+/// What lines of `/etc/passwd` and `/etc/group` are made of. Nothing in it has a line break, and no name a colon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// The name of the user; its number if there is none, or somebody else has it.
+    pub user: Option<String>,
+    /// The same of the group.
+    pub group: Option<String>,
+    /// The line of `/etc/passwd`, with variables: the user's name, ids, full name and home. None: the usual one.
+    pub passwd_entry: Option<String>,
+    /// That of `/etc/group`: the group's name, id and members.
+    pub group_entry: Option<String>,
 }
 
 /// A small file that the engine provides.

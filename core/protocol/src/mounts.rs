@@ -46,6 +46,10 @@ pub enum MountSource {
         mapped: bool,
         /// What mounts on one side mean for the other.
         propagation: Propagation,
+        /// What is written goes to a file system in memory over it, and is gone with the container's run.
+        overlay: bool,
+        /// It and everything in it is given to the user and group of the container's program.
+        chown: bool,
     },
     /// A file system in memory.
     Tmpfs {

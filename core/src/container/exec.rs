@@ -122,6 +122,7 @@ impl Container {
             exit_code: KILLED,
             stdout: collected.stdout,
             stderr: collected.stderr,
+            order: collected.order,
             timings: vec![("start".to_owned(), started), ("run".to_owned(), begin.elapsed() - started)],
             isolation: None,
             warnings: process.warnings.clone(),
@@ -152,7 +153,7 @@ impl Container {
         Ok(process)
     }
 
-    fn popen_until(
+    pub(super) fn popen_until(
         &self,
         spec: ExecSpec,
         stdio: Stdio,

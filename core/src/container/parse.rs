@@ -127,7 +127,7 @@ pub fn host(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// A bind mount: a path of the host, a place in the container, and a comma-separated list of `ro` or `rw`, a [`Propagation`], `z` or `Z`, `idmap`, `noexec`, `nosuid`, `nodev`.
+/// A bind mount: a path of the host, a place in the container, and a comma-separated list of `ro` or `rw`, a [`Propagation`], `z` or `Z`, `O`, `U`, `idmap`, `noexec`, `nosuid`, `nodev`.
 /// A missing source is made, as a directory.
 pub fn bind(source: &str, target: &str, options: &str) -> Result<Mount> {
     let mut mount = Mount::bind(source, target);
@@ -175,7 +175,7 @@ pub fn tmpfs_options(target: &str, options: &str) -> Result<Mount> {
 }
 
 /// A comma-separated list of `key=value`, as docker's `--mount` has it: `type` (`bind` or `tmpfs`), `source` or `src`, `target`, `dst` or `destination`, `readonly` or `ro`,
-/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `tmpfs-size`, `tmpfs-mode`, `consistency`. A field may stand in double quotes.
+/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `chown` or `U`, `tmpfs-size`, `tmpfs-mode`, `consistency`. A field may stand in double quotes.
 pub fn mount(text: &str) -> Result<Mount> {
     let invalid = |why: &str| invalid("mount", text, why);
     let mut mount = Mount::new(MountKind::Volume, None, "");
@@ -210,6 +210,12 @@ pub fn mount(text: &str) -> Result<Mount> {
                 mount.options.push(key);
             }
             "idmap" => {}
+            // Podman's words for the same.
+            "chown" | "u" if truth()? => {
+                of_bind = true;
+                mount.options.push("U".to_owned());
+            }
+            "chown" | "u" => {}
             "tmpfs-size" => mount.tmpfs_size = Some(size(needed()?)?),
             "tmpfs-mode" => mount.tmpfs_mode = Some(octal(needed()?)?),
             "consistency" => match needed()? {

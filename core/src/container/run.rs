@@ -124,6 +124,7 @@ pub(crate) fn run(
                 exit_code: KILLED,
                 stdout: collected.stdout,
                 stderr: collected.stderr,
+                order: collected.order,
                 timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
                     .concat(),
                 isolation: Some(running.isolation.clone()),

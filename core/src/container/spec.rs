@@ -63,6 +63,19 @@ pub struct ContainerSpec {
     /// Domain name, with which the host name is complete.
     #[serde(default, skip_serializing_if = "is_default")]
     pub domainname: Option<String>,
+    /// The time zone of its `/etc/localtime`, read when it is started: a name of the zone data of this host, as `Europe/Berlin`, or `local` for this host's own. None: what the image has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tz: Option<String>,
+    /// A user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks gets a line in what the container has there, which is mounted over it: a user that is a number, or the caller with `keep-id`. The image
+    /// has to have the file.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub passwd: bool,
+    /// That line of `/etc/passwd`, with `$USERNAME`, `$UID`, `$GID`, `$NAME` and `$HOME` replaced. None: `$USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub passwd_entry: Option<String>,
+    /// That line of `/etc/group`, with `$GROUPNAME`, `$GID` and `$USERLIST` replaced. None: `$GROUPNAME:x:$GID:$USERLIST`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub group_entry: Option<String>,
     /// `none`, `host`, or the network of another container that runs, which also gives it its names and name servers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: NetworkMode,
@@ -290,6 +303,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 fn missing() -> PullPolicy {
     PullPolicy::Missing
 }
@@ -400,6 +421,10 @@ impl ContainerSpec {
             group_add: Vec::new(),
             hostname: None,
             domainname: None,
+            tz: None,
+            passwd: true,
+            passwd_entry: None,
+            group_entry: None,
             network: NetworkMode::None,
             network_disabled: false,
             exposed_ports: Vec::new(),

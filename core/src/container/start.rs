@@ -32,7 +32,7 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::ResolvedImage;
 use crate::isolation::devices::Devices;
 use crate::isolation::mounts::Mounts;
-use crate::isolation::{capabilities, devices, files, labels, paths, seccomp};
+use crate::isolation::{accounts, capabilities, devices, files, labels, paths, seccomp};
 use crate::log::attributes::About;
 use crate::log::driver::{Log, Settings};
 use crate::process::{self, Deadline, Workers};
@@ -380,7 +380,8 @@ fn try_start(
         maps,
         hostname: names.hostname.clone(),
         domainname: names.domainname.clone(),
-        files: provided_files(&names)?,
+        files: provided_files(&names, spec.tz.as_deref())?,
+        accounts: accounts::of(spec),
         masked_paths: paths.masked,
         readonly_paths: paths.readonly,
         devices: devices::nodes(spec, inner.rootless()),
@@ -580,12 +581,16 @@ pub(super) fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
     }
 }
 
-fn provided_files(names: &Names) -> Result<Vec<ProvidedFile>> {
-    Ok(vec![
+fn provided_files(names: &Names, tz: Option<&str>) -> Result<Vec<ProvidedFile>> {
+    let mut all = vec![
         ProvidedFile { path: "/etc/hosts".into(), content: files::hosts(names)? },
         ProvidedFile { path: "/etc/resolv.conf".into(), content: files::resolv_conf(names)? },
         ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(&names.hostname)? },
-    ])
+    ];
+    if let Some(tz) = tz {
+        all.push(ProvidedFile { path: accounts::LOCALTIME.into(), content: accounts::zone(tz)? });
+    }
+    Ok(all)
 }
 
 fn shm_size(spec: &ContainerSpec) -> u64 {

@@ -10,6 +10,7 @@ use super::Health;
 use super::RestartPolicy;
 use super::spec::{ContainerSpec, Lifetime};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Order;
 
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -336,6 +337,21 @@ pub struct RunResult {
     pub isolation: Option<Isolation>,
     /// What could not be given and was not essential.
     pub warnings: Vec<Warning>,
+    pub(crate) order: Order,
+}
+
+impl RunResult {
+    /// Both streams in the order in which they were read, piece by piece. That is the order in which the program wrote, but for what it had written to both of them before either was read: of that,
+    /// standard output comes first. A piece is neither a line nor a write. After a million changes from one stream to the other, the rest of each is one piece.
+    pub fn records(&self) -> impl Iterator<Item = (LogSource, &[u8])> {
+        self.order.pieces([self.stdout.len(), self.stderr.len()]).map(|(stderr, range)| {
+            let (source, data) = match stderr {
+                true => (LogSource::Stderr, &self.stderr),
+                false => (LogSource::Stdout, &self.stdout),
+            };
+            (source, data.get(range).unwrap_or_default())
+        })
+    }
 }
 
 /// Something the container did not get, which was not essential.

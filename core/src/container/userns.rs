@@ -182,6 +182,16 @@ pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
     if !is_own(spec) {
         return Ok(());
     }
+    let binds = spec.volumes.iter().chain(&spec.mounts);
+    if let Some(mount) = binds.clone().find(|mount| mount.is_overlay() || mount.changes_owner()) {
+        let why = format!(
+            "\"{}\": O and U are not for a container with a user namespace of its own",
+            mount.target.escape_default()
+        );
+        return Err(Error::new(ErrorKind::Unsupported, why)
+            .with_object("volumes")
+            .with_hint("the option idmap mounts a bind with the container's ids, and changes no file"));
+    }
     if given {
         maps(spec)?;
     }

@@ -40,6 +40,7 @@ const SECTIONS: &[&str] = &[
     "files",
     "details",
     "lifecycle",
+    "ready",
     "stats",
     "process",
     "attach",

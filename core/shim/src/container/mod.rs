@@ -141,6 +141,7 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let program =
         Program { spec: &spec.process, path: None, maps, proc: proc.as_fd(), core_limit, init: spec.init };
     let prepared = program.prepare(&root)?;
+    binds::change_owners(&root, &spec.mounts, &mounted.mounts, prepared.owner())?;
     if spec.readonly_root {
         rootfs::make_readonly(root.as_fd())?;
     }
@@ -247,8 +248,12 @@ fn set_up(
     dev.add_queues(spaces.ipc.is_own(), warnings)?;
     // None: the root is mounted already.
     let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
-    let files = files::prepare(&spec.files)?;
+    // Nobody looks for a user that is 0.
+    let accounts =
+        spec.accounts.as_ref().filter(|_| !matches!(spec.process.user.as_str(), "" | "0" | "root"));
+    let (files, spare) = files::prepare(&spec.files, accounts.is_some())?;
     binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
+    let overlays = binds::make_overlays(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
     if let Some(places) = &places {
         rootfs::mount(plan.overlay, places)?;
     }
@@ -277,7 +282,7 @@ fn set_up(
         let pid = created(channel)?;
         let secrets = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
         if let Some(places) = &places {
-            rootfs::set_aside(places, 1 + usize::from(secrets))?;
+            rootfs::set_aside(places, 1 + usize::from(secrets) + usize::from(overlays))?;
         } else if !hooks.create_container.is_empty() {
             let detail = "a container with a user namespace of its own has none of this kind";
             return Err(Failure::rule(Step::Hook, "createContainer", detail));
@@ -295,6 +300,9 @@ fn set_up(
     // Before the kernel's file systems are there, so that no link can lead one of our files into them.
     let covered = |path: &str| binds::covered(&spec.mounts, path);
     files::attach(&root, &spec.files, &files, spec.readonly_root, |path| !covered(path))?;
+    if let Some((accounts, spare)) = accounts.zip(spare) {
+        files::attach_accounts(&root, accounts, &spec.process.user, spare, spec.readonly_root)?;
+    }
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
     detached.cgroups(spec.cgroup_view, writable_cgroups, &mut empty, warnings)?;

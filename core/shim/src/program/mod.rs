@@ -17,7 +17,7 @@ pub(crate) use exec::strings;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Failure, Isolation, ProcessSpec, Rlimit, Step};
+use coble_protocol::{Accounts, Failure, Isolation, ProcessSpec, Rlimit, Step};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -91,6 +91,11 @@ impl<'a> Program<'a> {
 }
 
 impl Prepared<'_> {
+    /// The user and the group that the program will be.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.identity.uid, self.identity.gid)
+    }
+
     /// Takes everything away that the program does not get, reads back what is left into `isolation`, calls `ready`, and executes the program.
     /// Returns only when something failed.
     pub(crate) fn become_program(
@@ -324,6 +329,15 @@ struct Files<'a> {
 pub(crate) fn ids_of(root: &Root, user: &str) -> Result<(u32, u32), Failure> {
     let mut files = Files { root, passwd: None, group: None };
     user::resolve(user, &[], &mut files).map(|identity| (identity.uid, identity.gid))
+}
+
+/// The files of users and groups of the tree with one more line, as far as they lack the program's. None if there is nothing to add.
+pub(crate) fn missing_accounts(root: &Root, accounts: &Accounts, user: &str) -> Option<[Option<Vec<u8>>; 2]> {
+    let mut files = Files { root, passwd: None, group: None };
+    let identity = user::resolve(user, &[], &mut files).ok()?;
+    let (passwd, group) = (files.passwd().ok()?.to_vec(), files.group().ok()?.to_vec());
+    let added = user::missing(accounts, &identity, &passwd, &group);
+    added.iter().any(Option::is_some).then_some(added)
 }
 
 impl Database for Files<'_> {
