@@ -22,10 +22,10 @@ ENOUGH, PATIENCE = 3, 60.0
 
 
 @contextmanager
-def attacker(container: coble.Container) -> Iterator[list[str]]:
+def attacker(container: coble.Container, **options: Any) -> Iterator[list[str]]:
     """Looks at whatever comes up in the container; the lines that it finds, so far."""
     found: list[str] = []
-    with container.popen(["probe", "trace", "1000"], stdout=coble.PIPE) as process:
+    with container.popen(["probe", "trace", "1000"], stdout=coble.PIPE, **options) as process:
         assert process.stdout and process.stdout.readline() == b"ready\n"
 
         def read() -> None:
@@ -97,6 +97,61 @@ def test_exec_is_no_more_than_its_program(shared: coble.Engine, options: dict[st
 
 
 @pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.timeout(300)
+def test_the_right_of_another_program(shared: coble.Engine) -> None:
+    """The container has not got it, but a program that was started in it with every right has."""
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        assert container.exec(["true"]).exit_code == 0
+        own = status(container)
+        with attacker(container, privileged=True) as found:
+            check(until_enough(found, "caught", lambda: container.exec(["true"])), own)
+        # What comes later finds it as careful.
+        with attacker(container, privileged=True) as found:
+            check(until_enough(found, "caught", lambda: container.exec(["true"])), own)
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.timeout(300)
+def test_the_right_of_another_container(sharing: coble.Engine) -> None:  # noqa: F811
+    """The container has not got it, but one that was made among its processes has."""
+    with sharing.containers.run("box", ["sleep", "1000"]) as container:
+        assert container.exec(["true"]).exit_code == 0
+        own = status(container)
+        with sharing.containers.run("box", ["sleep", "1000"], pid_mode=f"container:{container.id}", cap_add=["SYS_PTRACE"]) as second, attacker(second) as found:
+            check(until_enough(found, "caught", lambda: container.exec(["true"])), own, "other")
+
+
+@pytest.mark.slow
+@pytest.mark.root
+@pytest.mark.timeout(300)
+def test_the_right_comes_while_others_are_on_their_way(shared: coble.Engine) -> None:
+    """Programs with it and without are started at the same time, again and again: whoever is caught has nothing more, and all of them run."""
+    for _ in range(5):
+        with shared.containers.run("box", ["sleep", "1000"]) as container:
+            own = status(container)
+            results: list[int] = []
+            stop = threading.Event()
+
+            def work() -> None:
+                while not stop.is_set():
+                    results.append(container.exec(["true"]).exit_code)
+
+            threads = [threading.Thread(target=work) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            try:
+                with attacker(container, privileged=True) as found:
+                    check(until_enough(found, "caught", lambda: time.sleep(0.01)), own)
+            finally:
+                stop.set()
+                for thread in threads:
+                    thread.join()
+            assert set(results) == {0}
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_without_the_right_nothing_can_be_looked_into(shared: coble.Engine) -> None:
     """User 0 of the container, who is user 0 as the process of ours is."""
@@ -156,10 +211,12 @@ def test_a_limit_of_processes_leaves_room_for_exec(shared: coble.Engine) -> None
             assert (done.exit_code, done.stdout.split()[2:4]) == (0, [b"2", b"2"]), done
 
 
-def test_exec_where_a_process_of_its_own_is_the_way(shared: coble.Engine) -> None:
-    """The process that enters has no directory of its own in the container's `/proc` before it is there."""
+@pytest.mark.parametrize("tracer", [False, True])
+def test_exec_where_a_process_of_its_own_is_the_way(shared: coble.Engine, tracer: bool) -> None:
+    """A process that enters late has no directory of its own in the container's `/proc` before it is there."""
     assert sh(shared, "readlink /proc/self/exe").strip() == "/bin/busybox"
-    with shared.containers.run("box", ["sleep", "1000"]) as container:
-        with pytest.raises(coble.CobleError):
-            container.exec(["pwd"], working_dir="/proc/self/task")
+    with shared.containers.run("box", ["sleep", "1000"], cap_add=["SYS_PTRACE"] if tracer else []) as container:
+        if tracer:
+            with pytest.raises(coble.CobleError):
+                container.exec(["pwd"], working_dir="/proc/self/task")
         assert container.exec(["pwd"], working_dir="/proc/1").stdout == b"/proc/1\n"
