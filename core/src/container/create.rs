@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::live::RunDir;
 use super::{
-    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, security, source,
-    spaces, userns, validate,
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, remove, security, source,
+    spaces, userns, validate, volumes,
 };
 use crate::cancel::CancelToken;
 use crate::distribution::{self, PullOptions, PullPolicy};
@@ -22,6 +22,7 @@ use crate::oci::Reference;
 use crate::process::{Deadline, Workers};
 use crate::progress::ProgressSink;
 use crate::state::ids::Wanted;
+use crate::state::volumes::Place;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
@@ -113,6 +114,7 @@ pub(super) fn plan(
         Some(_) => ResolvedImage::nothing(),
         None => resolve(inner, &spec, deadline, progress, cancel, pulling).context(doing)?,
     };
+    volumes::resolve(inner, &mut spec, &image.config).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
@@ -210,9 +212,11 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         })?;
         (run_dir, lock)
     };
-    let made = userns::on_disk(inner, &spec)
-        .and_then(|owners| make_directory(inner, &spec, &id, owners.as_ref(), upper.as_ref()))
-        .and_then(|()| insert(inner, &mut row, spec.name.as_deref(), ids.as_ref()));
+    let made = userns::on_disk(inner, &spec).and_then(|owners| {
+        make_directory(inner, &spec, &id, owners.as_ref(), upper.as_ref())?;
+        let volumes = volumes::provide(inner, &id, &spec, (&image, &frozen), owners.as_ref())?;
+        insert(inner, &mut row, spec.name.as_deref(), ids.as_ref(), &volumes)
+    });
     match made.context(doing) {
         Ok(()) => {
             inner.secrets.keep(&inner.store.db, &id, &spec);
@@ -220,6 +224,7 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         }
         Err(error) => {
             // The error is what matters; what cannot be removed now is removed by the sweep.
+            let _ = remove::discard_volumes(inner, &id);
             let _ = std::fs::remove_dir_all(directory(inner, &id));
             let _ = run_dir.remove(&lock);
             Err(error)
@@ -227,14 +232,20 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
     }
 }
 
-fn insert(inner: &Inner, row: &mut ContainerRow, name: Option<&str>, ids: Option<&Wanted>) -> Result<()> {
+fn insert(
+    inner: &Inner,
+    row: &mut ContainerRow,
+    name: Option<&str>,
+    ids: Option<&Wanted>,
+    volumes: &[Place],
+) -> Result<()> {
     if let Some(name) = name {
         name.clone_into(&mut row.name);
-        return containers::insert(&inner.store.db, row, ids);
+        return containers::insert(&inner.store.db, row, ids, volumes);
     }
     for attempt in 0.. {
         row.name = names::suggestion(attempt)?;
-        match containers::insert(&inner.store.db, row, ids) {
+        match containers::insert(&inner.store.db, row, ids, volumes) {
             Err(error) if error.kind() == ErrorKind::NameInUse && attempt < 20 => {}
             result => return result,
         }

@@ -84,7 +84,7 @@ fn wanted(spec: &ContainerSpec) -> BTreeMap<PathBuf, Kind> {
         let kind = match (mount.kind, mount.source.as_deref().map(fs::metadata)) {
             // A device, socket or file. What is missing is made as a directory.
             (MountKind::Bind, Some(Ok(source))) if !source.is_dir() => Kind::File,
-            (MountKind::Bind, _) => Kind::Directory(0o755),
+            (MountKind::Bind | MountKind::Volume, _) => Kind::Directory(0o755),
             _ => Kind::Directory(0o1777),
         };
         (mount.target, kind)

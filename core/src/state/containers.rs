@@ -10,7 +10,7 @@ use coble_protocol::{Exit, Record};
 
 use super::ids::{self, Wanted};
 use super::images::signed;
-use super::{Db, events, now_nanos};
+use super::{Db, events, now_nanos, volumes};
 use crate::container::{ContainerSpec, Health, Isolation, State, Warning};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -221,9 +221,15 @@ fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Ve
 }
 
 /// Adds a container, with ids of the host if it is to have any. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
-pub(crate) fn insert(db: &Db, row: &ContainerRow, ids: Option<&Wanted>) -> Result<()> {
+pub(crate) fn insert(
+    db: &Db,
+    row: &ContainerRow,
+    ids: Option<&Wanted>,
+    volumes: &[volumes::Place],
+) -> Result<()> {
     db.write(|tx| {
         insert_in(tx, row)?;
+        volumes::give(tx, &row.id, volumes)?;
         ids.map_or(Ok(()), |wanted| ids::give(tx, &row.id, wanted))
     })
 }
@@ -490,6 +496,7 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
 pub(crate) fn started(db: &Db, row: &ContainerRow) -> Result<()> {
     db.write(|tx| {
         update_in(tx, row)?;
+        volumes::mounted(tx, &row.id, true)?;
         events::of_container(tx, &row.subject(tx)?, "start", row.started_at.unwrap_or_else(now_nanos), &[])
     })
 }
@@ -563,6 +570,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
             let code = row.exit_code.unwrap_or_default();
             events::died(tx, &subject, code, (row.started_at, finished_at))?;
         }
+        volumes::mounted(tx, &row.id, false)?;
         Ok(true)
     })
 }
@@ -577,10 +585,13 @@ pub(crate) fn note(db: &Db, id: &str, action: &str, extra: events::Extra<'_>) ->
     db.write(|tx| events::of_container_id(tx, id, action, now_nanos(), extra))
 }
 
-/// Deletes a container's row; false if it was not there. `killed` is the exit code of one that runs as far as the row says, and whose end nobody has seen.
-pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool> {
+/// Deletes a container's row. `killed` is the exit code of one that runs as far as the row says, and whose end nobody has seen. `with_volumes`: the volumes that were made for it go, too, as those of a container
+/// that goes by itself always do. Returns the names of volumes that have gone; also where there was no row, since it may not have come to that.
+pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32, with_volumes: bool) -> Result<Vec<String>> {
     db.write(|tx| {
-        let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
+        let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else {
+            return volumes::take_of(tx, id, true);
+        };
         events::take_over(tx, &row, row.started_at, &last.journal)?;
         let now = now_nanos();
         let subject = row.subject(tx)?;
@@ -592,9 +603,14 @@ pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool
             if !last.is_told(&row) {
                 events::died(tx, &subject, exit.0, (row.started_at, exit.1))?;
             }
+            volumes::mounted(tx, id, false)?;
         }
         events::of_container(tx, &subject, "destroy", now, &[])?;
-        Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0)
+        tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])?;
+        if with_volumes || row.auto_remove || row.session.is_some() {
+            return volumes::take_of(tx, id, false);
+        }
+        Ok(Vec::new())
     })
 }
 
@@ -631,14 +647,14 @@ mod tests {
         })
         .unwrap();
         let first = row(&"abcd".repeat(16), "web", "img");
-        insert(db, &first, None).unwrap();
-        let taken = insert(db, &row(&"abce".repeat(16), "web", "img"), None).unwrap_err();
+        insert(db, &first, None, &[]).unwrap();
+        let taken = insert(db, &row(&"abce".repeat(16), "web", "img"), None, &[]).unwrap_err();
         assert_eq!((taken.kind(), taken.object()), (ErrorKind::NameInUse, Some("web")));
         assert_eq!(
-            insert(db, &row(&"abce".repeat(16), "db", "gone"), None).unwrap_err().kind(),
+            insert(db, &row(&"abce".repeat(16), "db", "gone"), None, &[]).unwrap_err().kind(),
             ErrorKind::ImageNotFound
         );
-        insert(db, &row(&"abce".repeat(16), "abcd", "img"), None).unwrap();
+        insert(db, &row(&"abce".repeat(16), "abcd", "img"), None, &[]).unwrap();
         let get =
             |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
         let found = |name: &str| Ok(Some(name.to_owned()));
@@ -647,8 +663,8 @@ mod tests {
         assert_eq!(get("abcda"), found("web"));
         assert_eq!(get("abc"), Ok(None));
         assert_eq!(get("%"), Ok(None));
-        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img"), None).unwrap();
-        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img"), None).unwrap();
+        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img"), None, &[]).unwrap();
+        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img"), None, &[]).unwrap();
         assert_eq!(get("abcf"), Err(ErrorKind::InvalidArgument));
         let mut running =
             ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
@@ -685,8 +701,10 @@ mod tests {
         assert!(changed(true).unwrap());
         let changed = super::get(db, &first.id).unwrap().unwrap();
         assert_eq!((changed.spec.as_str(), changed.run), ("{}", running.run.clone()));
-        let gone = || delete(db, &first.id, &Last::default(), 137).unwrap();
-        assert!(gone() && !gone());
+        for _ in 0..2 {
+            assert!(delete(db, &first.id, &Last::default(), 137, false).unwrap().is_empty());
+            assert!(super::get(db, &first.id).unwrap().is_none());
+        }
         assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
         assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
         let bound = ContainerRow {
@@ -694,7 +712,7 @@ mod tests {
             auto_remove: true,
             ..row(&"ef".repeat(32), "bound", "img")
         };
-        insert(db, &bound, None).unwrap();
+        insert(db, &bound, None, &[]).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
     }
 
@@ -709,7 +727,7 @@ mod tests {
             started_at: Some(6),
             ..row(&"ab".repeat(32), "box", "img")
         };
-        insert(db, &running, None).unwrap();
+        insert(db, &running, None, &[]).unwrap();
         let record = |number, what| Record { number, time: 7, what };
         take_over(db, &running, &[record(1, Happening::ExecStart(3, "ls".into()))]).unwrap();
         let ended = ContainerRow { state: "exited".into(), started_at: Some(8), ..running };
@@ -739,7 +757,7 @@ mod tests {
                 journal: known,
                 ..row(&id, &format!("n{n}"), "img")
             };
-            insert(db, &running, None).unwrap();
+            insert(db, &running, None, &[]).unwrap();
             let ended = ContainerRow { state: "exited".into(), exit_code: Some(7), ..running };
             let last = Last { exit: None, journal, oom: false, record: Some(5) };
             assert!(settle(db, &ended, Some(5), &last).unwrap());

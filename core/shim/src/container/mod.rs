@@ -221,11 +221,15 @@ fn set_up(
         }
     }
 
+    let own_root = plan.given.is_none();
     let (root, mut trees) = match plan.given {
         Some(Given { root, trees }) => (Some(root), trees),
         None => (None, binds::take(&spec.mounts, &plan.binds)?),
     };
     rootfs::make_private()?;
+    if own_root {
+        binds::make_overlays(&spec.mounts, &plan.binds, &mut trees)?;
+    }
     let shm = spaces.shm.borrowed()?;
     spaces.enter()?;
     let mut dev = match plan.dev {
