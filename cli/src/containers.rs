@@ -31,7 +31,8 @@ pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
 pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
     each(&args.containers.names, |name| {
-        engine.containers().get(name)?.remove(args.force)?;
+        let container = engine.containers().get(name)?;
+        if args.volumes { container.remove_with_volumes(args.force)? } else { container.remove(args.force)? }
         output::line(name)
     })
 }

@@ -1,8 +1,11 @@
 //! Choosing containers: the filters of lists, and of what is pruned. One reader of their words, for every surface.
 
+use std::collections::BTreeSet;
+
 use coble_protocol::HealthStatus;
 
-use super::State;
+use super::mount::all;
+use super::{Mount, MountKind, State};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{self, moment};
@@ -22,6 +25,7 @@ pub(crate) struct Filters {
     health: Vec<String>,
     states: Vec<State>,
     never: bool,
+    volumes: Vec<String>,
     /// Nanoseconds since the epoch.
     until: Option<u64>,
 }
@@ -65,6 +69,7 @@ impl Filters {
                 })?),
                 "label" => filters.labels.push(label(value)),
                 "label!" => filters.without_labels.push(label(value)),
+                "volume" => filters.volumes.push(value.to_owned()),
                 "status" => match value {
                     "created" => filters.states.push(State::Created),
                     "running" => filters.states.push(State::Running),
@@ -84,7 +89,7 @@ impl Filters {
                 }
                 _ => {
                     return Err(invalid("unknown key").with_hint(
-                        "use ancestor, before, exited, health, id, label, label!, name, since, status or until",
+                        "use ancestor, before, exited, health, id, label, label!, name, since, status, until or volume",
                     ));
                 }
             }
@@ -104,6 +109,21 @@ impl Filters {
                 .with_hint("use until, label or label!"));
         }
         Filters::parse(texts)
+    }
+
+    /// The containers that have a volume of one of these names, or something mounted at one of these places, as docker has it.
+    fn having_volumes(&self, inner: &Inner) -> Result<BTreeSet<String>> {
+        let mut ids = BTreeSet::new();
+        for row in containers::list(&inner.store.db, None)? {
+            let is_meant = |mount: &Mount| {
+                let source = mount.source.as_deref().filter(|_| mount.kind != MountKind::Tmpfs);
+                self.volumes.iter().any(|wanted| mount.target == *wanted || source == Some(wanted))
+            };
+            if all(&row.spec()?).iter().any(is_meant) {
+                ids.insert(row.id);
+            }
+        }
+        Ok(ids)
     }
 
     /// Whether containers that do not run are meant, too.
@@ -127,9 +147,14 @@ impl Filters {
                 Some(images)
             }
         };
+        let having = match self.volumes.is_empty() {
+            true => None,
+            false => Some(self.having_volumes(inner)?),
+        };
         Ok(Choice {
             filters: self,
             images,
+            having,
             before: self.before.iter().map(created).collect::<Result<_>>()?,
             since: self.since.iter().map(created).collect::<Result<_>>()?,
         })
@@ -141,6 +166,8 @@ pub(crate) struct Choice<'a> {
     filters: &'a Filters,
     /// The images that containers may be of.
     images: Option<Vec<String>>,
+    /// The containers that may be meant by what is mounted in them.
+    having: Option<BTreeSet<String>>,
     before: Vec<u64>,
     since: Vec<u64>,
 }
@@ -152,6 +179,7 @@ impl Choice<'_> {
         any(&filters.ids, |id| row.id.contains(id.as_str()))
             && any(&filters.names, |name| name.fits(row.name))
             && self.images.as_ref().is_none_or(|images| images.iter().any(|id| id == row.image_id))
+            && self.having.as_ref().is_none_or(|ids| ids.contains(row.id))
             && self.before.iter().all(|time| row.created_at < *time)
             && self.since.iter().all(|time| row.created_at > *time)
             && filters.until.is_none_or(|until| row.created_at < until)
@@ -247,7 +275,7 @@ mod tests {
         assert_eq!(parse("status=paused").unwrap().states, [State::Paused]);
         assert!(parse("status=dead").unwrap().means_all() && !parse("name=x").unwrap().means_all());
         assert_eq!(parse("until=5").unwrap().until, Some(5_000_000_000));
-        for bad in ["", "x", "name=", "name=web*", "exited=x", "status=up", "volume=v", "until=soon"] {
+        for bad in ["", "x", "name=", "name=web*", "exited=x", "status=up", "volume=", "until=soon"] {
             assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
         }
         assert!(Filters::parse_prune(&["label=a".into(), "until=1h".into()]).is_ok());

@@ -143,11 +143,6 @@ pub(crate) fn of_container(connection: &Connection, id: &str) -> Result<Vec<Plac
     Ok(places)
 }
 
-/// The containers that have a volume with this name, or anything at this place.
-pub(crate) fn containers_with(connection: &Connection, text: &str) -> Result<Vec<String>> {
-    names(connection, "SELECT DISTINCT container_id FROM container_volumes WHERE volume = ?1", [text])
-}
-
 /// Adds a volume.
 pub(crate) fn insert(tx: &Transaction<'_>, row: &VolumeRow) -> Result<()> {
     tx.prepare_cached(&format!("INSERT INTO volumes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?.execute(
