@@ -175,7 +175,7 @@ pub unsafe extern "C" fn coble_container_get(
 pub struct coble_list_options_t {
     /// sizeof(coble_list_options_t).
     pub size: usize,
-    /// Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+    /// Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until, volume. All keys are to be met; of several
     /// values for one key one is enough, except for labels. A status means all containers.
     pub filters: *const *const c_char,
     /// How many conditions there are.
@@ -369,6 +369,20 @@ pub unsafe extern "C" fn coble_container_remove(
         // SAFETY: the caller's, by the contract of the header.
         let container = unsafe { borrow(container)? };
         container.container.remove(flag(force, "force")?)?;
+    })
+}
+
+/// As coble_container_remove, with the anonymous volumes that were made for it, unless another container has them. They go without that, too, with a container that is removed at its end or with its session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_remove_with_volumes(
+    container: *const coble_container_t,
+    force: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let container = unsafe { borrow(container)? };
+        container.container.remove_with_volumes(flag(force, "force")?)?;
     })
 }
 

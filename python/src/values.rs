@@ -264,8 +264,10 @@ values! {
         masked_paths: Option<Vec<String>> = |s| s.masked_paths.clone();
         /// Paths that are made read-only, if they were chosen.
         readonly_paths: Option<Vec<String>> = |s| s.readonly_paths.clone();
-        /// Directories and files of the host that are mounted.
+        /// Volumes, and directories and files of the host, that are mounted.
         volumes: Vec<PyMount> = |s| s.volumes.iter().cloned().map(PyMount).collect();
+        /// Containers whose binds and volumes are mounted, too.
+        volumes_from: Vec<String> = |s| s.volumes_from.clone();
         /// What is mounted.
         mounts: Vec<PyMount> = |s| s.mounts.iter().cloned().map(PyMount).collect();
         /// File systems in memory.

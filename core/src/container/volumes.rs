@@ -103,7 +103,7 @@ pub(super) fn provide(
             continue;
         }
         let origin = Origin { lower, directory: rootfs.as_ref() };
-        volume::fill(inner, workers, &name, &origin, &mount.target, !mount.anonymous)?;
+        volume::fill(inner, workers, &name, &origin, &mount.target)?;
     }
     Ok(places)
 }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use coble_protocol::{FdList, Owner, PackForm, Place};
+use coble_protocol::{FdList, Owner, Place};
 
 use super::Volume;
 use super::files::{self, Hold, name_in_store};
@@ -35,7 +35,8 @@ impl Volume {
                 View::Merged { layers: store.as_fd(), lower: names, directory: None, container: None }
             }
         };
-        let done = reader::pack(inner, view, PackForm::Tree, Some(output.fd()), None, cancel).context(doing)?;
+        // With an entry for the volume itself.
+        let done = reader::path(inner, view, b"/", (false, true), b".", output.fd(), cancel).context(doing)?;
         output.finish().context(doing)?;
         Ok(exported(&done))
     }

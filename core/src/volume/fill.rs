@@ -34,7 +34,6 @@ pub(crate) fn fill(
     name: &str,
     origin: &Origin<'_>,
     path: &str,
-    durable: bool,
 ) -> Result<bool> {
     if !files::is_empty(inner, name)? {
         return Ok(false);
@@ -58,15 +57,6 @@ pub(crate) fn fill(
         }
     }
     let (filled, data) = (directory.join(NAME), directory.join(DATA));
-    if durable {
-        let volume = rustix::fs::open(
-            &directory,
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .call("open", &directory)?;
-        rustix::fs::syncfs(&volume).call("syncfs", &directory)?;
-    }
     rustix::fs::renameat_with(CWD, &filled, CWD, &data, RenameFlags::EXCHANGE).call("rename", &data)?;
     remove_tree(inner, &directory, NAME).context(doing)?;
     Ok(true)
