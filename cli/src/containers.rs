@@ -32,7 +32,11 @@ pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
     each(&args.containers.names, |name| {
         let container = engine.containers().get(name)?;
-        if args.volumes { container.remove_with_volumes(args.force)? } else { container.remove(args.force)? }
+        if args.volumes {
+            container.remove_with_volumes(args.force)?
+        } else {
+            container.remove(args.force)?
+        }
         output::line(name)
     })
 }

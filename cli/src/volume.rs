@@ -131,7 +131,8 @@ pub(crate) fn volume(global: &Global, command: VolumeCommand) -> Outcome {
 
 fn create(global: &Global, args: VolumeCreateArgs) -> Outcome {
     let pairs = |texts: &[String]| -> Result<_, coble::Error> {
-        let pair = |text: &String| parse::assignment(text).map(|(name, value)| (name, value.unwrap_or_default()));
+        let pair =
+            |text: &String| parse::assignment(text).map(|(name, value)| (name, value.unwrap_or_default()));
         texts.iter().map(pair).collect()
     };
     let mut options = VolumeOptions::default();
@@ -145,7 +146,8 @@ fn create(global: &Global, args: VolumeCreateArgs) -> Outcome {
 
 fn clone(global: &Global, args: VolumeCloneArgs) -> Outcome {
     let engine = open(global)?;
-    let made = cancellable(|cancel| engine.volumes().clone_volume(&args.source, args.name.as_deref(), cancel))?;
+    let made =
+        cancellable(|cancel| engine.volumes().clone_volume(&args.source, args.name.as_deref(), cancel))?;
     output::line(made.name())?;
     Ok(0)
 }

@@ -303,8 +303,11 @@ impl Inner {
     /// Cleans up what crashed processes left. What cannot be cleaned up now, which comes back, keeps nobody from using the rest of the store.
     pub(crate) fn sweep(&self) -> Result<Vec<Error>> {
         let mut problems = container::sweep::sweep(self)?;
-        let swept =
-            [state::sweep(&self.store, self), crate::session::sweep(&self.run_root), volume::files::sweep(self)];
+        let swept = [
+            state::sweep(&self.store, self),
+            crate::session::sweep(&self.run_root),
+            volume::files::sweep(self),
+        ];
         for result in swept {
             match result {
                 Err(error) if error.kind() == ErrorKind::Database => return Err(error),

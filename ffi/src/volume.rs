@@ -52,7 +52,8 @@ pub unsafe extern "C" fn coble_volume_create(
             options.driver = owned_text(driver, "driver")?;
             (borrow(engine)?, texts(labels, label_count, "labels")?, Out::new(volume, "volume")?)
         };
-        let pair = |text: &String| parse::assignment(text).map(|(name, value)| (name, value.unwrap_or_default()));
+        let pair =
+            |text: &String| parse::assignment(text).map(|(name, value)| (name, value.unwrap_or_default()));
         options.labels = labels.iter().map(pair).collect::<Result<BTreeMap<_, _>>>()?;
         coble_volume_t::new(engine.0.volumes().create(&options)?).give(out);
     })
@@ -193,7 +194,7 @@ pub unsafe extern "C" fn coble_volume_inspect_docker(
     })
 }
 
-fn give(exported: &Exported, out: Result<Out<coble_string_t>>) -> Result<()> {
+fn give(exported: &Exported, out: Result<Out<*mut coble_string_t>>) -> Result<()> {
     if let Ok(out) = out {
         coble_string_t::json(exported)?.give(out);
     }

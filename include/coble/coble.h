@@ -688,7 +688,7 @@ typedef struct {
    */
   size_t size;
   /**
-   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until. All keys are to be met; of several
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until, volume. All keys are to be met; of several
    * values for one key one is enough, except for labels. A status means all containers.
    */
   const char *const *filters;
@@ -1068,6 +1068,9 @@ typedef struct {
 #define COBLE_ERR_OFFLINE -35
 
 /**
+ * No volume has this name.
+ */
+#define COBLE_ERR_VOLUME_NOT_FOUND -36
  * Events were dropped before a stream has read them. It goes on with those that are kept.
  */
 #define COBLE_ERR_EVENTS_LOST -37
@@ -3056,7 +3059,8 @@ coble_status_t coble_container_spec_set_lifetime(coble_container_spec_t *spec,
                                                  coble_error_t **error);
 
 /**
- * Mounts a directory or file of the host: "source:target" or "source:target:options", as docker's --volume has it. The options are a comma-separated list of ro or rw,
+ * Mounts a directory or file of the host, or a volume: "source:target" or "source:target:options", as docker's --volume has it, or "target" alone, which is an anonymous volume. A source that begins neither with / nor with . is
+ * the name of a volume, which is made when it is missing; an empty one gets what the image has at the target, unless an option is nocopy. The options are a comma-separated list of ro or rw,
  * rprivate, private, rslave, slave, rshared or shared, noexec, nosuid, nodev, z or Z. A missing source is made, as a directory.
  */
 coble_status_t coble_container_spec_add_volume(coble_container_spec_t *spec,
@@ -3064,8 +3068,15 @@ coble_status_t coble_container_spec_add_volume(coble_container_spec_t *spec,
                                                coble_error_t **error);
 
 /**
- * Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
- * bind-create-src, tmpfs-size, tmpfs-mode. A field may stand in double quotes, with commas in it.
+ * Mounts what another container has mounted at the same places: "name", "name:ro" or "name:rw". Where the container has something mounted of its own, that counts.
+ */
+coble_status_t coble_container_spec_add_volumes_from(coble_container_spec_t *spec,
+                                                     const char *container,
+                                                     coble_error_t **error);
+
+/**
+ * Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (volume, which is the default, bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
+ * bind-create-src, tmpfs-size, tmpfs-mode, volume-nocopy, volume-subpath, volume-label. A field may stand in double quotes, with commas in it.
  */
 coble_status_t coble_container_spec_add_mount(coble_container_spec_t *spec,
                                               const char *mount,
@@ -3459,6 +3470,13 @@ coble_status_t coble_container_kill(const coble_container_t *container,
 coble_status_t coble_container_remove(const coble_container_t *container,
                                       int32_t force,
                                       coble_error_t **error);
+
+/**
+ * As coble_container_remove, with the anonymous volumes that were made for it, unless another container has them. They go without that, too, with a container that is removed at its end or with its session.
+ */
+coble_status_t coble_container_remove_with_volumes(const coble_container_t *container,
+                                                   int32_t force,
+                                                   coble_error_t **error);
 
 /**
  * What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.

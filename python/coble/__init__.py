@@ -239,7 +239,6 @@ __all__ = [
     "VolumeUsage",
     "Volumes",
     "VolumesPruned",
-    "Warning",
     "aio",
     "doctor",
     "progress",

@@ -35,7 +35,10 @@ impl<'py> FromPyObject<'_, 'py> for VolumeName {
         if let Ok(volume) = given.cast::<PyVolume>() {
             return Ok(VolumeName(volume.get().summary.name.clone()));
         }
-        given.extract().map(VolumeName).map_err(|_: PyErr| crate::convert::expected("a Volume or a str", given))
+        given
+            .extract()
+            .map(VolumeName)
+            .map_err(|_: PyErr| crate::convert::expected("a Volume or a str", given))
     }
 }
 

@@ -217,7 +217,7 @@ def test_the_command_uses_them_unless_told_otherwise(command: Command, docker_co
         ("remove", "auto_remove=True"),
         ("ports", 'network="host"'),
         ("links", "container:NAME"),
-        ("volumes_from", "volumes"),
+        ("volume_driver", "local"),
     ],
 )
 def test_dead_words_are_refused_by_name(shared: coble.Engine, word: str, why: str) -> None:
@@ -231,7 +231,7 @@ def test_words_of_docker_lead_to_a_way(command: Command) -> None:
     for arguments, way in (
         (["run", "-p", "80:80", "box", "true"], "--network host"),
         (["build", "."], "coble load"),
-        (["volume", "ls"], "-v DIR:TARGET"),
+        (["create", "--volume-driver", "nfs", "box"], "local is the only driver"),
         (["exec", "--privileged", container, "true"], "create that with --privileged"),
         (["run", "--network", "bridge", "box", "true"], "there is no bridge yet; use host (shares the host's ports) or none"),
         (["run", "--mount", "src=/a,dst=/b", "box", "true"], "type=bind"),

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::live::RunDir;
 use super::{
-    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, remove, security, source,
-    spaces, userns, validate, volumes,
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, remove, security,
+    source, spaces, userns, validate, volumes,
 };
 use crate::cancel::CancelToken;
 use crate::distribution::{self, PullOptions, PullPolicy};

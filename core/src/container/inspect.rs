@@ -13,8 +13,8 @@ use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::{ImageConfig, exposed};
 use crate::isolation::paths;
 use crate::log::driver::{self, Settings};
-use crate::state::{NEVER, volumes};
 use crate::state::containers::RunInfo;
+use crate::state::{NEVER, volumes};
 
 impl Container {
     /// Everything about it as `docker inspect` has it: `Id`, `Created`, `Path`, `Args`, `State`, `Image`, `Name`, `Config`, `HostConfig`,
@@ -219,7 +219,8 @@ fn bind_mode(mount: &Mount) -> String {
         other => other.name(),
     };
     let copy = if mount.no_copy { "nocopy" } else { "" };
-    let words = [access, copy].into_iter().chain(mount.options.iter().map(String::as_str)).chain([propagation]);
+    let words =
+        [access, copy].into_iter().chain(mount.options.iter().map(String::as_str)).chain([propagation]);
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",")
 }
 

@@ -695,7 +695,8 @@ mod tests {
         let mount = parse::volume("data:/b:ro,nocopy,z,noexec").unwrap();
         mount.check("volumes").unwrap();
         assert!(mount.no_copy && mount.read_only && mount.flags().noexec);
-        for text in ["volume-subpath=/a", "volume-subpath=../a", "volume-subpath=a/../..", "volume-subpath="] {
+        for text in ["volume-subpath=/a", "volume-subpath=../a", "volume-subpath=a/../..", "volume-subpath="]
+        {
             let mount = parse::mount(&format!("type=volume,src=data,dst=/b,{text}")).unwrap();
             assert_eq!(mount.check("mounts").unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
         }

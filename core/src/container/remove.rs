@@ -43,7 +43,8 @@ impl Container {
     fn remove_and(&self, force: bool, volumes: bool) -> Result<()> {
         let inner = &*self.engine.inner()?;
         self.row(inner)?;
-        by_id_and(inner, self.id(), self.name(), force, volumes).context(|| format!("removing \"{}\"", self.name()))
+        by_id_and(inner, self.id(), self.name(), force, volumes)
+            .context(|| format!("removing \"{}\"", self.name()))
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn resolve(inner: &Inner, spec: &mut ContainerSpec, image: &ImageConf
                 "ro" => read_only = Some(true),
                 "rw" | "" | "z" | "Z" => {}
                 _ => {
-                    let why = format!("\"{}\" is not of the form name, name:ro or name:rw", text.escape_default());
+                    let why =
+                        format!("\"{}\" is not of the form name, name:ro or name:rw", text.escape_default());
                     return Err(invalid("volumes_from", why));
                 }
             }

@@ -43,9 +43,8 @@ impl Filters {
                 // Everything is of this host.
                 "scope" if value == "local" => {}
                 _ => {
-                    return Err(
-                        invalid("unknown key").with_hint("use container, event, image, label, type or volume")
-                    );
+                    return Err(invalid("unknown key")
+                        .with_hint("use container, event, image, label, type or volume"));
                 }
             }
         }

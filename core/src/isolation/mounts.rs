@@ -14,11 +14,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use crate::cancel::CancelToken;
 use crate::container::mount::all;
 use crate::container::{
     BindRecursive, ContainerSpec, Mount, MountInfo, MountKind, Propagation, Warning, secret,
 };
-use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
 use crate::state::{Locked, volumes};

@@ -112,13 +112,20 @@ pub(crate) fn clones(connection: &Connection, name: &str) -> Result<Vec<String>>
 
 /// The containers that have a volume, by name.
 pub(crate) fn users(connection: &Connection, name: &str) -> Result<Vec<(String, String)>> {
-    let sql = "SELECT DISTINCT c.id, c.name FROM container_volumes v JOIN containers c ON c.id = v.container_id
+    let sql =
+        "SELECT DISTINCT c.id, c.name FROM container_volumes v JOIN containers c ON c.id = v.container_id
          WHERE v.volume = ?1 ORDER BY c.name";
     let mut statement = connection.prepare_cached(sql)?;
     let users = statement
         .query_map([name], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(users)
+}
+
+/// Whether a container that has a volume runs, as far as is on record.
+pub(crate) fn is_mounted(connection: &Connection, name: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM container_volumes v JOIN containers c ON c.id = v.container_id WHERE v.volume = ?1 AND c.state = 'running'";
+    Ok(connection.prepare_cached(sql)?.exists([name])?)
 }
 
 /// How many containers have each volume that any has.
@@ -145,8 +152,8 @@ pub(crate) fn of_container(connection: &Connection, id: &str) -> Result<Vec<Plac
 
 /// Adds a volume.
 pub(crate) fn insert(tx: &Transaction<'_>, row: &VolumeRow) -> Result<()> {
-    tx.prepare_cached(&format!("INSERT INTO volumes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?.execute(
-        params![
+    tx.prepare_cached(&format!("INSERT INTO volumes ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"))?
+        .execute(params![
             row.name,
             signed(row.created_at),
             row.labels,
@@ -154,8 +161,7 @@ pub(crate) fn insert(tx: &Transaction<'_>, row: &VolumeRow) -> Result<()> {
             row.owner,
             row.pending,
             row.source
-        ],
-    )?;
+        ])?;
     told(tx, &row.name, "create", &[])
 }
 
@@ -166,7 +172,8 @@ pub(crate) fn delete(tx: &Transaction<'_>, name: &str) -> Result<bool> {
     }
     let users = users(tx, name)?;
     if !users.is_empty() {
-        let list: Vec<String> = users.iter().map(|(id, name)| format!("\"{name}\" ({})", short(id))).collect();
+        let list: Vec<String> =
+            users.iter().map(|(id, name)| format!("\"{name}\" ({})", short(id))).collect();
         let why = format!("volume \"{name}\" is in use by {}", several("container", &list));
         return Err(Error::new(ErrorKind::InUse, why)
             .with_object(name)
@@ -204,12 +211,8 @@ pub(crate) fn give(tx: &Transaction<'_>, id: &str, places: &[Place]) -> Result<(
     }
     let sql = "INSERT INTO container_volumes (container_id, destination, volume, read_only) VALUES (?1, ?2, ?3, ?4)";
     for place in places {
-        let added = tx.prepare_cached(sql)?.execute(params![
-            id,
-            place.destination,
-            place.volume,
-            place.read_only
-        ]);
+        let added =
+            tx.prepare_cached(sql)?.execute(params![id, place.destination, place.volume, place.read_only]);
         match added {
             Ok(_) => {}
             Err(error)
@@ -267,5 +270,6 @@ pub(crate) fn find(db: &Db, name: &str) -> Result<VolumeRow> {
 
 /// The error for a volume that is not there.
 pub(crate) fn not_found(name: &str) -> Error {
-    Error::new(ErrorKind::VolumeNotFound, format!("no volume \"{}\"", name.escape_default())).with_object(name)
+    Error::new(ErrorKind::VolumeNotFound, format!("no volume \"{}\"", name.escape_default()))
+        .with_object(name)
 }

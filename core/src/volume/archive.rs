@@ -36,7 +36,8 @@ impl Volume {
             }
         };
         // With an entry for the volume itself.
-        let done = reader::path(inner, view, b"/", (false, true), b".", output.fd(), cancel).context(doing)?;
+        let done =
+            reader::path(inner, view, b"/", (false, true), b".", output.fd(), cancel).context(doing)?;
         output.finish().context(doing)?;
         Ok(exported(&done))
     }

@@ -31,8 +31,10 @@ pub(super) const UPPER: &str = "upper";
 const NEW: &str = ".new-";
 /// A volume that is being removed.
 const GONE: &str = ".gone-";
-/// How long a lock that is held for a moment may be held.
-const MOMENT: Duration = Duration::from_secs(2);
+/// How long somebody who has a volume alone may take to end, once a container that runs is known to have it.
+const MOMENT: Duration = Duration::from_millis(200);
+/// How long whoever does something with a volume, as cloning it, is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The directory of a volume.
 pub(crate) fn directory(inner: &Inner, name: &str) -> PathBuf {
@@ -174,7 +176,8 @@ pub(crate) fn sweep(inner: &Inner) -> Result<()> {
         return Ok(());
     }
     let known = inner.store.db.read(volumes::all_names)?;
-    let (hidden, named): (Vec<String>, Vec<String>) = found.into_iter().partition(|name| name.starts_with('.'));
+    let (hidden, named): (Vec<String>, Vec<String>) =
+        found.into_iter().partition(|name| name.starts_with('.'));
     let mut gone: Vec<String> = hidden.iter().filter(|name| name.starts_with(GONE)).cloned().collect();
     let made: Vec<&String> = hidden.iter().filter(|name| name.starts_with(NEW)).collect();
     if !made.is_empty() {
@@ -250,14 +253,17 @@ pub(super) fn try_unused(inner: &Inner, name: &str) -> Result<Option<[Locked; 2]
 
 /// Holds a volume. Whoever fills or clones it is waited for; where it has to be one's own, a container that has it is an error.
 pub(crate) fn hold(inner: &Inner, name: &str, hold: Hold, cancel: &CancelToken) -> Result<Locked> {
-    let deadline = Deadline::after((hold == Hold::Alone).then_some(MOMENT));
+    let (soon, later) = (Deadline::after(Some(MOMENT)), Deadline::after(Some(PATIENCE)));
     let mut pause = Pause::default();
     loop {
         if let Some(lock) = try_hold(inner, name, hold)? {
             return Ok(lock);
         }
-        if deadline.is_over() {
-            return Err(in_use(inner, name, "is mounted by a container that runs"));
+        if hold == Hold::Alone && soon.is_over() {
+            let runs = inner.store.db.read(|connection| volumes::is_mounted(connection, name))?;
+            if runs || later.is_over() {
+                return Err(in_use(inner, name, "is mounted by a container that runs"));
+            }
         }
         pause.wait(cancel)?;
     }

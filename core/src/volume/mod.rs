@@ -183,7 +183,8 @@ impl Volumes<'_> {
         loop {
             let mut found = summaries(inner).context(doing)?;
             found.retain(unused);
-            let sizes = if found.is_empty() { BTreeMap::new() } else { sizes(inner, cancel).context(doing)? };
+            let sizes =
+                if found.is_empty() { BTreeMap::new() } else { sizes(inner, cancel).context(doing)? };
             let before = pruned.deleted.len();
             for volume in found {
                 cancel.check()?;
@@ -299,9 +300,9 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
     let shown: String = name.chars().take(300).collect();
     let why = format!("\"{}\" is not a name for a volume", shown.escape_default());
-    Err(Error::new(ErrorKind::InvalidArgument, why)
-        .with_object(shown)
-        .with_hint("use [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 255 characters; a path of the host begins with / or ./"))
+    Err(Error::new(ErrorKind::InvalidArgument, why).with_object(shown).with_hint(
+        "use [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 255 characters; a path of the host begins with / or ./",
+    ))
 }
 
 pub(crate) fn check_driver(driver: &str) -> Result<()> {
@@ -423,8 +424,11 @@ fn clone(inner: &Inner, source: &str, name: &str, anonymous: bool, cancel: &Canc
 /// Holds a volume that no container that runs may write to.
 fn hold_alone(inner: &Inner, name: &str, cancel: &CancelToken) -> Result<crate::state::Locked> {
     files::hold(inner, name, Hold::Alone, cancel).map_err(|error| match error.kind() {
-        ErrorKind::InUse => files::in_use(inner, name, "is mounted by a container that runs and may write to it")
-            .with_hint("stop that first, or give it the volume read-only; or copy it: export it and import that"),
+        ErrorKind::InUse => {
+            files::in_use(inner, name, "is mounted by a container that runs and may write to it").with_hint(
+                "stop that first, or give it the volume read-only; or copy it: export it and import that",
+            )
+        }
         _ => error,
     })
 }

@@ -99,7 +99,9 @@ fn overlay(
     let object = &mount.target;
     rootfs::mount_names(base, lower, own, userxattr)?;
     let shown = match subpath {
-        Some(path) => below(CWD, path).and_then(|found| mount::copy(fd(&found), "", false).during(STEP, object)),
+        Some(path) => {
+            below(CWD, path).and_then(|found| mount::copy(fd(&found), "", false).during(STEP, object))
+        }
         None => mount::copy(CWD, ".", false).during(STEP, object),
     };
     // Whatever came out: the next one is not to be mounted on top of it.
