@@ -645,6 +645,17 @@ def test_owners_in_a_user_namespace_of_its_own(shared: coble.Engine, volumes: co
     assert shared.run("quiet", ["stat", "-c", "%u %a", "/p"], mounts=[part], userns_mode="auto", check=True).stdout == b"1000 700\n"
 
 
+@pytest.mark.skipif(MODE == "root", reason="keep-id is for the containers of an ordinary user; the suites that they run have it")
+def test_with_the_ids_of_an_ordinary_user(shared: coble.Engine, volumes: coble.Volumes, with_data: str) -> None:
+    own = os.geteuid()
+    script = "echo x > /data/x && stat -c %u /data /data/x"
+    assert sh(shared, script, volumes=["data:/data"], userns_mode="keep-id") == f"{own}\n{own}\n"
+    assert (volumes.get("data").mountpoint / "x").stat().st_uid == own
+    if MODE == "ranges":
+        assert sh(shared, script, volumes=["other:/data"], userns_mode="nomap") == "0\n0\n"
+        assert shared.run("quiet", ["stat", "-c", "%u", "/srv/data/file"], volumes=["new:/srv/data"], userns_mode="nomap", check=True).stdout == b"1000\n"
+
+
 def test_set_ids_and_modes_of_the_disk(shared: coble.Engine, volumes: coble.Volumes) -> None:
     """Nobody else on the host gets at what is in a volume, whatever its modes."""
     sh(shared, "cp /bin/busybox /data/su && chmod 4777 /data/su && chmod 777 /data", volumes=["data:/data"])

@@ -2,7 +2,7 @@
 
 use super::mount::{all, clean};
 use super::validate::invalid;
-use super::{ContainerSpec, Mount, MountKind, names};
+use super::{ContainerSpec, Mount, MountKind, UsernsMode, names};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
@@ -79,7 +79,9 @@ pub(super) fn provide(
             pending: mount.anonymous,
             ..VolumeRow::default()
         };
-        if volume::ensure(inner, row)? && owners.is_some() {
+        let made = volume::ensure(inner, row)?;
+        // With keep-id the caller is the user of the container, and has made it.
+        if made && owners.is_some() && !matches!(spec.userns_mode, UsernsMode::KeepId(..)) {
             let made = files::open(inner, &name)?;
             super::frozen::give_root(workers, None, std::os::fd::AsFd::as_fd(&made), &CancelToken::never())?;
         }
