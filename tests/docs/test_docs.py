@@ -238,9 +238,10 @@ def test_python(shown: Shown) -> None:
 
 def test_c(shown: Shown) -> None:
     shown.python("import coble; coble.Engine().images.from_host(['sh', 'cat', 'sleep'], 'demo')")
-    run, options, details, load = blocks("docs/c.md", "c")
+    run, options, volumes, details, load = blocks("docs/c.md", "c")
     assert shown.c(run) == "hello"
     assert shown.c(options + "  coble_engine_close(engine);\n", OPENED) == ""
+    assert shown.c(volumes + "  coble_engine_close(engine);\n", OPENED) == ""
     save(shown)
     _, show = blocks("docs/registries.md", "c")
     assert "read 0 of " in shown.c(load, OPENED, show)
@@ -316,7 +317,7 @@ def test_testing(shown: Shown, registry: str) -> None:
     shown.environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COBLE_OFFLINE": "1", "PYTEST_ADDOPTS": options}
     if importlib.util.find_spec("xdist"):
         shown.environment["PYTEST_ADDOPTS"] = f"{options} -n 2"
-    assert "3 passed" in shown.shell(all_of_them)
+    assert "4 passed" in shown.shell(all_of_them)
     shown.environment["PYTEST_ADDOPTS"] = options
     (there / "test_server.py").write_text("def test(start):\n    start(['python3', '-c', 'print(5)']).wait()\n    assert False\n")
     kept = re.search(r"^kept (\S+): (coble) exec", shown.shell(f"cd examples/python; ! {keep.strip()}"), re.MULTILINE)

@@ -273,3 +273,86 @@ pub(crate) fn not_found(name: &str) -> Error {
     Error::new(ErrorKind::VolumeNotFound, format!("no volume \"{}\"", name.escape_default()))
         .with_object(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::ContainerSpec;
+    use crate::state::tests::temporary;
+    use crate::state::{ContainerRow, containers};
+
+    fn volume(name: &str) -> VolumeRow {
+        VolumeRow { name: name.into(), labels: "{}".into(), ..VolumeRow::default() }
+    }
+
+    fn container(id: &str, name: &str) -> ContainerRow {
+        ContainerRow {
+            id: id.into(),
+            name: name.into(),
+            image: "demo".into(),
+            spec: serde_json::to_string(&ContainerSpec::new("demo")).unwrap(),
+            command: "[]".into(),
+            state: "created".into(),
+            labels: "{}".into(),
+            ..ContainerRow::default()
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_stays() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let place = |volume: &str| Place {
+            volume: volume.into(),
+            destination: format!("/{volume}"),
+            read_only: false,
+        };
+        db.write(|tx| insert(tx, &volume("data"))).unwrap();
+        let owned = |name: &str| VolumeRow {
+            anonymous: true,
+            owner: Some("c1".into()),
+            pending: true,
+            ..volume(name)
+        };
+        db.write(|tx| insert(tx, &owned("a1")).and_then(|()| insert(tx, &owned("a2")))).unwrap();
+        assert_eq!(db.read(list).unwrap(), [volume("data")]);
+        containers::insert(db, &container("c1", "one"), None, &[place("data"), place("a1"), place("a2")])
+            .unwrap();
+        assert_eq!(db.read(list).unwrap().len(), 3);
+        containers::insert(db, &container("c2", "two"), None, &[place("a2")]).unwrap();
+        let missing = containers::insert(db, &container("c3", "three"), None, &[place("none")]).unwrap_err();
+        assert_eq!((missing.kind(), missing.object()), (ErrorKind::VolumeNotFound, Some("none")));
+        let refused = db.write(|tx| delete(tx, "a2")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InUse);
+        assert!(refused.to_string().contains("\"one\" (c1), \"two\" (c2)"), "{refused}");
+        assert_eq!(db.read(counts).unwrap()["a2"], 2);
+        // What was made for it goes with it, but not what another one has.
+        let gone = containers::delete(db, "c1", &Default::default(), 137, true).unwrap();
+        assert_eq!(gone, ["a1"]);
+        assert_eq!(containers::delete(db, "c2", &Default::default(), 137, true).unwrap(), [""; 0]);
+        assert!(db.write(|tx| delete(tx, "data")).unwrap());
+        assert!(!db.write(|tx| delete(tx, "data")).unwrap());
+        assert_eq!(db.read(all_names).unwrap(), ["a2"]);
+    }
+
+    #[test]
+    fn a_source_stays_as_long_as_its_clones() {
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let clone = |name: &str, source: &str| VolumeRow { source: Some(source.into()), ..volume(name) };
+        db.write(|tx| {
+            insert(tx, &volume("seed"))?;
+            insert(tx, &clone("one", "seed"))?;
+            insert(tx, &clone("two", "one"))
+        })
+        .unwrap();
+        let chain = db.read(|connection| chain(connection, clone("two", "one"))).unwrap();
+        assert_eq!(chain.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["two", "one", "seed"]);
+        for name in ["seed", "one"] {
+            assert_eq!(db.write(|tx| delete(tx, name)).unwrap_err().kind(), ErrorKind::InUse);
+        }
+        for name in ["two", "one", "seed"] {
+            assert!(db.write(|tx| delete(tx, name)).unwrap());
+        }
+    }
+}
