@@ -557,7 +557,7 @@ static void volumes(coble_engine_t *engine) {
   CHECK_OK(coble_container_spec_add_volume(spec, "/cache", &error));
   CHECK_OK(coble_container_create(engine, spec, &container, &error));
   coble_container_spec_delete(spec);
-  spec = shell("cat /data/file; ls -d /cache");
+  spec = shell("cat /data/file; cd /cache && pwd");
   CHECK_OK(coble_container_spec_add_volumes_from(spec, coble_container_name(container), &error));
   CHECK_OK(coble_engine_run(engine, spec, NULL, NULL, &result, &error));
   out = coble_run_result_stdout(result, &length);
@@ -579,6 +579,7 @@ static void volumes(coble_engine_t *engine) {
   coble_string_delete(json);
   CHECK(file != NULL);
   CHECK_OK(coble_volume_export_fd(data, fileno(file), NULL, NULL, &error));
+  CHECK_FAILS(coble_volume_export(data, "/missing/data.tar", NULL, NULL, &error), COBLE_ERR_PATH_NOT_FOUND);
   CHECK_FAILS(coble_volume_import(data, "/dev/null", NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_volume_remove(engine, "copy", 0, &error));
   rewind(file);
