@@ -85,7 +85,7 @@ from ._coble import ProgressStream as _PlainProgressStream
 from ._coble import StatsStream as _PlainStatsStream
 from .wait import Strategy
 
-__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "Volume", "Volumes", "doctor"]
 
 _T = TypeVar("_T")
 _Image = str | Image

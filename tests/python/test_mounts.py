@@ -239,7 +239,6 @@ REFUSED: list[tuple[dict[str, Any], type[coble.CobleError]]] = [
     ({"volumes": ["n:/x"]}, coble.InvalidArgumentError),
     ({"volumes": ["name/below:/x"]}, coble.InvalidArgumentError),
     ({"mounts": ["type=volume,src=name,dst=/x,bind-propagation=rslave"]}, coble.InvalidArgumentError),
-    ({"mounts": ["dst=/x"]}, coble.UnsupportedError),
     ({"mounts": ["type=image,src=box,dst=/x"]}, coble.UnsupportedError),
     ({"mounts": ["type=bind,dst=/x"]}, coble.InvalidArgumentError),
     ({"mounts": ["type=bind,src=/tmp"]}, coble.InvalidArgumentError),
