@@ -1076,6 +1076,8 @@ typedef struct {
  * No volume has this name.
  */
 #define COBLE_ERR_VOLUME_NOT_FOUND -36
+
+/**
  * Events were dropped before a stream has read them. It goes on with those that are kept.
  */
 #define COBLE_ERR_EVENTS_LOST -37
