@@ -60,7 +60,15 @@ impl PyVolumes {
         options.driver = driver;
         options.driver_opts = driver_opts.map(|Parameters(all)| all).unwrap_or_default();
         options.labels = labels.map(|Labels(all)| all).unwrap_or_default();
-        let summary = quick(py, || Ok(engine.volumes().create(&options)?.inspect()?.summary))?;
+        let summary = quick(py, || {
+            loop {
+                match engine.volumes().create(&options)?.inspect() {
+                    // Somebody else has removed it since.
+                    Err(error) if error.kind() == coble::ErrorKind::VolumeNotFound => {}
+                    made => return Ok(made?.summary),
+                }
+            }
+        })?;
         Ok(PyVolume::new(engine, summary))
     }
 

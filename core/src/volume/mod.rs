@@ -338,22 +338,21 @@ pub(crate) fn json_of(labels: &BTreeMap<String, String>) -> Result<String> {
 
 /// Makes a volume, unless there is one with the name. Whether it was made.
 pub(crate) fn ensure(inner: &Inner, mut row: VolumeRow) -> Result<bool> {
-    let there = |found: VolumeRow| match files::is_there(inner, &found) {
-        true => Ok(false),
-        false => {
-            let why = format!("the directory of volume \"{}\" is missing", found.name);
-            Err(Error::new(ErrorKind::InvalidState, why).with_object(&found.name))
-        }
-    };
-    if let Some(found) = inner.store.db.read(|connection| volumes::get(connection, &row.name))? {
-        return there(found);
+    let found = inner.store.db.read(|connection| volumes::get(connection, &row.name))?;
+    if found.is_some_and(|found| files::is_there(inner, &found)) {
+        return Ok(false);
     }
     row.created_at = now_nanos();
     // What a machine loses that crashes is no more than its container, if it was made for one.
     let durable = row.owner.is_none();
     let add = |tx: &Transaction<'_>| {
-        if volumes::exists(tx, &row.name)? {
-            return Ok(false);
+        if let Some(found) = volumes::get(tx, &row.name)? {
+            // Whoever removes one deletes its row first.
+            if files::is_there(inner, &found) {
+                return Ok(false);
+            }
+            let why = format!("the directory of volume \"{}\" is missing", found.name);
+            return Err(Error::new(ErrorKind::InvalidState, why).with_object(&found.name));
         }
         files::make(inner, &row.name, durable)?;
         volumes::insert(tx, &row)?;
