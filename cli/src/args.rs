@@ -1,6 +1,7 @@
 //! The command line's grammar: docker's verbs and flags, as far as the engine has what they ask for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
@@ -11,7 +12,7 @@ use crate::image_store::{
     CommitArgs, DiffArgs, ExportArgs, ImageDiffArgs, MountArgs, PruneArgs, SaveArgs, SystemCommand,
     VerifyArgs,
 };
-use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs};
+use crate::lifecycle::{ContainerPruneArgs, RenameArgs, StatsArgs, TopArgs, UpdateArgs, WaitArgs, seconds};
 use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
@@ -222,7 +223,7 @@ pub(crate) enum ContainerCommand {
     /// Print what a container wrote
     Logs(LogsArgs),
     /// Print everything about containers as JSON
-    Inspect(ObjectArgs),
+    Inspect(ContainerInspectArgs),
     /// Write a container's root file system as a tar
     Export(ExportArgs),
     /// Make a container with the options and the files of another one
@@ -338,6 +339,12 @@ pub(crate) struct RunArgs {
     /// Be connected to these streams only: stdin, stdout, stderr; all output is kept for logs
     #[arg(short, long, value_name = "STREAM", value_parser = attached, conflicts_with = "detach")]
     pub(crate) attach: Vec<Attached>,
+    /// With --detach, print the id only when the container is ready: log=PATTERN, port=NUMBER, http=PORT/PATH, file=PATH, exec=COMMAND or healthy; of several, when all have held
+    #[arg(long, value_name = "CONDITION", requires = "detach")]
+    pub(crate) wait: Vec<String>,
+    /// How long it may take to become ready
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, requires = "wait")]
+    pub(crate) wait_timeout: Duration,
     #[command(flatten)]
     pub(crate) keys: DetachArgs,
     #[command(flatten)]
@@ -396,6 +403,19 @@ pub(crate) struct CreateOptions {
     /// Domain name, with which the host name is complete
     #[arg(long, value_name = "NAME")]
     pub(crate) domainname: Option<String>,
+    /// Time zone: a name such as Europe/Berlin, or local for this host's
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) tz: Option<String>,
+    /// Whether a user whom the image lacks gets lines in /etc/passwd and /etc/group
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) passwd: bool,
+    /// That line of /etc/passwd: $USERNAME, $UID, $GID, $NAME and $HOME are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) passwd_entry: Option<String>,
+    /// That line of /etc/group: $GROUPNAME, $GID and $USERLIST are replaced
+    #[arg(long, value_name = "LINE")]
+    pub(crate) group_entry: Option<String>,
     /// Processes that it sees: private, host or container:NAME
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) pid: String,
@@ -408,10 +428,10 @@ pub(crate) struct CreateOptions {
     /// How cgroups are seen: private or host
     #[arg(long, value_name = "MODE", default_value = "private", hide_default_value = true)]
     pub(crate) cgroupns: String,
-    /// User namespace: host, auto or auto:size=N, with ids of the host that no other container has (root only), keep-id[:uid=N,gid=N], with your own ids inside, or nomap, without them (not root)
+    /// User namespace: host, auto or auto:size=N, with ids that no other container has, keep-id[:uid=N,gid=N], with your own ids inside, or nomap, without them (not root)
     #[arg(long, value_name = "MODE", default_value = "", hide_default_value = true)]
     pub(crate) userns: String,
-    /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)
+    /// Ids of users in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated); of an ordinary user 0 is himself instead of an id of the host, and his ranges follow from 1
     #[arg(long, value_name = "MAP")]
     pub(crate) uidmap: Vec<String>,
     /// Ids of groups in a user namespace of its own, CONTAINER:HOST[:COUNT] (may be repeated)
@@ -441,9 +461,9 @@ pub(crate) struct CreateOptions {
     /// Memory and swap together; -1 for swap without limit
     #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
     pub(crate) memory_swap: Option<String>,
-    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1)
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) memory_swappiness: Option<u64>,
+    /// How willingly the kernel swaps, 0 to 100 (cgroup version 1); -1 as it does
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(crate) memory_swappiness: Option<i64>,
     /// Let programs wait for memory instead of killing one (cgroup version 1)
     #[arg(long)]
     pub(crate) oom_kill_disable: bool,
@@ -453,9 +473,9 @@ pub(crate) struct CreateOptions {
     /// CPU weight against others
     #[arg(short, long, value_name = "NUMBER")]
     pub(crate) cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period
-    #[arg(long, value_name = "MICROSECONDS")]
-    pub(crate) cpu_quota: Option<u64>,
+    /// Microseconds of CPU time in each period; 0 and -1 are no limit
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
     /// Length of that period
     #[arg(long, value_name = "MICROSECONDS")]
     pub(crate) cpu_period: Option<u64>,
@@ -677,7 +697,7 @@ pub(crate) struct PsArgs {
     /// All containers, not only the running ones
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Only containers that meet a condition: ancestor, before, exited, id, label, label!, name, since, status, until, volume
+    /// Only containers that meet a condition: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Only the newest, whatever their state; -1 is no bound
@@ -722,6 +742,9 @@ pub(crate) struct ExecArgs {
     /// User name or number, with or without :group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(crate) user: Option<String>,
+    /// Give the program every capability that this user has, whatever the container has
+    #[arg(long)]
+    pub(crate) privileged: bool,
     /// Working directory
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
@@ -747,6 +770,9 @@ pub(crate) struct LogsArgs {
     /// Print the time of each line
     #[arg(short, long)]
     pub(crate) timestamps: bool,
+    /// Print before each line what the log options say of the container, such as labels
+    #[arg(long)]
+    pub(crate) details: bool,
     /// Name or id
     #[arg(value_name = "CONTAINER")]
     pub(crate) container: String,
@@ -767,6 +793,18 @@ pub(crate) struct InspectArgs {
     /// Look only among objects of this type
     #[arg(long, value_enum)]
     pub(crate) r#type: Option<ObjectType>,
+    /// Measure what containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
+    #[command(flatten)]
+    pub(crate) objects: ObjectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContainerInspectArgs {
+    /// Measure what the containers wrote
+    #[arg(short, long)]
+    pub(crate) size: bool,
     #[command(flatten)]
     pub(crate) objects: ObjectArgs,
 }

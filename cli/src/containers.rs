@@ -2,43 +2,39 @@
 
 use std::time::Duration;
 
-use coble::{CancelToken, ContainerSummary, ListOptions, LogOptions, LogSource, Signal, State};
+use coble::{
+    CancelToken, Container, ContainerSummary, Error, ListOptions, LogOptions, LogSource, Signal, State,
+};
 use jiff::Timestamp;
 
-use crate::args::{Format, Global, InspectFormat, KillArgs, LogsArgs, ObjectArgs, PsArgs, RmArgs, StopArgs};
+use crate::args::{
+    ContainerInspectArgs, Format, Global, InspectFormat, KillArgs, LogsArgs, PsArgs, RmArgs, StopArgs,
+};
 use crate::output::{self, Failure, Outcome, Table};
-use crate::{each, open, refuse, time};
+use crate::{all_at_once, each, open, refuse, time};
 
 pub(crate) fn stop(global: &Global, args: StopArgs) -> Outcome {
     let engine = open(global)?;
     let timeout = args.timeout.map(Duration::from_secs);
     let signal = args.signal.as_deref().map(Signal::parse).transpose()?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.stop_with(signal, timeout, &CancelToken::never())?;
-        output::line(name)
-    })
+    let stop = |name: &str| engine.containers().get(name)?.stop_with(signal, timeout, &CancelToken::never());
+    all_at_once(&args.containers.names, stop, |name, ()| output::line(name))
 }
 
 pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
     let signal = Signal::parse(&args.signal)?;
     let engine = open(global)?;
-    each(&args.containers.names, |name| {
-        engine.containers().get(name)?.kill(signal)?;
-        output::line(name)
-    })
+    let kill = |name: &str| engine.containers().get(name)?.kill(signal);
+    all_at_once(&args.containers.names, kill, |name, ()| output::line(name))
 }
 
 pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
-    each(&args.containers.names, |name| {
+    let remove = |name: &str| {
         let container = engine.containers().get(name)?;
-        if args.volumes {
-            container.remove_with_volumes(args.force)?
-        } else {
-            container.remove(args.force)?
-        }
-        output::line(name)
-    })
+        if args.volumes { container.remove_with_volumes(args.force) } else { container.remove(args.force) }
+    };
+    all_at_once(&args.containers.names, remove, |name, ()| output::line(name))
 }
 
 pub(crate) fn list(global: &Global, args: PsArgs) -> Outcome {
@@ -110,14 +106,19 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
     }
 }
 
-pub(crate) fn inspect(global: &Global, args: ObjectArgs) -> Outcome {
+/// What `inspect` shows of a container.
+pub(crate) fn looked_at(container: &Container, size: bool) -> Result<serde_json::Value, Error> {
+    if size { container.inspect_docker_with_size() } else { container.inspect_docker() }
+}
+
+pub(crate) fn inspect(global: &Global, args: ContainerInspectArgs) -> Outcome {
     let engine = open(global)?;
     let mut found = Vec::new();
-    let status = each(&args.names, |name| {
-        found.push(engine.containers().get(name)?.inspect_docker()?);
+    let status = each(&args.objects.names, |name| {
+        found.push(looked_at(&engine.containers().get(name)?, args.size)?);
         Ok(())
     })?;
-    print_objects(&found, args.format)?;
+    print_objects(&found, args.objects.format)?;
     Ok(status)
 }
 
@@ -144,13 +145,16 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Outcome {
     };
     options.since = args.since.as_deref().map(|text| time::point(text, now)).transpose()?;
     options.until = args.until.as_deref().map(|text| time::point(text, now)).transpose()?;
-    let mut stream = open(global)?.containers().get(&args.container)?.logs(options)?;
+    let container = open(global)?.containers().get(&args.container)?;
+    let details = if args.details { Some(details(&container)?) } else { None };
+    let mut stream = container.logs(options)?;
     let mut stamped = Stamper::default();
     while let Some(record) = stream.next(&CancelToken::never())? {
-        let data = if args.timestamps {
-            stamped.stamp(record.source, &record.data, &time::stamp(record.time))
-        } else {
-            record.data
+        let time = args.timestamps.then(|| time::stamp(record.time));
+        let before: Vec<&str> = [&time, &details].into_iter().flatten().map(String::as_str).collect();
+        let data = match before.is_empty() {
+            false => stamped.stamp(record.source, &record.data, &before.join(" ")),
+            true => record.data,
         };
         match record.source {
             LogSource::Stderr => output::error_bytes(&data),
@@ -158,6 +162,24 @@ pub(crate) fn logs(global: &Global, args: LogsArgs) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// What each line says of the container, in docker's form: names and values as in an address of the web, with commas between.
+fn details(container: &Container) -> Result<String, Error> {
+    let escaped = |text: &String| -> String {
+        let one = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            b' ' => "+".to_owned(),
+            other => format!("%{other:02X}"),
+        };
+        text.bytes().map(one).collect()
+    };
+    let all = container.log_attributes()?;
+    let words: Vec<String> =
+        all.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    Ok(words.join(","))
 }
 
 /// Puts a time in front of each line. A record can end in the middle of a line, so it remembers where each stream stands.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 
-use coble::{Engine, Error, HostItem, ImageSummary, ImportOptions, Source, parse};
+use coble::{Engine, Error, HostItem, ImageSummary, ImportOptions, Source, Warning, parse};
 use jiff::Timestamp;
 
 use crate::args::{
@@ -101,12 +101,12 @@ pub(crate) fn stdin(advice: &str) -> Result<Source, Error> {
 }
 
 /// Says what of an image could not be kept: without privileges that can be the owner of every file, so not all of it.
-pub(crate) fn warn(image: &ImageSummary) {
+pub(crate) fn warn(warnings: &[Warning]) {
     const SHOWN: usize = 5;
-    for warning in image.warnings.iter().take(SHOWN) {
+    for warning in warnings.iter().take(SHOWN) {
         output::note(format_args!("warning: {}", output::printable(&warning.message)));
     }
-    if image.warnings.len() > SHOWN {
+    if warnings.len() > SHOWN {
         output::note("warning: there is more of this kind, which --format json lists");
     }
 }
@@ -127,7 +127,7 @@ pub(crate) fn load(global: &Global, args: LoadArgs) -> Outcome {
         return Ok(0);
     }
     for image in images {
-        warn(&image);
+        warn(&image.warnings);
         if args.quiet {
             continue;
         }
@@ -146,7 +146,7 @@ fn made(image: &ImageSummary, format: Format) -> Outcome {
     match format {
         Format::Json => output::json(image)?,
         Format::Table => {
-            warn(image);
+            warn(&image.warnings);
             output::line(&image.id)?;
         }
     }

@@ -31,7 +31,10 @@ mod terminal;
 mod time;
 mod volume;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -211,7 +214,58 @@ fn refuse(message: impl Into<String>, hint: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, message).with_hint(hint)
 }
 
-/// Applies an operation to each name. One that fails is reported, and the others are still done, as docker does it.
+/// How many operations are at work at once.
+const AT_ONCE: usize = 50;
+
+/// Applies an operation to all names at once, as docker does it, and says what came of it in the order of the names. One that fails is reported, and the others are still done.
+fn all_at_once<T: Send>(
+    names: &[String],
+    operation: impl Fn(&str) -> Result<T, coble::Error> + Sync,
+    mut say: impl FnMut(&str, T) -> Result<(), Failure>,
+) -> Outcome {
+    let (next, (sender, receiver)) = (AtomicUsize::new(0), mpsc::channel());
+    std::thread::scope(|scope| {
+        for _ in 0..names.len().min(AT_ONCE) {
+            let (sender, next, operation) = (sender.clone(), &next, &operation);
+            let work = move || {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(name) = names.get(n) else { return };
+                    // Nobody listens any more when nothing can be printed.
+                    if sender.send((n, operation(name))).is_err() {
+                        return;
+                    }
+                }
+            };
+            // Where there can be no thread, the others do its work, or this one.
+            if std::thread::Builder::new().spawn_scoped(scope, work.clone()).is_err() {
+                work();
+                break;
+            }
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut turn = 0;
+        let mut status = 0;
+        for (n, done) in receiver {
+            early.insert(n, done);
+            while let Some(done) = early.remove(&turn) {
+                let name = names.get(turn).map_or("", String::as_str);
+                turn += 1;
+                match done {
+                    Ok(done) => say(name, done)?,
+                    Err(error) => {
+                        output::error(&error);
+                        status = error.kind().exit_status();
+                    }
+                }
+            }
+        }
+        Ok(status)
+    })
+}
+
+/// Applies an operation to each name, one after the other. One that fails is reported, and the others are still done, as docker does it.
 fn each(names: &[String], mut operation: impl FnMut(&str) -> Result<(), Failure>) -> Outcome {
     let mut status = 0;
     for name in names {

@@ -34,6 +34,12 @@ pub(crate) struct PullArgs {
     /// Check the name against this lock file (default: the one of --lock-file)
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
+    /// Fetch what the registry does not have from the URLs that its descriptor names, as that of a layer that is not distributable does
+    #[arg(long)]
+    allow_foreign_urls: bool,
+    /// Host that such URLs may have although its addresses are not public; can be given several times
+    #[arg(long, value_name = "HOST[:PORT]", requires = "allow_foreign_urls")]
+    foreign_url_host: Vec<String>,
     /// How many blobs are fetched at once (default: 4)
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<u32>,
@@ -67,6 +73,8 @@ pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
     options.policy = PullPolicy::parse(&args.policy)?;
     options.lock = args.lock;
     options.jobs = args.jobs;
+    options.allow_foreign_urls = args.allow_foreign_urls;
+    options.foreign_url_hosts = args.foreign_url_host;
     options.registry = args.reach.options()?;
     let engine = open(global)?;
     if args.dry_run {
@@ -84,7 +92,7 @@ pub(crate) fn pull(global: &Global, args: PullArgs) -> Outcome {
     let mut images = Vec::new();
     for reference in &references {
         let pulled = fetch(&engine, reference, &options, args.quiet || json)?;
-        images::warn(&pulled.image);
+        images::warn(&pulled.image.warnings);
         if json {
             images.push(pulled.image);
             continue;

@@ -3,16 +3,59 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use coble::{CopyOptions, Error, ErrorKind, ImageSummary, PushOptions, Pushed, RegistryOptions, parse};
 
-use crate::args::{Format, FormatArgs, Global};
-use crate::open;
+use crate::args::{Format, Global};
+use crate::images;
 use crate::output::{self, Outcome};
 use crate::progress::{Show, Verb, hear};
 use crate::pull::all_tags;
 use crate::reach::{ReachArgs, Secret, credentials, token};
 use crate::signals::cancellable;
+use crate::{open, refuse};
+
+/// The words of `--format`: docker's verbs have it for their output, podman and skopeo have it for what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Word {
+    /// Send manifests and indexes in the form of OCI
+    Oci,
+    /// Send manifests and lists in the form of docker's schema 2
+    V2s2,
+    /// Print for people
+    Table,
+    /// Print JSON in one line
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct Words {
+    /// The form that the manifests have in the registry (default: as they are), or how the result is printed; can be given for each
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    format: Vec<Word>,
+}
+
+impl Words {
+    /// How the result is printed, and the form of what is sent.
+    fn read(&self) -> Result<(Format, Option<String>), Error> {
+        let (mut output, mut form) = (None, None);
+        for word in &self.format {
+            let again = match word {
+                Word::Oci => form.replace("oci".to_owned()).is_some(),
+                Word::V2s2 => form.replace("v2s2".to_owned()).is_some(),
+                Word::Table => output.replace(Format::Table).is_some(),
+                Word::Json => output.replace(Format::Json).is_some(),
+            };
+            if again {
+                return Err(refuse(
+                    "--format is given twice for the same",
+                    "give one of oci and v2s2, and one of table and json",
+                ));
+            }
+        }
+        Ok((output.unwrap_or_default(), form))
+    }
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct PushArgs {
@@ -34,6 +77,9 @@ pub(crate) struct PushArgs {
     /// How hard is tried to make them small: 1 to 9 of gzip, 1 to 22 of zstd (default: quickly)
     #[arg(long, value_name = "NUMBER")]
     compression_level: Option<u32>,
+    /// Send layers, too, that are not meant to be passed on (foreign, or non-distributable)
+    #[arg(long)]
+    allow_nondistributable_artifacts: bool,
     /// Send blobs in pieces of this size, such as 32m (default: each in one request)
     #[arg(long, value_name = "SIZE")]
     chunk_size: Option<String>,
@@ -43,7 +89,7 @@ pub(crate) struct PushArgs {
     #[command(flatten)]
     reach: ReachArgs,
     #[command(flatten)]
-    output: FormatArgs,
+    words: Words,
     /// Reference, with the registry in front
     #[arg(value_name = "NAME[:TAG]")]
     reference: String,
@@ -60,6 +106,15 @@ pub(crate) struct CopyArgs {
     /// Copy only this platform, such as linux/arm64 (default: everything that the name stands for)
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<String>,
+    /// Copy layers, too, that are not meant to be passed on (foreign, or non-distributable)
+    #[arg(long)]
+    allow_nondistributable_artifacts: bool,
+    /// Fetch what the source does not have from the URLs that its descriptor names, as that of a layer that is not distributable does
+    #[arg(long)]
+    allow_foreign_urls: bool,
+    /// Host that such URLs may have although its addresses are not public; can be given several times
+    #[arg(long, value_name = "HOST[:PORT]", requires = "allow_foreign_urls")]
+    foreign_url_host: Vec<String>,
     /// How many blobs are copied at once (default: 4)
     #[arg(long, value_name = "NUMBER")]
     jobs: Option<u32>,
@@ -103,7 +158,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, value_name = "NUMBER")]
     retry: Option<u32>,
     #[command(flatten)]
-    output: FormatArgs,
+    words: Words,
     /// Reference in the registry that has it
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -113,8 +168,11 @@ pub(crate) struct CopyArgs {
 }
 
 pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
+    let (format, form) = args.words.read()?;
     let mut options = PushOptions::default();
     options.platform = args.platform;
+    options.format = form;
+    options.allow_nondistributable_artifacts = args.allow_nondistributable_artifacts;
     options.compression = args.compression;
     options.compression_level = args.compression_level;
     options.chunk_size = args.chunk_size.as_deref().map(parse::size).transpose()?;
@@ -137,17 +195,18 @@ pub(crate) fn push(global: &Global, args: PushArgs) -> Outcome {
     let mut all = Vec::new();
     for target in targets {
         options.tags = target.tags;
-        let show = Show::new(Verb::Push, args.quiet || args.output.format == Format::Json);
+        let show = Show::new(Verb::Push, args.quiet || format == Format::Json);
         let tell = |progress: &coble::Progress| show.tell(progress);
         let pushed = cancellable(|cancel| engine.images().push(&target.reference, &options, &tell, cancel))?;
         drop(show);
-        if args.output.format == Format::Json && args.all_tags {
+        images::warn(&pushed.warnings);
+        if format == Format::Json && args.all_tags {
             all.push(pushed);
         } else {
-            print(&pushed, args.quiet, args.output.format)?;
+            print(&pushed, args.quiet, format)?;
         }
     }
-    if args.output.format == Format::Json && args.all_tags {
+    if format == Format::Json && args.all_tags {
         output::json(&all)?;
     }
     Ok(0)
@@ -198,6 +257,7 @@ fn is_of(name: &str, repository: &str) -> bool {
 }
 
 pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
+    let (format, form) = args.words.read()?;
     let one = |creds, verify: Option<bool>, auth_file, cert_dir| {
         let mut options = RegistryOptions::default();
         options.credentials = creds;
@@ -217,11 +277,15 @@ pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
     let target = who(args.dest_creds, args.dest_identity_token_file, args.dest_registry_token_file)?;
     let mut options = CopyOptions::default();
     options.platform = args.platform;
+    options.allow_foreign_urls = args.allow_foreign_urls;
+    options.foreign_url_hosts = args.foreign_url_host;
+    options.format = form;
+    options.allow_nondistributable_artifacts = args.allow_nondistributable_artifacts;
     options.jobs = args.jobs;
     options.source = one(source, args.src_tls_verify, args.src_authfile, args.src_cert_dir);
     options.target = one(target, args.dest_tls_verify, args.dest_authfile, args.dest_cert_dir);
     let engine = open(global)?;
-    let json = args.output.format == Format::Json;
+    let json = format == Format::Json;
     let pairs = if args.all_tags {
         all_tags(&args.source)?;
         all_tags(&args.target)?;
@@ -238,10 +302,11 @@ pub(crate) fn copy(global: &Global, args: CopyArgs) -> Outcome {
         let tell = |progress: &coble::Progress| show.tell(progress);
         let pushed = cancellable(|cancel| engine.images().copy(source, target, &options, &tell, cancel))?;
         drop(show);
+        images::warn(&pushed.warnings);
         if json && args.all_tags {
             all.push(pushed);
         } else {
-            print(&pushed, args.quiet, args.output.format)?;
+            print(&pushed, args.quiet, format)?;
         }
     }
     if json && args.all_tags {
@@ -254,6 +319,14 @@ fn print(pushed: &Pushed, quiet: bool, format: Format) -> Outcome {
     if format == Format::Json {
         output::json(pushed)?;
         return Ok(0);
+    }
+    // What was copied to a digest.
+    if pushed.tags.is_empty() {
+        if quiet {
+            output::line(&pushed.reference)?;
+        } else {
+            output::line(format_args!("digest: {} size: {}", pushed.digest, pushed.size))?;
+        }
     }
     let (repository, _) = output::split_reference(&pushed.reference);
     for tag in &pushed.tags {

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coble::{
     AttachOptions, CancelToken, Container, ContainerSpec, Error, ErrorKind, ExecSpec, HealthCheck, Hooks,
-    Lifetime, Mount, NamespaceMode, NetworkMode, PullPolicy, RestartPolicy, Secret, Signal, State, Stdio,
-    StdioMode, UsernsMode, parse,
+    Lifetime, Mount, NamespaceMode, NetworkMode, PullPolicy, Ready, RestartPolicy, Secret, Signal, State,
+    Stdio, StdioMode, UsernsMode, parse,
 };
 
 use crate::args::{Attached, CreateArgs, CreateOptions, ExecArgs, Global, RunArgs, StartArgs};
 use crate::attach::{How, ProxyArgs, Shown};
 use crate::output::{self, Failure, Outcome};
 use crate::signals::{Forwarder, PATIENCE};
-use crate::{attach, each, open, pull, refuse, terminal};
+use crate::{attach, each, lifecycle, open, pull, refuse, terminal};
 
 pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
     let tty = args.options.tty;
@@ -28,6 +28,7 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
         false => Some(How::new(tty, interactive, &args.keys, &args.proxy)?),
     };
     let quiet = args.options.quiet;
+    let conditions = Ready::AllOf(lifecycle::conditions(&args.wait)?);
     let id_file = IdFile::reserve(args.options.cidfile.as_deref())?;
     let mut spec = spec(args.options, args.rm)?;
     spec.stdin_open |= interactive;
@@ -50,7 +51,15 @@ pub(crate) fn run(global: &Global, args: RunArgs) -> Outcome {
         return match container.start(Stdio::log(), &CancelToken::never()) {
             Ok(()) => {
                 warn(&container);
+                let ready = match args.wait.is_empty() {
+                    true => Ok(()),
+                    false => {
+                        container.wait_ready(&conditions, Some(args.wait_timeout), &CancelToken::never())
+                    }
+                };
+                // It is there, ready or not.
                 output::line(container.id())?;
+                ready?;
                 Ok(0)
             }
             Err(error) => Err(discard(&container, args.rm, error).into()),
@@ -125,6 +134,7 @@ pub(crate) fn exec(global: &Global, args: ExecArgs) -> Outcome {
     spec.environment = environment(&args.env, &args.env_file)?;
     spec.working_dir = args.workdir;
     spec.user = args.user;
+    spec.privileged = args.privileged;
     spec.tty = args.tty;
     spec.console_size = terminal::size().filter(|_| args.tty);
     let container = open(global)?.containers().get(name)?;
@@ -365,6 +375,10 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.group_add = options.group_add;
     spec.hostname = options.hostname;
     spec.domainname = options.domainname;
+    spec.tz = options.tz;
+    spec.passwd = options.passwd;
+    spec.passwd_entry = options.passwd_entry;
+    spec.group_entry = options.group_entry;
     spec.network = NetworkMode::parse(&options.network)?;
     spec.exposed_ports = options.expose;
     spec.pid_mode = NamespaceMode::parse(&options.pid)?;
@@ -379,20 +393,16 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
     spec.pids_limit = options.pids_limit.map(parse::processes).transpose()?;
     spec.mem_reservation = options.memory_reservation.as_deref().map(parse::size).transpose()?;
     spec.memswap_limit = options.memory_swap.as_deref().map(parse::swap).transpose()?;
-    spec.mem_swappiness = options.memory_swappiness;
+    spec.mem_swappiness = options.memory_swappiness.map(parse::or_none).transpose()?;
     spec.oom_kill_disable = options.oom_kill_disable;
     spec.oom_score_adj = options.oom_score_adj;
     spec.cpu_shares = options.cpu_shares;
-    spec.cpu_quota = options.cpu_quota;
+    spec.cpu_quota = options.cpu_quota.map(parse::or_none).transpose()?;
     spec.cpu_period = options.cpu_period;
     spec.cpuset_cpus = options.cpuset_cpus;
     spec.cpuset_mems = options.cpuset_mems;
     spec.blkio_weight = options.blkio_weight;
-    spec.blkio_weight_device = options
-        .blkio_weight_device
-        .iter()
-        .map(|text| parse::device_weight(text))
-        .collect::<Result<_, _>>()?;
+    spec.blkio_weight_device = weights(&options.blkio_weight_device)?;
     spec.device_read_bps = rates(&options.device_read_bps)?;
     spec.device_write_bps = rates(&options.device_write_bps)?;
     spec.device_read_iops = rates(&options.device_read_iops)?;
@@ -481,7 +491,11 @@ fn healthcheck(options: &CreateOptions) -> Result<Option<HealthCheck>, Error> {
     }
 }
 
-fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+pub(crate) fn weights(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
+    texts.iter().map(|text| parse::device_weight(text)).collect()
+}
+
+pub(crate) fn rates(texts: &[String]) -> Result<Vec<(String, u64)>, Error> {
     texts.iter().map(|text| parse::device_rate(text)).collect()
 }
 

@@ -13,9 +13,9 @@ pub(crate) fn inspect(global: &Global, args: InspectArgs) -> Outcome {
         let value = match args.r#type {
             Some(ObjectType::Image) => engine.images().inspect_docker(name)?,
             Some(ObjectType::Volume) => engine.volumes().get(name)?.inspect_docker()?,
-            Some(ObjectType::Container) => engine.containers().get(name)?.inspect_docker()?,
+            Some(ObjectType::Container) => containers::looked_at(&engine.containers().get(name)?, args.size)?,
             None => match engine.containers().get(name) {
-                Ok(container) => container.inspect_docker()?,
+                Ok(container) => containers::looked_at(&container, args.size)?,
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => {
                     match (engine.images().inspect_docker(name), engine.volumes().get(name)) {
                         (Err(error), Ok(volume)) if error.kind() == ErrorKind::ImageNotFound => {

@@ -57,9 +57,9 @@ pub use container::{
     ContainerSpec, ContainerSummary, Containers, ContainersPruned, ExecSpec, Exported, FileCopyOptions,
     FileEntry, FileKind, Health, HealthCheck, HealthProbe, Hook, Hooks, Isolation, Lifetime, LimitInfo,
     ListOptions, LogOptions, LogRecord, LogSource, LogStream, Mount, MountInfo, MountKind, NamespaceInfo,
-    NamespaceMode, NetworkMode, Process, Propagation, RestartPolicy, RunOptions, RunResult, Secret, Signal,
-    SnapshotOptions, State, Stats, StatsStream, Stdio, StdioMode, Top, UpdateOptions, UserInfo, UsernsMode,
-    WaitCondition, Warning, WriteOptions, parse,
+    NamespaceMode, NetworkMode, Pressure, PressureShare, Process, Propagation, Ready, ReadyWait,
+    RestartPolicy, RunOptions, RunResult, Secret, Signal, SnapshotOptions, State, Stats, StatsStream, Stdio,
+    StdioMode, Top, UpdateOptions, UserInfo, UsernsMode, WaitCondition, Warning, WriteOptions, parse,
 };
 pub use distribution::{
     CopyOptions, CredentialProvider, CredentialRequest, Credentials, LoginResult, Pin, PlannedBlob,

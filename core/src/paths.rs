@@ -68,9 +68,27 @@ pub(crate) fn make_run_root(path: &Path) -> Result<PathBuf> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).call("mkdir", parent).context(doing)?;
     }
+    check_parent(path).context(doing)?;
     make_private_dir(path).context(doing)?;
     make_private_dir(&path.join("containers")).context(doing)?;
     std::fs::canonicalize(path).call("realpath", path)
+}
+
+/// Refuses a place that anybody could put something else into: a directory that all may write to, without the bit that keeps what is in it for its owner.
+pub(crate) fn check_parent(path: &Path) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Ok(()),
+    };
+    let mode = std::fs::metadata(parent).call("stat", parent)?.mode();
+    if mode & 0o002 == 0 || mode & 0o1000 != 0 {
+        return Ok(());
+    }
+    let why = format!("everybody may replace what is in \"{}\"", parent.display());
+    Err(Error::new(ErrorKind::PermissionDenied, why)
+        .with_object(path.to_string_lossy())
+        .with_hint("give a data root and a run root elsewhere, or take the right to write there from others"))
 }
 
 /// Makes a directory of mode 0700, whatever the umask; one that is there has to be ours.

@@ -182,6 +182,9 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
             owned.push(parts);
         }
         let unused: BTreeSet<String> = images::unused(connection, true)?.into_keys().collect();
+        // Those for ids that no container has any more.
+        let (_, lost) = images::unreferenced(connection)?;
+        let lost: BTreeSet<_> = lost.iter().map(|n| (false, n.to_string())).collect();
         // What stays if everything that is unused goes.
         let mut kept: BTreeSet<(bool, String)> = BTreeSet::new();
         for (summary, (own_blobs, own_layers)) in summaries.into_iter().zip(owned) {
@@ -204,7 +207,7 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
                 } else {
                     image.unique += bytes;
                 }
-                if !unused.contains(&image.id) {
+                if !unused.contains(&image.id) && !lost.contains(&key) {
                     kept.insert(key);
                 }
             }

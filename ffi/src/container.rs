@@ -175,7 +175,7 @@ pub unsafe extern "C" fn coble_container_get(
 pub struct coble_list_options_t {
     /// sizeof(coble_list_options_t).
     pub size: usize,
-    /// Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until, volume. All keys are to be met; of several
+    /// Conditions of the form key=value, or NULL: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume. All keys are to be met; of several
     /// values for one key one is enough, except for labels. A status means all containers.
     pub filters: *const *const c_char,
     /// How many conditions there are.

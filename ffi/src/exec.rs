@@ -76,6 +76,21 @@ pub unsafe extern "C" fn coble_exec_spec_set_user(
     })
 }
 
+/// Sets whether the program has every capability that the caller has, whatever the container has: 0 or 1. They are those of user 0; all else stays the container's (seccomp, AppArmor, Landlock,
+/// no_new_privs, what is masked, and which devices may be used).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_exec_spec_set_privileged(
+    spec: *mut coble_exec_spec_t,
+    privileged: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, privileged) = (unsafe { borrow_mut(spec)? }, flag(privileged, "privileged")?);
+        spec.0.privileged = privileged;
+    })
+}
+
 /// Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
 /// no program has the terminal open any more.
 #[unsafe(no_mangle)]

@@ -15,6 +15,9 @@ use crate::strings::{c_string, pointer_or_null};
 pub struct coble_isolation_t {
     isolation: Isolation,
     seccomp: CString,
+    seccomp_profile: CString,
+    apparmor: Option<CString>,
+    device_rules: Vec<CString>,
     namespaces: Vec<CString>,
     capabilities: Vec<CString>,
     landlock: Vec<CString>,
@@ -31,6 +34,9 @@ impl coble_isolation_t {
     pub(crate) fn new(isolation: Isolation) -> coble_isolation_t {
         coble_isolation_t {
             seccomp: c_string(&isolation.seccomp),
+            seccomp_profile: c_string(&isolation.seccomp_profile),
+            apparmor: isolation.apparmor.as_deref().map(c_string),
+            device_rules: isolation.device_rules.iter().map(|rule| c_string(rule)).collect(),
             namespaces: isolation.namespaces.iter().map(|item| c_string(&item.name)).collect(),
             capabilities: isolation.capabilities.effective.iter().map(|name| c_string(name)).collect(),
             landlock: isolation.landlock.iter().map(|rule| c_string(rule)).collect(),
@@ -79,6 +85,58 @@ pub unsafe extern "C" fn coble_isolation_seccomp(isolation: *const coble_isolati
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(isolation) }.map_or(std::ptr::null(), |isolation| isolation.seccomp.as_ptr())
+    })
+}
+
+/// Which profile the seccomp filter is from: "default", "unconfined", or of the caller's own the digest of its text, such as "sha256:...". NULL if the isolation is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_seccomp_profile(
+    isolation: *const coble_isolation_t,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(std::ptr::null(), |isolation| isolation.seccomp_profile.as_ptr())
+    })
+}
+
+/// The AppArmor profile that was asked for, as the kernel says it, such as "web (enforce)". NULL if none was asked for, or the kernel does not say.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_apparmor(isolation: *const coble_isolation_t) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let label = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.apparmor.as_ref());
+        label.map_or(std::ptr::null(), |label| label.as_ptr())
+    })
+}
+
+/// The bits that new files of the program do not get; UINT32_MAX if the isolation is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_umask(isolation: *const coble_isolation_t) -> u32 {
+    boundary_value!(u32::MAX, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(u32::MAX, |isolation| isolation.isolation.umask)
+    })
+}
+
+/// How many device rules are in force: what none of them allows is refused. 0 if there are none, as for a rootless or privileged container.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_device_rule_count(isolation: *const coble_isolation_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(isolation) }.map_or(0, |isolation| isolation.device_rules.len())
+    })
+}
+
+/// A device rule in force, such as "c 1:3 rwm". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_isolation_device_rule(
+    isolation: *const coble_isolation_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let rule = unsafe { borrow(isolation) }.ok().and_then(|isolation| isolation.device_rules.get(index));
+        rule.map_or(std::ptr::null(), |rule| rule.as_ptr())
     })
 }
 

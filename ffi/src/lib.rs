@@ -39,6 +39,7 @@ mod process;
 mod progress;
 mod pull;
 mod push;
+mod ready;
 mod registry;
 mod registry_options;
 mod run;

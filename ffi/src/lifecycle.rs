@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use core::{Result, UpdateOptions, WaitCondition};
+use core::{RestartPolicy, Result, UpdateOptions, WaitCondition, parse};
 
 use crate::boundary::{Out, invalid};
 use crate::cancel::{coble_cancel_t, token};
@@ -145,7 +145,9 @@ fn condition(number: i32) -> core::Result<WaitCondition> {
     })
 }
 
-/// Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+/// What to change with coble_container_update; the fields mean what the setters of coble_container_spec_t say. Zero is no change.
+///
+/// What is said of block devices is a list of texts of the form "path:number"; a number of 0 takes the limit of that device away, and devices that are not named stay as they are.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct coble_update_options_t {
@@ -165,7 +167,7 @@ pub struct coble_update_options_t {
     pub nano_cpus: u64,
     /// CPU weight.
     pub cpu_shares: u64,
-    /// Microseconds of CPU time in each period.
+    /// Microseconds of CPU time in each period; UINT64_MAX takes any limit of CPU time away.
     pub cpu_quota: u64,
     /// The period in microseconds.
     pub cpu_period: u64,
@@ -173,9 +175,36 @@ pub struct coble_update_options_t {
     pub pids_limit: u64,
     /// Block I/O weight.
     pub blkio_weight: u64,
+    /// When the program is started again, as coble_container_spec_set_restart_policy has it. It holds for the program that runs; one that was started without any, with files of the caller's as its
+    /// streams or with secrets, gets none while it runs: COBLE_ERR_INVALID_STATE.
+    pub restart_policy: *const c_char,
+    /// Weights of block devices.
+    pub blkio_weight_device: *const *const c_char,
+    /// How many.
+    pub blkio_weight_device_count: usize,
+    /// Bytes that may be read each second.
+    pub device_read_bps: *const *const c_char,
+    /// How many.
+    pub device_read_bps_count: usize,
+    /// Bytes that may be written each second.
+    pub device_write_bps: *const *const c_char,
+    /// How many.
+    pub device_write_bps_count: usize,
+    /// Reads each second.
+    pub device_read_iops: *const *const c_char,
+    /// How many.
+    pub device_read_iops_count: usize,
+    /// Writes each second.
+    pub device_write_iops: *const *const c_char,
+    /// How many.
+    pub device_write_iops_count: usize,
+    /// Files of the container's version 2 cgroup, as "file=value".
+    pub unified: *const *const c_char,
+    /// How many.
+    pub unified_count: usize,
 }
 
-const _: () = assert!(size_of::<coble_update_options_t>() == 3 * size_of::<usize>() + 72, "padding");
+const _: () = assert!(size_of::<coble_update_options_t>() == 16 * size_of::<usize>() + 72, "padding");
 
 // SAFETY: repr(C), size first, raw pointers and integers only, and no padding as asserted above.
 unsafe impl Options for coble_update_options_t {
@@ -202,11 +231,52 @@ unsafe fn update_options(options: *const coble_update_options_t) -> Result<Updat
     unsafe {
         options.cpuset_cpus = owned_text(given.cpuset_cpus, "options.cpuset_cpus")?;
         options.cpuset_mems = owned_text(given.cpuset_mems, "options.cpuset_mems")?;
+        if let Some(policy) = owned_text(given.restart_policy, "options.restart_policy")? {
+            options.restart_policy = Some(RestartPolicy::parse(&policy)?);
+        }
+        let count = given.blkio_weight_device_count;
+        for text in texts(given.blkio_weight_device, count, "options.blkio_weight_device")? {
+            options.blkio_weight_device.push(parse::device_weight(&text)?);
+        }
+        for (list, count, name, rates) in [
+            (
+                given.device_read_bps,
+                given.device_read_bps_count,
+                "options.device_read_bps",
+                &mut options.device_read_bps,
+            ),
+            (
+                given.device_write_bps,
+                given.device_write_bps_count,
+                "options.device_write_bps",
+                &mut options.device_write_bps,
+            ),
+            (
+                given.device_read_iops,
+                given.device_read_iops_count,
+                "options.device_read_iops",
+                &mut options.device_read_iops,
+            ),
+            (
+                given.device_write_iops,
+                given.device_write_iops_count,
+                "options.device_write_iops",
+                &mut options.device_write_iops,
+            ),
+        ] {
+            for text in texts(list, count, name)? {
+                rates.push(parse::device_rate(&text)?);
+            }
+        }
+        for text in texts(given.unified, given.unified_count, "options.unified")? {
+            let (name, value) = parse::assignment(&text)?;
+            options.unified.insert(name, value.unwrap_or_default());
+        }
     }
     Ok(options)
 }
 
-/// Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+/// Changes limits, and when it is started again, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
 /// from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_update(
@@ -259,5 +329,19 @@ pub unsafe extern "C" fn coble_container_inspect_docker(
         // SAFETY: the caller's, by the contract of the header.
         let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
         coble_string_t::json(&container.container.inspect_docker()?)?.give(out);
+    })
+}
+
+/// As coble_container_inspect_docker, with what is to be measured on the disk, in bytes: SizeRw, what the container wrote, and SizeRootFs, that and the files of its image.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_inspect_docker_with_size(
+    container: *const coble_container_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.inspect_docker_with_size()?)?.give(out);
     })
 }

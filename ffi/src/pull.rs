@@ -10,6 +10,7 @@ use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::image::coble_image_t;
+use crate::options::flag;
 use crate::progress::{Callback, Listener, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, listener, registry_options};
 use crate::status::coble_status_t;
@@ -112,6 +113,34 @@ pub unsafe extern "C" fn coble_pull_options_set_lock(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(options)?.options.lock = optional_path(lock) };
+    })
+}
+
+/// Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+/// asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pull_options_set_allow_foreign_urls(
+    options: *mut coble_pull_options_t,
+    allow: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.options.allow_foreign_urls = flag(allow, "allow")? };
+    })
+}
+
+/// Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pull_options_add_foreign_url_host(
+    options: *mut coble_pull_options_t,
+    host: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, host) = unsafe { (borrow_mut(options)?, text(host, "host")?) };
+        options.options.foreign_url_hosts.push(host.to_owned());
     })
 }
 

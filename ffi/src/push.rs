@@ -9,11 +9,13 @@ use crate::cancel::{coble_cancel_t, token};
 use crate::engine::coble_engine_t;
 use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
+use crate::options::flag;
 use crate::progress::{Callback, coble_progress_callback_t};
 use crate::registry_options::{coble_registry_options_t, registry_options};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
 use crate::strings::{c_string, owned_text, text};
+use crate::warning::Warnings;
 
 /// How an image is pushed.
 pub struct coble_push_options_t(PushOptions);
@@ -64,6 +66,32 @@ pub unsafe extern "C" fn coble_push_options_set_compression_level(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(options)?.0.compression_level = (level != 0).then_some(level) };
+    })
+}
+
+/// Sets the form of the manifests that are sent: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers that are compressed with zstd, which have no place in "v2s2", are compressed anew with gzip. NULL: as they are.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_push_options_set_format(
+    options: *mut coble_push_options_t,
+    format: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.format = owned_text(format, "format")? };
+    })
+}
+
+/// Sets whether layers are sent, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_push_options_set_allow_nondistributable_artifacts(
+    options: *mut coble_push_options_t,
+    allow: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag(allow, "allow")? };
     })
 }
 
@@ -155,6 +183,32 @@ pub unsafe extern "C" fn coble_copy_options_set_platform(
     })
 }
 
+/// Sets the form that the manifests get: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers are never changed, so that one that is compressed with zstd is an error with "v2s2". NULL: everything goes byte for byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_set_format(
+    options: *mut coble_copy_options_t,
+    format: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.format = owned_text(format, "format")? };
+    })
+}
+
+/// Sets whether layers are copied, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_set_allow_nondistributable_artifacts(
+    options: *mut coble_copy_options_t,
+    allow: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.allow_nondistributable_artifacts = flag(allow, "allow")? };
+    })
+}
+
 /// Sets how many blobs are copied at once, 1 to 64. 0: 4.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_copy_options_set_jobs(
@@ -165,6 +219,34 @@ pub unsafe extern "C" fn coble_copy_options_set_jobs(
     boundary!(error, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow_mut(options)?.0.jobs = (jobs != 0).then_some(jobs) };
+    })
+}
+
+/// Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+/// asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_set_allow_foreign_urls(
+    options: *mut coble_copy_options_t,
+    allow: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow_mut(options)?.0.allow_foreign_urls = flag(allow, "allow")? };
+    })
+}
+
+/// Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_copy_options_add_foreign_url_host(
+    options: *mut coble_copy_options_t,
+    host: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (options, host) = unsafe { (borrow_mut(options)?, text(host, "host")?) };
+        options.0.foreign_url_hosts.push(host.to_owned());
     })
 }
 
@@ -210,6 +292,7 @@ pub struct coble_pushed_t {
     digest: CString,
     media_type: CString,
     tags: Vec<CString>,
+    warnings: Warnings,
 }
 
 impl Handle for coble_pushed_t {
@@ -223,6 +306,7 @@ impl coble_pushed_t {
             digest: c_string(&pushed.digest),
             media_type: c_string(&pushed.media_type),
             tags: pushed.tags.iter().map(|tag| c_string(tag)).collect(),
+            warnings: Warnings::new(&pushed.warnings),
             pushed,
         }
     }
@@ -264,7 +348,7 @@ pub unsafe extern "C" fn coble_image_push(
     })
 }
 
-/// Copies an image from one registry to another, byte for byte. The store is not touched. The options, the callback and `pushed` may be NULL; see
+/// Copies an image from one registry to another, byte for byte unless the options say another form. A target with a digest in place of a tag gets no name there, and has to be what is copied. The store is not touched. The options, the callback and `pushed` may be NULL; see
 /// coble_progress_callback_t.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_image_copy(
@@ -384,6 +468,39 @@ pub unsafe extern "C" fn coble_pushed_bytes_sent(pushed: *const coble_pushed_t) 
     boundary_value!(0, {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { borrow(pushed) }.map_or(0, |pushed| pushed.pushed.bytes_sent)
+    })
+}
+
+/// How many warnings there are: what is not in the registry as it is in the source, such as annotations that docker's form has no place for, or layers that are not distributable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pushed_warning_count(pushed: *const coble_pushed_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(pushed) }.map_or(0, |pushed| pushed.warnings.count())
+    })
+}
+
+/// The stable code of a warning: "annotations-dropped", "attestations-dropped" or "nondistributable-skipped". NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pushed_warning_code(
+    pushed: *const coble_pushed_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(pushed) }.map_or(std::ptr::null(), |pushed| pushed.warnings.code(index))
+    })
+}
+
+/// The explanation of a warning. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_pushed_warning_message(
+    pushed: *const coble_pushed_t,
+    index: usize,
+) -> *const c_char {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(pushed) }.map_or(std::ptr::null(), |pushed| pushed.warnings.message(index))
     })
 }
 

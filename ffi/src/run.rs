@@ -4,11 +4,12 @@ use std::ffi::{CString, c_char, c_void};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use core::{Error, Result, RunOptions, RunResult, Signal, StdioMode};
+use core::{Error, LogSource, Result, RunOptions, RunResult, Signal, StdioMode};
 
 use crate::boundary::{Out, invalid};
 use crate::handle::{self, Handle, borrow};
 use crate::isolation::coble_isolation_t;
+use crate::log::{COBLE_LOG_STDERR, COBLE_LOG_STDOUT};
 use crate::options::{self, Options, flag};
 use crate::stdio::{coble_stream_t, duplicate};
 use crate::strings::c_string;
@@ -114,6 +115,8 @@ fn descriptor(stream: coble_stream_t, own: i32, argument: &str) -> Result<Option
 /// What a program left.
 pub struct coble_run_result_t {
     result: RunResult,
+    /// Whether it is of standard error, and where in its stream it is.
+    records: Vec<(bool, std::ops::Range<usize>)>,
     timings: Vec<CString>,
     warnings: Warnings,
     isolation: Option<coble_isolation_t>,
@@ -125,7 +128,16 @@ impl Handle for coble_run_result_t {
 
 impl coble_run_result_t {
     pub(crate) fn new(result: RunResult) -> coble_run_result_t {
+        let mut at = [0; 2];
+        let records = result.records().map(|(source, piece)| {
+            let stderr = source == LogSource::Stderr;
+            let start = &mut at[usize::from(stderr)];
+            let range = *start..*start + piece.len();
+            *start = range.end;
+            (stderr, range)
+        });
         coble_run_result_t {
+            records: records.collect(),
             timings: result.timings.iter().map(|(name, _)| c_string(name)).collect(),
             warnings: Warnings::new(&result.warnings),
             isolation: result.isolation.clone().map(coble_isolation_t::new),
@@ -152,6 +164,42 @@ pub unsafe extern "C" fn coble_run_result_stdout(
     boundary_value!(std::ptr::null(), {
         // SAFETY: the caller's, by the contract of the header.
         unsafe { output(result, length, |result| &result.stdout) }
+    })
+}
+
+/// How many pieces both streams have in the order in which they were read. 0 if nothing was collected.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_run_result_record_count(result: *const coble_run_result_t) -> usize {
+    boundary_value!(0, {
+        // SAFETY: the caller's, by the contract of the header.
+        unsafe { borrow(result) }.map_or(0, |result| result.records.len())
+    })
+}
+
+/// A piece of the output, in the order in which it was read, and its length: of what a program had written to both streams before either was read, standard output comes first. `source`, which may be NULL, gets COBLE_LOG_STDOUT or
+/// COBLE_LOG_STDERR. Borrowed; `length` may be NULL. There is no NUL at the end. NULL if the index is too large.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_run_result_record(
+    result: *const coble_run_result_t,
+    index: usize,
+    source: *mut i32,
+    length: *mut usize,
+) -> *const u8 {
+    boundary_value!(std::ptr::null(), {
+        // SAFETY: the caller's, by the contract of the header.
+        let Ok(result) = (unsafe { borrow(result) }) else { return std::ptr::null() };
+        let Some((stderr, range)) = result.records.get(index) else { return std::ptr::null() };
+        let data = if *stderr { &result.result.stderr } else { &result.result.stdout };
+        let piece = data.get(range.clone()).unwrap_or_default();
+        // SAFETY: the caller's, by the contract of the header.
+        let (source, length) = unsafe { (Out::new(source, "source"), Out::new(length, "length")) };
+        if let Ok(source) = source {
+            source.set(if *stderr { COBLE_LOG_STDERR } else { COBLE_LOG_STDOUT });
+        }
+        if let Ok(length) = length {
+            length.set(piece.len());
+        }
+        piece.as_ptr()
     })
 }
 

@@ -241,6 +241,62 @@ pub unsafe extern "C" fn coble_container_spec_set_domainname(
     })
 }
 
+/// Sets the time zone of /etc/localtime: a name of the host's zone data, as Europe/Berlin, or local for the host's own. NULL: what the image has.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_tz(
+    spec: *mut coble_container_spec_t,
+    tz: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, tz) = unsafe { (borrow_mut(spec)?, owned_text(tz, "tz")?) };
+        spec.0.tz = tz;
+    })
+}
+
+/// Sets whether a user or group of the program that the image lacks gets a line in the container's /etc/passwd or /etc/group: 0, or 1, which is the default.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_passwd(
+    spec: *mut coble_container_spec_t,
+    passwd: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, passwd) = (unsafe { borrow_mut(spec)? }, flag(passwd, "passwd")?);
+        spec.0.passwd = passwd;
+    })
+}
+
+/// Sets that line of /etc/passwd, with $USERNAME, $UID, $GID, $NAME and $HOME replaced. NULL: $USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_passwd_entry(
+    spec: *mut coble_container_spec_t,
+    passwd_entry: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, passwd_entry) = unsafe { (borrow_mut(spec)?, owned_text(passwd_entry, "passwd_entry")?) };
+        spec.0.passwd_entry = passwd_entry;
+    })
+}
+
+/// Sets that line of /etc/group, with $GROUPNAME, $GID and $USERLIST replaced. NULL: $GROUPNAME:x:$GID:$USERLIST.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_set_group_entry(
+    spec: *mut coble_container_spec_t,
+    group_entry: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, group_entry) = unsafe { (borrow_mut(spec)?, owned_text(group_entry, "group_entry")?) };
+        spec.0.group_entry = group_entry;
+    })
+}
+
 /// Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_network(
@@ -359,8 +415,8 @@ pub unsafe extern "C" fn coble_container_spec_set_cgroupns(
 }
 
 /// Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
-/// which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
-/// COBLE_ERR_UNSUPPORTED, as those do for root.
+/// which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), too, which fail with
+/// COBLE_ERR_UNSUPPORTED for root; auto and private are ids of the caller's ranges in /etc/subuid there, and fail with COBLE_ERR_UNSUPPORTED if he has none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_userns_mode(
     spec: *mut coble_container_spec_t,
@@ -374,7 +430,8 @@ pub unsafe extern "C" fn coble_container_spec_set_userns_mode(
     })
 }
 
-/// Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids.
+/// Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids. Rootless, 0 is the caller
+/// instead of an id of the host, and his ranges in /etc/subuid follow one another from 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_add_uidmap(
     spec: *mut coble_container_spec_t,
@@ -487,7 +544,7 @@ pub unsafe extern "C" fn coble_container_spec_set_cpu_shares(
     })
 }
 
-/// Sets the microseconds of CPU time in each period. 0: none.
+/// Sets the microseconds of CPU time in each period. 0 and UINT64_MAX: no limit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_cpu_quota(
     spec: *mut coble_container_spec_t,
@@ -558,7 +615,7 @@ pub unsafe extern "C" fn coble_container_spec_set_memswap_limit(
     })
 }
 
-/// Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+/// Sets how willingly the kernel swaps the container's memory out, 0 to 100; UINT64_MAX: none. Only with cgroup version 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_set_mem_swappiness(
     spec: *mut coble_container_spec_t,

@@ -1,6 +1,7 @@
 //! What the processes of a container are, and what they use.
 
 use core::StatsStream;
+use std::ffi::c_char;
 use std::time::Duration;
 
 use crate::boundary::Out;
@@ -10,6 +11,7 @@ use crate::error::coble_error_t;
 use crate::handle::{self, Handle, borrow, borrow_mut};
 use crate::status::coble_status_t;
 use crate::string::coble_string_t;
+use crate::strings::texts;
 
 /// What a container uses, again and again.
 pub struct coble_stats_stream_t(StatsStream);
@@ -30,6 +32,38 @@ pub unsafe extern "C" fn coble_container_top(
         // SAFETY: the caller's, by the contract of the header.
         let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
         coble_string_t::json(&container.container.top()?)?.give(out);
+    })
+}
+
+/// As coble_container_top, with the columns that options of ps ask for, `count` texts of a word or several each: -ef, aux, or -o (-eo, --format) and a list such as pid,ppid,user,stat,etime,rss,comm,args.
+/// COBLE_ERR_INVALID_ARGUMENT for what is not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_top_with(
+    container: *const coble_container_t,
+    ps_args: *const *const c_char,
+    count: usize,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, ps_args, out) =
+            unsafe { (borrow(container)?, texts(ps_args, count, "ps_args")?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.top_with(&ps_args)?)?.give(out);
+    })
+}
+
+/// What the log options of the container have each record of its log say of it, as a JSON object of texts: labels, variables and the tag. Empty for a driver that has no such options.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_log_attributes(
+    container: *const coble_container_t,
+    json: *mut *mut coble_string_t,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (container, out) = unsafe { (borrow(container)?, Out::new(json, "json")?) };
+        coble_string_t::json(&container.container.log_attributes()?)?.give(out);
     })
 }
 

@@ -436,6 +436,11 @@ typedef struct coble_push_options_t coble_push_options_t;
 typedef struct coble_pushed_t coble_pushed_t;
 
 /**
+ * What a container can be waited for with coble_container_wait_ready. It may be used for many containers, also at once.
+ */
+typedef struct coble_ready_t coble_ready_t;
+
+/**
  * How a registry is reached. By default the files of docker and podman say it, and the system's certificates are trusted.
  */
 typedef struct coble_registry_options_t coble_registry_options_t;
@@ -693,7 +698,7 @@ typedef struct {
    */
   size_t size;
   /**
-   * Conditions of the form key=value, or NULL: ancestor, before, exited, health, id, label, label!, name, since, status, until, volume. All keys are to be met; of several
+   * Conditions of the form key=value, or NULL: ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until, volume. All keys are to be met; of several
    * values for one key one is enough, except for labels. A status means all containers.
    */
   const char *const *filters;
@@ -768,7 +773,9 @@ typedef struct {
 } coble_log_options_t;
 
 /**
- * Limits to change with coble_container_update, which mean what the setters of coble_container_spec_t say. Zero is no change.
+ * What to change with coble_container_update; the fields mean what the setters of coble_container_spec_t say. Zero is no change.
+ *
+ * What is said of block devices is a list of texts of the form "path:number"; a number of 0 takes the limit of that device away, and devices that are not named stay as they are.
  */
 typedef struct {
   /**
@@ -804,7 +811,7 @@ typedef struct {
    */
   uint64_t cpu_shares;
   /**
-   * Microseconds of CPU time in each period.
+   * Microseconds of CPU time in each period; UINT64_MAX takes any limit of CPU time away.
    */
   uint64_t cpu_quota;
   /**
@@ -819,6 +826,59 @@ typedef struct {
    * Block I/O weight.
    */
   uint64_t blkio_weight;
+  /**
+   * When the program is started again, as coble_container_spec_set_restart_policy has it. It holds for the program that runs; one that was started without any, with files of the caller's as its
+   * streams or with secrets, gets none while it runs: COBLE_ERR_INVALID_STATE.
+   */
+  const char *restart_policy;
+  /**
+   * Weights of block devices.
+   */
+  const char *const *blkio_weight_device;
+  /**
+   * How many.
+   */
+  size_t blkio_weight_device_count;
+  /**
+   * Bytes that may be read each second.
+   */
+  const char *const *device_read_bps;
+  /**
+   * How many.
+   */
+  size_t device_read_bps_count;
+  /**
+   * Bytes that may be written each second.
+   */
+  const char *const *device_write_bps;
+  /**
+   * How many.
+   */
+  size_t device_write_bps_count;
+  /**
+   * Reads each second.
+   */
+  const char *const *device_read_iops;
+  /**
+   * How many.
+   */
+  size_t device_read_iops_count;
+  /**
+   * Writes each second.
+   */
+  const char *const *device_write_iops;
+  /**
+   * How many.
+   */
+  size_t device_write_iops_count;
+  /**
+   * Files of the container's version 2 cgroup, as "file=value".
+   */
+  const char *const *unified;
+  /**
+   * How many.
+   */
+  size_t unified_count;
 } coble_update_options_t;
 
 /**
@@ -1996,6 +2056,21 @@ coble_status_t coble_pull_options_set_lock(coble_pull_options_t *options,
                                            coble_error_t **error);
 
 /**
+ * Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+ * asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+ */
+coble_status_t coble_pull_options_set_allow_foreign_urls(coble_pull_options_t *options,
+                                                         int32_t allow,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+ */
+coble_status_t coble_pull_options_add_foreign_url_host(coble_pull_options_t *options,
+                                                       const char *host,
+                                                       coble_error_t **error);
+
+/**
  * Sets how the registry is reached; a copy is kept. NULL: the defaults.
  */
 coble_status_t coble_pull_options_set_registry(coble_pull_options_t *options,
@@ -2110,6 +2185,20 @@ coble_status_t coble_push_options_set_compression_level(coble_push_options_t *op
                                                         coble_error_t **error);
 
 /**
+ * Sets the form of the manifests that are sent: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers that are compressed with zstd, which have no place in "v2s2", are compressed anew with gzip. NULL: as they are.
+ */
+coble_status_t coble_push_options_set_format(coble_push_options_t *options,
+                                             const char *format,
+                                             coble_error_t **error);
+
+/**
+ * Sets whether layers are sent, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+ */
+coble_status_t coble_push_options_set_allow_nondistributable_artifacts(coble_push_options_t *options,
+                                                                       int32_t allow,
+                                                                       coble_error_t **error);
+
+/**
  * Adds a tag that the image gets in the same repository, beside the one of its reference. A registry that can do so sets all of them with one request.
  */
 coble_status_t coble_push_options_add_tag(coble_push_options_t *options,
@@ -2155,11 +2244,40 @@ coble_status_t coble_copy_options_set_platform(coble_copy_options_t *options,
                                                coble_error_t **error);
 
 /**
+ * Sets the form that the manifests get: "oci", or "v2s2" for those of docker's schema 2, which gives the image another digest there. What is in that form already stays as it is. Layers are never changed, so that one that is compressed with zstd is an error with "v2s2". NULL: everything goes byte for byte.
+ */
+coble_status_t coble_copy_options_set_format(coble_copy_options_t *options,
+                                             const char *format,
+                                             coble_error_t **error);
+
+/**
+ * Sets whether layers are copied, too, that are not meant to be passed on (foreign, or non-distributable, by their media types): 1 or 0, which is the default.
+ */
+coble_status_t coble_copy_options_set_allow_nondistributable_artifacts(coble_copy_options_t *options,
+                                                                       int32_t allow,
+                                                                       coble_error_t **error);
+
+/**
  * Sets how many blobs are copied at once, 1 to 64. 0: 4.
  */
 coble_status_t coble_copy_options_set_jobs(coble_copy_options_t *options,
                                            uint32_t jobs,
                                            coble_error_t **error);
+
+/**
+ * Sets whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: 1 or 0, which is the default. They are
+ * asked over TLS, without credentials, on public addresses and on the registry's own host; what comes is verified. At most 16 URLs of each are tried.
+ */
+coble_status_t coble_copy_options_set_allow_foreign_urls(coble_copy_options_t *options,
+                                                         int32_t allow,
+                                                         coble_error_t **error);
+
+/**
+ * Adds a host, "host" or "host:port", that such URLs may have although its addresses are not public. Plain HTTP is used only for what registries.conf says to be insecure.
+ */
+coble_status_t coble_copy_options_add_foreign_url_host(coble_copy_options_t *options,
+                                                       const char *host,
+                                                       coble_error_t **error);
 
 /**
  * Sets how the registry is reached that has the image; a copy is kept. NULL: the defaults.
@@ -2194,7 +2312,7 @@ coble_status_t coble_image_push(const coble_engine_t *engine,
                                 coble_error_t **error);
 
 /**
- * Copies an image from one registry to another, byte for byte. The store is not touched. The options, the callback and `pushed` may be NULL; see
+ * Copies an image from one registry to another, byte for byte unless the options say another form. A target with a digest in place of a tag gets no name there, and has to be what is copied. The store is not touched. The options, the callback and `pushed` may be NULL; see
  * coble_progress_callback_t.
  */
 coble_status_t coble_image_copy(const coble_engine_t *engine,
@@ -2256,6 +2374,22 @@ uint64_t coble_pushed_blobs_present(const coble_pushed_t *pushed);
  * How many bytes of blobs were sent.
  */
 uint64_t coble_pushed_bytes_sent(const coble_pushed_t *pushed);
+
+/**
+ * How many warnings there are: what is not in the registry as it is in the source, such as annotations that docker's form has no place for, or layers that are not distributable.
+ */
+size_t coble_pushed_warning_count(const coble_pushed_t *pushed);
+
+/**
+ * The stable code of a warning: "annotations-dropped", "attestations-dropped" or "nondistributable-skipped". NULL if the index is too large.
+ */
+const char *coble_pushed_warning_code(const coble_pushed_t *pushed,
+                                      size_t index);
+
+/**
+ * The explanation of a warning. NULL if the index is too large.
+ */
+const char *coble_pushed_warning_message(const coble_pushed_t *pushed, size_t index);
 
 /**
  * All of it as a JSON object.
@@ -2623,6 +2757,34 @@ coble_status_t coble_container_spec_set_domainname(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
+ * Sets the time zone of /etc/localtime: a name of the host's zone data, as Europe/Berlin, or local for the host's own. NULL: what the image has.
+ */
+coble_status_t coble_container_spec_set_tz(coble_container_spec_t *spec,
+                                           const char *tz,
+                                           coble_error_t **error);
+
+/**
+ * Sets whether a user or group of the program that the image lacks gets a line in the container's /etc/passwd or /etc/group: 0, or 1, which is the default.
+ */
+coble_status_t coble_container_spec_set_passwd(coble_container_spec_t *spec,
+                                               int32_t passwd,
+                                               coble_error_t **error);
+
+/**
+ * Sets that line of /etc/passwd, with $USERNAME, $UID, $GID, $NAME and $HOME replaced. NULL: $USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh.
+ */
+coble_status_t coble_container_spec_set_passwd_entry(coble_container_spec_t *spec,
+                                                     const char *passwd_entry,
+                                                     coble_error_t **error);
+
+/**
+ * Sets that line of /etc/group, with $GROUPNAME, $GID and $USERLIST replaced. NULL: $GROUPNAME:x:$GID:$USERLIST.
+ */
+coble_status_t coble_container_spec_set_group_entry(coble_container_spec_t *spec,
+                                                    const char *group_entry,
+                                                    coble_error_t **error);
+
+/**
  * Sets the network: COBLE_NETWORK_NONE, which is the default, or COBLE_NETWORK_HOST.
  */
 coble_status_t coble_container_spec_set_network(coble_container_spec_t *spec,
@@ -2680,15 +2842,16 @@ coble_status_t coble_container_spec_set_cgroupns(coble_container_spec_t *spec,
 
 /**
  * Sets which user namespace it has: "" (the default: its own if there are maps for it, else that of the engine's containers), host, auto, auto:size= and a number of ids, or private, for
- * which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), and the others but host fail with
- * COBLE_ERR_UNSUPPORTED, as those do for root.
+ * which maps are added. In its own one its programs are nobody on the host. Rootless there are keep-id, keep-id:uid=N,gid=N (who the caller is outside is who he is inside) and nomap (he is nobody inside), too, which fail with
+ * COBLE_ERR_UNSUPPORTED for root; auto and private are ids of the caller's ranges in /etc/subuid there, and fail with COBLE_ERR_UNSUPPORTED if he has none.
  */
 coble_status_t coble_container_spec_set_userns_mode(coble_container_spec_t *spec,
                                                     const char *userns_mode,
                                                     coble_error_t **error);
 
 /**
- * Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids.
+ * Adds a line of the map of user ids of its own user namespace, as "container:host:count", of which the count may be left out. Without any, the map is that of group ids. Rootless, 0 is the caller
+ * instead of an id of the host, and his ranges in /etc/subuid follow one another from 1.
  */
 coble_status_t coble_container_spec_add_uidmap(coble_container_spec_t *spec,
                                                const char *line,
@@ -2744,7 +2907,7 @@ coble_status_t coble_container_spec_set_cpu_shares(coble_container_spec_t *spec,
                                                    coble_error_t **error);
 
 /**
- * Sets the microseconds of CPU time in each period. 0: none.
+ * Sets the microseconds of CPU time in each period. 0 and UINT64_MAX: no limit.
  */
 coble_status_t coble_container_spec_set_cpu_quota(coble_container_spec_t *spec,
                                                   uint64_t cpu_quota,
@@ -2780,7 +2943,7 @@ coble_status_t coble_container_spec_set_memswap_limit(coble_container_spec_t *sp
                                                       coble_error_t **error);
 
 /**
- * Sets how willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+ * Sets how willingly the kernel swaps the container's memory out, 0 to 100; UINT64_MAX: none. Only with cgroup version 1.
  */
 coble_status_t coble_container_spec_set_mem_swappiness(coble_container_spec_t *spec,
                                                        uint64_t mem_swappiness,
@@ -3174,6 +3337,31 @@ int32_t coble_isolation_root_readonly(const coble_isolation_t *isolation);
 const char *coble_isolation_seccomp(const coble_isolation_t *isolation);
 
 /**
+ * Which profile the seccomp filter is from: "default", "unconfined", or of the caller's own the digest of its text, such as "sha256:...". NULL if the isolation is NULL.
+ */
+const char *coble_isolation_seccomp_profile(const coble_isolation_t *isolation);
+
+/**
+ * The AppArmor profile that was asked for, as the kernel says it, such as "web (enforce)". NULL if none was asked for, or the kernel does not say.
+ */
+const char *coble_isolation_apparmor(const coble_isolation_t *isolation);
+
+/**
+ * The bits that new files of the program do not get; UINT32_MAX if the isolation is NULL.
+ */
+uint32_t coble_isolation_umask(const coble_isolation_t *isolation);
+
+/**
+ * How many device rules are in force: what none of them allows is refused. 0 if there are none, as for a rootless or privileged container.
+ */
+size_t coble_isolation_device_rule_count(const coble_isolation_t *isolation);
+
+/**
+ * A device rule in force, such as "c 1:3 rwm". NULL if the index is too large.
+ */
+const char *coble_isolation_device_rule(const coble_isolation_t *isolation, size_t index);
+
+/**
  * The program's user id inside; UINT32_MAX if the isolation is NULL.
  */
 uint32_t coble_isolation_uid(const coble_isolation_t *isolation);
@@ -3272,6 +3460,20 @@ const uint8_t *coble_run_result_stdout(const coble_run_result_t *result,
                                        size_t *length);
 
 /**
+ * How many pieces both streams have in the order in which they were read. 0 if nothing was collected.
+ */
+size_t coble_run_result_record_count(const coble_run_result_t *result);
+
+/**
+ * A piece of the output, in the order in which it was read, and its length: of what a program had written to both streams before either was read, standard output comes first. `source`, which may be NULL, gets COBLE_LOG_STDOUT or
+ * COBLE_LOG_STDERR. Borrowed; `length` may be NULL. There is no NUL at the end. NULL if the index is too large.
+ */
+const uint8_t *coble_run_result_record(const coble_run_result_t *result,
+                                       size_t index,
+                                       int32_t *source,
+                                       size_t *length);
+
+/**
  * Standard error, if it was collected, and its length. Borrowed; `length` may be NULL. There is no NUL at the end.
  */
 const uint8_t *coble_run_result_stderr(const coble_run_result_t *result,
@@ -3344,6 +3546,14 @@ coble_status_t coble_exec_spec_set_working_dir(coble_exec_spec_t *spec,
  * Sets the user. NULL: the container's.
  */
 coble_status_t coble_exec_spec_set_user(coble_exec_spec_t *spec, const char *user, coble_error_t **error);
+
+/**
+ * Sets whether the program has every capability that the caller has, whatever the container has: 0 or 1. They are those of user 0; all else stays the container's (seccomp, AppArmor, Landlock,
+ * no_new_privs, what is masked, and which devices may be used).
+ */
+coble_status_t coble_exec_spec_set_privileged(coble_exec_spec_t *spec,
+                                              int32_t privileged,
+                                              coble_error_t **error);
 
 /**
  * Sets whether the program has a terminal: 0 or 1. coble_container_popen then gives copies of its master for COBLE_STREAM_PIPE; reading from that fails with EIO when
@@ -4048,7 +4258,7 @@ coble_status_t coble_container_wait_checked(const coble_container_t *container,
                                             coble_error_t **error);
 
 /**
- * Changes limits, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
+ * Changes limits, and when it is started again, of a container in any state. While it runs they are in force when this returns, or all are as they were; one that does not run has them
  * from its next start. `warnings`, which may be NULL, gets a JSON array of objects with "code" and "message".
  */
 coble_status_t coble_container_update(const coble_container_t *container,
@@ -4075,12 +4285,106 @@ coble_status_t coble_container_inspect_docker(const coble_container_t *container
                                               coble_error_t **error);
 
 /**
+ * As coble_container_inspect_docker, with what is to be measured on the disk, in bytes: SizeRw, what the container wrote, and SizeRootFs, that and the files of its image.
+ */
+coble_status_t coble_container_inspect_docker_with_size(const coble_container_t *container,
+                                                        coble_string_t **json,
+                                                        coble_error_t **error);
+
+/**
+ * Reads a condition from a text: "log=PATTERN" (a regular expression matches the output), "port=NUMBER" (a program of the container listens on the TCP port), "http=PORT" or "http=PORT/PATH" (a GET is answered
+ * with a status of 200 to 399), "file=PATH" (the path is there), "exec=COMMAND" (the program, words as in a shell without one, ends with 0) or "healthy" (the health checks say so).
+ */
+coble_status_t coble_ready_parse(const char *condition,
+                                 coble_ready_t **ready,
+                                 coble_error_t **error);
+
+/**
+ * A regular expression that has matched the output `times` times, on standard output if `standard_output` is 1 and on standard error if `standard_error` is 1. The streams are searched separately, from the container's
+ * first start; `^` and `$` match at every line.
+ */
+coble_status_t coble_ready_log(const char *pattern,
+                               uint32_t times,
+                               int32_t standard_output,
+                               int32_t standard_error,
+                               coble_ready_t **ready,
+                               coble_error_t **error);
+
+/**
+ * A GET of a path, on a TCP port of a container on the host's network, that is answered with this status; 0 is any of 200 to 399.
+ */
+coble_status_t coble_ready_http(uint16_t port,
+                                const char *path,
+                                uint16_t status,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * A program that, run in the container again and again, ends with this exit code. Its output is thrown away. `interval_ms` is the pause after a failure, in milliseconds. One that the image does not have fails the
+ * wait with COBLE_ERR_COMMAND_NOT_FOUND.
+ */
+coble_status_t coble_ready_exec(const coble_exec_spec_t *spec,
+                                int32_t exit_code,
+                                uint32_t interval_ms,
+                                coble_ready_t **ready,
+                                coble_error_t **error);
+
+/**
+ * Each of the conditions has held once. They are copied.
+ */
+coble_status_t coble_ready_all_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * One of the conditions holds. They are copied.
+ */
+coble_status_t coble_ready_any_of(const coble_ready_t *const *conditions,
+                                  size_t count,
+                                  coble_ready_t **ready,
+                                  coble_error_t **error);
+
+/**
+ * Waits until the container, which has been started, is ready. COBLE_ERR_CONTAINER_EXIT at once if it ends before: the error has a run result (coble_error_run_result) with the exit code and the last 20 lines of each
+ * stream. COBLE_ERR_TIMEOUT after `timeout_ms` milliseconds; a negative number waits for ever. COBLE_ERR_INVALID_STATE if it was not started, or there is nothing to wait for, as with the health of a container that has no
+ * health checks.
+ */
+coble_status_t coble_container_wait_ready(const coble_container_t *container,
+                                          const coble_ready_t *ready,
+                                          int64_t timeout_ms,
+                                          const coble_cancel_t *cancel,
+                                          coble_error_t **error);
+
+/**
+ * Deletes a condition; those made of it stay. NULL is fine.
+ */
+void coble_ready_delete(coble_ready_t *ready);
+
+/**
  * The processes of the container as a JSON object: "titles" has those of the columns of ps -ef, "processes" has a row of texts for each. The numbers are those of the
  * host, times are UTC. COBLE_ERR_INVALID_STATE if it does not run.
  */
 coble_status_t coble_container_top(const coble_container_t *container,
                                    coble_string_t **json,
                                    coble_error_t **error);
+
+/**
+ * As coble_container_top, with the columns that options of ps ask for, `count` texts of a word or several each: -ef, aux, or -o (-eo, --format) and a list such as pid,ppid,user,stat,etime,rss,comm,args.
+ * COBLE_ERR_INVALID_ARGUMENT for what is not known.
+ */
+coble_status_t coble_container_top_with(const coble_container_t *container,
+                                        const char *const *ps_args,
+                                        size_t count,
+                                        coble_string_t **json,
+                                        coble_error_t **error);
+
+/**
+ * What the log options of the container have each record of its log say of it, as a JSON object of texts: labels, variables and the tag. Empty for a driver that has no such options.
+ */
+coble_status_t coble_container_log_attributes(const coble_container_t *container,
+                                              coble_string_t **json,
+                                              coble_error_t **error);
 
 /**
  * What the container uses, as a JSON object: "cpu_percent", which is that of `interval_ms` milliseconds that are waited for (0: it is 0), "memory_usage",

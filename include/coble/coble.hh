@@ -248,6 +248,8 @@ public:
   PullOptions &platform(const std::string &platform) { return set(coble_pull_options_set_platform, platform.c_str()); }
   /** One of the COBLE_PULL_ numbers. */
   PullOptions &policy(std::int32_t policy) { return set(coble_pull_options_set_policy, policy); }
+  /** Whether URLs that descriptors name may be asked for what the registry does not have. */
+  PullOptions &allow_foreign_urls(bool allow) { return set(coble_pull_options_set_allow_foreign_urls, allow ? 1 : 0); }
   PullOptions &lock(const std::string &path) { return set(coble_pull_options_set_lock, path.c_str()); }
   PullOptions &registry(const RegistryOptions &options) {
     return set(coble_pull_options_set_registry, static_cast<const coble_registry_options_t *>(options.get()));
@@ -272,6 +274,8 @@ public:
   PushOptions &compression(const std::string &name) { return set(coble_push_options_set_compression, name.c_str()); }
   /** 1 to 9 of gzip, 1 to 22 of zstd; 0: quickly. */
   PushOptions &compression_level(std::uint32_t level) { return set(coble_push_options_set_compression_level, level); }
+  /** "oci" or "v2s2": the form that manifests have in the registry. */
+  PushOptions &format(const std::string &name) { return set(coble_push_options_set_format, name.c_str()); }
   /** A further tag in the same repository; can be called again. */
   PushOptions &tag(const std::string &tag) { return set(coble_push_options_add_tag, tag.c_str()); }
   PushOptions &chunk_size(std::uint64_t bytes) { return set(coble_push_options_set_chunk_size, bytes); }

@@ -21,13 +21,14 @@ from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar, final, overload
+from typing import IO, Any, Final, Generic, Literal, Protocol, TypeAlias, final, overload
 
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer, Self, TypeVar
 
 from .wait import Strategy
 
 _T = TypeVar("_T")
+_Output = TypeVar("_Output", bytes, str, default=bytes)
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...
@@ -56,6 +57,7 @@ _Stream: TypeAlias = int | _HasFileno
 _Filters: TypeAlias = Mapping[str, str | bool | int | Sequence[str]] | Sequence[str]
 _SaveFormat: TypeAlias = Literal["oci-archive", "oci-dir", "docker-archive"]
 _Compression: TypeAlias = Literal["gzip", "zstd", "none"]
+_ManifestFormat: TypeAlias = Literal["oci", "v2s2"]
 _HostOrOwn: TypeAlias = Literal["private", "host"]
 _Lifetime: TypeAlias = Literal["session", "detached"]
 _PullPolicy: TypeAlias = Literal["always", "missing", "never", "newer"]
@@ -88,6 +90,11 @@ def cli_main(argv: Sequence[str]) -> int:
     """Runs the `coble` command with these arguments, program name first, and returns its exit status. For programs: it handles signals."""
 
 def _pause(seconds: float) -> None: ...
+@final
+class _ReadyWait:
+    def ready(self, seconds: float) -> bool: ...
+    def close(self) -> None: ...
+
 @final
 class Engine:
     """A container engine in this process, over a store that other processes may use at the same time. Any thread may use it; a process
@@ -142,6 +149,7 @@ class Engine:
     def volumes(self) -> Volumes:
         """The volumes of the store."""
 
+    @overload
     def run(
         self,
         image: _Image | None = None,
@@ -160,6 +168,124 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
+        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
+
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written in `encoding`); without
+        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
+        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
+        `ContainerExitError`, which has everything that the result would have. With `text`, `encoding` (default: UTF-8) or `errors` (default: `"strict"`), as `subprocess` has them, `stdout` and `stderr` are
+        str, with line ends that are `\\n`, also those of an exception.
+
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
+        `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
+        """
+    @overload
+    def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -221,7 +347,6 @@ class Engine:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
-        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -235,17 +360,111 @@ class Engine:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
-        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
-
-        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
-        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
-        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
-        `ContainerExitError`, which has everything that the result would have.
-
-        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
-        `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
-        """
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     def info(self) -> Info:
         """Facts about the engine and its host."""
@@ -307,6 +526,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -329,6 +550,10 @@ class Images:
           have; `"never"` does not ask; `"newer"` makes do with the store's image if the registry cannot be reached.
         - `jobs`: how many blobs are fetched at once, 1 to 64; by default 4.
         - `lock`: a lock file that the name is checked against, as `lock` writes it; by default the engine's `lock_file`.
+        - `allow_foreign_urls`: whether what the registry does not have is fetched from the URLs that its descriptor names (`urls`; OCI image-spec, "OCI Content Descriptors"), as that of a layer that is not
+          distributable does. They are asked over TLS, without credentials, on public addresses and on the registry's own host; size and digest are verified as always. At most 16 URLs of each are tried.
+          Without it such a layer is an `UnsupportedError`. `foreign_url_hosts`: hosts (`host` or `host:port`) that such URLs may have although their addresses are not public; plain HTTP is
+          used only for what `registries.conf` says to be insecure.
         - `credentials`: a tuple of user name and password, or `Credentials`; by default those of docker's and podman's files, and if there are none, nobody's.
         - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
         - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
@@ -354,6 +579,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -384,6 +611,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -408,6 +637,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -431,6 +662,14 @@ class Images:
         says how hard is tried to make them small, 1 to 9 of gzip, 1 to 22 of zstd. `chunk_size` sends blobs in pieces of so many bytes, for registries behind
         something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent at once, 1 to 64; by default 4. The rest is as in `pull`.
 
+        `format` is the form that the manifests have there: `oci`, or `v2s2` for docker's schema 2 with its manifest lists (image manifest version 2, schema 2, of the distribution project);
+        by default as they are. What is in that form already stays byte for byte; anything else has another digest there, which is the one in the result. Configurations and their image ids stay as they
+        are. Layers that are compressed with zstd have no place in `v2s2` and are compressed anew, with gzip; annotations and attestations have none either and are left out, which is a warning of the result;
+        an image that refers to another manifest (`subject`) is refused with `UnsupportedError`.
+
+        Layers that are not meant to be passed on, which their media types say (foreign, or non-distributable), are not sent, which is a warning of the result, unless
+        `allow_nondistributable_artifacts` is set.
+
         `tags` are further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the
         manifest; with others, each takes one of its own.
 
@@ -447,6 +686,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -472,6 +713,10 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -493,7 +738,9 @@ class Images:
     ) -> Pushed:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
-        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. A target with a digest in place of a tag gets no name there; what is copied has to have that
+        digest, or nothing is sent (`DigestMismatchError`). `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
+        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. `allow_foreign_urls` and `foreign_url_hosts` are about what the source does not have. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
         """
@@ -505,6 +752,10 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -1120,6 +1371,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1175,6 +1430,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1205,16 +1461,19 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
         - `pid_mode`: whose processes it sees: `"private"`, `"host"` or `"container:NAME"`. Other than `"private"` it needs a cgroup of version 2, or fails with `UnsupportedError`.
         - `ipc_mode`: whose System V objects, message queues and `/dev/shm` it has: `"private"`, `"shareable"`, `"none"`, `"host"` or `"container:NAME"` (which has to be shareable).
         - `uts_mode`: `"private"` or `"host"`. `cgroupns`: `"private"` or `"host"`.
-        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids of the host that no other container of the store has; of an ordinary user `"keep-id"`,
+        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids that no other container of the store has; of an ordinary user also `"keep-id"`,
           `"keep-id:uid=1000,gid=1000"` (who you are outside is who you are inside) or `"nomap"` (you are nobody inside). `uidmap`, `gidmap`: the
-          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. `"auto"` and maps are for root only, on file systems that can be
-          mounted with other ids.
+          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. For root `"auto"` has 65536 ids, and the
+          data root has to be on a file system that can be mounted with other ids. For an ordinary user both have ids of his ranges in `/etc/subuid` and `/etc/subgid`: `"auto"` as many as the image's
+          lists of users and groups need, 1024 at least, and 65534; maps count from 0, which is you, with the ranges from 1. The image is unpacked once more for them.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads; 0 and -1 are no limit.
           What the host cannot limit is a warning of the container, not an error.
         - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
@@ -1241,7 +1500,7 @@ class Containers:
         - `volumes`: what is mounted: a mapping of the name of a volume, a `Volume`, or a path of the host to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"source:place:options"`; a place alone
           is an anonymous volume. A volume that is missing is made; an empty one gets what the image has at the place, with owners and modes, unless an option is `nocopy`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1254,7 +1513,8 @@ class Containers:
         - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
         - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
         - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
-          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound. `log_config`: both in docker-py's form,
+          a mapping of `Type` and `Config`.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
           `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
@@ -1283,6 +1543,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1338,6 +1602,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1371,7 +1636,7 @@ class Containers:
     def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """
@@ -1501,16 +1766,34 @@ class Container:
         cpuset_mems: str | None = None,
         pids_limit: int | None = None,
         blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        unified: _Parameters | None = None,
+        restart_policy: _RestartPolicy | None = None,
     ) -> list[Warning]:
-        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+        """Changes limits, and when it is started again, of a container in any state; what is not given stays as it is. The words are those of `create`.
 
         While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
         name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
-        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away, a `cpu_quota` of -1 any
+        limit of CPU time, and a rate or weight of 0 that of its device; other devices, and files of `unified` that are not given, stay as they are. Any other 0 changes nothing, as docker has it.
+
+        A `restart_policy` holds for the program that runs. One that was started without any, with files of the caller's as its streams or with secrets, which are not kept for another run,
+        gets none while it runs: `InvalidStateError`.
         """
 
-    def top(self) -> Top:
-        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+    def top(self, ps_args: _Command | None = None) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run.
+
+        `ps_args` are options of `ps` that ask for other columns: `"aux"`, or `-o` (`-eo`, `--format`) and a list, as in `"-eo pid,ppid,user,stat,etime,rss,comm,args"`, with titles as in
+        `pid=Number`. All processes of the container are shown, whatever they say. What is not known raises `InvalidArgumentError`.
+        """
+
+    def log_attributes(self) -> dict[str, str]:
+        """What its log options (`labels`, `labels-regex`, `env`, `env-regex`, `tag`) have each record of its log say of it, as `docker logs --details` shows it. Empty for a driver that has no such options."""
 
     @overload
     def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
@@ -1521,8 +1804,11 @@ class Container:
     def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
         """As above, again and again."""
 
-    def inspect_docker(self) -> dict[str, Any]:
-        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
+    def inspect_docker(self, *, size: bool = False) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives.
+
+        With `size` also what is to be measured on the disk, in bytes: `SizeRw`, what the container wrote, and `SizeRootFs`, that and the files of its image.
+        """
 
     def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -1628,6 +1914,39 @@ class Container:
     def inspect(self) -> ContainerDetails:
         """Everything about it."""
 
+    @overload
+    def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        privileged: bool = False,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
+        """Runs another program in the running container and collects its output. Can be cancelled.
+
+        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        With `privileged` the program has every capability that the caller has, as docker has it; they are those of user 0, and all else stays the container's: seccomp, AppArmor, Landlock,
+        `no_new_privs`, what is masked, and which devices may be used.
+        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
+        """
+    @overload
     def exec(
         self,
         command: _Command,
@@ -1644,17 +1963,12 @@ class Container:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
-        """Runs another program in the running container and collects its output. Can be cancelled.
-
-        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
-        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
-
-        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
-        `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
-        """
-
-    def popen(
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    def exec(
         self,
         command: _Command,
         *,
@@ -1663,12 +1977,34 @@ class Container:
         user: str | int | None = None,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+
+    def popen(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        privileged: bool = False,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
         stderr: _Stream | None = None,
     ) -> Process:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
-        caller's own; `stderr` can be `STDOUT`.
+        caller's own; `stderr` can be `STDOUT`. `privileged` is as in `exec`.
 
         With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
         input is what the program takes for it, such as `b"\\x04"`.
@@ -1713,7 +2049,7 @@ class Container:
         datetimes, local time if they have no time zone, or seconds since the epoch.
         """
 
-    def _has_path(self, path: str) -> bool: ...
+    def _begin_wait(self, words: Mapping[str, _object]) -> _ReadyWait: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
@@ -1800,8 +2136,13 @@ class LogStream:
     def read(self) -> bytes:
         """All the bytes until the end, of both streams as they arrived. The same as `bytes(stream)`."""
 
-    def lines(self) -> LogLines:
-        """An iterator of whole lines, without their ends. The streams are put together separately."""
+    @overload
+    def lines(self, *, text: Literal[False] = False, encoding: None = None, errors: None = None) -> LogLines[bytes]:
+        """An iterator of whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
+    @overload
+    def lines(self, *, text: Literal[True], encoding: str | None = None, errors: str | None = None) -> LogLines[str]: ...
+    @overload
+    def lines(self, *, text: bool = False, encoding: str, errors: str | None = None) -> LogLines[str]: ...
 
     def close(self) -> None:
         """Ends the stream, also for a thread that waits in it, whose iteration ends. Closing again does nothing."""
@@ -1817,12 +2158,13 @@ class LogStream:
     ) -> None: ...
 
 @final
-class LogLines(Iterator[bytes]):
+class LogLines(Iterator[_Output]):
     """The lines of a `LogStream`."""
 
-    def _ahead(self) -> bytes | None: ...
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
+    def _ahead(self) -> _Output | None: ...
     def __iter__(self) -> Self: ...
-    def __next__(self) -> bytes: ...
+    def __next__(self) -> _Output: ...
 
 @final
 class LogRecord:
@@ -1953,11 +2295,11 @@ class UserInfo:
 
     @property
     def uid_map(self) -> str:
-        """/proc/self/uid_map."""
+        """/proc/self/uid_map. In a user namespace of its own the ids outside are those of the engine's, whose own are the host's unless it is rootless."""
 
     @property
     def gid_map(self) -> str:
-        """/proc/self/gid_map."""
+        """/proc/self/gid_map, likewise."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -2009,7 +2351,7 @@ class Secret:
         gid: int = 0,
         mode: int = 0o444,
     ) -> Self:
-        """It has one of `value` (a str is written as UTF-8), `file` and `environment`.
+        """It has one of `value` (a str is written in `encoding`), `file` and `environment`.
 
         - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters.
         - `value`: what it consists of. It is known to the engine that makes the container only: another one cannot start it.
@@ -2082,7 +2424,7 @@ class Mount:
         - `tmpfs_size`: a size, by default half of the memory. `tmpfs_mode`: permission bits, by default those of the directory that is covered.
         - `no_copy`: what the image has at the target is not copied to an empty volume. `subpath`: mounts what is at this path below the volume, without `..`, which has to be there at the start; links in it are followed as long as they stay in the
           volume. `volume_labels`: those of a volume that is made for the mount.
-        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
+        - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `O` and `U`, as for `volumes`, and `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
         """
 
     @property
@@ -2192,6 +2534,22 @@ class Isolation:
         """"filter" or "none"."""
 
     @property
+    def seccomp_profile(self) -> str:
+        """Which profile the filter is from: "default", "unconfined", or the digest of the caller's own, such as "sha256:..."."""
+
+    @property
+    def apparmor(self) -> str | None:
+        """The AppArmor profile that was asked for, as the kernel says it, such as "web (enforce)". None: none was asked for, or the kernel does not say."""
+
+    @property
+    def umask(self) -> int:
+        """The bits that new files of the program do not get."""
+
+    @property
+    def device_rules(self) -> list[str]:
+        """The device rules in force, such as "c 1:3 rwm": what none of them allows is refused. Empty if there are none, as for a rootless or privileged container."""
+
+    @property
     def landlock(self) -> list[str]:
         """The rules of Landlock in force, in the words of `security_opt`."""
 
@@ -2291,6 +2649,22 @@ class ContainerSpec:
     @property
     def domainname(self) -> str | None:
         """Domain name."""
+
+    @property
+    def tz(self) -> str | None:
+        """Time zone."""
+
+    @property
+    def passwd(self) -> bool:
+        """A user whom the image lacks gets lines in `/etc/passwd` and `/etc/group`."""
+
+    @property
+    def passwd_entry(self) -> str | None:
+        """That line of `/etc/passwd`."""
+
+    @property
+    def group_entry(self) -> str | None:
+        """That line of `/etc/group`."""
 
     @property
     def network(self) -> str:
@@ -2646,6 +3020,10 @@ class ContainerDetails:
         """How often the program was started again since the last start."""
 
     @property
+    def oom_killed(self) -> bool:
+        """Whether the kernel killed a program of the current or last run for want of memory, its first one or another."""
+
+    @property
     def health(self) -> Health | None:
         """The health of the program, if that is looked at."""
 
@@ -2976,16 +3354,67 @@ class Stats:
         """Sent to it."""
 
     @property
-    def cpu_pressure(self) -> float | None:
-        """Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so."""
+    def memory_events(self) -> dict[str, int] | None:
+        """How often what happened for want of memory, if the kernel says so: `low`, `high`, `max` (its limit was met), `oom`, `oom_kill` and so on, as in `memory.events` of cgroup version 2.
+        Version 1 counts `max` and `oom_kill`."""
 
     @property
-    def memory_pressure(self) -> float | None:
+    def pids_events(self) -> int | None:
+        """How often the limit on processes kept it from making one, if the kernel says so."""
+
+    @property
+    def cpu_pressure(self) -> Pressure | None:
+        """How much of it waited for a CPU, if the kernel says so, which takes cgroup version 2 (or a hybrid host) with pressure stall information."""
+
+    @property
+    def memory_pressure(self) -> Pressure | None:
         """The same for memory."""
 
     @property
-    def io_pressure(self) -> float | None:
+    def io_pressure(self) -> Pressure | None:
         """The same for input and output."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class Pressure:
+    """How much of a container was held up by want of something: the kernel's pressure stall information."""
+
+    @property
+    def some(self) -> PressureShare:
+        """While at least one of its processes was."""
+
+    @property
+    def full(self) -> PressureShare | None:
+        """While all that had something to do were. None: the kernel does not say."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class PressureShare:
+    """Shares of time in which processes waited."""
+
+    @property
+    def avg10(self) -> float:
+        """Percent of the last ten seconds."""
+
+    @property
+    def avg60(self) -> float:
+        """Percent of the last minute."""
+
+    @property
+    def avg300(self) -> float:
+        """Percent of the last five minutes."""
+
+    @property
+    def total_us(self) -> int:
+        """Microseconds in all."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -3519,7 +3948,7 @@ class Pushed:
 
     @property
     def digest(self) -> str:
-        """Digest of the manifest or index that the name stands for."""
+        """Digest of the manifest or index that the name stands for there: that of what was sent, also where it was converted."""
 
     @property
     def media_type(self) -> str:
@@ -3544,6 +3973,10 @@ class Pushed:
     @property
     def bytes_sent(self) -> int:
         """Bytes of the blobs that were sent."""
+
+    @property
+    def warnings(self) -> list[Warning]:
+        """What is not in the registry as it is in the source, by the codes `annotations-dropped`, `attestations-dropped` (a `format` that has no place for them) and `nondistributable-skipped` (layers that are not passed on)."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -3838,20 +4271,27 @@ class Report:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
-class RunResult:
-    """What a program left."""
+class RunResult(Generic[_Output]):
+    """What a program left. Its output is bytes, or str where that was asked for."""
+
+    def __class_getitem__(cls, key: Any) -> GenericAlias: ...
 
     @property
     def exit_code(self) -> int:
         """The program's exit code, or 128 plus the signal that ended it."""
 
     @property
-    def stdout(self) -> bytes:
+    def stdout(self) -> _Output:
         """Standard output, if it was collected."""
 
     @property
-    def stderr(self) -> bytes:
+    def stderr(self) -> _Output:
         """Standard error, if it was collected."""
+
+    @property
+    def records(self) -> _list[tuple[Literal["stdout", "stderr"], _Output]]:
+        """Both streams in the order in which they were read, piece by piece. That is the order in which the program wrote, but for what it had written to both before either was read: of that, standard output
+        comes first. A piece is neither a line nor a write."""
 
     @property
     def timings(self) -> dict[str, float]:
@@ -3941,7 +4381,7 @@ class LimitExceededError(CobleError):
 
     stdout: bytes | None
     stderr: bytes | None
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class StorageFullError(CobleError, OSError):
     """No space, quota or inode is left."""
@@ -3959,7 +4399,7 @@ class TimeoutError(CobleError, _TimeoutError):
 
     stdout: bytes | None
     stderr: bytes | None
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class CancelledError(CobleError):
     """The caller cancelled the operation."""
@@ -3984,10 +4424,12 @@ class ContainerExitError(CobleError):
     ready, and then `stdout` and `stderr` are the ends of its log, and there is no result."""
 
     exit_code: int
-    stdout: bytes
-    stderr: bytes
+    stdout: Any
+    """bytes, or str where the call asked for text."""
+    stderr: Any
+    """As `stdout`."""
     timings: dict[str, float]
-    result: RunResult | None
+    result: RunResult[Any] | None
 
 class PanicError(CobleError):
     """A panic reached the edge of the library and was stopped there."""

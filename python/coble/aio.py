@@ -7,7 +7,8 @@
                 ...
 
 There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
-call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+call cancels the call, and the task goes on when the engine has cleaned up. The streams of a `Process` are those of asyncio,
+`asyncio.StreamWriter` and `asyncio.StreamReader`.
 
 Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import functools
 import inspect
 import threading
@@ -193,7 +195,15 @@ def _opening(name: str, undo: _Undo) -> Callable[[type, type], Any]:
 
         def method(self: Any, *args: Any, **kwargs: Any) -> Opening:
             async def call() -> Any:
-                return _wrap(await _call(function, self._opened(), *map(_unwrap, args), undo=undo, **_unwrapped(kwargs)))
+                made = _wrap(await _call(function, self._opened(), *map(_unwrap, args), undo=undo, **_unwrapped(kwargs)))
+                if isinstance(made, Process):
+                    try:
+                        await made._connect()
+                    except BaseException:
+                        made._disconnect()
+                        await _done(_on_thread(lambda: undo(made._plain)))
+                        raise
+                return made
 
             return Opening(call)
 
@@ -253,16 +263,155 @@ class _Block(_Object):
         await _call(self._plain.__exit__, exc_type, exc_value, traceback)
 
 
-@_like(_coble.Process, facts="stdin stdout stderr args pid returncode warnings", methods="poll wait communicate send_signal resize detach terminate kill")
-class Process(_Block):
+class _ReaderProtocol(asyncio.StreamReaderProtocol):
+    """Of an output. The end of a terminal is an error for the kernel, and an end here."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(None if isinstance(exc, OSError) and exc.errno == errno.EIO else exc)  # type: ignore[arg-type]
+
+
+class _Piped(_Block):
+    """Something whose streams the loop has."""
+
+    __slots__ = ("_collecting", "_loop", "_stderr", "_stdin", "_stdout", "_transports")
+
+    def __init__(self, plain: Any) -> None:
+        super().__init__(plain)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stdin: asyncio.StreamWriter | None = None
+        self._stdout: asyncio.StreamReader | None = None
+        self._stderr: asyncio.StreamReader | None = None
+        self._transports: list[asyncio.BaseTransport] = []
+        self._collecting: asyncio.Future[Any] | None = None
+
+    async def _connect(self) -> None:
+        """Gives the pipes to the loop."""
+        self._loop = loop = asyncio.get_running_loop()
+        plain = self._plain
+        if plain.stdin is not None:
+            # What it reads is nothing: it is there to tell of room, and of the end.
+            protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(loop=loop), loop=loop)
+            transport, _ = await loop.connect_write_pipe(lambda: protocol, plain.stdin)
+            self._transports.append(transport)
+            self._stdin = asyncio.StreamWriter(transport, protocol, None, loop)
+        self._stdout = await self._read(plain.stdout)
+        self._stderr = await self._read(plain.stderr)
+
+    async def _read(self, file: Any) -> asyncio.StreamReader | None:
+        if file is None:
+            return None
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        transport, _ = await loop.connect_read_pipe(lambda: _ReaderProtocol(reader, loop=loop), file)
+        self._transports.append(transport)
+        return reader
+
+    def _disconnect(self) -> None:
+        if self._collecting is not None:
+            self._collecting.cancel()
+        while self._transports:
+            transport = self._transports.pop()
+            if not isinstance(transport, asyncio.WriteTransport):
+                transport.close()
+            elif not transport.is_closing() or transport.get_write_buffer_size() > 0:
+                transport.abort()
+
+    def __del__(self) -> None:
+        loop = getattr(self, "_loop", None)
+        if loop is not None and not loop.is_closed():
+            for transport in self._transports:
+                try:
+                    loop.call_soon_threadsafe(transport.close)
+                except RuntimeError:
+                    pass  # The loop was closed just now, and the files with it.
+
+
+@_like(_coble.Process, facts="args pid returncode warnings", methods="poll wait send_signal resize terminate kill")
+class Process(_Piped):
     __slots__ = ()
+
+    @property
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """Where its input is written to; None if it is not a pipe, nor a terminal."""
+        return self._stdin
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Its standard output; None if it is not a pipe, nor a terminal."""
+        return self._stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader | None:
+        """Its standard error; None if it is not a pipe."""
+        return self._stderr
+
+    async def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
+        """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
+
+        After a `TimeoutError` it can be called again, without input; nothing is lost.
+        """
+        if self._collecting is None:
+            if input is not None and self._stdin is None:
+                raise _coble.InvalidArgumentError("input was given, but stdin is not a pipe")
+            data = input.encode() if isinstance(input, str) else bytes(input or b"")
+            self._collecting = asyncio.ensure_future(self._exchange(data))
+        elif input is not None:
+            raise _coble.InvalidArgumentError("input was already given to the communicate that was not finished")
+        begin = asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait([self._collecting], timeout=timeout)
+        if not done:
+            raise _coble.TimeoutError("the program did not end in time")
+        outputs: tuple[bytes | None, bytes | None] = self._collecting.result()
+        left = None if timeout is None else max(0.0, timeout - (asyncio.get_running_loop().time() - begin))
+        await _call(self._plain.wait, left)
+        self._disconnect()
+        return outputs
+
+    async def _exchange(self, data: bytes) -> tuple[bytes | None, bytes | None]:
+        async def feed() -> None:
+            if self._stdin is None:
+                return
+            try:
+                self._stdin.write(data)
+                await self._stdin.drain()
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # It does not want more.
+            self._stdin.close()
+
+        async def collect(stream: asyncio.StreamReader | None) -> bytes | None:
+            return None if stream is None else await stream.read()
+
+        _, out, err = await asyncio.gather(feed(), collect(self._stdout), collect(self._stderr))
+        return out, err
+
+    async def detach(self) -> None:
+        self._disconnect()
+        await asyncio.sleep(0)
+        await _call(self._plain.detach)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._stdin is not None and exc_type is None:
+            try:
+                self._stdin.close()
+                await self._stdin.wait_closed()
+            except OSError:
+                pass  # It has not read all of it.
+        self._disconnect()
+        # The loop closes what it was given in its next turn.
+        await asyncio.sleep(0)
+        await super().__aexit__(exc_type, exc_value, traceback)
+
+
+_same(_coble.Process.detach, Process.detach, Process, "detach")
 
 
 @_like(
     _coble.Container,
     facts="id short_id name",
     looked_up="image image_id command created labels lifetime state size_rw health exit_code",
-    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top stats exec export get_archive put_archive copy_to copy_from read_file write_file list_files diff commit resize",
+    methods="start stop kill pause unpause restart rename update wait wait_for remove inspect inspect_docker top log_attributes stats exec export get_archive put_archive copy_to copy_from read_file write_file list_files diff commit resize",
     openings={"popen": _coble.Process.kill, "attach": _leave, "start_attached": _leave, "snapshot": _discard},
 )
 class Container(_Block):
@@ -463,13 +612,14 @@ class LogStream:
         data: bytes = await _call((await self._stream()).read)
         return data
 
-    async def lines(self) -> AsyncIterator[bytes]:
-        """The whole lines, without their ends. The streams are put together separately."""
+    async def lines(self, *, text: bool = False, encoding: str | None = None, errors: str | None = None) -> AsyncIterator[Any]:
+        """The whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
         if self._closed:
             return
-        lines = (await self._stream()).lines()
+        options: dict[str, Any] = {"text": text, "encoding": encoding, "errors": errors}
+        lines: Any = (await self._stream()).lines(**options)
         while True:
-            line: bytes | None = lines._ahead()
+            line = lines._ahead()
             if line is None:
                 line = await _call(next, lines, None)
             if line is None:

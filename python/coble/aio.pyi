@@ -1,19 +1,21 @@
 """The same names for asyncio: what blocks in `coble` is awaited here.
 
 There is one implementation: every call is the one of `coble`, on a thread of its own for as long as it takes. Cancelling a task that awaits a
-call cancels the call, and the task goes on when the engine has cleaned up. Streams of a `Process` are ordinary files with descriptors.
+call cancels the call, and the task goes on when the engine has cleaned up. The streams of a `Process` are those of asyncio,
+`asyncio.StreamWriter` and `asyncio.StreamReader`.
 
 Properties that are facts are properties here too; those that are looked up (`state`, `exit_code`, `references` ...) are awaited:
 `await container.state`.
 """
 
+import asyncio
 from builtins import list as _list
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from types import GenericAlias, TracebackType
-from typing import IO, Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from typing_extensions import Buffer, Self
 
@@ -44,6 +46,7 @@ from ._coble import (
     Stats,
     Top,
     _Compression,
+    _ManifestFormat,
     _Filters,
     _HealthCheck,
     _RestartPolicy,
@@ -145,6 +148,7 @@ class Engine:
     def volumes(self) -> Volumes:
         """The volumes of the store."""
 
+    @overload
     async def run(
         self,
         image: _Image | None = None,
@@ -163,6 +167,124 @@ class Engine:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
+        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
+
+        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written in `encoding`); without
+        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
+        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
+        `ContainerExitError`, which has everything that the result would have. With `text`, `encoding` (default: UTF-8) or `errors` (default: `"strict"`), as `subprocess` has them, `stdout` and `stderr` are
+        str, with line ends that are `\\n`, also those of an exception.
+
+        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
+        `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
+        """
+    @overload
+    async def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -224,7 +346,6 @@ class Engine:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
-        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -238,17 +359,111 @@ class Engine:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
-        """Runs a program in a new session-scoped container, collects its output, and removes the container. Can be cancelled.
-
-        The options of the container are those of `Containers.create`. `input` is what the program reads (a str is written as UTF-8); without
-        it and `stdin` the program has no input. `stdout` and `stderr` are collected unless they go to a file. More than `capture_limit`
-        bytes of one of them (default: 1 GiB) raises `LimitExceededError`. With `check`, an exit code other than 0 raises
-        `ContainerExitError`, which has everything that the result would have.
-
-        Raises what `Containers.create` and `Container.start` raise, and `TimeoutError`, after the container was killed and removed. `TimeoutError` and
-        `LimitExceededError` have what was collected until then in `stdout` and `stderr`.
-        """
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    async def run(
+        self,
+        image: _Image | None = None,
+        command: _Command | None = None,
+        *,
+        rootfs: _Path | None = None,
+        bundle: _Path | None = None,
+        platform: str | None = None,
+        pull: _PullPolicy = "missing",
+        entrypoint: _Command | None = None,
+        name: str | None = None,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        group_add: Sequence[str | int] | None = None,
+        use_config_proxy: bool = False,
+        hostname: str | None = None,
+        domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
+        network: str | None = None,
+        network_mode: str | None = None,
+        network_disabled: bool = False,
+        exposed_ports: Sequence[str | int] | None = None,
+        pid_mode: str | None = None,
+        ipc_mode: str | None = None,
+        uts_mode: _HostOrOwn | None = None,
+        cgroupns: _HostOrOwn | None = None,
+        userns_mode: str | None = None,
+        uidmap: Sequence[str] | None = None,
+        gidmap: Sequence[str] | None = None,
+        mem_limit: _Size | None = None,
+        cpus: float | None = None,
+        nano_cpus: int | None = None,
+        pids_limit: int | None = None,
+        mem_reservation: _Size | None = None,
+        memswap_limit: _Size | None = None,
+        mem_swappiness: int | None = None,
+        oom_kill_disable: bool = False,
+        oom_score_adj: int | None = None,
+        cpu_shares: int | None = None,
+        cpu_quota: int | None = None,
+        cpu_period: int | None = None,
+        cpuset_cpus: str | None = None,
+        cpuset_mems: str | None = None,
+        blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        ulimits: _Ulimits | None = None,
+        sysctls: _Parameters | None = None,
+        unified: _Parameters | None = None,
+        cgroup_parent: str | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        read_only: bool = False,
+        security_opt: Sequence[str] | None = None,
+        masked_paths: Sequence[str] | None = None,
+        readonly_paths: Sequence[str] | None = None,
+        labels: _Labels | None = None,
+        hooks: Mapping[str, Sequence[Mapping[str, Any]]] | str | None = None,
+        healthcheck: _HealthCheck | None = None,
+        annotations: _Labels | None = None,
+        stop_signal: str | int | None = None,
+        stop_timeout: int | None = None,
+        run_timeout: int | None = None,
+        shm_size: _Size | None = None,
+        extra_hosts: _Hosts | None = None,
+        dns: Sequence[str] | None = None,
+        dns_search: Sequence[str] | None = None,
+        dns_opt: Sequence[str] | None = None,
+        log_driver: str | None = None,
+        log_opt: _Parameters | None = None,
+        init: bool = False,
+        tty: bool = False,
+        stdin_open: bool = False,
+        stdin_once: bool = False,
+        console_size: tuple[int, int] | None = None,
+        volumes: _Volumes | None = None,
+        mounts: Sequence[Mount | str] | None = None,
+        tmpfs: _Tmpfs | None = None,
+        secrets: _Secrets | None = None,
+        devices: Sequence[str] | None = None,
+        device_cgroup_rules: Sequence[str] | None = None,
+        privileged: bool = False,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
 
     async def info(self) -> Info:
         """Facts about the engine and its host."""
@@ -310,6 +525,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -332,6 +549,10 @@ class Images:
           have; `"never"` does not ask; `"newer"` makes do with the store's image if the registry cannot be reached.
         - `jobs`: how many blobs are fetched at once, 1 to 64; by default 4.
         - `lock`: a lock file that the name is checked against, as `lock` writes it; by default the engine's `lock_file`.
+        - `allow_foreign_urls`: whether what the registry does not have is fetched from the URLs that its descriptor names (`urls`; OCI image-spec, "OCI Content Descriptors"), as that of a layer that is not
+          distributable does. They are asked over TLS, without credentials, on public addresses and on the registry's own host; size and digest are verified as always. At most 16 URLs of each are tried.
+          Without it such a layer is an `UnsupportedError`. `foreign_url_hosts`: hosts (`host` or `host:port`) that such URLs may have although their addresses are not public; plain HTTP is
+          used only for what `registries.conf` says to be insecure.
         - `credentials`: a tuple of user name and password, or `Credentials`; by default those of docker's and podman's files, and if there are none, nobody's.
         - `insecure`: accepts plain HTTP, and certificates that nobody vouches for.
         - `auth_file`: the only file that credentials are read from. `cert_dir`: the directory with `*.crt`, `*.cert` and `*.key` for the registry.
@@ -357,6 +578,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -387,6 +610,8 @@ class Images:
         policy: _PullPolicy = "always",
         jobs: int | None = None,
         lock: _Path | None = None,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         credentials: _Credentials | None = None,
         insecure: bool = False,
         auth_file: _Path | None = None,
@@ -411,6 +636,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -434,6 +661,14 @@ class Images:
         says how hard is tried to make them small, 1 to 9 of gzip, 1 to 22 of zstd. `chunk_size` sends blobs in pieces of so many bytes, for registries behind
         something that bounds requests; by default each goes in one. `jobs`: how many blobs are sent at once, 1 to 64; by default 4. The rest is as in `pull`.
 
+        `format` is the form that the manifests have there: `oci`, or `v2s2` for docker's schema 2 with its manifest lists (image manifest version 2, schema 2, of the distribution project);
+        by default as they are. What is in that form already stays byte for byte; anything else has another digest there, which is the one in the result. Configurations and their image ids stay as they
+        are. Layers that are compressed with zstd have no place in `v2s2` and are compressed anew, with gzip; annotations and attestations have none either and are left out, which is a warning of the result;
+        an image that refers to another manifest (`subject`) is refused with `UnsupportedError`.
+
+        Layers that are not meant to be passed on, which their media types say (foreign, or non-distributable), are not sent, which is a warning of the result, unless
+        `allow_nondistributable_artifacts` is set.
+
         `tags` are further tags that the image gets in the same repository. A registry that can do so sets all of them with the request that brings the
         manifest; with others, each takes one of its own.
 
@@ -450,6 +685,8 @@ class Images:
         platform: str | None = None,
         compression: _Compression | None = None,
         compression_level: int | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
         chunk_size: _Size | None = None,
         jobs: int | None = None,
         credentials: _Credentials | None = None,
@@ -475,6 +712,10 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -496,7 +737,9 @@ class Images:
     ) -> Awaitable[Pushed]:
         """Copies an image from one registry to another, byte for byte, without unpacking it. The store is not touched. Can be cancelled.
 
-        Everything that the name stands for in the source is copied, unless `platform` chooses one. The rest is as in `pull`, for each of the registries.
+        Everything that the name stands for in the source is copied, unless `platform` chooses one. A target with a digest in place of a tag gets no name there; what is copied has to have that
+        digest, or nothing is sent (`DigestMismatchError`). `format` and `allow_nondistributable_artifacts` are as in `push`, but no layer is compressed
+        anew: one that is compressed with zstd cannot be copied as `v2s2`, nor can artifacts, which is an `UnsupportedError`. `allow_foreign_urls` and `foreign_url_hosts` are about what the source does not have. The rest is as in `pull`, for each of the registries.
 
         Raises what `pull` and `push` raise; `ImageNotFoundError` if the source does not have it.
         """
@@ -508,6 +751,10 @@ class Images:
         target: str,
         *,
         platform: str | None = None,
+        format: _ManifestFormat | None = None,
+        allow_nondistributable_artifacts: bool = False,
+        allow_foreign_urls: bool = False,
+        foreign_url_hosts: Sequence[str] | None = None,
         jobs: int | None = None,
         source_credentials: _Credentials | None = None,
         source_insecure: bool = False,
@@ -1067,6 +1314,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1122,6 +1373,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1152,16 +1404,19 @@ class Containers:
         - `working_dir`: absolute; made when missing.
         - `user`: `"name"`, a uid, `"name:group"` or `"uid:gid"`, looked up in the image. `group_add`: more groups.
         - `hostname`: the first 12 digits of the id when None, or the host's name on the host's network or in its uts namespace. `domainname`: what makes it complete.
+        - `tz`: the time zone of `/etc/localtime`, as `"Europe/Berlin"`, from the zone data of this host, or `"local"`. `passwd`: a user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks (a number, or
+          the caller with `keep-id`) gets a line there, `passwd_entry` or `group_entry`, with `$USERNAME`, `$UID`, `$GID`, `$NAME`, `$HOME`, `$GROUPNAME` and `$USERLIST` replaced.
         - `network`, or `network_mode`: `"none"` (the default), with nothing but loopback, `"host"`, or `"container:NAME"`: that of another container that runs, with its names
           and name servers. `network_disabled`: another word for `"none"`, and an error with any other network.
         - `exposed_ports`: ports that its programs listen on, as `80`, `"53/udp"` or `"8000-8010/tcp"`, beside the image's: for `inspect` and for images that are made of it.
         - `pid_mode`: whose processes it sees: `"private"`, `"host"` or `"container:NAME"`. Other than `"private"` it needs a cgroup of version 2, or fails with `UnsupportedError`.
         - `ipc_mode`: whose System V objects, message queues and `/dev/shm` it has: `"private"`, `"shareable"`, `"none"`, `"host"` or `"container:NAME"` (which has to be shareable).
         - `uts_mode`: `"private"` or `"host"`. `cgroupns`: `"private"` or `"host"`.
-        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids of the host that no other container of the store has; of an ordinary user `"keep-id"`,
+        - `userns_mode`: `"host"`, `"auto"` or `"auto:size=65536"`: its own user namespace, with ids that no other container of the store has; of an ordinary user also `"keep-id"`,
           `"keep-id:uid=1000,gid=1000"` (who you are outside is who you are inside) or `"nomap"` (you are nobody inside). `uidmap`, `gidmap`: the
-          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. `"auto"` and maps are for root only, on file systems that can be
-          mounted with other ids.
+          same with these ids, as `"container:host:count"`; one of them alone is the other one, too. Its programs are nobody on the host then. For root `"auto"` has 65536 ids, and the
+          data root has to be on a file system that can be mounted with other ids. For an ordinary user both have ids of his ranges in `/etc/subuid` and `/etc/subgid`: `"auto"` as many as the image's
+          lists of users and groups need, 1024 at least, and 65534; maps count from 0, which is you, with the ranges from 1. The image is unpacked once more for them.
         - `mem_limit`: a size. `cpus`: a number of CPUs, or `nano_cpus`: billionths of one. `pids_limit`: processes and threads; 0 and -1 are no limit.
           What the host cannot limit is a warning of the container, not an error.
         - `mem_reservation`: memory that is taken from it last when the host runs out of it. `memswap_limit`: memory and swap together, or -1. `mem_swappiness`,
@@ -1188,7 +1443,7 @@ class Containers:
         - `volumes`: what is mounted: a mapping of the name of a volume, a `Volume`, or a path of the host to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"source:place:options"`; a place alone
           is an anonymous volume. A volume that is missing is made; an empty one gets what the image has at the place, with owners and modes, unless an option is `nocopy`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`. A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1201,7 +1456,8 @@ class Containers:
         - `stdin_open`: keeps standard input open for `Container.attach`; with `stdin_once` the end of the first input is the end of it all.
         - `init`: makes process 1 a small init, which reaps what ends, passes signals on and ends with the program.
         - `log_driver`: where output that is kept goes: `"local"` (the default), `"json-file"` (docker's form), `"journald"`, or `"none"`. `log_opt`: its options by docker's names:
-          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound.
+          `max-size`, `max-file`, and with `json-file` and `journald` `tag` (`"{{.Name}}"`), `labels`, `labels-regex`, `env`, `env-regex`: what each record says of the container. Without `max-size` logs grow without bound. `log_config`: both in docker-py's form,
+          a mapping of `Type` and `Config`.
         - `lifetime`: `"detached"` containers outlive this process; `"session"` containers are killed when it ends, however it ends.
         - `healthcheck`: how the health of the program is looked at, with docker-py's words: `test` (a line for the shell, `["CMD", ...]`, `["CMD-SHELL", line]` or
           `["NONE"]`), `interval`, `timeout`, `start_period`, `start_interval` (nanoseconds) and `retries`. What is left out is as the image says.
@@ -1230,6 +1486,10 @@ class Containers:
         use_config_proxy: bool = False,
         hostname: str | None = None,
         domainname: str | None = None,
+        tz: str | None = None,
+        passwd: bool = True,
+        passwd_entry: str | None = None,
+        group_entry: str | None = None,
         network: str | None = None,
         network_mode: str | None = None,
         network_disabled: bool = False,
@@ -1285,6 +1545,7 @@ class Containers:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
@@ -1318,7 +1579,7 @@ class Containers:
     async def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `id`, `label`, `label!`, `name`, `since`, `status` and `until` to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """
@@ -1447,16 +1708,34 @@ class Container:
         cpuset_mems: str | None = None,
         pids_limit: int | None = None,
         blkio_weight: int | None = None,
+        blkio_weight_device: _Weights | None = None,
+        device_read_bps: _Rates | None = None,
+        device_write_bps: _Rates | None = None,
+        device_read_iops: _Rates | None = None,
+        device_write_iops: _Rates | None = None,
+        unified: _Parameters | None = None,
+        restart_policy: _RestartPolicy | None = None,
     ) -> list[Warning]:
-        """Changes limits, of a container in any state; what is not given stays as it is. The words are those of `create`.
+        """Changes limits, and when it is started again, of a container in any state; what is not given stays as it is. The words are those of `create`.
 
         While it runs the limits are in force when this returns, or all are as they were: one that the host cannot give raises `UnsupportedError`, with its
         name as `object`. One that does not run has them from its next start. Returns what is worth knowing besides. Raises `InvalidArgumentError`, also where a container that has
-        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away.
+        `cpus` or `nano_cpus` would get `cpu_quota` or `cpu_period`, or the other way round. A `pids_limit` of 0 or -1 takes that limit away, a `cpu_quota` of -1 any
+        limit of CPU time, and a rate or weight of 0 that of its device; other devices, and files of `unified` that are not given, stay as they are. Any other 0 changes nothing, as docker has it.
+
+        A `restart_policy` holds for the program that runs. One that was started without any, with files of the caller's as its streams or with secrets, which are not kept for another run,
+        gets none while it runs: `InvalidStateError`.
         """
 
-    async def top(self) -> Top:
-        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run."""
+    async def top(self, ps_args: _Command | None = None) -> Top:
+        """Its processes, with the columns of `ps -ef`. The numbers are those of the host, times are UTC. Raises `InvalidStateError` if it does not run.
+
+        `ps_args` are options of `ps` that ask for other columns: `"aux"`, or `-o` (`-eo`, `--format`) and a list, as in `"-eo pid,ppid,user,stat,etime,rss,comm,args"`, with titles as in
+        `pid=Number`. All processes of the container are shown, whatever they say. What is not known raises `InvalidArgumentError`.
+        """
+
+    async def log_attributes(self) -> dict[str, str]:
+        """What its log options (`labels`, `labels-regex`, `env`, `env-regex`, `tag`) have each record of its log say of it, as `docker logs --details` shows it. Empty for a driver that has no such options."""
 
     @overload
     async def stats(self, *, stream: Literal[False] = False, interval: float = 1.0) -> Stats:
@@ -1467,8 +1746,11 @@ class Container:
     async def stats(self, *, stream: Literal[True], interval: float = 1.0) -> StatsStream:
         """As above, again and again."""
 
-    async def inspect_docker(self) -> dict[str, Any]:
-        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives."""
+    async def inspect_docker(self, *, size: bool = False) -> dict[str, Any]:
+        """Everything about it as `docker inspect` has it: `Id`, `State`, `Config`, `HostConfig`, `NetworkSettings` and so on; `Coble` has what `inspect` gives.
+
+        With `size` also what is to be measured on the disk, in bytes: `SizeRw`, what the container wrote, and `SizeRootFs`, that and the files of its image.
+        """
 
     async def wait_for(self, strategy: Strategy, timeout: float = 60.0) -> None:
         """Waits until a strategy of `coble.wait` is satisfied, as `coble.wait.until`. Can be cancelled."""
@@ -1574,6 +1856,39 @@ class Container:
     async def inspect(self) -> ContainerDetails:
         """Everything about it."""
 
+    @overload
+    async def exec(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        privileged: bool = False,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: Literal[False] = False,
+        encoding: None = None,
+        errors: None = None,
+    ) -> RunResult[bytes]:
+        """Runs another program in the running container and collects its output. Can be cancelled.
+
+        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
+        With `privileged` the program has every capability that the caller has, as docker has it; they are those of user 0, and all else stays the container's: seccomp, AppArmor, Landlock,
+        `no_new_privs`, what is masked, and which devices may be used.
+        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
+
+        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
+        `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
+        """
+    @overload
     async def exec(
         self,
         command: _Command,
@@ -1590,17 +1905,12 @@ class Container:
         check: bool = False,
         timeout: float | None = None,
         capture_limit: int | None = None,
-    ) -> RunResult:
-        """Runs another program in the running container and collects its output. Can be cancelled.
-
-        `environment` is merged over the container's; `working_dir` and `user` are the container's by default. The rest is as in `Engine.run`.
-        A program that outlives its time is killed, the container is not. With `tty` it has a terminal, whose output is `stdout`; `input` is then as if it were typed.
-
-        Raises `InvalidStateError` if the container does not run, `CommandNotFoundError`, `CommandNotExecutableError`, `UserNotFoundError`,
-        `TimeoutError` and `LimitExceededError`, both with what was collected until then in `stdout` and `stderr`, `ContainerExitError`.
-        """
-
-    def popen(
+        text: Literal[True],
+        encoding: str | None = None,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+    @overload
+    async def exec(
         self,
         command: _Command,
         *,
@@ -1609,12 +1919,34 @@ class Container:
         user: str | int | None = None,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
+        input: str | Buffer | None = None,
+        stdin: _Stream | None = None,
+        stdout: _Stream | None = None,
+        stderr: _Stream | None = None,
+        check: bool = False,
+        timeout: float | None = None,
+        capture_limit: int | None = None,
+        text: bool = False,
+        encoding: str,
+        errors: str | None = None,
+    ) -> RunResult[str]: ...
+
+    def popen(
+        self,
+        command: _Command,
+        *,
+        environment: _Environment | None = None,
+        working_dir: str | None = None,
+        user: str | int | None = None,
+        privileged: bool = False,
+        tty: bool = False,
+        console_size: tuple[int, int] | None = None,
         stdin: _Stream | None = None,
         stdout: _Stream | None = None,
         stderr: _Stream | None = None,
     ) -> Opening[Process]:
         """Starts another program in the running container, as `subprocess.Popen`: streams are `PIPE`, `DEVNULL`, a file or, when None, the
-        caller's own; `stderr` can be `STDOUT`.
+        caller's own; `stderr` can be `STDOUT`. `privileged` is as in `exec`.
 
         With `tty` it has a terminal of `console_size`, height and width in characters. `stdin` and `stdout` are then that terminal, and `PIPE` when None; the end of
         input is what the program takes for it, such as `b"\\x04"`.
@@ -1669,16 +2001,16 @@ class Process:
     streams and leaves the program alone. As a context manager it closes its streams and waits for the program."""
 
     @property
-    def stdin(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdin(self) -> asyncio.StreamWriter | None:
+        """Where its input is written to; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stdout(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stdout(self) -> asyncio.StreamReader | None:
+        """Its standard output; None if it is not a pipe, nor a terminal."""
 
     @property
-    def stderr(self) -> IO[bytes] | None:
-        """A buffered binary file over the descriptor of the pipe; None if it is not a pipe."""
+    def stderr(self) -> asyncio.StreamReader | None:
+        """Its standard error; None if it is not a pipe."""
 
     @property
     def args(self) -> list[str]:
@@ -1705,7 +2037,7 @@ class Process:
     async def communicate(self, input: str | Buffer | None = None, timeout: float | None = None) -> tuple[bytes | None, bytes | None]:
         """Sends input, closes stdin, collects the outputs that are pipes until their end, and waits. Can be cancelled.
 
-        The files are closed. After a `TimeoutError` it can be called again, without input; nothing is lost.
+        After a `TimeoutError` it can be called again, without input; nothing is lost.
         """
 
     async def send_signal(self, sig: str | int) -> None:
@@ -1747,8 +2079,13 @@ class LogStream:
     async def read(self) -> bytes:
         """All the bytes until the end, of both streams as they arrived."""
 
-    def lines(self) -> AsyncIterator[bytes]:
-        """The whole lines, without their ends. The streams are put together separately."""
+    @overload
+    def lines(self, *, text: Literal[False] = False, encoding: None = None, errors: None = None) -> AsyncIterator[bytes]:
+        """The whole lines, without their ends. The streams are put together separately. `text`, `encoding` and `errors` are as for `Engine.run`."""
+    @overload
+    def lines(self, *, text: Literal[True], encoding: str | None = None, errors: str | None = None) -> AsyncIterator[str]: ...
+    @overload
+    def lines(self, *, text: bool = False, encoding: str, errors: str | None = None) -> AsyncIterator[str]: ...
 
     async def close(self) -> None:
         """Ends the stream, also for a task that waits in it."""

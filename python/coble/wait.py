@@ -8,23 +8,17 @@ and with `TimeoutError` when the time is over; both carry the end of the log as 
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from ._coble import (
-    DEVNULL,
     CobleError,
     Container,
     ContainerExitError,
-    InvalidStateError,
-    MonitorLostError,
-    PermissionDeniedError,
-    Process,
     TimeoutError,
     _pause,
 )
@@ -33,8 +27,6 @@ __all__ = ["Strategy", "Waiter", "all_of", "any_of", "exec", "file", "healthy", 
 
 #: How often, in seconds, a wait looks whether the container still runs.
 _SLICE = 0.1
-#: How often, in seconds, something is looked at that tells nobody when it changes.
-_INTERVAL = 0.05
 #: How much of the end of a log an error shows.
 _SHOWN_LINES = 20
 #: The states of a container that may still become ready.
@@ -184,99 +176,24 @@ def log(pattern: str | bytes | re.Pattern[str] | re.Pattern[bytes], *, times: in
     return _Log(re.compile(source.encode() if isinstance(source, str) else source, flags), times, stdout, stderr)
 
 
-class _File:
-    def __init__(self, path: str) -> None:
-        self.path = path
+class _Engine:
+    """A wait that is the engine's own."""
+
+    def __init__(self, text: str, **words: object) -> None:
+        self.text, self.words = text, words
 
     def begin(self, container: Container) -> Waiter:
-        return _FileWaiter(self.path, container)
+        return container._begin_wait(self.words)
 
     def __repr__(self) -> str:
-        return f"file({self.path!r})"
-
-
-class _FileWaiter:
-    def __init__(self, path: str, container: Container) -> None:
-        self.path, self.container = path, container
-
-    def ready(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not self.container._has_path(self.path):
-            left = deadline - time.monotonic()
-            if left <= 0 or self.container.state not in _ALIVE:
-                return False
-            _pause(min(left, _INTERVAL))
-        return True
-
-    def close(self) -> None:
-        pass
+        return self.text
 
 
 def file(path: str) -> Strategy:
     """Until a path is there in the container: a file, a directory, a socket. Runs nothing in the container."""
     if not path.startswith("/"):
         raise ValueError(f"not an absolute path: {path!r}")
-    return _File(path)
-
-
-class _Exec:
-    def __init__(self, command: Sequence[str], exit_code: int, interval: float, environment: dict[str, str] | None, user: str | int | None) -> None:
-        self.command, self.exit_code, self.interval = command, exit_code, interval
-        self.environment, self.user = environment, user
-
-    def begin(self, container: Container) -> Waiter:
-        return _ExecWaiter(self, container)
-
-    def __repr__(self) -> str:
-        return f"exec({self.command!r})"
-
-
-class _ExecWaiter:
-    def __init__(self, strategy: _Exec, container: Container) -> None:
-        self.strategy, self.container = strategy, container
-        self.process: Process | None = None
-        self.next = 0.0
-
-    def ready(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while True:
-            if self.process is None:
-                pause = self.next - time.monotonic()
-                if pause > deadline - time.monotonic():
-                    _pause(max(0.0, deadline - time.monotonic()))
-                    return False
-                _pause(max(0.0, pause))
-            try:
-                code = self.run(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                return False
-            except (InvalidStateError, MonitorLostError):
-                code = None  # The container has ended, or is about to, or is paused.
-            self.process, self.next = None, time.monotonic() + self.strategy.interval
-            if code == self.strategy.exit_code:
-                return True
-            if self.container.state not in _ALIVE:
-                return False
-
-    def run(self, seconds: float) -> int:
-        strategy = self.strategy
-        if self.process is None:
-            self.process = self.container.popen(
-                strategy.command,
-                environment=strategy.environment,
-                user=strategy.user,
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-                stderr=DEVNULL,
-            )
-        return self.process.wait(timeout=seconds)
-
-    def close(self) -> None:
-        if self.process is not None:
-            try:
-                self.process.kill()
-            except MonitorLostError:
-                pass  # It went with its container.
+    return _Engine(f"file({path!r})", kind="file", path=path)
 
 
 def exec(  # noqa: A001 - the name is the container's
@@ -292,120 +209,9 @@ def exec(  # noqa: A001 - the name is the container's
     Its output is thrown away. `interval` is the pause after a failure, in seconds. A program that the image does not have fails at once, with
     `CommandNotFoundError`.
     """
-    return _Exec(command, exit_code, interval, environment, user)
-
-
-class _Looks:
-    """A wait that looks again and again."""
-
-    def __init__(self, container: Container) -> None:
-        self.container = container
-
-    def look(self, seconds: float) -> bool:
-        raise NotImplementedError
-
-    def ready(self, seconds: float) -> bool:
-        deadline = time.monotonic() + seconds
-        while not self.look(max(_INTERVAL, deadline - time.monotonic())):
-            left = deadline - time.monotonic()
-            if left <= 0 or self.container.state in ("created", "exited"):
-                return False
-            _pause(min(left, _INTERVAL))
-        return True
-
-    def close(self) -> None:
-        pass
-
-
-class _Port:
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def begin(self, container: Container) -> Waiter:
-        return _PortWaiter(container, self.number)
-
-    def __repr__(self) -> str:
-        return f"port({self.number})"
-
-
-class _PortWaiter(_Looks):
-    def __init__(self, container: Container, number: int) -> None:
-        super().__init__(container)
-        self.number = number
-
-    def look(self, seconds: float) -> bool:
-        details = self.container.inspect()
-        pid = details.pid
-        if pid is None:
-            return False
-        sockets = {inode for table in ("tcp", "tcp6") for inode in _listening(f"/proc/{pid}/net/{table}", self.number)}
-        # The table is that of a network, which others may share.
-        return bool(sockets) and (details.spec.network == "none" or self.holds(pid, {f"socket:[{inode}]" for inode in sockets}))
-
-    def holds(self, pid: int, sockets: set[str]) -> bool:
-        """Whether a process of the container has one of the sockets."""
-        hidden = False
-        for process in _with_siblings(pid):
-            try:
-                if not sockets.isdisjoint(_opened(process)):
-                    return True
-            except PermissionError:
-                hidden = True
-            except OSError:
-                pass  # It has ended.
-        if hidden:
-            message = f'container "{self.container.name}" shares its network, and whose port {self.number} is cannot be told: its processes are of another user'
-            error = PermissionDeniedError(message)
-            error.object, error.hint = self.container.name, "wait for what the program says or does: log, http, exec, file"
-            if sys.version_info >= (3, 11):
-                error.add_note(f"hint: {error.hint}")
-            raise error
-        return False
-
-
-def _listening(path: str, number: int) -> Iterator[str]:
-    """The inodes of the sockets that listen on a port, by a table of the kernel: `sl local_address rem_address st ... uid timeout inode`, where 0A is LISTEN."""
-    try:
-        with open(path) as table:
-            next(table, None)
-            for fields in map(str.split, table):
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == number:
-                    yield fields[9]
-    except OSError:
-        return  # It has ended, or is about to.
-
-
-def _opened(process: int) -> Iterator[str]:
-    """What a process has open, as the kernel names it."""
-    directory = f"/proc/{process}/fd"
-    for name in os.listdir(directory):
-        try:
-            yield os.readlink(f"{directory}/{name}")
-        except FileNotFoundError:
-            pass  # Closed in the meantime.
-
-
-def _with_siblings(pid: int) -> Iterator[int]:
-    """A container's processes: its first one, and all others below their common parent, which is the container's monitor."""
-    yield pid
-    children: dict[int, list[int]] = {}
-    monitor = 0
-    for name in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError):
-            continue  # It has ended.
-        children.setdefault(parent, []).append(int(name))
-        if int(name) == pid:
-            monitor = parent
-    # Taken out, so that numbers that change hands meanwhile lead to no circle. Zero is the parent of those that are none of ours.
-    left = children.pop(monitor, []) if monitor > 0 else children.pop(pid, [])
-    while left:
-        process = left.pop()
-        if process != pid:
-            yield process
-        left += children.pop(process, [])
+    return _Engine(
+        f"exec({command!r})", kind="exec", command=command, exit_code=exit_code, interval=interval, environment=environment, user=user
+    )
 
 
 def port(number: int) -> Strategy:
@@ -416,40 +222,7 @@ def port(number: int) -> Strategy:
     """
     if not 0 < number < 65536:
         raise ValueError(f"not a port: {number}")
-    return _Port(number)
-
-
-class _Http:
-    def __init__(self, number: int, path: str, status: int | None, headers: Mapping[str, str] | None) -> None:
-        self.number, self.path, self.status, self.headers = number, path, status, dict(headers or {})
-
-    def begin(self, container: Container) -> Waiter:
-        if container.inspect().spec.network != "host":
-            raise InvalidStateError(f'container "{container.name}" has no network that can be reached from here')
-        return _HttpWaiter(container, self)
-
-    def __repr__(self) -> str:
-        return f"http({self.number}, {self.path!r})"
-
-
-class _HttpWaiter(_Looks):
-    def __init__(self, container: Container, strategy: _Http) -> None:
-        super().__init__(container)
-        self.strategy = strategy
-
-    def look(self, seconds: float) -> bool:
-        import http.client  # Nothing of it is needed otherwise.
-
-        strategy = self.strategy
-        connection = http.client.HTTPConnection("127.0.0.1", strategy.number, timeout=min(seconds, 5.0))
-        try:
-            connection.request("GET", strategy.path, headers=strategy.headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-        return 200 <= status < 400 if strategy.status is None else status == strategy.status
+    return _Engine(f"port({number})", kind="port", number=number)
 
 
 def http(number: int, path: str = "/", *, status: int | None = None, headers: Mapping[str, str] | None = None) -> Strategy:
@@ -461,39 +234,13 @@ def http(number: int, path: str = "/", *, status: int | None = None, headers: Ma
         raise ValueError(f"not a port: {number}")
     if not path.startswith("/"):
         raise ValueError(f"not an absolute path: {path!r}")
-    return _Http(number, path, status, headers)
-
-
-class _Healthy:
-    def begin(self, container: Container) -> Waiter:
-        if container.health is None:
-            raise InvalidStateError(f'container "{container.name}" has no health checks')
-        return _HealthyWaiter(container)
-
-    def __repr__(self) -> str:
-        return "healthy()"
-
-
-class _HealthyWaiter:
-    def __init__(self, container: Container) -> None:
-        self.container = container
-
-    def ready(self, seconds: float) -> bool:
-        try:
-            self.container.wait(seconds, condition="healthy")
-        except TimeoutError:
-            return False
-        except InvalidStateError:
-            return False  # The container has ended, or is about to.
-        return True
-
-    def close(self) -> None:
-        pass
+    fields = list((headers or {}).items())
+    return _Engine(f"http({number}, {path!r})", kind="http", number=number, path=path, status=status, headers=fields)
 
 
 def healthy() -> Strategy:
     """Until the container's health checks, those of the image or of `healthcheck`, say that it is healthy. Raises `InvalidStateError` if it has none."""
-    return _Healthy()
+    return _Engine("healthy()", kind="healthy")
 
 
 class _All:

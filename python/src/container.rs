@@ -16,8 +16,6 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use pyo3::{PyTraverseError, PyVisit};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
 
 use crate::convert::{
     Command, Environment, ImageName, Natural, Seconds, Stream, Tar, Text, Time, file, seconds, signal,
@@ -32,6 +30,7 @@ use crate::image_store::{self, Commit, Filters, Target};
 use crate::logs::PyLogStream;
 use crate::options::{Collect, Create, Keywords, Stay, Streams, Update, Wait, read};
 use crate::process::PyProcess;
+use crate::ready::{PyReadyWait, Words};
 use crate::stats::PyStatsStream;
 use crate::values::{
     ContainerDetails, ContainersPruned, Exported, FileEntry, Health, PathChange, RunResult, Stats, Top,
@@ -94,9 +93,9 @@ impl PyContainers {
     #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
+                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, tz=None, passwd=True, passwd_entry=None, group_entry=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
-                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='detached', restart_policy=None, auto_remove=False)"
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='detached', restart_policy=None, auto_remove=False)"
     )]
     fn create(
         &self,
@@ -116,9 +115,9 @@ impl PyContainers {
     #[pyo3(signature = (image=None, command=None, **options))]
     #[pyo3(
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
-                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
+                             group_add=None, use_config_proxy=False, hostname=None, domainname=None, tz=None, passwd=True, passwd_entry=None, group_entry=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
-                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='session', restart_policy=None, auto_remove=False, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='session', restart_policy=None, auto_remove=False, \
                              stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
     )]
     fn run<'py>(
@@ -673,11 +672,12 @@ impl PyContainer {
         Ok(())
     }
 
-    /// Changes limits.
+    /// Changes limits, and when it is started again.
     #[pyo3(signature = (**options))]
     #[pyo3(
         text_signature = "($self, *, mem_limit=None, mem_reservation=None, memswap_limit=None, cpus=None, nano_cpus=None, cpu_shares=None, cpu_quota=None, \
-                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None)"
+                             cpu_period=None, cpuset_cpus=None, cpuset_mems=None, pids_limit=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, \
+                             device_read_iops=None, device_write_iops=None, unified=None, restart_policy=None)"
     )]
     fn update(&self, py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<Warning>> {
         let mut update = Update::default();
@@ -689,9 +689,17 @@ impl PyContainer {
     }
 
     /// Its processes as a table.
-    fn top(&self, py: Python<'_>) -> PyResult<Top> {
+    #[pyo3(signature = (ps_args=None))]
+    fn top(&self, py: Python<'_>, ps_args: Option<Command>) -> PyResult<Top> {
         let handle = self.handle(py)?;
-        quick(py, || handle.container()?.top()).map(Top)
+        let words = ps_args.map_or_else(Vec::new, |Command(words)| words);
+        quick(py, || handle.container()?.top_with(&words)).map(Top)
+    }
+
+    /// What each record of its log says of it.
+    fn log_attributes(&self, py: Python<'_>) -> PyResult<BTreeMap<String, String>> {
+        let handle = self.handle(py)?;
+        quick(py, || handle.container()?.log_attributes())
     }
 
     /// What it uses, once or again and again.
@@ -717,9 +725,14 @@ impl PyContainer {
     }
 
     /// Everything about it as docker inspect has it.
-    fn inspect_docker(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    #[pyo3(signature = (*, size=false))]
+    fn inspect_docker(&self, py: Python<'_>, size: bool) -> PyResult<Py<PyAny>> {
         let handle = self.handle(py)?;
-        plain(py, &quick(py, || handle.container()?.inspect_docker())?)
+        let found = quick(py, || {
+            let container = handle.container()?;
+            if size { container.inspect_docker_with_size() } else { container.inspect_docker() }
+        })?;
+        plain(py, &found)
     }
 
     /// Waits until a strategy of coble.wait is satisfied.
@@ -748,10 +761,10 @@ impl PyContainer {
     /// Runs another program in the running container and collects its output.
     ///
     /// Options: see Container.exec in the stub `coble/_coble.pyi`.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, privileged=false, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
-                             stderr=None, check=False, timeout=None, capture_limit=None)"
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, privileged=False, tty=False, console_size=None, input=None, stdin=None, stdout=None, \
+                             stderr=None, check=False, timeout=None, capture_limit=None, text=False, encoding=None, errors=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn exec(
@@ -761,23 +774,25 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        privileged: bool,
         tty: bool,
         console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<RunResult> {
         let (mut collect, mut streams) = (Collect::default(), Streams::default());
         read("Container.exec", options, &mut [&mut collect, &mut streams])?;
-        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
+        let spec = exec_spec(command, environment, working_dir, user, privileged, (tty, console_size));
+        let decoder = collect.decoder(py)?;
         let options = collect.options(py, streams)?;
         let handle = self.handle(py)?;
-        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel))?;
-        Ok(RunResult::new(py, result))
+        let result = attentive(py, |cancel| handle.container()?.exec(spec, options, cancel));
+        RunResult::outcome(py, result, decoder.as_ref())
     }
 
     /// Starts another program in the running container.
-    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, tty=false, console_size=None, **options))]
+    #[pyo3(signature = (command, *, environment=None, working_dir=None, user=None, privileged=false, tty=false, console_size=None, **options))]
     #[pyo3(
-        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, tty=False, console_size=None, stdin=None, stdout=None, stderr=None)"
+        text_signature = "($self, command, *, environment=None, working_dir=None, user=None, privileged=False, tty=False, console_size=None, stdin=None, stdout=None, stderr=None)"
     )]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn popen(
@@ -787,6 +802,7 @@ impl PyContainer {
         environment: Option<Environment>,
         working_dir: Option<String>,
         user: Option<Text>,
+        privileged: bool,
         tty: bool,
         console_size: Option<(u16, u16)>,
         options: Option<&Bound<'_, PyDict>>,
@@ -794,7 +810,7 @@ impl PyContainer {
         let mut streams = Streams::default();
         read("Container.popen", options, &mut [&mut streams])?;
         let (stdio, merged) = if tty { (streams.terminal(py)?, None) } else { streams.popen(py)? };
-        let spec = exec_spec(command, environment, working_dir, user, (tty, console_size));
+        let spec = exec_spec(command, environment, working_dir, user, privileged, (tty, console_size));
         let args = spec.command.clone();
         let handle = self.handle(py)?;
         let mut process = quick(py, || handle.container()?.popen(spec, stdio))?;
@@ -879,10 +895,11 @@ impl PyContainer {
         Ok(PyLogStream::new(stream, follow))
     }
 
-    /// Whether a path is there in the running container, for coble.wait.
-    fn _has_path(&self, py: Python<'_>, path: String) -> PyResult<bool> {
+    /// Begins a wait of the engine, for coble.wait.
+    fn _begin_wait(&self, py: Python<'_>, words: Words) -> PyResult<PyReadyWait> {
+        let ready = words.ready(py)?;
         let handle = self.handle(py)?;
-        quick(py, || has_path(handle.container()?, &path))
+        quick(py, || handle.container()?.begin_wait(&ready)).map(PyReadyWait::new)
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -942,37 +959,15 @@ fn exec_spec(
     environment: Option<Environment>,
     working_dir: Option<String>,
     user: Option<Text>,
+    privileged: bool,
     (tty, console_size): (bool, Option<(u16, u16)>),
 ) -> ExecSpec {
     let mut spec = ExecSpec::new(command);
     spec.environment = environment.map_or_else(Vec::new, |Environment(all)| all);
     spec.working_dir = working_dir;
     spec.user = user.map(|Text(text)| text);
+    spec.privileged = privileged;
     spec.tty = tty;
     spec.console_size = console_size;
     spec
-}
-
-/// Looks for a path below the root of the container's program, without following links out of it and without running anything.
-fn has_path(container: &Container, path: &str) -> coble::Result<bool> {
-    let Some(pid) = container.inspect()?.pid else { return Ok(false) };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = format!("/proc/{pid}/root");
-    let found =
-        rustix::fs::openat(CWD, root.as_str(), flags | OFlags::DIRECTORY, Mode::empty()).and_then(|root| {
-            rustix::fs::openat2(
-                root,
-                path,
-                flags,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            )
-        });
-    let found = match found {
-        Ok(_) => true,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::SRCH) => false,
-        Err(errno) => return Err(Error::syscall("openat2", path, errno.raw_os_error())),
-    };
-    // The number may have become another process's meanwhile.
-    Ok(found && container.inspect()?.pid == Some(pid))
 }

@@ -242,6 +242,46 @@ impl<'py> FromPyObject<'_, 'py> for Processes {
     }
 }
 
+/// Docker-py's `LogConfig`: a mapping with `Type` and `Config`.
+pub(crate) struct LogConfig {
+    pub(crate) driver: Option<String>,
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl<'py> FromPyObject<'_, 'py> for LogConfig {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<LogConfig> {
+        let wrong = || expected("a mapping of Type and Config", given);
+        let mut config = LogConfig { driver: None, options: BTreeMap::new() };
+        for item in given.cast::<PyMapping>().map_err(|_| wrong())?.items()?.iter() {
+            let (name, value): (String, Bound<'py, PyAny>) = item.extract().map_err(|_: PyErr| wrong())?;
+            match name.as_str() {
+                "Type" => config.driver = value.extract().map_err(|_: PyErr| wrong())?,
+                "Config" => {
+                    config.options = value.extract::<Option<Parameters>>()?.unwrap_or_default().0;
+                }
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// A whole number, of which -1 stands for none: [`u64::MAX`].
+pub(crate) struct OrNone(pub(crate) u64);
+
+impl<'py> FromPyObject<'_, 'py> for OrNone {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<OrNone> {
+        match given.extract::<i64>() {
+            Ok(number) => parse::or_none(number).map(OrNone).map_err(|error| to_py(given.py(), error)),
+            Err(_) => Natural::extract(given).map(|Natural(number)| OrNone(number)),
+        }
+    }
+}
+
 /// What block devices are given: a mapping of paths to numbers, `path:number` texts, or docker-py's mappings with `Path` and another key.
 fn of_devices<'py, T>(
     given: Given<'_, 'py>,
@@ -451,6 +491,13 @@ impl<'py> FromPyObject<'_, 'py> for Input {
         let view = PyMemoryView::from(&given).map_err(|_| expected("bytes or a str", given))?;
         Ok(Input(view.call_method0("tobytes")?.extract()?))
     }
+}
+
+/// What a program reads, of which text may have to be encoded.
+#[derive(FromPyObject)]
+pub(crate) enum TextInput {
+    Text(String),
+    Bytes(Input),
 }
 
 /// The image of an operation: a reference, an id, or an Image.

@@ -37,7 +37,7 @@ impl PyImages {
     /// Fetches an image from its registry.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, allow_foreign_urls=False, foreign_url_hosts=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
                              progress=None, stream=False)"
     )]
     fn pull(
@@ -52,7 +52,7 @@ impl PyImages {
     /// What a pull would fetch.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
+        text_signature = "($self, reference, *, platform=None, policy=\"always\", jobs=None, lock=None, allow_foreign_urls=False, foreign_url_hosts=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None)"
     )]
     fn plan(
         &self,
@@ -66,7 +66,7 @@ impl PyImages {
     /// Sends an image to its registry.
     #[pyo3(signature = (reference, **options))]
     #[pyo3(
-        text_signature = "($self, reference, *, tags=None, platform=None, compression=None, compression_level=None, chunk_size=None, jobs=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
+        text_signature = "($self, reference, *, tags=None, platform=None, compression=None, compression_level=None, format=None, allow_nondistributable_artifacts=False, chunk_size=None, jobs=None, credentials=None, insecure=False, auth_file=None, cert_dir=None, retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, \
                              progress=None, stream=False)"
     )]
     fn push(
@@ -81,7 +81,7 @@ impl PyImages {
     /// Copies an image from one registry to another.
     #[pyo3(signature = (source, target, **options))]
     #[pyo3(
-        text_signature = "($self, source, target, *, platform=None, jobs=None, source_credentials=None, source_insecure=False, source_auth_file=None, \
+        text_signature = "($self, source, target, *, platform=None, format=None, allow_nondistributable_artifacts=False, allow_foreign_urls=False, foreign_url_hosts=None, jobs=None, source_credentials=None, source_insecure=False, source_auth_file=None, \
                              source_cert_dir=None, target_credentials=None, target_insecure=False, target_auth_file=None, target_cert_dir=None, \
                              retries=None, connect_timeout=None, idle_timeout=None, mirrors=None, registries_conf=None, hosts_dir=None, credential_provider=None, progress=None, stream=False)"
     )]

@@ -20,9 +20,11 @@ mod mounts;
 mod options;
 mod process;
 mod progress;
+mod ready;
 mod registry;
 mod secrets;
 mod stats;
+mod text;
 mod transfer;
 mod values;
 mod volume;
@@ -59,6 +61,7 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<container::PyContainers>()?;
     module.add_class::<container::PyContainer>()?;
     module.add_class::<process::PyProcess>()?;
+    module.add_class::<ready::PyReadyWait>()?;
     module.add_class::<logs::PyLogStream>()?;
     module.add_class::<logs::LogLines>()?;
     module.add_class::<enter::PyCancelToken>()?;
@@ -67,6 +70,8 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::Isolation>()?;
     module.add_class::<values::NamespaceInfo>()?;
     module.add_class::<values::CapabilityInfo>()?;
+    module.add_class::<values::Pressure>()?;
+    module.add_class::<values::PressureShare>()?;
     module.add_class::<values::UserInfo>()?;
     module.add_class::<values::LimitInfo>()?;
     module.add_class::<values::MountInfo>()?;

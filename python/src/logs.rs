@@ -12,6 +12,7 @@ use pyo3::types::PyBytes;
 use crate::convert::{Seconds, seconds};
 use crate::enter::{Call, Own, lock, quick};
 use crate::errors::to_py;
+use crate::text::Decoder;
 use crate::values::LogRecord;
 
 /// How much is read ahead when it is there: a call for each record would cost more than the record.
@@ -134,8 +135,16 @@ impl PyLogStream {
     }
 
     /// An iterator over whole lines, without their ends.
-    fn lines(slf: Py<Self>) -> LogLines {
-        LogLines { stream: slf, state: Mutex::new(Lines::default()) }
+    #[pyo3(signature = (*, text=false, encoding=None, errors=None))]
+    fn lines(
+        slf: Py<Self>,
+        py: Python<'_>,
+        text: bool,
+        encoding: Option<String>,
+        errors: Option<String>,
+    ) -> PyResult<LogLines> {
+        let decoder = Decoder::of(py, text, encoding, errors)?;
+        Ok(LogLines { stream: slf, state: Mutex::new(Lines::default()), decoder })
     }
 
     /// Ends the stream, also for a thread that is waiting in it.
@@ -177,10 +186,21 @@ impl PyLogStream {
 }
 
 /// The lines of a stream. Those of standard output and standard error are put together separately.
-#[pyclass(frozen, module = "coble")]
+#[pyclass(frozen, generic, module = "coble")]
 pub(crate) struct LogLines {
     stream: Py<PyLogStream>,
     state: Mutex<Lines>,
+    decoder: Option<Decoder>,
+}
+
+impl LogLines {
+    fn line<'py>(&self, py: Python<'py>, line: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let bytes = PyBytes::new(py, line);
+        match &self.decoder {
+            Some(decoder) => decoder.line(&bytes),
+            None => Ok(bytes.into_any()),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -213,24 +233,25 @@ impl Lines {
 #[pymethods]
 impl LogLines {
     /// The next line if it is complete already, for coble.aio.
-    fn _ahead<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        lock(&self.state).ready.pop_front().map(|line| PyBytes::new(py, &line))
+    fn _ahead<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let line = lock(&self.state).ready.pop_front();
+        line.map(|line| self.line(py, &line)).transpose()
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         loop {
-            {
+            let (line, ended) = {
                 let mut state = lock(&self.state);
-                if let Some(line) = state.ready.pop_front() {
-                    return Ok(PyBytes::new(py, &line));
-                }
-                if state.ended {
-                    return Err(PyStopIteration::new_err(()));
-                }
+                (state.ready.pop_front(), state.ended)
+            };
+            match line {
+                Some(line) => return self.line(py, &line),
+                None if ended => return Err(PyStopIteration::new_err(())),
+                None => {}
             }
             // Not under the lock, which would be held while others need the GIL.
             let record = self.stream.get().advance(py, None)?;

@@ -14,14 +14,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::convert::{
-    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, Natural, Parameters, Policy,
-    Processes, Rates, Seconds, Size, Stream, Swap, Text, Ulimits, Weights, duplicate, null, seconds,
+    Check, Command, Environment, Hooked, Hosts, ImageName, Input, Labels, LogConfig, Natural, OrNone,
+    Parameters, Policy, Processes, Rates, Seconds, Size, Stream, Swap, Text, TextInput, Ulimits, Weights,
+    duplicate, null, seconds,
 };
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
 use crate::image_store::Filters;
 use crate::mounts::{Mounts, Sources, Tmpfs, Volumes};
 use crate::secrets::Secrets;
+use crate::text::Decoder;
 
 /// A group of keyword arguments.
 pub(crate) trait Keywords {
@@ -42,6 +44,15 @@ const NEVER: &[(&str, &str)] = &[
     ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
     ("lxc_conf", "it was for a driver that docker gave up in 2016"),
     ("version", "it chose the protocol of a daemon, and there is none"),
+    ("init_path", "the init is coble's own; use init=True"),
+    ("runtime", "there is no choice of runtimes"),
+    ("device_requests", "give the devices with devices, and the libraries with volumes"),
+    (
+        "storage_opt",
+        "there is no bound on what a container writes; give it a tmpfs with a size, or read_only=True",
+    ),
+    ("cpu_rt_period", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
+    ("cpu_rt_runtime", "there is no real-time scheduling of containers; use cpu_shares, cpus or cpuset_cpus"),
     ("isolation", "it is for containers of Windows"),
     ("cpu_count", "it is for containers of Windows; use cpus"),
     ("cpu_percent", "it is for containers of Windows; use cpus"),
@@ -119,6 +130,10 @@ keywords! {
         use_config_proxy: bool,
         hostname: Option<String>,
         domainname: Option<String>,
+        tz: Option<String>,
+        passwd: Option<bool>,
+        passwd_entry: Option<String>,
+        group_entry: Option<String>,
         network: Option<String>,
         network_mode: Option<String>,
         network_disabled: bool,
@@ -136,11 +151,11 @@ keywords! {
         pids_limit: Option<Processes>,
         mem_reservation: Option<Size>,
         memswap_limit: Option<Swap>,
-        mem_swappiness: Option<Natural>,
+        mem_swappiness: Option<OrNone>,
         oom_kill_disable: bool,
         oom_score_adj: Option<i32>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
@@ -174,6 +189,7 @@ keywords! {
         dns_opt: Option<Vec<String>>,
         log_driver: Option<String>,
         log_opt: Option<Parameters>,
+        log_config: Option<LogConfig>,
         init: bool,
         tty: bool,
         stdin_open: bool,
@@ -196,12 +212,19 @@ keywords! {
         cpus: Option<f64>,
         nano_cpus: Option<Natural>,
         cpu_shares: Option<Natural>,
-        cpu_quota: Option<Natural>,
+        cpu_quota: Option<OrNone>,
         cpu_period: Option<Natural>,
         cpuset_cpus: Option<String>,
         cpuset_mems: Option<String>,
         pids_limit: Option<Processes>,
         blkio_weight: Option<Natural>,
+        blkio_weight_device: Option<Weights>,
+        device_read_bps: Option<Rates>,
+        device_write_bps: Option<Rates>,
+        device_read_iops: Option<Rates>,
+        device_write_iops: Option<Rates>,
+        unified: Option<Parameters>,
+        restart_policy: Option<Policy>,
     }
     /// How long a container stays.
     Stay {
@@ -222,10 +245,13 @@ keywords! {
     }
     /// How a program's end and output are dealt with.
     Collect {
-        input: Option<Input>,
+        input: Option<TextInput>,
         check: bool,
         timeout: Option<Seconds>,
         capture_limit: Option<Natural>,
+        text: bool,
+        encoding: Option<String>,
+        errors: Option<String>,
     }
     /// The configuration of an image that is made from files.
     Import {
@@ -269,6 +295,8 @@ keywords! {
         policy: Option<String>,
         jobs: Option<Natural>,
         lock: Option<PathBuf>,
+        allow_foreign_urls: bool,
+        foreign_url_hosts: Option<Vec<String>>,
     }
     /// What a push sends.
     Push {
@@ -276,12 +304,18 @@ keywords! {
         platform: Option<String>,
         compression: Option<String>,
         compression_level: Option<Natural>,
+        format: Option<String>,
+        allow_nondistributable_artifacts: bool,
         chunk_size: Option<Size>,
         jobs: Option<Natural>,
     }
     /// What a copy moves, and how its two registries are reached.
     Copy {
         platform: Option<String>,
+        format: Option<String>,
+        allow_nondistributable_artifacts: bool,
+        allow_foreign_urls: bool,
+        foreign_url_hosts: Option<Vec<String>>,
         jobs: Option<Natural>,
         source_credentials: Option<Given>,
         source_insecure: bool,
@@ -329,6 +363,10 @@ impl Create {
         spec.group_add = self.group_add.into_iter().flatten().map(|Text(text)| text).collect();
         spec.hostname = self.hostname;
         spec.domainname = self.domainname;
+        spec.tz = self.tz;
+        spec.passwd = self.passwd.unwrap_or(true);
+        spec.passwd_entry = self.passwd_entry;
+        spec.group_entry = self.group_entry;
         if self.network.is_some() && self.network_mode.is_some() {
             return Err(PyTypeError::new_err("network and network_mode are two names of one argument"));
         }
@@ -359,11 +397,11 @@ impl Create {
         let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
         spec.mem_reservation = self.mem_reservation.map(|Size(bytes)| bytes);
         spec.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
-        spec.mem_swappiness = number(self.mem_swappiness);
+        spec.mem_swappiness = self.mem_swappiness.map(|OrNone(number)| number);
         spec.oom_kill_disable = self.oom_kill_disable;
         spec.oom_score_adj = self.oom_score_adj;
         spec.cpu_shares = number(self.cpu_shares);
-        spec.cpu_quota = number(self.cpu_quota);
+        spec.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         spec.cpu_period = number(self.cpu_period);
         spec.cpuset_cpus = self.cpuset_cpus;
         spec.cpuset_mems = self.cpuset_mems;
@@ -409,6 +447,12 @@ impl Create {
         spec.dns_opt = self.dns_opt.unwrap_or_default();
         spec.log_driver = self.log_driver;
         spec.log_opt = self.log_opt.unwrap_or_default().0;
+        if let Some(LogConfig { driver, options }) = self.log_config {
+            if spec.log_driver.is_some() || !spec.log_opt.is_empty() {
+                return Err(PyTypeError::new_err("log_config says what log_driver and log_opt do"));
+            }
+            (spec.log_driver, spec.log_opt) = (driver, options);
+        }
         spec.init = self.init;
         spec.tty = self.tty;
         spec.stdin_open = self.stdin_open;
@@ -436,12 +480,20 @@ impl Update {
         options.memswap_limit = self.memswap_limit.map(|Swap(bytes)| bytes);
         options.nano_cpus = nano_cpus(py, self.cpus, self.nano_cpus)?;
         options.cpu_shares = number(self.cpu_shares);
-        options.cpu_quota = number(self.cpu_quota);
+        options.cpu_quota = self.cpu_quota.map(|OrNone(number)| number);
         options.cpu_period = number(self.cpu_period);
         options.cpuset_cpus = self.cpuset_cpus;
         options.cpuset_mems = self.cpuset_mems;
         options.pids_limit = self.pids_limit.map(|Processes(limit)| limit);
         options.blkio_weight = number(self.blkio_weight);
+        let rates = |given: Option<Rates>| given.map_or_else(Vec::new, |Rates(all)| all);
+        options.blkio_weight_device = self.blkio_weight_device.map_or_else(Vec::new, |Weights(all)| all);
+        options.device_read_bps = rates(self.device_read_bps);
+        options.device_write_bps = rates(self.device_write_bps);
+        options.device_read_iops = rates(self.device_read_iops);
+        options.device_write_iops = rates(self.device_write_iops);
+        options.unified = self.unified.unwrap_or_default().0;
+        options.restart_policy = self.restart_policy.map(|Policy(policy)| policy);
         Ok(options)
     }
 }
@@ -494,6 +546,15 @@ impl Import {
 }
 
 impl Collect {
+    /// How the output becomes text, if it does.
+    pub(crate) fn decoder(&mut self, py: Python<'_>) -> PyResult<Option<Decoder>> {
+        let decoder = Decoder::of(py, self.text, self.encoding.take(), self.errors.take())?;
+        if let (Some(decoder), Some(TextInput::Text(text))) = (&decoder, &self.input) {
+            self.input = Some(TextInput::Bytes(Input(decoder.bytes(py, text)?)));
+        }
+        Ok(decoder)
+    }
+
     /// The options of a run whose output is collected, unless it goes elsewhere.
     pub(crate) fn options(self, py: Python<'_>, streams: Streams) -> PyResult<RunOptions> {
         let engine = |error: Error| to_py(py, error);
@@ -501,7 +562,10 @@ impl Collect {
             return Err(invalid(py, "input and stdin exclude each other"));
         }
         let mut options = RunOptions::default();
-        options.input = self.input.map(|Input(bytes)| bytes);
+        options.input = self.input.map(|input| match input {
+            TextInput::Text(text) => text.into_bytes(),
+            TextInput::Bytes(Input(bytes)) => bytes,
+        });
         options.timeout = seconds(self.timeout);
         options.check = self.check;
         options.capture_limit = self.capture_limit.map(|Natural(limit)| limit);

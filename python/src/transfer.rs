@@ -50,6 +50,8 @@ impl Pull {
         }
         options.jobs = small(py, "jobs", self.jobs)?;
         options.lock = self.lock;
+        options.allow_foreign_urls = self.allow_foreign_urls;
+        options.foreign_url_hosts = self.foreign_url_hosts.unwrap_or_default();
         options.registry = reach.options(py)?;
         Ok(options)
     }
@@ -114,6 +116,8 @@ pub(crate) fn push(
     options.platform = push.platform;
     options.compression = push.compression;
     options.compression_level = small(py, "compression_level", push.compression_level)?;
+    options.format = push.format;
+    options.allow_nondistributable_artifacts = push.allow_nondistributable_artifacts;
     options.chunk_size = push.chunk_size.map(|size| size.0);
     options.jobs = small(py, "jobs", push.jobs)?;
     options.registry = reach.options(py)?;
@@ -143,6 +147,10 @@ pub(crate) fn copy(
     let mut options = CopyOptions::default();
     let retries = small(py, "retries", copy.retries)?;
     options.platform = copy.platform;
+    options.format = copy.format;
+    options.allow_nondistributable_artifacts = copy.allow_nondistributable_artifacts;
+    options.allow_foreign_urls = copy.allow_foreign_urls;
+    options.foreign_url_hosts = copy.foreign_url_hosts.unwrap_or_default();
     options.jobs = small(py, "jobs", copy.jobs)?;
     let way = Way {
         connect_timeout: copy.connect_timeout,

@@ -8,11 +8,12 @@ use coble::LogSource;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use serde_json::Value;
 
 use crate::mounts::PyMount;
 use crate::secrets::PySecret;
+use crate::text::Decoder;
 
 macro_rules! values {
     ($(
@@ -92,9 +93,9 @@ values! {
         gid: u32 = |u| u.gid;
         /// Supplementary groups inside.
         groups: Vec<u32> = |u| u.groups.clone();
-        /// /proc/self/uid_map.
+        /// /proc/self/uid_map. In a user namespace of its own the ids outside are those of the engine's, whose own are the host's unless it is rootless.
         uid_map: String = |u| u.uid_map.clone();
-        /// /proc/self/gid_map.
+        /// /proc/self/gid_map, likewise.
         gid_map: String = |u| u.gid_map.clone();
     }
 
@@ -136,6 +137,14 @@ values! {
         no_new_privileges: bool = |i| i.no_new_privileges;
         /// "filter" or "none".
         seccomp: String = |i| i.seccomp.clone();
+        /// Which profile the filter is from: "default", "unconfined", or the digest of the caller's own.
+        seccomp_profile: String = |i| i.seccomp_profile.clone();
+        /// The AppArmor profile that was asked for, as the kernel says it.
+        apparmor: Option<String> = |i| i.apparmor.clone();
+        /// The bits that new files of the program do not get.
+        umask: u32 = |i| i.umask;
+        /// The device rules in force: what none of them allows is refused.
+        device_rules: Vec<String> = |i| i.device_rules.clone();
         /// The rules of Landlock in force.
         landlock: Vec<String> = |i| i.landlock.clone();
         /// The user.
@@ -186,6 +195,10 @@ values! {
         hostname: Option<String> = |s| s.hostname.clone();
         /// Domain name.
         domainname: Option<String> = |s| s.domainname.clone();
+        tz: Option<String> = |s| s.tz.clone();
+        passwd: bool = |s| s.passwd;
+        passwd_entry: Option<String> = |s| s.passwd_entry.clone();
+        group_entry: Option<String> = |s| s.group_entry.clone();
         /// "none", "host", or "container:" and an id.
         network: String = |s| s.network.to_string();
         /// Whether it has no network whatever else says which one.
@@ -384,6 +397,8 @@ values! {
         error: Option<String> = |d| d.error.clone();
         /// How often its program was started again since the last start.
         restart_count: u32 = |d| d.restart_count;
+        /// Whether the kernel killed a program of the current or last run for want of memory, its first one or another.
+        oom_killed: bool = |d| d.oom_killed;
         /// The health of its program, if that is looked at.
         health: Option<Health> = |d| d.health.clone().map(Health);
         /// The isolation of the current or last run.
@@ -584,12 +599,36 @@ values! {
         network_rx: u64 = |s| s.network_rx;
         /// Sent to it.
         network_tx: u64 = |s| s.network_tx;
-        /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
-        cpu_pressure: Option<f64> = |s| s.cpu_pressure;
+        /// How often what happened for want of memory, if the kernel says so.
+        memory_events: Option<BTreeMap<String, u64>> = |s| s.memory_events.clone();
+        /// How often the limit on processes kept it from making one, if the kernel says so.
+        pids_events: Option<u64> = |s| s.pids_events;
+        /// How much of it waited for a CPU, if the kernel says so.
+        cpu_pressure: Option<Pressure> = |s| s.cpu_pressure.clone().map(Pressure);
         /// The same for memory.
-        memory_pressure: Option<f64> = |s| s.memory_pressure;
+        memory_pressure: Option<Pressure> = |s| s.memory_pressure.clone().map(Pressure);
         /// The same for input and output.
-        io_pressure: Option<f64> = |s| s.io_pressure;
+        io_pressure: Option<Pressure> = |s| s.io_pressure.clone().map(Pressure);
+    }
+
+    /// How much of a container was held up by want of something.
+    Pressure(coble::Pressure) {
+        /// While at least one of its processes was.
+        some: PressureShare = |p| PressureShare(p.some.clone());
+        /// While all that had something to do were. None: the kernel does not say.
+        full: Option<PressureShare> = |p| p.full.clone().map(PressureShare);
+    }
+
+    /// Shares of time in which processes waited.
+    PressureShare(coble::PressureShare) {
+        /// Percent of the last ten seconds.
+        avg10: f64 = |p| p.avg10;
+        /// Percent of the last minute.
+        avg60: f64 = |p| p.avg60;
+        /// Percent of the last five minutes.
+        avg300: f64 = |p| p.avg300;
+        /// Microseconds in all.
+        total_us: u64 = |p| p.total_us;
     }
 
     /// What a pruning of images did.
@@ -786,7 +825,7 @@ values! {
         reference: String = |p| p.reference.clone();
         /// Its tag, and the further ones that were asked for.
         tags: Vec<String> = |p| p.tags.clone();
-        /// Digest of the manifest or index that the name stands for.
+        /// Digest of the manifest or index that the name stands for there.
         digest: String = |p| p.digest.clone();
         /// Its media type.
         media_type: String = |p| p.media_type.clone();
@@ -800,6 +839,8 @@ values! {
         blobs_present: u64 = |p| p.blobs_present;
         /// Bytes of the blobs that were sent.
         bytes_sent: u64 = |p| p.bytes_sent;
+        /// What is not in the registry as it is in the source.
+        warnings: Vec<Warning> = |p| p.warnings.iter().cloned().map(Warning).collect();
     }
 
     /// A blob of a plan.
@@ -892,28 +933,34 @@ values! {
 }
 
 /// What a program left.
-#[pyclass(frozen, module = "coble")]
+#[pyclass(frozen, generic, module = "coble")]
 pub(crate) struct RunResult {
     /// The program's exit code, or 128 plus the signal that ended it.
     #[pyo3(get)]
     exit_code: i32,
     /// Standard output, if it was collected.
     #[pyo3(get)]
-    stdout: Py<PyBytes>,
+    stdout: Py<PyAny>,
     /// Standard error, if it was collected.
     #[pyo3(get)]
-    stderr: Py<PyBytes>,
+    stderr: Py<PyAny>,
     timings: Vec<(String, f64)>,
     isolation: Option<coble::Isolation>,
     warnings: Vec<coble::Warning>,
+    /// The pieces in their order: whether it is of standard error, and how much of that, in bytes or characters.
+    order: Vec<(bool, usize)>,
 }
 
 impl RunResult {
     pub(crate) fn new(py: Python<'_>, result: coble::RunResult) -> RunResult {
         RunResult {
             exit_code: result.exit_code,
-            stdout: PyBytes::new(py, &result.stdout).unbind(),
-            stderr: PyBytes::new(py, &result.stderr).unbind(),
+            order: result
+                .records()
+                .map(|(source, piece)| (source == LogSource::Stderr, piece.len()))
+                .collect(),
+            stdout: PyBytes::new(py, &result.stdout).into_any().unbind(),
+            stderr: PyBytes::new(py, &result.stderr).into_any().unbind(),
             timings: result
                 .timings
                 .into_iter()
@@ -921,6 +968,36 @@ impl RunResult {
                 .collect(),
             isolation: result.isolation,
             warnings: result.warnings,
+        }
+    }
+
+    /// The same with text.
+    pub(crate) fn decoded(&self, py: Python<'_>, decoder: &Decoder) -> PyResult<RunResult> {
+        let streams = [self.stdout.bind(py), self.stderr.bind(py)];
+        let (texts, order) = decoder.streams(streams, &self.order)?;
+        let [stdout, stderr] = texts.map(Bound::unbind);
+        Ok(RunResult {
+            exit_code: self.exit_code,
+            stdout,
+            stderr,
+            order,
+            timings: self.timings.clone(),
+            isolation: self.isolation.clone(),
+            warnings: self.warnings.clone(),
+        })
+    }
+
+    /// What a call returns: with text if that was asked for, also in its exception.
+    pub(crate) fn outcome(
+        py: Python<'_>,
+        result: PyResult<coble::RunResult>,
+        decoder: Option<&Decoder>,
+    ) -> PyResult<RunResult> {
+        match (result, decoder) {
+            (Ok(result), None) => Ok(RunResult::new(py, result)),
+            (Ok(result), Some(decoder)) => RunResult::new(py, result).decoded(py, decoder),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(decoder)) => Err(decoder.of_error(py, error)),
         }
     }
 }
@@ -949,20 +1026,36 @@ impl RunResult {
         self.warnings.iter().cloned().map(Warning).collect()
     }
 
+    /// Both streams in the order in which they were read.
+    #[getter]
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let records = PyList::empty(py);
+        let mut at = [0; 2];
+        for (stderr, length) in &self.order {
+            let (start, name) = if *stderr { (&mut at[1], "stderr") } else { (&mut at[0], "stdout") };
+            let stream = if *stderr { &self.stderr } else { &self.stdout };
+            let end = *start + length;
+            let piece = stream.bind(py).get_item(PySlice::new(py, *start as isize, end as isize, 1))?;
+            *start = end;
+            records.append((name, piece))?;
+        }
+        Ok(records)
+    }
+
     /// For pickle: an error of a worker process brings its result along.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let (py, this) = (slf.py(), slf.get());
-        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings));
+        let rest = serde_json::to_string(&(&this.timings, &this.isolation, &this.warnings, &this.order));
         let rest = rest.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let state = (this.exit_code, this.stdout.bind(py), this.stderr.bind(py), rest).into_pyobject(py)?;
         Ok((slf.get_type().getattr("_restore")?, state))
     }
 
     #[staticmethod]
-    fn _restore(exit_code: i32, stdout: Py<PyBytes>, stderr: Py<PyBytes>, rest: &str) -> PyResult<RunResult> {
-        let (timings, isolation, warnings) =
+    fn _restore(exit_code: i32, stdout: Py<PyAny>, stderr: Py<PyAny>, rest: &str) -> PyResult<RunResult> {
+        let (timings, isolation, warnings, order) =
             serde_json::from_str(rest).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings })
+        Ok(RunResult { exit_code, stdout, stderr, timings, isolation, warnings, order })
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

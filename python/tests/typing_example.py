@@ -58,7 +58,7 @@ def registries(engine: coble.Engine) -> None:
     engine.run("alpine", pull="always")
     engine.images.pull("alpine", policy="sometimes")  # type: ignore[call-overload]
     engine.images.pull("alpine", progress=print, stream=True)  # type: ignore[call-overload]
-    engine.run("alpine", pull="maybe")  # type: ignore[arg-type]
+    engine.run("alpine", pull="maybe")  # type: ignore[call-overload]
 
 
 def runs(engine: coble.Engine) -> None:
@@ -66,11 +66,14 @@ def runs(engine: coble.Engine) -> None:
         "demo", "echo hello", input=b"x", timeout=1.5, mem_limit="64m", cpus=0.5, extra_hosts={"db": "10.0.0.1"}, stderr=subprocess.DEVNULL
     )
     output: bytes = done.stdout
+    words: coble.RunResult[str] = engine.run("demo", text=True)
+    word: str = engine.run("demo", encoding="latin-1").stdout + words.stderr
+    print(word)
     seconds: dict[str, float] = done.timings
     print(output, seconds, done.isolation.namespaces if done.isolation else None)
-    engine.run("demo", memory_limit=1)  # type: ignore[call-arg]
-    engine.run("demo", pull="often")  # type: ignore[arg-type]
-    engine.run("demo", read_only="yes")  # type: ignore[arg-type]
+    engine.run("demo", memory_limit=1)  # type: ignore[call-overload]
+    engine.run("demo", pull="often")  # type: ignore[call-overload]
+    engine.run("demo", read_only="yes")  # type: ignore[call-overload]
 
 
 def containers(engine: coble.Engine) -> None:

@@ -56,6 +56,11 @@ static void a_life(coble_engine_t *engine) {
   CHECK_OK(coble_container_spec_add_dns_search(spec, "a.example", &error));
   CHECK_OK(coble_container_spec_add_dns_opt(spec, "ndots:2", &error));
   CHECK_OK(coble_container_spec_set_domainname(spec, "b.example", &error));
+  CHECK_OK(coble_container_spec_set_tz(spec, "UTC", &error));
+  CHECK_OK(coble_container_spec_set_tz(spec, NULL, &error));
+  CHECK_OK(coble_container_spec_set_passwd(spec, 1, &error));
+  CHECK_OK(coble_container_spec_set_passwd_entry(spec, "$USERNAME:x:$UID:$GID:Me:$HOME:/bin/sh", &error));
+  CHECK_OK(coble_container_spec_set_group_entry(spec, "$GROUPNAME:x:$GID:", &error));
   CHECK_OK(coble_container_spec_set_pid_mode(spec, "private", &error));
   CHECK_OK(coble_container_spec_set_ipc_mode(spec, "shareable", &error));
   CHECK_OK(coble_container_spec_set_uts_mode(spec, "private", &error));
@@ -229,6 +234,8 @@ static void other_verbs(coble_engine_t *engine) {
   coble_list_options_t which;
   coble_update_options_t limits;
   const char *filters[2] = {"name=^renamed$", "status=paused"};
+  const char *rates[1] = {"/dev/null:1m"};
+  const char *ps_args[2] = {"-eo", "pid,comm"};
   int32_t state = 0, code = 0;
   coble_status_t status;
 
@@ -287,11 +294,34 @@ static void other_verbs(coble_engine_t *engine) {
     coble_error_delete(error);
     error = NULL;
   }
+  limits.pids_limit = 0;
+  limits.restart_policy = "never";
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.restart_policy = "on-failure:2";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = "no";
+  CHECK_OK(coble_container_update(container, &limits, NULL, &error));
+  limits.restart_policy = NULL;
+  limits.device_read_bps = rates;
+  limits.device_read_bps_count = 1;
+  CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  limits.device_read_bps_count = 0;
   limits.mem_limit = 1;
   CHECK_FAILS(coble_container_update(container, &limits, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
 
+  CHECK_OK(coble_container_inspect_docker_with_size(container, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"SizeRootFs\":") != NULL);
+  coble_string_delete(json);
+
   CHECK_OK(coble_container_top(container, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"titles\":[\"UID\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_container_top_with(container, ps_args, 2, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"titles\":[\"PID\",\"COMMAND\"]") != NULL);
+  coble_string_delete(json);
+  CHECK_FAILS(coble_container_top_with(container, ps_args, 1, &json, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_container_log_attributes(container, &json, &error));
+  CHECK(strcmp(coble_string_data(json), "{}") == 0);
   coble_string_delete(json);
   CHECK_OK(coble_container_stats(container, 0, NULL, &json, &error));
   CHECK(strstr(coble_string_data(json), "\"name\":\"renamed\"") != NULL);
@@ -597,11 +627,73 @@ static void volumes(coble_engine_t *engine) {
   coble_volume_delete(NULL);
 }
 
+static void until_it_is_ready(coble_engine_t *engine) {
+  static const char *const yes[] = {"sh", "-c", "test -e /flag"};
+  coble_error_t *error = NULL;
+  coble_container_spec_t *spec = shell("echo ready; : > /flag; read x; sleep 1000");
+  coble_container_t *container = NULL;
+  coble_exec_spec_t *program = NULL;
+  coble_ready_t *ready = NULL;
+  coble_ready_t *parts[3] = {NULL, NULL, NULL};
+  const coble_ready_t *both[3];
+  coble_cancel_t *cancel = coble_cancel_new();
+
+  CHECK_OK(coble_container_spec_set_stdin_open(spec, 1, &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  CHECK_FAILS(coble_ready_parse("ready", &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_ready_log("(", 1, 1, 1, &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_ready_log("x", 0, 1, 1, &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_ready_http(0, "/", 0, &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_ready_any_of(NULL, 0, &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_ready_all_of(NULL, 1, &ready, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK(ready == NULL);
+
+  CHECK_OK(coble_ready_log("^ready$", 1, 1, 0, &parts[0], &error));
+  /* Files are looked for with openat2, which valgrind does not know. */
+  CHECK_OK(coble_ready_parse(getenv("UNDER_VALGRIND") != NULL ? "log=ready" : "file=/flag", &parts[1], &error));
+  CHECK_OK(coble_exec_spec_new(yes, 3, &program, &error));
+  CHECK_OK(coble_ready_exec(program, 0, 50, &parts[2], &error));
+  coble_exec_spec_delete(program);
+  both[0] = parts[0];
+  both[1] = parts[1];
+  both[2] = parts[2];
+  CHECK_OK(coble_ready_all_of(both, 3, &ready, &error));
+  CHECK_FAILS(coble_container_wait_ready(container, ready, 1000, NULL, &error), COBLE_ERR_INVALID_STATE);
+  CHECK_OK(coble_container_start(container, NULL, NULL, &error));
+  CHECK_OK(coble_container_wait_ready(container, ready, 30000, NULL, &error));
+  coble_ready_delete(ready);
+  coble_ready_delete(parts[0]);
+  coble_ready_delete(parts[1]);
+
+  CHECK_OK(coble_ready_parse("port=5432", &parts[0], &error));
+  both[0] = parts[0];
+  both[1] = parts[2];
+  CHECK_OK(coble_ready_any_of(both, 2, &ready, &error));
+  CHECK_OK(coble_container_wait_ready(container, ready, 30000, NULL, &error));
+  CHECK_FAILS(coble_container_wait_ready(container, parts[0], 100, NULL, &error), COBLE_ERR_TIMEOUT);
+  coble_cancel_cancel(cancel);
+  CHECK_FAILS(coble_container_wait_ready(container, parts[0], -1, cancel, &error), COBLE_ERR_CANCELLED);
+  CHECK_OK(coble_container_kill(container, SIGKILL, &error));
+  CHECK(coble_container_wait_ready(container, parts[0], -1, NULL, &error) == COBLE_ERR_CONTAINER_EXIT);
+  CHECK(error != NULL && strstr(coble_error_message(error), "its log ends with \"ready\"") != NULL);
+  CHECK(coble_error_run_result(error) != NULL && coble_run_result_exit_code(coble_error_run_result(error)) == 137);
+  coble_error_delete(error);
+  error = NULL;
+  CHECK_OK(coble_container_remove(container, 1, &error));
+  coble_ready_delete(ready);
+  coble_ready_delete(parts[0]);
+  coble_ready_delete(parts[2]);
+  coble_cancel_delete(cancel);
+  coble_container_delete(container);
+}
+
 int main(int argc, char **argv) {
   coble_engine_t *engine = open_engine(argc, argv);
   what_happened(engine);
   what_its_monitor_does(engine);
   a_life(engine);
+  until_it_is_ready(engine);
   own_ids(engine);
   own_ids(engine);
   what_it_got(engine);

@@ -44,6 +44,8 @@ static void runs(coble_engine_t *engine) {
   const coble_isolation_t *isolation = NULL;
   const coble_run_result_t *of_error = NULL;
   size_t length = 0;
+  size_t index, seen[2];
+  int32_t source = 0;
 
   memset(&options, 0, sizeof options);
   options.size = sizeof options;
@@ -55,6 +57,14 @@ static void runs(coble_engine_t *engine) {
   CHECK(memcmp(coble_run_result_stdout(result, &length), "in\0put", 6) == 0);
   CHECK(length == 6);
   CHECK(stderr_is(result, "to-err\n"));
+  for (index = 0, seen[0] = seen[1] = 0; index < coble_run_result_record_count(result); index++) {
+    CHECK(coble_run_result_record(result, index, &source, &length) != NULL && length > 0);
+    CHECK(source == COBLE_LOG_STDOUT || source == COBLE_LOG_STDERR);
+    seen[source == COBLE_LOG_STDERR] += length;
+  }
+  CHECK(seen[0] == 6 && seen[1] == 7);
+  CHECK(coble_run_result_record(result, index, NULL, NULL) == NULL);
+  CHECK(coble_run_result_record_count(NULL) == 0);
   CHECK(coble_run_result_timing_count(result) > 0);
   CHECK(coble_run_result_timing_name(result, 0) != NULL);
   CHECK(coble_run_result_timing_name(result, coble_run_result_timing_count(result)) == NULL);

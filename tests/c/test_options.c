@@ -111,6 +111,12 @@ static void isolation(coble_engine_t *engine) {
   }
   CHECK(found == 1);
   CHECK(coble_isolation_landlock_count(got) == 0 && coble_isolation_landlock(got, 0) == NULL);
+  CHECK(strcmp(coble_isolation_seccomp_profile(got), "default") == 0 && coble_isolation_apparmor(got) == NULL);
+  CHECK(coble_isolation_umask(got) == 022 && coble_isolation_umask(NULL) == UINT32_MAX);
+  for (index = 0; index < coble_isolation_device_rule_count(got); index++) {
+    CHECK(coble_isolation_device_rule(got, index)[0] == 'c' || coble_isolation_device_rule(got, index)[0] == 'b');
+  }
+  CHECK(coble_isolation_device_rule(got, index) == NULL && coble_isolation_device_rule_count(NULL) == 0);
   CHECK(coble_run_result_timing_ns(result, 0) > 0);
   for (index = 0; index < coble_run_result_warning_count(result); index++) {
     CHECK(strlen(coble_run_result_warning_message(result, index)) > 0);
@@ -314,6 +320,8 @@ static void terminals(coble_engine_t *engine) {
 
   CHECK_OK(coble_exec_spec_new(sleeper, 2, &exec, &error));
   CHECK_OK(coble_exec_spec_set_tty(exec, 1, &error));
+  CHECK_FAILS(coble_exec_spec_set_privileged(exec, 2, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_exec_spec_set_privileged(exec, 1, &error));
   CHECK_OK(coble_exec_spec_set_console_size(exec, 10, 20, &error));
   memset(&stdio, 0, sizeof stdio);
   stdio.size = sizeof stdio;

@@ -60,6 +60,11 @@ static void options_are_checked(coble_engine_t *engine) {
   CHECK_OK(coble_pull_options_set_lock(pull, NULL, &error));
   CHECK_OK(coble_pull_options_set_registry(pull, registry, &error));
   CHECK_OK(coble_pull_options_set_platform(pull, NULL, &error));
+  CHECK_FAILS(coble_pull_options_set_allow_foreign_urls(pull, 2, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_pull_options_add_foreign_url_host(pull, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_pull_options_add_foreign_url_host(pull, "layers.example:8443", &error));
+  CHECK_FAILS(coble_image_pull(engine, "not-there", pull, NULL, NULL, NULL, &image, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_pull_options_set_allow_foreign_urls(pull, 1, &error));
   CHECK_FAILS(coble_image_pull(engine, "not-there", pull, NULL, NULL, NULL, &image, &error), COBLE_ERR_IMAGE_NOT_FOUND);
   CHECK_FAILS(coble_image_pull(engine, NULL, pull, NULL, NULL, NULL, &image, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_FAILS(coble_image_pull(engine, "Not A Name", NULL, NULL, NULL, NULL, &image, &error), COBLE_ERR_INVALID_REFERENCE);
@@ -70,6 +75,13 @@ static void options_are_checked(coble_engine_t *engine) {
   CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_push_options_set_compression_level(push, 0, &error));
   CHECK_FAILS(coble_push_options_add_tag(push, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_push_options_set_format(push, "v2s2", &error));
+  CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_push_options_set_format(push, "v2s1", &error));
+  CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_push_options_set_format(push, "oci", &error));
+  CHECK_FAILS(coble_push_options_set_allow_nondistributable_artifacts(push, 2, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_push_options_set_allow_nondistributable_artifacts(push, 1, &error));
   CHECK_OK(coble_push_options_set_chunk_size(push, 0, &error));
   CHECK_OK(coble_push_options_set_jobs(push, 0, &error));
   CHECK_OK(coble_push_options_set_registry(push, NULL, &error));
@@ -78,6 +90,13 @@ static void options_are_checked(coble_engine_t *engine) {
   CHECK_FAILS(coble_image_push(engine, "not-there", push, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_REFERENCE);
   CHECK_OK(coble_copy_options_set_platform(copy, NULL, &error));
   CHECK_OK(coble_copy_options_set_jobs(copy, 1, &error));
+  CHECK_OK(coble_copy_options_set_format(copy, "v2s1", &error));
+  CHECK_FAILS(coble_image_copy(engine, "localhost:1/a", "localhost:1/b", copy, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_copy_options_set_format(copy, "v2s2", &error));
+  CHECK_OK(coble_copy_options_set_allow_nondistributable_artifacts(copy, 1, &error));
+  CHECK_OK(coble_copy_options_add_foreign_url_host(copy, "no host", &error));
+  CHECK_OK(coble_copy_options_set_allow_foreign_urls(copy, 1, &error));
+  CHECK_FAILS(coble_image_copy(engine, "localhost:1/a", "localhost:1/b", copy, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
   CHECK_OK(coble_copy_options_set_source(copy, registry, &error));
   CHECK_OK(coble_copy_options_set_target(copy, registry, &error));
   CHECK_FAILS(coble_image_copy(engine, "Not A Name", "b", copy, NULL, NULL, NULL, NULL, &error), COBLE_ERR_INVALID_REFERENCE);
@@ -103,6 +122,7 @@ static void options_are_checked(coble_engine_t *engine) {
   coble_pull_options_delete(NULL);
   CHECK(coble_progress_kind(NULL) == -1);
   CHECK(coble_pushed_digest(NULL) == NULL);
+  CHECK(coble_pushed_warning_count(NULL) == 0 && coble_pushed_warning_code(NULL, 0) == NULL && coble_pushed_warning_message(NULL, 0) == NULL);
 }
 
 /* A registry that nobody serves: an error of the network, and of no other kind. */

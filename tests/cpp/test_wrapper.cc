@@ -150,9 +150,12 @@ int main(int argc, char **argv) {
   CHECK(coble_pushed_tag_count(pushed.get()) == 2 && coble_pushed_tag(pushed.get(), 1) == std::string_view("2"));
   CHECK(failure([&] { engine.image_push(reference, coble::PushOptions().compression("zstd").compression_level(23)); }) ==
         COBLE_ERR_INVALID_ARGUMENT);
+  const auto docker = engine.image_push(reference, coble::PushOptions().registry(registry).format("v2s2"));
+  CHECK(coble_pushed_media_type(docker.get()) == std::string_view("application/vnd.docker.distribution.manifest.v2+json"));
+  CHECK(coble_pushed_warning_count(docker.get()) == 0);
   engine.image_remove(reference);
   CHECK(failure([&] {
-          engine.image_pull(reference, coble::PullOptions().registry(registry), [](const coble::Progress &) { return false; });
+          engine.image_pull(reference, coble::PullOptions().registry(registry).allow_foreign_urls(true), [](const coble::Progress &) { return false; });
         }) == COBLE_ERR_CANCELLED);
   try {
     engine.image_pull(reference, coble::PullOptions().registry(registry),

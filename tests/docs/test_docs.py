@@ -280,11 +280,13 @@ def test_registries(shown: Shown, registry: str) -> None:
     shown.shell(f"coble image from-host -t {registry}/demo:1 sh true && coble push -q {registry}/demo:1 && coble rmi {registry}/demo:1")
     # Those of the first part are for a registry that there is not.
     _, lock, offline, look = parts("shell")
-    pull, push, progress, beside, knowing, locked, without, looked = parts("python")
+    pull, push, elsewhere, progress, beside, knowing, locked, without, looked = parts("python")
     digest, missing, present = shown.python(pull).split()
     assert digest.startswith("sha256:") and (int(missing), int(present) > 0) == (0, True)
     opened = "import coble\nengine = coble.Engine()\n"
-    assert len(shown.python("import coble\n" + push).split()) == 4
+    said = shown.python("import coble\n" + push).split()
+    assert len(said) == 5 and said[4] == "application/vnd.docker.distribution.manifest.v2+json", said
+    shown.python(opened + elsewhere)
     assert "done " in shown.python(opened + progress)
     # Debian's registry has nothing to say.
     assert shown.python(opened + beside) == ""
@@ -355,10 +357,13 @@ def test_troubleshooting(shown: Shown) -> None:
 
 def test_rootless(shown: Shown) -> None:
     shown.environment["COBLE_OFFLINE"] = "1"
-    shown.shell(f"coble image from-host -t demo sh true; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
+    shown.shell(f"coble image from-host -t demo sh true cat id; coble tag demo alpine; coble image from-host -t outer sh echo {shown.installed}/bin/coble:/usr/bin/coble")
     (python,) = blocks("docs/rootless.md", "python")
     assert "mem_limit 67108864 " in shown.python(python)
-    limits, inside = blocks("docs/rootless.md", "shell")
+    own, limits, inside = blocks("docs/rootless.md", "shell")
+    # Root's ids are those of the host.
+    told = shown.shell(own).split()
+    assert "uid=4000" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
     # There need be no systemd here.
     assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
     (shown.work / "program.py").write_text(python)
@@ -367,6 +372,17 @@ def test_rootless(shown: Shown) -> None:
     for line in inside.replace("docker run", "coble run").splitlines():
         options, command = line.split(" IMAGE ")
         assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
+
+
+def test_the_tests_that_security_names_are_there() -> None:
+    file, found = "", 0
+    for name in re.findall(r"`((?:core|tests)/[\w/.]*?\.(?:py|rs)(?:::\w+)?|::\w+)`", (ROOT / "SECURITY.md").read_text()):
+        path, _, test = name.partition("::")
+        file = path or file
+        assert not test or re.search(rf"^(async )?def {test}\(", (ROOT / file).read_text(), re.M), f"{file}::{test}"
+        assert (ROOT / file).is_file(), file
+        found += 1
+    assert found > 50
 
 
 def test_links_lead_somewhere() -> None:

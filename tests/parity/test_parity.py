@@ -27,7 +27,7 @@ OPERATIONS: list[dict[str, Any]] = TABLE["operation"]
 OPTIONS: dict[str, dict[str, str]] = TABLE["options"]
 SURFACES = ("rust", "c", "python", "cli")
 #: The types of the crate whose functions are operations.
-RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken", "Volumes", "Volume")
+RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken", "Volumes", "Volume", "Ready", "ReadyWait")
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -159,12 +159,12 @@ def parameters(function: Callable[..., object]) -> set[str]:
 
 
 def test_options_of_python() -> None:
-    options = {option["python"] for option in OPTIONS.values()} | {"cpus", "network_mode"}
+    options = {option["python"] for option in OPTIONS.values()} | {"cpus", "network_mode", "log_config"}
     streams = {"stdin", "stdout", "stderr"}
     assert parameters(coble.Containers.create) == options
     assert parameters(coble.Containers.run) == options | streams | {"wait", "wait_timeout"}
     # A run has a lifetime of its own, and is removed at its end.
-    run = {"check", "timeout", "input", "capture_limit", *streams}
+    run = {"check", "timeout", "input", "capture_limit", "text", "encoding", "errors", *streams}
     assert parameters(coble.Engine.run) == (options - {"lifetime", "auto_remove", "restart_policy"}) | run
     assert parameters(coble.Container.exec) == fields("ExecSpec") | run
     assert parameters(coble.Container.popen) == fields("ExecSpec") | streams
@@ -183,7 +183,7 @@ def test_results_of_python() -> None:
             theirs = (theirs - {"summary"}) | fields_anywhere(source, name.replace("Details", "Summary"))
         # Warnings are known to the call that unpacked an image, and not to a later look at it.
         # When a registry was asked is not kept with a container.
-        differences = {"ContainerSpec": {"pull"}, "LogRecord": {"source", "stream", "time_ns"}, "Event": {"kind", "type", "time_ns"}, "Report": {"ok"}, "ImageDetails": {"warnings"}, "Mount": {"kind", "type"}}
+        differences = {"ContainerSpec": {"pull"}, "RunResult": {"records"}, "LogRecord": {"source", "stream", "time_ns"}, "Event": {"kind", "type", "time_ns"}, "Report": {"ok"}, "ImageDetails": {"warnings"}, "Mount": {"kind", "type"}}
         assert ours ^ theirs <= differences.get(name, set()), (name, ours ^ theirs)
 
 
@@ -203,7 +203,7 @@ def test_options_of_the_command(verb: str) -> None:
     rest = {"--help", "--data-root", "--run-root", "--rootless", "--lock-file", "--offline", "--connections", "--connections-per-host", "--connect-timeout", "--idle-timeout", "--registry-mirror", "--registries-conf", "--hosts-dir", "--env-file", "--label-file", "--cidfile", "--quiet"}
     rest |= {f"--health-{name}" for name in ("interval", "timeout", "retries", "start-period", "start-interval")} | {"--no-healthcheck"}
     if verb == "run":
-        rest |= {"--detach-keys", "--sig-proxy", "--attach"}
+        rest |= {"--detach-keys", "--sig-proxy", "--attach", "--wait", "--wait-timeout"}
     assert flags - expected == rest
 
 

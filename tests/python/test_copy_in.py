@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import coble
 import coble.aio
@@ -339,6 +340,7 @@ def test_owners(box: coble.Engine, source: Path, tmp_path: Path) -> None:
 @pytest.mark.vm
 @pytest.mark.parametrize("archive", [False, True])
 def test_out_to_the_host_brings_no_set_id_and_changes_no_directory(box: coble.Engine, tmp_path: Path, archive: bool) -> None:
+    """SEC-82."""
     out = tmp_path / "out"
     (out / "d").mkdir(parents=True)
     (out / "d").chmod(0o710)
@@ -469,10 +471,14 @@ done
 
 
 @pytest.mark.vm
-def test_a_container_that_swaps_links_gets_nothing_of_the_host(box: coble.Engine, canary: Path, source: Path, tmp_path: Path) -> None:
-    """CVE-2018-15664 and its kin: whatever a path of the container becomes while files are copied, nothing of the host is read or written."""
+@pytest.mark.parametrize("place", ["root", "bind", "tmpfs"])
+def test_a_container_that_swaps_links_gets_nothing_of_the_host(box: coble.Engine, canary: Path, source: Path, tmp_path: Path, place: str) -> None:
+    """SEC-80 (CVE-2018-15664 and its kin): whatever a path of the container becomes while files are copied, nothing of the host is read or written."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    options: dict[str, Any] = {"bind": {"volumes": [f"{shared}:/w"]}, "tmpfs": {"tmpfs": ["/w"]}, "root": {}}[place]
     secret = (canary / "file").read_bytes()
-    with container_of(box, True, SWAPPER.replace("{canary}", str(canary)).replace("echo ready\n", "", 1).replace("while", "echo ready\nwhile", 1).replace("exec sleep 1000", "")) as container:
+    with container_of(box, True, SWAPPER.replace("{canary}", str(canary)).replace("echo ready\n", "", 1).replace("while", "echo ready\nwhile", 1).replace("exec sleep 1000", ""), **options) as container:
         begin = time.monotonic()
         done = 0
         # On a slow machine for longer, until one of them got through.

@@ -218,6 +218,12 @@ def test_the_command_uses_them_unless_told_otherwise(command: Command, docker_co
         ("ports", 'network="host"'),
         ("links", "container:NAME"),
         ("volume_driver", "local"),
+        ("init_path", "init=True"),
+        ("runtime", "no choice"),
+        ("device_requests", "devices"),
+        ("storage_opt", "tmpfs"),
+        ("cpu_rt_period", "cpu_shares"),
+        ("cpu_rt_runtime", "cpu_shares"),
     ],
 )
 def test_dead_words_are_refused_by_name(shared: coble.Engine, word: str, why: str) -> None:
@@ -226,13 +232,27 @@ def test_dead_words_are_refused_by_name(shared: coble.Engine, word: str, why: st
             call("box", ["true"], **{word: 1})  # type: ignore[arg-type, call-overload]
 
 
+def test_the_log_in_docker_py_s_form(shared: coble.Engine) -> None:
+    for config, found in (
+        ({"Type": "json-file", "Config": {"max-size": "1m", "max-file": 2}}, {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}),
+        ({"Type": "none"}, {"Type": "none", "Config": {}}),
+        ({"Type": None, "Config": None}, {"Type": "local", "Config": {}}),
+    ):
+        container = shared.containers.create("box", ["true"], log_config=config)  # type: ignore[arg-type]
+        assert container.inspect_docker()["HostConfig"]["LogConfig"] == found
+        container.remove()
+    bads: list[dict[str, Any]] = [{"log_config": "local"}, {"log_config": {"type": "local"}}, {"log_config": {"Type": 7}}, {"log_config": {"Type": "local"}, "log_driver": "local"}]
+    for bad in bads:
+        with pytest.raises(TypeError, match="log_config"):
+            shared.containers.create("box", ["true"], **bad)
+
+
 def test_words_of_docker_lead_to_a_way(command: Command) -> None:
     container = command.good("create", "box", "true").strip()
     for arguments, way in (
         (["run", "-p", "80:80", "box", "true"], "--network host"),
         (["build", "."], "coble load"),
         (["create", "--volume-driver", "nfs", "box"], "local is the only driver"),
-        (["exec", "--privileged", container, "true"], "create that with --privileged"),
         (["run", "--network", "bridge", "box", "true"], "there is no bridge yet; use host (shares the host's ports) or none"),
         (["run", "--mount", "src=/a,dst=/b", "box", "true"], "type=bind"),
         (["inspect", "-f", "{{.Id}}", container], "--format json | jq"),

@@ -279,6 +279,42 @@ def test_out_of_memory(shared: coble.Engine) -> None:
     assert actions(list(shared.events(follow=False, filters=["container=told-oom"]))) == ["create", "start", "oom", "die", "destroy"]
 
 
+@pytest.mark.vm
+def test_a_child_that_is_killed_for_memory_is_told_of_while_the_program_goes_on(shared: coble.Engine) -> None:
+    if any("limit-not-applied" in warning.code for warning in shared.run("box", ["true"], mem_limit="16m").warnings):
+        pytest.skip("no memory limit here")
+    script = "until [ -e /go ]; do sleep 0.02; done; probe memory 64; echo after $?; until [ -e /end ]; do sleep 0.02; done; exit 1"
+    for late in (False, True):
+        limits = {"mem_limit": "16m", "memswap_limit": "16m"}
+        container = shared.containers.create("box", ["sh", "-c", script], **({} if late else limits))  # type: ignore[arg-type]
+        container.start()
+        if late:
+            # The monitor hears of a limit that comes later.
+            container.update(**limits)  # type: ignore[arg-type]
+        assert not container.inspect().oom_killed
+        with shared.events(filters={"container": container.id, "event": "oom"}) as events:
+            container.exec(["touch", "/go"], check=True)
+            assert next(iter(events)).action == "oom"
+        found = container.inspect()
+        assert found.oom_killed and [warning.code for warning in found.warnings].count("out-of-memory") == 1
+        assert container.inspect_docker()["State"]["OOMKilled"] is True and container.state == "running"
+        container.exec(["touch", "/end"], check=True)
+        assert container.wait(60) == 1
+        found = container.inspect()
+        assert found.oom_killed and [warning.code for warning in found.warnings].count("out-of-memory") == 1
+        assert actions(list(shared.events(follow=False, filters=[f"container={container.id}", "event=oom"]))) == ["oom"]
+        container.start()
+        assert not container.inspect().oom_killed
+        container.remove(force=True)
+
+
+def test_a_shell_whose_child_was_killed_for_memory_ends_with_another_code(shared: coble.Engine) -> None:
+    done = shared.run("box", ["sh", "-c", "probe memory 64; exit 1"], mem_limit="16m", memswap_limit="16m", timeout=60)
+    if any("limit-not-applied" in warning.code for warning in done.warnings):
+        pytest.skip("no memory limit here")
+    assert done.exit_code == 1 and [warning.code for warning in done.warnings].count("out-of-memory") == 1
+
+
 # --- filters and bounds ---------------------------------------------------------------------------------------------
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import coble
+import coble.aio
 import pytest
-from conftest import IS_ROOT, MODE
+from conftest import IS_ROOT, MODE, Store
 from helpers import eventually, log_bytes, monitor_of, resident, status_fields, wait_for_exit
 
 PIPE = coble.PIPE
@@ -70,6 +75,39 @@ def test_environment_user_and_directory(idle: coble.Container) -> None:
         assert (uid, set(groups.split()), home) == ("1000", {"1000", "50", "100"}, "/home/alice")
 
 
+@pytest.mark.vm
+def test_privileged(idle: coble.Container) -> None:
+    """Every capability that the caller has; all else is the container's."""
+    own = status_fields(Path("/proc/self/status").read_text())
+    everything = int(own["CapBnd"], 16) if MODE == "root" else (1 << (int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1)) - 1
+    usual = status_fields(idle.exec(["cat", "/proc/self/status"], check=True).stdout.decode())
+    done = idle.exec(["cat", "/proc/self/status"], privileged=True, check=True)
+    fields = status_fields(done.stdout.decode())
+    mknod = 1 << 27 if any(warning.code == "mknod-dropped" for warning in done.warnings) else 0
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == everything & ~mknod != int(usual["CapEff"], 16)
+    assert int(fields["CapAmb"], 16) == 0
+    assert (fields["Seccomp"], fields["NoNewPrivs"]) == (usual["Seccomp"], usual["NoNewPrivs"]) == ("2", "1")
+    with idle.popen(["cat", "/proc/self/status"], stdout=PIPE, privileged=True) as process:
+        assert process.stdout is not None
+        assert status_fields(process.stdout.read().decode())["CapEff"] == fields["CapEff"]
+    if MODE != "single":
+        # As docker has it, capabilities are those of user 0.
+        assert int(status_fields(idle.exec(["cat", "/proc/self/status"], user="alice", privileged=True).stdout.decode())["CapEff"], 16) == 0
+    assert idle.exec(["cat", "/proc/self/status"]).stdout.count(b"CapEff:\t" + usual["CapEff"].encode()) == 1
+
+
+@pytest.mark.skipif(MODE != "root", reason="an ordinary user makes no devices anyway")
+def test_a_privileged_program_uses_no_other_devices(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sleep", "1000"], cap_drop=["ALL"])
+    container.start()
+    try:
+        script = "mknod /tmp/mem c 1 1 2>/dev/null; head -c 1 /tmp/mem > /dev/null"
+        done = container.exec(["sh", "-c", script], privileged=True)
+        assert done.exit_code != 0 and not done.stdout, done
+    finally:
+        container.remove(force=True)
+
+
 def test_check(idle: coble.Container) -> None:
     with pytest.raises(coble.ContainerExitError) as caught:
         idle.exec(["sh", "-c", "echo x; exit 5"], check=True)
@@ -119,7 +157,7 @@ def test_the_programs_of_a_container_are_in_it(idle: coble.Container) -> None:
 
 @pytest.mark.vm
 def test_same_confinement_as_process_1(idle: coble.Container) -> None:
-    """SEC-40, 41: capabilities, no_new_privs, seccomp."""
+    """SEC-40, SEC-41: capabilities, no_new_privs, seccomp."""
     first = status_fields(idle.exec(["cat", "/proc/1/status"]).stdout.decode())
     mine = status_fields(idle.exec(["cat", "/proc/self/status"]).stdout.decode())
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid"):
@@ -291,3 +329,106 @@ def test_a_big_log_without_growth_of_the_monitor(shared: coble.Engine) -> None:
     assert total == (128 << 20) + 4
     assert most - before < 1 << 20
     container.remove(force=True)
+
+
+# --- asyncio --------------------------------------------------------------------------------------------------------
+
+
+def in_a_container(store: Store, work: Callable[[coble.aio.Container], Awaitable[None]], **options: Any) -> None:
+    async def main() -> None:
+        async with coble.aio.Engine(store.data_root, store.run_root) as engine:
+            async with engine.containers.run("box", ["sleep", "1000"], **options) as container:
+                await asyncio.wait_for(work(container), 60)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        asyncio.run(main())
+        gc.collect()
+
+
+def test_streams_of_asyncio(shared: coble.Engine, shared_store: Store) -> None:
+    async def work(container: coble.aio.Container) -> None:
+        async with container.popen(["sh", "-c", "cat; echo done >&2"], stdin=coble.PIPE, stdout=coble.PIPE, stderr=coble.PIPE) as process:
+            assert isinstance(process.stdin, asyncio.StreamWriter) and isinstance(process.stdout, asyncio.StreamReader)
+            assert process.stderr is not None
+            # Back and forth, while the loop does something else.
+            ticks = 0
+
+            async def tick() -> None:
+                nonlocal ticks
+                while True:
+                    await asyncio.sleep(0.01)
+                    ticks += 1
+
+            ticking = asyncio.ensure_future(tick())
+            for word in (b"one\n", b"two\n"):
+                process.stdin.write(word)
+                await process.stdin.drain()
+                assert await process.stdout.readline() == word
+            await asyncio.sleep(0.2)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(process.stdout.readline(), 0.1)
+            assert ticks > 5
+            ticking.cancel()
+            process.stdin.close()
+            await process.stdin.wait_closed()
+            assert await process.stdout.read() == b"" and await process.stderr.read() == b"done\n"
+            assert await process.wait() == 0
+
+    in_a_container(shared_store, work)
+
+
+def test_communicating_with_asyncio(shared: coble.Engine, shared_store: Store) -> None:
+    data = b"x" * 3_000_000
+
+    async def work(container: coble.aio.Container) -> None:
+        process = await container.popen(["sh", "-c", "sleep 0.5; cat; echo e >&2"], stdin=coble.PIPE, stdout=coble.PIPE, stderr=coble.PIPE)
+        with pytest.raises(coble.TimeoutError):
+            await process.communicate(data, timeout=0.1)
+        with pytest.raises(coble.InvalidArgumentError):
+            await process.communicate(b"more")
+        assert await process.communicate(timeout=60) == (data, b"e\n")
+        assert process.returncode == 0
+        # One that does not want it, and one without pipes.
+        process = await container.popen(["true"], stdin=coble.PIPE, stdout=coble.DEVNULL, stderr=coble.DEVNULL)
+        assert await process.communicate(data) == (None, None)
+        process = await container.popen(["true"], stdin=coble.DEVNULL, stdout=coble.DEVNULL, stderr=coble.DEVNULL)
+        assert (process.stdin, process.stdout, process.stderr) == (None, None, None)
+        with pytest.raises(coble.InvalidArgumentError):
+            await process.communicate(b"x")
+        assert await process.communicate() == (None, None)
+        # What is left in its block goes with that.
+        async with container.popen(["sh", "-c", "yes; true"], stdin=coble.PIPE, stdout=coble.PIPE) as process:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"y\n"
+        assert process.returncode is not None
+
+    in_a_container(shared_store, work)
+
+
+def test_a_terminal_and_asyncio(shared: coble.Engine, shared_store: Store) -> None:
+    async def work(container: coble.aio.Container) -> None:
+        async with container.popen(["sh", "-c", "read x; echo got $x"], tty=True) as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(b"it\n")
+            await process.stdin.drain()
+            assert b"got it\r\n" in await process.stdout.read()
+            assert await process.wait() == 0
+        assert (await container.exec(["true"])).exit_code == 0
+
+    in_a_container(shared_store, work)
+
+
+def test_attached_with_asyncio(shared: coble.Engine, shared_store: Store) -> None:
+    async def main() -> None:
+        async with coble.aio.Engine(shared_store.data_root, shared_store.run_root) as engine:
+            async with engine.containers.create("box", ["cat"], stdin_open=True) as container:
+                async with container.start_attached(stdin=True) as process:
+                    assert process.stdin is not None and process.stdout is not None
+                    process.stdin.write(b"hello\n")
+                    await process.stdin.drain()
+                    assert await process.stdout.readline() == b"hello\n"
+                    await container.kill()
+                    assert await process.stdout.read() == b""
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -102,6 +103,32 @@ def test_load_and_run(small: Store, assets: Assets, tmp_path: Path) -> None:
         filler.unlink()
         assert engine.run("box", ["echo", "x"]).stdout == b"x\n"
         assert engine.verify() == [] and engine.containers.list(all=True) == []
+    assert small.litter() == []
+
+
+def test_a_program_that_fills_its_own_layer(small: Store, assets: Assets) -> None:
+    """SEC-48: it gets what there is, and no more; the store stays whole, what can be done without space goes on, and all is well when it is removed."""
+    with small.engine() as engine:
+        engine.images.import_rootfs(assets.busybox, "box")
+        other = engine.containers.create("box", ["cat", "/etc/passwd"], name="other")
+        with engine.containers.create("box", ["sh", "-c", "cat /dev/zero > /full 2>/dev/null; while :; do echo x >> /more; done 2>/dev/null"]) as filler:
+            filler.start()
+            helpers.eventually(lambda: free(small.data_root) == 0, "a full file system")
+            assert filler.state == "running"
+            assert {one.name for one in engine.containers.list(all=True)} >= {"other", filler.name}
+            # What takes space says that there is none; what takes none goes on.
+            with contextlib.suppress(coble.StorageFullError):
+                other.start()
+                assert other.wait() == 0
+            assert engine.verify() == []
+            filler.kill()
+            filler.wait()
+        helpers.eventually(lambda: free(small.data_root) > 4 << 20, "the space is back")
+        other.start()
+        assert other.wait() == 0
+        assert engine.run("box", ["echo", "well"]).stdout == b"well\n"
+        other.remove()
+        assert engine.verify() == []
     assert small.litter() == []
 
 

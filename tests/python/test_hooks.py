@@ -127,6 +127,7 @@ def test_the_first_argument_is_what_a_hook_is_called(engine: coble.Engine, box: 
 
 
 def test_a_hook_sees_the_hosts_files_and_no_secret(engine: coble.Engine, box: coble.Engine, place: Path) -> None:
+    """SEC-30."""
     hook = {"path": "/bin/sh", "args": ["sh", "-c", f"ls /dev > {place}/dev; cat ./run/secrets/key > {place}/key; mkdir ./made; echo x > ./made/file || exit 1"], "env": ["PATH=/usr/bin:/bin"]}
     done = engine.run("box", ["cat", "/run/secrets/key", "/made/file"], secrets={"key": b"abc\n"}, hooks={"createContainer": [hook]}, check=True)
     assert done.stdout == b"abc\nx\n"

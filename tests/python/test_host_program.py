@@ -176,6 +176,7 @@ def test_a_host_that_waits_for_any_child(shared: coble.Engine) -> None:
 
 
 def test_use_after_close(store: Store) -> None:
+    """SEC-125."""
     engine = store.engine()
     engine.close()
     engine.close()
@@ -201,6 +202,7 @@ def test_a_container_after_its_engine_is_closed(shared_store: Store, shared: cob
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_use_after_fork(shared: coble.Engine) -> None:
+    """SEC-125."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:

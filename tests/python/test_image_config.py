@@ -50,6 +50,28 @@ def test_entrypoint_and_command(
         assert engine.run(reference, command, entrypoint=entrypoint).stdout.decode() == " ".join(program[1:]) + "\n"
 
 
+@pytest.mark.parametrize(
+    ("shell", "said"),
+    [
+        (["/bin/echo", "mine"], "mine it's $0 line"),
+        (None, "it's sh line"),
+        ([], "it's sh line"),
+        ("/bin/echo", "it's sh line"),
+        ([7], "it's sh line"),
+        ([""], "it's sh line"),
+    ],
+    ids=str,
+)
+def test_a_line_for_health_goes_to_the_shell_of_the_image(engine: coble.Engine, load: Loader, shell: Any, said: str) -> None:
+    line = "it's $0 line" if isinstance(shell, list) and shell[:1] == ["/bin/echo"] else "echo \"it's ${0##*/} line\""
+    config = {"Cmd": ["sleep", "1000"], "Healthcheck": {"Test": ["CMD-SHELL", line], "Interval": 100_000_000}}
+    reference = load(config if shell is None else config | {"Shell": shell})
+    with engine.containers.run(reference) as container:
+        container.wait(condition="healthy", timeout=30)
+        health = container.health
+        assert health is not None and health.log[0].output == said + "\n"
+
+
 def test_no_command_at_all(engine: coble.Engine, load: Loader) -> None:
     with pytest.raises(coble.InvalidArgumentError) as caught:
         engine.run(load({}))
@@ -105,7 +127,7 @@ def test_hostile_environment_never_imports_the_hosts(engine: coble.Engine, load:
 
 
 def test_other_keys_have_no_influence(engine: coble.Engine, load: Loader) -> None:
-    """SEC-87, SEC-133, SEC-144: host options, privileges, annotations and hooks in an image start with exactly the default profile."""
+    """SEC-29, SEC-87, SEC-88, SEC-133, SEC-144: host options, privileges, annotations and hooks in an image start with exactly the default profile."""
     plain = ["sh", "-c", "grep -E 'Cap|NoNew|Seccomp:' /proc/self/status; mount | wc -l; ls /dev; cat /proc/mounts | wc -l"]
     reference = load(
         {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import stat
@@ -15,6 +17,7 @@ import coble
 import pytest
 from conftest import CGROUPS, IS_ROOT, MODE, Assets, Store
 from helpers import monitor_of, output, sh, status_fields
+from test_command import Command
 
 #: The field's default: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD
 #: AUDIT_WRITE SETFCAP.
@@ -506,6 +509,42 @@ def test_inspect_is_true(shared: coble.Engine, options: dict[str, object]) -> No
         outside = int(re.findall(r"\d+", os.readlink(f"/proc/self/ns/{namespace.name}"))[-1])
         assert namespace.own == (namespace.inode != outside), namespace
     assert {namespace.name for namespace in isolation.namespaces} >= {"mnt", "pid", "net", "ipc", "uts", "cgroup"}
+
+
+@pytest.mark.vm
+def test_inspect_tells_what_the_kernel_does_not_show(shared: coble.Engine, shared_store: Store) -> None:
+    """ISO-21: device rules, umask, the profile of the filter and kernel parameters, on the surfaces that have an inspect."""
+    profile = '{"defaultAction":"SCMP_ACT_ALLOW"}'
+    digest = "sha256:" + hashlib.sha256(profile.encode()).hexdigest()
+    for option, expected in ((None, "default"), ("unconfined", "unconfined"), (profile, digest)):
+        found = shared.run("box", ["true"], security_opt=[f"seccomp={option}"] if option else []).isolation
+        assert found is not None and found.seccomp_profile == expected and found.apparmor is None
+    options = {} if MODE != "root" else {"device_cgroup_rules": ["c 10:200 rw"]}
+    with shared.containers.run("box", ["sleep", "1000"], **options) as container:
+        isolation = container.inspect().isolation
+        assert isolation is not None and isolation.umask == 0o22
+        assert int(status_fields(container.exec(["cat", "/proc/1/status"]).stdout.decode())["Umask"], 8) == 0o22
+        if MODE == "root" and CGROUPS != "none":
+            assert {"c 1:3 rwm", "c 10:200 rw"} <= set(isolation.device_rules), isolation.device_rules
+        else:
+            assert isolation.device_rules == []
+        assert isolation.to_dict()["seccomp_profile"] == "default"
+        (details,) = json.loads(Command(shared_store).good("inspect", container.id))
+        of_command = details["Coble"]["isolation"]
+        assert (of_command["umask"], of_command["device_rules"], of_command["seccomp_profile"]) == (0o22, isolation.device_rules, "default")
+
+
+def test_kernel_parameters_are_read_back(shared: coble.Engine) -> None:
+    """ISO-21: as the kernel has them, whatever form they were asked for in."""
+    try:
+        done = shared.run("box", ["true"], sysctls={"kernel.msgmax": "9000", "kernel.sem": "32000  1024000000\t500 32000"})
+    except (coble.PermissionDeniedError, coble.UnsupportedError) as error:
+        assert MODE != "root"
+        pytest.skip(f"older kernels keep them from user namespaces: {error}")
+    assert done.isolation is not None
+    found = {limit.name: (limit.requested, limit.applied, limit.applied_text) for limit in done.isolation.limits}
+    assert found["sysctl:kernel.msgmax"] == (9000, 9000, "9000")
+    assert found["sysctl:kernel.sem"] == (0, 0, "32000 1024000000 500 32000")
 
 
 def test_the_monitor_is_not_reachable_from_inside(idle: coble.Container) -> None:

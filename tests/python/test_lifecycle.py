@@ -505,9 +505,7 @@ def test_opening_a_store_does_not_disturb_what_runs(shared: coble.Engine, shared
 @pytest.mark.parametrize(
     "options",
     [
-        {"mem_limit": 0},
         {"mem_limit": -1},
-        {"cpus": 0},
         {"cpus": -1},
         {"cpus": float("nan")},
         {"pids_limit": -2},

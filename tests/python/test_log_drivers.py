@@ -192,6 +192,7 @@ def test_what_each_record_says_of_its_container(
     assert [json.loads(line).get("attrs") for line in lines] == [attributes] * 2
     assert list(json.loads(lines[0])) == ["log", "stream", *(["attrs"] if attributes else []), "time"]
     assert log_bytes(container) == b"one\ntwo\n"
+    assert container.log_attributes() == (attributes or {})
     assert container.inspect_docker()["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": options}
     container.remove()
 
@@ -230,6 +231,11 @@ def test_the_command(command: Command) -> None:
     command.good("run", "-d", "--name", "quiet", "--log-driver", "none", "box", "echo", "x")
     command.good("wait", "quiet")
     assert command("logs", "quiet").returncode != 0
+    command.good("run", "-d", "--name", "told", "--log-driver", "json-file", "--log-opt", "labels=a,b", "-l", "a=x y", "-l", "b=é,", "box", "sh", "-c", "echo one; echo two")
+    command.good("wait", "told")
+    assert command.good("logs", "--details", "told") == "a=x+y,b=%C3%A9%2C one\na=x+y,b=%C3%A9%2C two\n"
+    assert command.good("logs", "--details", "-t", "told").split()[1:3] == ["a=x+y,b=%C3%A9%2C", "one"]
+    command.good("rm", "told")
     command.good("rm", "quiet")
 
 

@@ -664,3 +664,94 @@ def test_a_place_that_a_link_leads_to(box: coble.Engine, tmp_path: Path) -> None
     with box.containers.run("linked", ["sleep", "1000"], volumes=[f"{tmp_path}:/link/data"]) as container:
         container.exec(["test", "-d", "/real/data"], check=True)
         assert {change.path for change in container.diff()} <= {"/real", "/real/data"}
+
+
+# --- overlays over binds, and owners --------------------------------------------------------------------------------
+
+
+def test_an_overlay_over_a_bind(shared: coble.Engine, data: Path) -> None:
+    (data / "below" / "old").write_text("old\n")
+    script = "cat /data/file; echo more >> /data/file; rm -r /data/below; mkdir /data/below; touch /data/below/new; cat /data/file; ls /data/below"
+    for options in ({"volumes": [f"{data}:/data:O"]}, {"volumes": {data: {"bind": "/data", "mode": "O,noexec"}}}, {"mounts": [coble.Mount("/data", data, type="bind", options=["O"])]}):
+        with shared.containers.create("box", ["sh", "-c", script], **options) as container:
+            for _ in range(2):
+                # It begins anew each time.
+                container.start()
+                assert container.wait() == 0
+            assert log_bytes(container) == b"from the host\nfrom the host\nmore\nnew\n" * 2
+            assert container.diff() == []
+    assert (data / "file").read_text() == "from the host\n" and (data / "below" / "old").exists()
+    # Beside secrets, and hooks that see the mounts.
+    done = shared.run("box", ["sh", "-c", "cat /run/secrets/key; stat -c %a /data; touch /data/x"], volumes=[f"{data}:/data:O"], secrets=[coble.Secret("key", b"k")], check=True)
+    assert done.stdout == b"k755\n" and done.isolation is not None and not (data / "x").exists()
+    assert [info.file_system for info in done.isolation.mounts if info.target == "/data"] == ["overlay"]
+
+
+@pytest.mark.once
+def test_what_an_overlay_excludes(shared: coble.Engine, data: Path) -> None:
+    for options in ("O,ro", "O,rslave", "O,bind", "O,O", "U,ro", "U,U"):
+        with pytest.raises(coble.InvalidArgumentError):
+            shared.containers.create("box", volumes=[f"{data}:/data:{options}"])
+    with pytest.raises(coble.CobleError, match="over a directory"):
+        shared.run("box", ["true"], volumes=[f"{data}/file:/data:O"])
+
+
+def owners(folder: Path) -> set[tuple[int, int]]:
+    return {(stat.st_uid, stat.st_gid) for stat in (path.lstat() for path in [folder, *folder.rglob("*")])}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("form", ["volumes", "mounts"])
+def test_a_source_is_given_to_the_user(shared: coble.Engine, data: Path, tmp_path: Path, form: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("x")
+    (data / "below" / "link").symlink_to(outside)
+    (data / "below" / "way").symlink_to("/etc")
+    os.mkfifo(data / "below" / "fifo")
+    options = {form: [f"{data}:/data:U"] if form == "volumes" else [f"type=bind,src={data},dst=/data,U=true"]}
+    done = shared.run("box", ["sh", "-c", "touch /data/below/mine && id -u"], user="1234:56", check=True, **options)
+    assert done.stdout == b"1234\n"
+    assert owners(data) == {(1234, 56)}
+    # No link was followed.
+    assert outside.stat().st_uid == 0 and Path("/etc").stat().st_uid == 0
+    # In an overlay it is the copy that gets another owner.
+    assert sh(shared, "stat -c %u /data /data/file", volumes=[f"{data}:/data:O,U"], user="77") == "77\n77\n"
+    assert owners(data) == {(1234, 56)}
+
+
+@pytest.mark.skipif(MODE == "single", reason="there is no other id")
+def test_who_has_it_inside(shared: coble.Engine, data: Path) -> None:
+    try:
+        script = "stat -c %u:%g /data /data/below /data/file"
+        assert sh(shared, script, volumes=[f"{data}:/data:U"], user="1234:56") == "1234:56\n" * 3
+    finally:
+        # So that the caller can remove it.
+        assert sh(shared, script, volumes=[f"{data}:/data:U"], user="0:0") == "0:0\n" * 3
+
+
+@pytest.mark.root
+def test_an_owner_stays_on_the_file_system(shared: coble.Engine, data: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "none", data / "below"], check=True)
+    try:
+        (data / "below" / "file").write_text("x")
+        shared.run("box", ["true"], volumes=[f"{data}:/data:U"], user="1234:56", check=True)
+        assert owners(data / "below") == {(0, 0)} and (data / "file").stat().st_uid == 1234
+    finally:
+        subprocess.run(["umount", data / "below"], check=True)
+    assert (data / "below").stat().st_uid == 0
+
+
+@pytest.mark.once
+def test_what_gets_no_other_owner(shared: coble.Engine, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "way").symlink_to("/usr/lib")
+    for source in ("/", "/usr", "/usr/share", "/etc", "/etc/passwd", "/home", "/home/somebody", "/root", "/var/lib", "/tmp", "/dev/shm", "/proc/self", os.path.expanduser("~"), tmp_path / "way"):
+        with pytest.raises(coble.InvalidArgumentError, match="owner"):
+            shared.containers.create("box", volumes=[f"{source}:/data:U"])
+
+
+@pytest.mark.root
+def test_neither_with_a_user_namespace_of_its_own(shared: coble.Engine, data: Path) -> None:
+    for word in "OU":
+        with pytest.raises(coble.UnsupportedError) as caught:
+            shared.containers.create("box", volumes=[f"{data}:/data:{word}"], uidmap=["0:100000:65536"])
+        assert "idmap" in (caught.value.hint or "")

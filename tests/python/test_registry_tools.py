@@ -100,6 +100,45 @@ def test_skopeo_copies_what_is_pushed_and_the_other_way_round(box: coble.Engine,
     assert tags == box.registry.tags(f"{debian.host}/skopeo/again", insecure=True) == ["1"]
 
 
+def test_skopeo_reads_the_form_that_was_asked_for_and_the_other_way_round(box: coble.Engine, debian: DebianRegistry, tmp_path: Path) -> None:
+    skopeo = needs("skopeo")
+    box.images.tag("box", f"{debian.host}/forms/mine:1")
+    raw = lambda name: run(skopeo, "inspect", "--tls-verify=false", "--raw", f"docker://{debian.host}/forms/{name}").encode()  # noqa: E731
+    pushed = box.images.push(f"{debian.host}/forms/mine:1", format="v2s2", compression="gzip", insecure=True)
+    found = json.loads(raw("mine:1"))
+    assert content.digest_of(raw("mine:1")) == pushed.digest
+    assert (found["mediaType"], found["config"]["mediaType"]) == (content.DOCKER_MANIFEST, content.DOCKER_CONFIG)
+    assert {layer["mediaType"] for layer in found["layers"]} == {content.DOCKER_LAYER + ".gzip"}
+    config = json.loads(run(skopeo, "inspect", "--tls-verify=false", "--config", f"docker://{debian.host}/forms/mine:1"))
+    assert config["rootfs"]["diff_ids"] == [layer.diff_id for layer in box.images.inspect("box").layers]
+    # Skopeo makes of it what it was, and of that what it is now, with the same blobs.
+    both = ["--src-tls-verify=false", "--dest-tls-verify=false"]
+    for name, form in (("theirs-oci:1", "oci"), ("theirs-v2s2:1", "v2s2")):
+        run(skopeo, "copy", "--quiet", "--format", form, *both, f"docker://{debian.host}/forms/mine:1", f"docker://{debian.host}/forms/{name}")
+        other = "oci" if form == "v2s2" else "v2s2"
+        back = box.images.copy(f"{debian.host}/forms/{name}", f"{debian.host}/forms/back-{form}:1", format=other, source_insecure=True, target_insecure=True)  # type: ignore[call-overload]
+        found = json.loads(raw(f"back-{form}:1"))
+        assert content.digest_of(raw(f"back-{form}:1")) == back.digest and found["mediaType"] == back.media_type
+        assert found["mediaType"] == {"oci": content.OCI_MANIFEST, "v2s2": content.DOCKER_MANIFEST}[other]
+        run(skopeo, "copy", "--quiet", "--src-tls-verify=false", f"docker://{debian.host}/forms/back-{form}:1", f"dir:{tmp_path}/{form}")
+    # Layers that are not compressed have a type, too.
+    box.images.tag("box", f"{debian.host}/forms/plain:1")
+    box.images.push(f"{debian.host}/forms/plain:1", format="v2s2", insecure=True)
+    assert {layer["mediaType"] for layer in json.loads(raw("plain:1"))["layers"]} == {content.DOCKER_LAYER}
+    run(skopeo, "copy", "--quiet", "--src-tls-verify=false", f"docker://{debian.host}/forms/plain:1", f"docker-archive:{tmp_path}/plain.tar:plain:1")
+    assert box.images.load(tmp_path / "plain.tar")[0].id == box.images.get("box").id
+    # Several platforms, as a list.
+    made = [(content.content(archives.Image([archives.tar(archives.file("f", name.encode()))], {}, configuration={"architecture": name})), name) for name in ("amd64", "s390x")]
+    whole = content.index(*((one, {"os": "linux", "architecture": name}) for one, name in made))
+    with content.Client(debian.host) as client:
+        client.put("forms/several", "1", whole)
+    copied = box.images.copy(f"{debian.host}/forms/several:1", f"{debian.host}/forms/list:1", format="v2s2", source_insecure=True, target_insecure=True)
+    assert content.digest_of(raw("list:1")) == copied.digest and json.loads(raw("list:1"))["mediaType"] == content.DOCKER_INDEX
+    run(skopeo, "copy", "--quiet", "--all", "--src-tls-verify=false", f"docker://{debian.host}/forms/list:1", f"dir:{tmp_path}/list")
+    shown = json.loads(run(skopeo, "inspect", "--tls-verify=false", "--override-arch", "s390x", f"docker://{debian.host}/forms/list:1"))
+    assert shown["Architecture"] == "s390x"
+
+
 def test_skopeo_with_credentials_and_certificates(box: coble.Engine, debian_tokens: DebianRegistry, cert_dir: Path, home: Path) -> None:
     """What one logs in, the other is."""
     skopeo = needs("skopeo")
@@ -159,6 +198,38 @@ def test_podman_runs_what_is_pushed_and_the_other_way_round(box: coble.Engine, d
         box.images.tag(theirs, again)
         assert box.images.push(again, insecure=True).digest == image.digest
     assert box.verify() == []
+
+
+@pytest.mark.root
+def test_podman_runs_the_form_that_was_asked_for_and_the_other_way_round(box: coble.Engine, debian: DebianRegistry, tools: Any) -> None:
+    needs("podman")
+    container = box.containers.create("box", ["sh", "-c", "echo made > /file"])
+    container.start()
+    container.wait()
+    container.commit("made")
+    container.remove()
+    # Layers of zstd become such as docker's form can have.
+    zstd = f"{debian.host}/podman/zstd:1"
+    box.images.tag("made", zstd)
+    box.images.push(zstd, compression="zstd", insecure=True)
+    for name in ("made", zstd):
+        box.images.remove(name)
+    box.images.pull(zstd, insecure=True)
+    mine = f"{debian.host}/podman/converted:1"
+    box.images.tag(zstd, mine)
+    pushed = box.images.push(mine, format="v2s2", insecure=True)
+    run(*tools("podman", "pull", "--quiet", "--tls-verify=false", mine))
+    shown = json.loads(run(*tools("podman", "image", "inspect", mine)))[0]
+    assert (shown["Digest"], shown["ManifestType"]) == (pushed.digest, content.DOCKER_MANIFEST)
+    assert shown["Id"] == box.images.get(mine).id.split(":")[1]
+    assert podman_run(tools, mine, "cat", "/file") == "made\n"
+    # What podman pushes in one form goes on in the other.
+    for form, other in (("oci", "v2s2"), ("v2s2", "oci")):
+        theirs, copied = f"{debian.host}/podman/from-{form}:1", f"{debian.host}/podman/to-{other}:1"
+        run(*tools("podman", "push", "--quiet", "--tls-verify=false", "--format", form, mine, f"docker://{theirs}"))
+        box.images.copy(theirs, copied, format=other, source_insecure=True, target_insecure=True)  # type: ignore[call-overload]
+        run(*tools("podman", "pull", "--quiet", "--tls-verify=false", copied))
+        assert podman_run(tools, copied, "cat", "/file") == "made\n"
 
 
 @pytest.mark.root

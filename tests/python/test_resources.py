@@ -15,8 +15,15 @@ import coble
 import pytest
 from conftest import CGROUPS, MODE, Store
 from helpers import sh, wait_for_exit
+from test_command import Command
 
 pytestmark = pytest.mark.vm
+
+
+@pytest.fixture
+def command(shared_store: Store, shared: coble.Engine) -> Command:
+    return Command(shared_store)
+
 
 MIB = 1 << 20
 # Makes no process: some tests leave it none to make.
@@ -201,6 +208,68 @@ def test_update_while_it_runs(running: coble.Container) -> None:
         running.update(pids_limit=unlimited)
         assert running.inspect().spec.pids_limit is None and "pids_limit" not in limits(running.inspect().isolation)
         assert running.exec(["probe", "fork", "100"]).stdout.split()[1] == b"100"
+
+
+def test_a_limit_of_cpu_time_can_be_taken_away(shared: coble.Engine) -> None:
+    for options in ({"cpus": 0.5}, {"cpu_quota": 30000, "cpu_period": 60000}):
+        with shared.containers.run("box", FOREVER, **options) as container:  # type: ignore[arg-type]
+            name = "nano_cpus" if "cpus" in options else "cpu_quota"
+            if limits(container.inspect().isolation)[name].applied is None:
+                pytest.skip("this user has no controllers here: warned")
+            # As docker has it, 0 is no change.
+            container.update(cpu_quota=0, cpus=0, cpu_shares=0, blkio_weight=0, mem_limit=0, memswap_limit=0, mem_reservation=0, cpuset_cpus="")
+            assert limits(container.inspect().isolation)[name].applied is not None
+            container.update(cpu_quota=-1)
+            found = container.inspect()
+            assert (found.spec.cpu_quota, found.spec.nano_cpus) == (None, None)
+            assert not {"cpu_quota", "nano_cpus"} & set(limits(found.isolation))
+            container.update(cpus=0.25) if name == "nano_cpus" else container.update(cpu_quota=20000)
+            assert limits(container.inspect().isolation)[name].applied in (250_000_000, 20000)
+
+
+def test_what_docker_says_for_no_limit(shared: coble.Engine, command: Command) -> None:
+    done = shared.run("box", ["true"], cpu_quota=-1, cpu_shares=0, blkio_weight=0, mem_swappiness=-1, mem_limit=0, memswap_limit=0, cpus=0, cpu_period=0, mem_reservation=0, cpuset_cpus="", cpuset_mems="")
+    assert limits(done.isolation) == {}
+    words = "--cpu-quota=-1 --cpu-quota 0 --cpu-shares 0 --blkio-weight 0 --memory-swappiness -1 --memory-swap 0 -m 0 --cpus 0 --cpu-period 0".split()
+    for flags in (words[:1] + words[3:], words[1:]):
+        assert command.good("run", "--rm", *flags, "box", "echo", "fine") == "fine\n"
+    for bad in ({"cpu_quota": -2}, {"mem_swappiness": -2}, {"cpu_quota": 1}):
+        with pytest.raises(coble.InvalidArgumentError):
+            shared.run("box", ["true"], **bad)  # type: ignore[arg-type]
+
+
+def test_rates_and_weights_of_devices_are_changed(running: coble.Container) -> None:
+    device = block_device()
+    if device is None:
+        pytest.skip("this machine has no block device")
+    for option in ("device_read_bps", "device_write_iops"):
+        name = f"{option}:{device}"
+        try:
+            running.update(**{option: {device: MIB}})  # type: ignore[arg-type]
+        except coble.UnsupportedError:
+            assert option.replace("_", " ") and not limits(running.inspect().isolation)
+            pytest.skip("this user has no such controller here: refused")
+        assert limits(running.inspect().isolation)[name].applied == MIB
+        running.update(**{option: [f"{device}:0"]})  # type: ignore[arg-type]
+        assert name not in limits(running.inspect().isolation)
+        assert getattr(running.inspect().spec, option) == {}
+    for bad in ({"device_read_bps": {"/dev/null": 1}}, {"device_read_bps": {"sda": 0}}, {"unified": {"cgroup.procs": "1"}}):
+        with pytest.raises(coble.InvalidArgumentError):
+            running.update(**bad)  # type: ignore[arg-type]
+
+
+def test_raw_files_are_changed(running: coble.Container) -> None:
+    if CGROUPS != "v2":
+        with pytest.raises(coble.UnsupportedError):
+            running.update(unified={"memory.high": "64M"})
+        return
+    try:
+        running.update(unified={"memory.high": str(64 * MIB)})
+    except coble.UnsupportedError:
+        pytest.skip("this user has no controllers here: refused")
+    assert limits(running.inspect().isolation)["unified:memory.high"].applied == 64 * MIB
+    running.update(unified=["memory.high=max"])
+    assert limits(running.inspect().isolation)["unified:memory.high"].applied_text == "max"
 
 
 def test_one_that_has_a_quota_gets_no_nano_cpus(shared: coble.Engine) -> None:

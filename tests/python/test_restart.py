@@ -13,6 +13,12 @@ import coble
 import pytest
 from conftest import Store
 from helpers import eventually, log_bytes, monitor_of, wait_for_exit, wait_for_output
+from test_command import Command
+
+
+@pytest.fixture
+def command(shared_store: Store, shared: coble.Engine) -> Command:
+    return Command(shared_store)
 
 
 def start(engine: coble.Engine, script: str, policy: object = "always", **options: object) -> coble.Container:
@@ -67,6 +73,47 @@ def test_how_often(shared: coble.Engine, policy: object, code: int, runs: int) -
     assert container.inspect_docker()["RestartCount"] == runs - 1
     assert actions(shared, container) == ["create", *["start", "die"] * runs]
     container.remove()
+
+
+@pytest.mark.vm
+def test_a_policy_that_comes_later_holds_for_the_program_that_runs(shared: coble.Engine) -> None:
+    container = start(shared, f"echo run; {TOLD}; exit 3", "no")
+    assert container.update(restart_policy="on-failure:1") == []
+    assert container.inspect().spec.restart_policy == "on-failure:1"
+    wait_for_output(container, b"run\n")
+    tell(container)
+    wait_for_output(container, b"run\nrun\n")
+    assert eventually(lambda: container.state == "running" and container.inspect().restart_count == 1, "the second run")
+    tell(container)
+    eventually(lambda: container.state == "exited", "the last end")
+    assert (container.exit_code, container.inspect().restart_count) == (3, 1)
+    container.remove()
+
+
+def test_a_policy_can_be_taken_away(shared: coble.Engine, command: Command) -> None:
+    container = start(shared, f"echo run; {TOLD}; exit 3", "always")
+    wait_for_output(container, b"run\n")
+    assert command.good("update", "--restart", "no", container.name) == f"{container.name}\n"
+    tell(container)
+    eventually(lambda: container.state == "exited", "the end")
+    assert (log_bytes(container), container.inspect().restart_count) == (b"run\n", 0)
+    # One that does not run has it from its next start.
+    container.update(restart_policy={"Name": "on-failure", "MaximumRetryCount": 2})
+    assert container.inspect_docker()["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 2}
+    container.remove()
+
+
+def test_what_gets_no_policy(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sleep", "1000"], secrets={"key": b"secret"})
+    container.start()
+    with pytest.raises(coble.InvalidStateError, match="not kept for another run"):
+        container.update(restart_policy="always")
+    assert container.inspect().spec.restart_policy == "no"
+    container.remove(force=True)
+    container = shared.containers.create("box", ["sleep", "1000"], auto_remove=True)
+    with pytest.raises(coble.InvalidArgumentError, match="restart_policy"):
+        container.update(restart_policy="always")
+    container.remove(force=True)
 
 
 def test_who_is_attached_is_attached_to_one_run(shared: coble.Engine) -> None:
@@ -275,7 +322,9 @@ def test_each_run_runs_out_of_memory_for_itself(shared: coble.Engine) -> None:
     eventually(lambda: container.state == "exited", "the last end", 60)
     assert container.exit_code == 137 and container.inspect().restart_count == 1
     assert not [warning for warning in container.inspect().warnings if warning.code == "out-of-memory"]
-    assert "oom" not in actions(shared, container)
+    assert not container.inspect().oom_killed
+    # That was the first run.
+    assert actions(shared, container).count("oom") == 1
     container.remove()
 
 

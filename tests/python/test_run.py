@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -12,8 +14,9 @@ import time
 from pathlib import Path
 
 import coble
+import coble.aio
 import pytest
-from conftest import CGROUPS, MODE
+from conftest import CGROUPS, MODE, Store
 from helpers import output, sh
 
 
@@ -446,3 +449,83 @@ with open(path, "wb") as file:
     subprocess.run(command, check=True, timeout=60)
     assert target.read_bytes() == b"0 out\n err\n"
     target.unlink()
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def test_output_as_text(shared: coble.Engine) -> None:
+    script = "printf 'ä\\r\\nb\\rc\\n'; printf ö >&2"
+    done = shared.run("box", ["sh", "-c", script], text=True)
+    assert (done.stdout, done.stderr) == ("ä\nb\nc\n", "ö")
+    assert shared.run("box", ["cat"], input="ß", encoding="latin-1").stdout == "ß"
+    assert shared.run("box", ["cat"], input="ß", encoding="latin-1", stderr=coble.DEVNULL).stderr == ""
+    # The bytes of another encoding really arrive there.
+    assert shared.run("box", ["sh", "-c", "wc -c"], input="ß", encoding="latin-1").stdout.strip() == "1"
+    assert shared.run("box", ["cat"], input=b"a\xffb", errors="replace").stdout == "a\ufffdb"
+    assert shared.run("box", ["cat"], input="ß").stdout == "ß".encode()
+    with pytest.raises(UnicodeDecodeError):
+        shared.run("box", ["cat"], input=b"a\xffb", text=True)
+    with pytest.raises(UnicodeEncodeError):
+        shared.run("box", ["cat"], input="\u20ac", encoding="latin-1")
+    for bad in ({"encoding": "nothing"}, {"errors": "nothing"}):
+        with pytest.raises(LookupError):
+            shared.run("box", ["true"], **bad)
+    with shared.containers.run("box", ["sh", "-c", "printf 'ä\\r\\nb\\nc'; sleep 1000"], wait=coble.wait.log("c")) as container:
+        assert container.exec(["echo", "ä"], text=True).stdout == "ä\n"
+        assert list(container.logs().lines(text=True)) == ["ä", "b", "c"]
+        assert list(container.logs().lines(encoding="latin-1")) == ["Ã¤", "b", "c"]
+        assert list(container.logs().lines()) == ["ä\r".encode(), b"b", b"c"]
+
+
+def test_an_error_has_text(shared: coble.Engine) -> None:
+    with pytest.raises(coble.ContainerExitError) as caught:
+        shared.run("box", ["sh", "-c", "echo out; echo why >&2; exit 3"], check=True, text=True)
+    error = caught.value
+    assert (error.stdout, error.stderr, error.exit_code) == ("out\n", "why\n", 3)
+    assert error.result is not None and error.result.stdout == "out\n"
+    again = pickle.loads(pickle.dumps(error.result))
+    assert (again.stdout, again.stderr) == ("out\n", "why\n")
+    with pytest.raises(coble.TimeoutError) as late:
+        shared.run("box", ["sh", "-c", "echo out; exec sleep 1000"], timeout=2, text=True)
+    assert late.value.stdout == "out\n"
+    # What cannot be decoded does not hide why it failed.
+    with pytest.raises(coble.ContainerExitError) as odd:
+        shared.run("box", ["sh", "-c", "printf 'a\\377'; exit 3"], check=True, text=True)
+    assert odd.value.stdout == b"a\xff"
+
+
+def test_text_for_asyncio(shared_store: Store) -> None:
+    async def main() -> None:
+        async with coble.aio.Engine(shared_store.data_root, shared_store.run_root) as engine:
+            assert (await engine.run("box", ["echo", "ä"], text=True)).stdout == "ä\n"
+            async with engine.containers.run("box", ["sh", "-c", "echo ä; sleep 1000"]) as container:
+                assert (await container.exec(["echo", "ö"], encoding="utf-8")).stdout == "ö\n"
+                async for line in container.logs(follow=True).lines(text=True):
+                    assert line == "ä"
+                    break
+
+    asyncio.run(main())
+
+
+# --- the order of the output ----------------------------------------------------------------------------------------
+
+
+def test_output_in_its_order(shared: coble.Engine) -> None:
+    script = "for n in 1 2 3; do echo out$n; sleep 0.3; echo err$n >&2; sleep 0.3; done"
+    expected = [item for n in "123" for item in (("stdout", f"out{n}\n"), ("stderr", f"err{n}\n"))]
+    done = shared.run("box", ["sh", "-c", script])
+    assert done.records == [(stream, data.encode()) for stream, data in expected]
+    assert pickle.loads(pickle.dumps(done)).records == done.records
+    with shared.containers.run("box", ["sleep", "1000"]) as container:
+        assert container.exec(["sh", "-c", script], text=True).records == expected
+    with pytest.raises(coble.ContainerExitError) as caught:
+        shared.run("box", ["sh", "-c", "echo a; sleep 0.3; echo b >&2; exit 3"], check=True)
+    assert caught.value.result is not None and caught.value.result.records == [("stdout", b"a\n"), ("stderr", b"b\n")]
+    # A character in two pieces.
+    script = "printf 'a\\303'; sleep 0.3; printf x >&2; sleep 0.3; printf '\\244b'"
+    assert shared.run("box", ["sh", "-c", script], text=True).records == [("stdout", "a"), ("stderr", "x"), ("stdout", "äb")]
+    assert shared.run("box", ["true"]).records == []
+    big = shared.run("box", ["sh", "-c", "seq 1 100000; seq 1 100000 >&2"])
+    assert b"".join(data for stream, data in big.records if stream == "stdout") == big.stdout
+    assert b"".join(data for stream, data in big.records if stream == "stderr") == big.stderr

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +134,53 @@ def enabled(module: str) -> bool:
 def test_apparmor(shared: coble.Engine) -> None:
     assert output(shared, "echo", "fine", security_opt=["apparmor=unconfined"]) == "fine\n"
     if enabled("apparmor") and IS_ROOT:
-        pytest.skip("has AppArmor, and there is no telling which profiles")
+        return  # what it is then is the next test's
     with pytest.raises(coble.UnsupportedError):
         shared.run("box", ["true"], security_opt=["apparmor=some-profile"])
+
+
+PROFILE = """
+profile coble-test flags=(attach_disconnected,mediate_deleted) {
+    file, capability, network, signal, ptrace, mount, umount, pivot_root, unix,
+    deny /etc/passwd r,
+}
+"""
+
+
+@pytest.fixture
+def profile() -> Iterator[str]:
+    """A profile of AppArmor that the kernel knows meanwhile. The virtual machine has all that is needed."""
+    parser = shutil.which("apparmor_parser", path="/usr/sbin:/sbin")
+    if not enabled("apparmor") or not IS_ROOT or parser is None:
+        pytest.skip("AppArmor is off, or there is no apparmor_parser, or the caller is not root; the virtual machine has it")
+    place = Path("/sys/kernel/security")
+    mounted = (place / "apparmor").exists()
+    if not mounted:
+        subprocess.run(["mount", "-t", "securityfs", "securityfs", place], check=True)
+    try:
+        subprocess.run([parser, "--replace", "--skip-cache"], input=PROFILE.encode(), check=True)
+        yield "coble-test"
+        subprocess.run([parser, "--remove"], input=PROFILE.encode(), check=True)
+    finally:
+        if not mounted:
+            subprocess.run(["umount", place], check=True)
+
+
+def test_an_apparmor_profile(shared: coble.Engine, profile: str) -> None:
+    """ISO-08: it is in force from the first instruction of the program, for those of exec as well, and is told of."""
+    script = "cat /proc/self/attr/current; cat /etc/passwd > /dev/null 2>&1 && echo read; cat /etc/group > /dev/null && echo well"
+    option = [f"apparmor={profile}"]
+    done = shared.run("box", ["sh", "-c", script], security_opt=option)
+    assert done.stdout.decode().splitlines() == [f"{profile} (enforce)", "well"], done
+    assert done.isolation is not None and done.isolation.apparmor == f"{profile} (enforce)"
+    with shared.containers.run("box", ["sleep", "1000"], security_opt=option) as container:
+        assert container.exec(["sh", "-c", script]).stdout.decode().splitlines() == [f"{profile} (enforce)", "well"]
+        isolation = container.inspect().isolation
+        assert isolation is not None and isolation.apparmor == f"{profile} (enforce)"
+    free = shared.run("box", ["sh", "-c", script], security_opt=["apparmor=unconfined"])
+    assert free.stdout.decode().splitlines()[-2:] == ["read", "well"] and free.isolation is not None and free.isolation.apparmor is None
+    with pytest.raises(coble.InvalidArgumentError, match="no-such-profile"):
+        shared.run("box", ["true"], security_opt=["apparmor=no-such-profile"])
 
 
 def test_labels(shared: coble.Engine) -> None:

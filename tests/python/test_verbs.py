@@ -470,6 +470,28 @@ def test_wait_for_the_removal(shared: coble.Engine) -> None:
 
 
 @pytest.mark.vm
+def test_filters_on_options(box: coble.Engine, tmp_path: Path) -> None:
+    make = box.containers.create
+    one = make("box", FOREVER, name="one", exposed_ports=[80, "53/udp", "8000-8010"])
+    make("box", FOREVER, name="two", volumes={str(tmp_path): "/data"}, tmpfs={"/scratch": ""}, network="host")
+    make("box", FOREVER, name="three", network=f"container:{one.name}")
+
+    def found(**filters: object) -> list[str]:
+        return [container.name for container in box.containers.list(all=True, filters=filters)]  # type: ignore[arg-type]
+
+    assert found(expose=80) == found(expose="80/tcp") == found(expose="53/udp") == found(expose="8005") == found(expose="7000-8000") == ["one"]
+    assert found(expose="80/udp") == found(expose="53") == found(expose="81") == found(publish=80) == []
+    assert found(volume=str(tmp_path)) == found(volume="/data") == found(volume="/scratch") == ["two"]
+    assert found(volume="/dat") == found(volume="tmpfs") == []
+    assert found(network="none") == ["one"] and found(network="host") == ["two"] and found(network=["none", "host"]) == ["two", "one"]
+    assert found(network="container:one") == found(network=f"container:{one.id}") == found(network=f"container:{one.id[:12]}") == ["three"]
+    assert found(network="bridge") == found(network="container:two") == found(network="container:nobody") == []
+    assert found(network="host", volume="/data", name="w") == ["two"] and found(network="none", volume="/data") == []
+    for bad in ("expose=x", "publish=0", "expose=9-8"):
+        with pytest.raises(coble.InvalidArgumentError):
+            box.containers.list(filters=[bad])
+
+
 def test_filters(box: coble.Engine) -> None:
     make = box.containers.create
     one = make("box", ["sh", "-c", "exit 3"], name="web-1", labels={"tier": "front", "x": ""})
@@ -547,6 +569,44 @@ def test_inspect_as_docker(shared: coble.Engine) -> None:
     assert list(found["NetworkSettings"]["Networks"]) == ["none"]
     assert found["Coble"]["state"] == "exited"
     container.remove()
+
+
+def test_inspect_as_docker_with_size_and_what_runs(shared: coble.Engine) -> None:
+    container = shared.containers.create("box", ["sh", "-c", "head -c 300000 /dev/zero > /file; exec sleep 1000"])
+    container.start()
+    eventually(lambda: container.exec(["sh", "-c", "[ $(stat -c %s /file) = 300000 ]"]).exit_code == 0, "the file")
+    assert "SizeRw" not in container.inspect_docker()
+    found = container.inspect_docker(size=True)
+    image = shared.images.inspect("box").unpacked_size
+    assert image is not None and 300000 <= found["SizeRw"] < 600000 and found["SizeRootFs"] == found["SizeRw"] + image
+    assert eventually(lambda: container.inspect_docker()["ExecIDs"] is None, "the end of the others")
+    with shared.events(filters={"container": container.id, "event": "exec_start"}) as events:
+        process = container.popen(["sleep", "1000"])
+        (running,) = eventually(lambda: container.inspect_docker()["ExecIDs"], "the program")
+        assert next(iter(events)).attributes["execID"] == running
+    process.kill()
+    process.wait(30)
+    assert eventually(lambda: container.inspect_docker()["ExecIDs"] is None, "its end")
+    assert (found["AppArmorProfile"], found["ProcessLabel"], found["HostsPath"]) == ("", "", "")
+    assert (found["HostConfig"]["PortBindings"], found["HostConfig"]["ContainerIDFile"], found["Config"]["AttachStdout"]) == ({}, "", False)
+    container.remove(force=True)
+
+
+def test_top_with_columns(counting: coble.Container, shared_store: Store) -> None:
+    table = counting.top(["-o", "pid,stat,nlwp,etimes", "-o", "args=What"])
+    assert table.titles == ["PID", "STAT", "NLWP", "ELAPSED", "What"]
+    (first,) = [row for row in table.processes if row[0] == str(counting.inspect().pid)]
+    assert first[1][0] in "SRD" and first[2] == "1" and int(first[3]) >= 0
+    assert counting.top("aux").titles[:4] == ["USER", "PID", "%CPU", "%MEM"] and counting.top().titles[0] == "UID"
+    for bad, named in (("-o pid,nope", "nope"), ("--forest", "--forest"), ("-p 1", "-p")):
+        with pytest.raises(coble.InvalidArgumentError, match=named):
+            counting.top(bad)
+    program = os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble"))
+    words = [program, "--data-root", shared_store.data_root, "--run-root", shared_store.run_root, "top"]
+    shown = subprocess.run([*words, counting.id, "-eo", "pid,comm"], capture_output=True, text=True, check=True).stdout
+    assert shown.split()[:2] == ["PID", "COMMAND"] and "sh" in shown
+    assert json.loads(subprocess.run([*words, counting.id, "--format", "json"], capture_output=True, text=True, check=True).stdout)["titles"][0] == "UID"
+    assert json.loads(subprocess.run([*words, "--format", "json", counting.id, "aux"], capture_output=True, text=True, check=True).stdout)["titles"][0] == "USER"
 
 
 @pytest.mark.vm
@@ -629,6 +689,32 @@ def test_with_limits_the_kernel_counts(shared: coble.Engine) -> None:
         container.remove(force=True)
 
 
+@pytest.mark.vm
+def test_what_the_kernel_says_of_waiting_and_of_limits(shared: coble.Engine) -> None:
+    script = "until [ -e /go ]; do sleep 0.02; done; probe fork 100 > /dev/null; exec sleep 1000"
+    container = shared.containers.create("box", ["sh", "-c", script], mem_limit="64m", pids_limit=20)
+    container.start()
+    try:
+        applied = {limit.name: limit.applied for limit in container.inspect().isolation.limits}  # type: ignore[union-attr]
+        stats = container.stats(interval=0)
+        container.exec(["touch", "/go"], check=True)
+        if applied["pids_limit"] is not None:
+            assert stats.pids_events == 0
+            eventually(lambda: container.stats(interval=0).pids_events, "what the limit forbids")
+        if applied["mem_limit"] is not None:
+            assert stats.memory_events is not None and {"max", "oom_kill"} <= set(stats.memory_events)
+            assert stats.memory_events["oom_kill"] == stats.oom_kills == 0
+        for pressure in (stats.cpu_pressure, stats.memory_pressure, stats.io_pressure):
+            if pressure is not None:
+                assert 0 <= pressure.some.avg10 <= 100 and 0 <= pressure.some.avg60 <= 100 and 0 <= pressure.some.avg300 <= 100
+                assert pressure.some.total_us >= (pressure.full.total_us if pressure.full else 0)
+                assert pressure.to_dict()["some"]["avg10"] == pressure.some.avg10
+        if CGROUPS == "v2" and MODE == "root" and Path("/proc/pressure/cpu").exists():
+            assert stats.cpu_pressure is not None and stats.memory_pressure is not None
+    finally:
+        container.remove(force=True)
+
+
 def test_asynchronously(shared_store: Store) -> None:
     async def use() -> None:
         async with coble.aio.Engine(shared_store.data_root, shared_store.run_root) as engine:
@@ -664,6 +750,68 @@ def command(store: Store, box: coble.Engine) -> Iterator[object]:
     yield run
 
 
+def test_stats_follow_what_starts_and_ends(command: object, store: Store, box: coble.Engine) -> None:
+    run = command
+    assert callable(run)
+    program = os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble"))
+    first = box.containers.create("box", FOREVER, name="first")
+    rests = box.containers.create("box", FOREVER, name="rests")
+    first.start()
+    (only,) = json.loads(run("stats", "--no-stream", "--format", "json"))
+    assert only["name"] == "first"
+    assert {one["name"]: one["time"] != "" for one in json.loads(run("stats", "--no-stream", "-a", "--format", "json"))} == {"first": True, "rests": False}
+    assert "-- / --" in run("stats", "--no-stream", "-a", "rests")
+    looks = subprocess.Popen(
+        [program, "--data-root", store.data_root, "--run-root", store.run_root, "stats", "--format", "json"], stdout=subprocess.PIPE, text=True
+    )
+    assert looks.stdout is not None
+
+    def until(names: set[str]) -> None:
+        for line in looks.stdout:  # type: ignore[union-attr]
+            if {one["name"] for one in json.loads(line)} == names:
+                return
+        raise AssertionError(f"no look with {names}")
+
+    try:
+        until({"first"})
+        rests.start()
+        until({"first", "rests"})
+        first.remove(force=True)
+        until({"rests"})
+        rests.remove(force=True)
+        until(set())
+        box.containers.create("box", FOREVER, name="last").start()
+        until({"last"})
+    finally:
+        looks.kill()
+        looks.wait()
+        looks.stdout.close()
+
+
+def test_verbs_on_many_take_the_time_of_one(command: object, box: coble.Engine) -> None:
+    run = command
+    assert callable(run)
+    names = [f"deaf-{n}" for n in range(8)]
+    for name in names:
+        box.containers.create("box", ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], name=name).start()
+    lines = "".join(f"{name}\n" for name in names)
+    begin = time.monotonic()
+    # One after the other they would take 32 seconds.
+    assert run("stop", "-t", "4", *names) == lines
+    assert time.monotonic() - begin < 24
+    assert run("start", *names) == lines
+    said = run("stop", "-t", "0", names[0], "nobody", names[1], status=125)
+    assert "nobody" in said
+    # The others are done all the same.
+    assert [box.containers.get(name).state for name in names[:3]] == ["exited", "exited", "running"]
+    assert run("restart", "-t", "0", *names) == lines
+    if MODE == "root" and CGROUPS != "none":
+        assert run("pause", *names) == run("unpause", *names) == lines
+    assert run("kill", *names) == lines
+    assert run("rm", "-f", *reversed(names)) == "".join(f"{name}\n" for name in reversed(names))
+    assert box.containers.list(all=True) == []
+
+
 def test_the_command(command: object, box: coble.Engine) -> None:
     run = command
     assert callable(run)
@@ -679,7 +827,7 @@ def test_the_command(command: object, box: coble.Engine) -> None:
         assert found["HostConfig"]["Memory"] == 64 << 20
         assert run("update", "--pids-limit", "-1", "one") == "one\n" and json.loads(run("inspect", "one"))[0]["HostConfig"]["PidsLimit"] is None
         assert "64.0MiB" in run("stats", "--no-stream", "one")
-    assert "no limit is given" in run("update", "one", status=125)
+    assert "nothing to change is given" in run("update", "one", status=125)
     assert run("ps", "-n", "1", "--format", "json").count('"id"') == 1 and "two" in run("ps", "-l")
     assert "SIZE" in run("ps", "-a", "--size") and "one" not in run("ps", "-a", "--filter", "name=two")
     assert "unknown key" in run("ps", "--filter", "color=red", status=125)

@@ -129,3 +129,43 @@ def test_the_command_says_why(shared: coble.Engine, shared_store: Store) -> None
     done = command("wait", "--check", identifier)
     assert done.returncode == 125 and "exit code 3" in done.stderr.decode() and "why" in done.stderr.decode()
     command.good("rm", identifier)
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_waits_for_a_container_to_be_ready(shared: coble.Engine, shared_store: Store) -> None:
+    command = Command(shared_store)
+    script = "sleep 0.2; echo 'ready to go'; touch /flag; nc -l -p 8099 & wait"
+    conditions = ["log=^ready", "file=/flag", "port=8099", "exec=test -e /flag"]
+    flags = [word for condition in conditions for word in ("--wait", condition)]
+    identifier = command.good("run", "-d", *flags, "--wait-timeout", "30", "box", "sh", "-c", script).strip()
+    # Of several, one; and each by itself.
+    assert command.good("wait", "--condition", "file=/never", "--condition", "port=8099", "--timeout", "30", identifier) == "0\n"
+    done = command("wait", "--condition", "log=never", "--timeout", "0.3", identifier)
+    assert done.returncode == 125 and "not ready within 0.3 s" in done.stderr.decode() and "ready to go" in done.stderr.decode()
+    done = command("wait", "--condition", "healthy", "--condition", "port=1", "--timeout", "1", identifier)
+    assert done.returncode == 125 and "no health checks" in done.stderr.decode()
+    command.good("rm", "-f", identifier)
+
+
+def test_the_command_tells_of_an_end_before_it_is_ready(shared: coble.Engine, shared_store: Store) -> None:
+    command = Command(shared_store)
+    done = command("run", "-d", "--wait", "port=8099", "box", "sh", "-c", "sleep 0.2; echo why >&2; exit 3")
+    identifier = done.stdout.decode().strip()
+    assert done.returncode == 125 and "exit code 3" in done.stderr.decode() and "why" in done.stderr.decode()
+    # It is there to be looked at.
+    assert command.good("logs", identifier) == "" and command("logs", identifier).stderr == b"why\n"
+    command.good("rm", identifier)
+    for bad in (["--wait", "ready"], ["--wait", "log=("], ["--wait", "port=0"], ["--wait", "file=/x", "--wait-timeout", "-1"]):
+        assert command("run", "-d", *bad, "box", "true").returncode == 125
+    assert command("run", "--wait", "file=/x", "box", "true").returncode == 125
+    assert shared.containers.list(all=True) == []
+
+
+def test_an_answer_that_takes_its_time(shared: coble.Engine) -> None:
+    port = free_port()
+    answer = "HTTP/1.1 200 OK\\r\\n\\r\\n"
+    script = f"while :; do (sleep 0.6; printf '{answer}') | nc -l -p {port}; done"
+    with shared.containers.run("box", ["sh", "-c", script], network="host", wait=coble.wait.http(port), wait_timeout=20):
+        pass

@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PACKAGES = ["python3", "uidmap", "busybox-static", "iproute2", "procps", "util-linux"]
+PACKAGES = ["apparmor", "python3", "uidmap", "busybox-static", "iproute2", "procps", "util-linux"]
 #: What the guest needs beside what is built into the kernel, in words of the module files.
 MODULES = ["virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "overlay", "af_alg", "algif_hash"]
 DISK_MEGABYTES = 3072

@@ -110,8 +110,10 @@ pub struct Condition {
     pub ended: Option<Ended>,
     /// When it was started last, nanoseconds since the epoch, and its process id on the host; if it was started again.
     pub started: Option<(u64, i32)>,
-    /// How many programs of the container had been killed for want of memory when it was started last.
+    /// How many programs of the container were killed for want of memory, of those that the monitor has told of.
     pub oom_kills: u64,
+    /// Whether one of them was killed since it was started last.
+    pub out_of_memory: bool,
     /// Its health, if that is looked at.
     pub health: Option<Health>,
 }

@@ -43,6 +43,8 @@ pub enum Happening {
     Health(HealthStatus),
     /// Whoever started another program, with this number, has left it.
     ExecDetach(u32),
+    /// The kernel has killed programs of the container for want of memory.
+    OutOfMemory,
 }
 
 impl Happening {

@@ -35,7 +35,7 @@ pub use steps::{Failure, Step};
 use serde::{Deserialize, Serialize};
 
 /// The version of the messages. A monitor and an engine of different versions refuse each other.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 /// The descriptor of the control socket in a freshly started shim. 0, 1 and 2 are `/dev/null`; nothing else is open.
 pub const CONTROL_FD: i32 = 3;
@@ -220,6 +220,8 @@ pub struct MonitorSpec {
     pub process: ProcessSpec,
     /// Small files that the engine provides, such as `/etc/hosts`: mounted from a tmpfs of the container, never written into its root.
     pub files: Vec<ProvidedFile>,
+    /// Lines for a user and a group of the program whom the root file system lacks. None: there are none.
+    pub accounts: Option<Accounts>,
     /// Paths that are made invisible: files by an empty file, directories by an empty read-only tmpfs. Missing ones are skipped.
     pub masked_paths: Vec<String>,
     /// Paths that are made read-only. Missing ones are skipped.
@@ -237,8 +239,8 @@ pub struct MonitorSpec {
     pub cgroup_procs: Vec<FdIndex>,
     /// The directory of the version 2 cgroup that every process of the container is made in.
     pub cgroup_home: Option<FdIndex>,
-    /// A file of a cgroup in which the kernel counts [`oom_kills`], for a program that is started again.
-    pub oom: Option<FdIndex>,
+    /// Where the kernel counts the container's [`oom_kills`], if somebody is to know of each.
+    pub oom: Option<OomSpec>,
     /// How cgroups are shown inside at `/sys/fs/cgroup`.
     pub cgroup_view: CgroupView,
     /// The standard streams of the program.
@@ -273,6 +275,15 @@ pub struct MonitorSpec {
     pub run_timeout: Option<u32>,
     /// The programs that are run beside it, if there are any.
     pub hooks: Option<Box<Hooks>>,
+}
+
+/// Where the kernel counts the programs of a container that it kills for want of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OomSpec {
+    /// `memory.events` of its version 2 cgroup, for whose changes one can wait, or `memory.oom_control` of version 1.
+    pub counter: FdIndex,
+    /// With version 1, an event descriptor by which the kernel tells that there is no memory, which is before it kills somebody.
+    pub event: Option<FdIndex>,
 }
 
 /// How the root file system is made.
@@ -432,6 +443,19 @@ pub struct Capabilities {
     pub bounding: u64,
     /// Ambient and inheritable set: empty unless asked for.
     pub ambient: u64,
+}
+
+/// What lines of `/etc/passwd` and `/etc/group` are made of. Nothing in it has a line break, and no name a colon.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounts {
+    /// The name of the user; its number if there is none, or somebody else has it.
+    pub user: Option<String>,
+    /// The same of the group.
+    pub group: Option<String>,
+    /// The line of `/etc/passwd`, with variables: the user's name, ids, full name and home. None: the usual one.
+    pub passwd_entry: Option<String>,
+    /// That of `/etc/group`: the group's name, id and members.
+    pub group_entry: Option<String>,
 }
 
 /// A small file that the engine provides.
@@ -624,6 +648,12 @@ pub struct Isolation {
     pub seccomp: u8,
     /// The rules of Landlock that the process has put in force. The kernel does not show them.
     pub landlock: Vec<String>,
+    /// The bits that new files do not get.
+    pub umask: u32,
+    /// What the kernel says of the AppArmor profile that was asked for.
+    pub apparmor: Option<String>,
+    /// The parameters of the kernel that were set, each as it was set and as it is; None if it cannot be read.
+    pub sysctls: Vec<(String, String, Option<String>)>,
     /// User id, as seen inside.
     pub uid: u32,
     /// Group id, as seen inside.
@@ -720,6 +750,12 @@ pub enum Request {
     Init,
     /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
     Cgroups(u8),
+    /// The container has a limit of memory now. The frame carries the file in which the kernel counts its [`oom_kills`], and with true an event of version 1, as in an [`OomSpec`].
+    Oom(bool),
+    /// Answered with [`Response::Programs`].
+    Programs,
+    /// When the program is started again from now on; None: it is not.
+    Policy(Option<RestartSpec>),
     /// Connects to the container's program. Answered with [`Response::Attached`], and with [`Response::Exited`] when the container ends.
     Attach {
         /// The frame carries the end of a pipe to read input from, until its end.
@@ -762,6 +798,8 @@ pub enum Response {
     Restarts(Exit),
     /// The request failed.
     Failed(Failure),
+    /// The numbers of the programs of [`Request::Exec`] that run.
+    Programs(Vec<u32>),
 }
 
 /// A job of the archive role. All paths are below the directory given by descriptor, which becomes the worker's root.

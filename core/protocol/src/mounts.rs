@@ -48,6 +48,10 @@ pub enum MountSource {
         propagation: Propagation,
         /// What of it is mounted: a path below it. Links in it are followed as long as they lead nowhere else.
         subpath: Option<String>,
+        /// What is written goes to a file system in memory over it, and is gone with the container's run.
+        overlay: bool,
+        /// It and everything in it is given to the user and group of the container's program.
+        chown: bool,
     },
     /// What the overlay file system shows of directories of the store.
     Overlay {

@@ -14,11 +14,12 @@ use std::sync::OnceLock;
 use libc::{c_int, c_long, c_uint, c_ulong};
 use rustix::io::{Errno, Result};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, WaitOptions};
 use rustix::thread::UnshareFlags;
 
 /// The resource of core files, the same number on every machine (libc gives it different types).
 pub(crate) const RLIMIT_CORE: u32 = 4;
+pub(crate) const RLIMIT_NPROC: u32 = 6;
 
 /// That of descriptors.
 const RLIMIT_NOFILE: u32 = 7;
@@ -86,16 +87,17 @@ pub(crate) fn clone_sibling(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -
     }
 }
 
-/// Goes on as another process, a sibling of this one and of the namespaces that were entered for children. It has this one's memory, which is not copied, as with vfork: this one waits in the
-/// kernel until the other has executed a program or has ended, and then ends without touching anything. If it is killed before, the other goes on all the same.
+/// How [`become_sibling`] makes a process. The signal at its end is the one of the caller's own, and may not be given.
+pub(crate) const SIBLING: c_int = libc::CLONE_PARENT | libc::CLONE_VFORK;
+
+/// Goes on as another process, a sibling of this one and of the namespaces that were entered for children. This one waits in the kernel until the other has executed a program or has ended, as with
+/// vfork, and then ends. If it is killed before, the other goes on all the same. They have no memory in common: who can trace the other one must not have this one do anything, which is outside.
 pub(crate) fn become_sibling() -> Result<()> {
-    // The signal at its end is the one of the caller's own, and may not be given.
-    const FLAGS: c_int = libc::CLONE_PARENT | libc::CLONE_VM | libc::CLONE_VFORK;
     // Of the width of a register, all of which the kernel looks at.
     const NONE: isize = 0;
     let result: isize;
-    // SAFETY: with an empty stack pointer the new process has this one's stack, too. It is alone with the memory all the time: after the call this process executes only the instructions here, which
-    // end it and use no memory. Nothing in the memory depends on which process it is: there is one thread, without a robust list, and no signal has a handler.
+    // SAFETY: without CLONE_VM this is fork, and with an empty stack pointer the new process has a copy of this one's stack. There is one thread, without a robust list, so no lock is held by one that
+    // the new process lacks; nothing in the memory depends on which process it is, and no signal has a handler. After the call this process executes only the instructions here, which end it.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
@@ -109,7 +111,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             "2:",
             exit = const libc::SYS_exit_group,
             inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") FLAGS as isize, in("rsi") NONE, in("rdx") NONE, in("r10") NONE, in("r8") NONE,
+            in("rdi") SIBLING as isize, in("rsi") NONE, in("rdx") NONE, in("r10") NONE, in("r8") NONE,
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -127,7 +129,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             "2:",
             exit = const libc::SYS_exit_group,
             in("x8") libc::SYS_clone as isize,
-            inlateout("x0") FLAGS as isize => result,
+            inlateout("x0") SIBLING as isize => result,
             in("x1") NONE, in("x2") NONE, in("x3") NONE, in("x4") NONE,
         );
     }
@@ -167,6 +169,17 @@ pub(crate) fn fork() -> Result<Option<Pid>> {
         0 => Ok(None),
         pid => Ok(Pid::from_raw(pid as libc::pid_t)),
     }
+}
+
+/// Goes on as a child of this process, in the namespaces that were entered for children. This one ends with it, and as it did.
+pub(crate) fn fork_and_wait() -> Result<()> {
+    let Some(child) = fork()? else {
+        return rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    };
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child), WaitOptions::empty()))?;
+    exit(status.map_or(1, |(_, status)| {
+        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default())
+    }))
 }
 
 /// Sends a signal of any number to a child.

@@ -299,8 +299,9 @@ pub(super) struct Recipe {
 impl Recipe {
     /// One file with one number.
     pub(super) fn number(file: &str, value: u64) -> Recipe {
-        Recipe::read_with(file, words_of_the_kernel(value), |text| {
-            text.trim().parse().ok().map(Shown::number)
+        Recipe::read_with(file, words_of_the_kernel(value), |text| match text.trim() {
+            "-1" => Some(Shown::number(UNLIMITED)),
+            text => text.parse().ok().map(Shown::number),
         })
     }
 

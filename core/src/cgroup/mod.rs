@@ -210,10 +210,13 @@ impl Cgroups {
         coble_protocol::oom_kills(tree::read(&file).ok()?.as_bytes())
     }
 
-    /// Where they are counted, open for reading.
-    pub(crate) fn oom_counter(&self, id: &str) -> Option<OwnedFd> {
+    /// Where they are counted, open for reading, and with version 1 an event of which the kernel tells before it kills one. Where there is no such event, nobody hears of it before somebody looks.
+    pub(crate) fn oom_counter(&self, id: &str) -> Option<(OwnedFd, Option<OwnedFd>)> {
         let file = self.of_container(id).oom_file(id).filter(|_| is_name(id))?;
-        fs::File::open(file).ok().map(OwnedFd::from)
+        let counter = OwnedFd::from(fs::File::open(&file).ok()?);
+        let first = file.file_name().is_some_and(|name| name == "memory.oom_control");
+        let event = first.then(|| tree::event(&file, &counter).ok()).flatten();
+        Some((counter, event))
     }
 }
 

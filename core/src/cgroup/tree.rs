@@ -2,11 +2,12 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::event::EventfdFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -162,6 +163,14 @@ pub(super) fn open(cgroup: &Path) -> io::Result<OwnedFd> {
 /// `cgroup.procs` of a cgroup, open for writing.
 pub(super) fn open_procs(cgroup: &Path) -> io::Result<OwnedFd> {
     Ok(OpenOptions::new().write(true).open(cgroup.join("cgroup.procs"))?.into())
+}
+
+/// An event descriptor by which version 1 tells of something about a file of a cgroup, which is open.
+pub(super) fn event(file: &Path, open: &OwnedFd) -> io::Result<OwnedFd> {
+    let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let control = file.with_file_name("cgroup.event_control");
+    write(&control, &format!("{} {}", event.as_raw_fd(), open.as_raw_fd()))?;
+    Ok(event)
 }
 
 /// Kills every process in a cgroup and below, and removes it. A missing one is fine.

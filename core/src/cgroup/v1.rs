@@ -249,7 +249,7 @@ impl Manager for V1 {
         let readers: [(&str, Reader); 4] = [
             ("memory", usage::memory_of_the_first),
             ("cpu", usage::cpu_of_the_first),
-            ("pids", usage::pids_of_the_first),
+            ("pids", usage::pids),
             ("blkio", usage::blocks_of_the_first),
         ];
         for (controller, reader) in readers {
@@ -515,10 +515,13 @@ fn restrict(leaf: &Path, rules: &[DeviceRule]) -> Result<Option<Problem>> {
 fn recipe(limit: &Limit, leaf: &Path) -> std::result::Result<Recipe, Problem> {
     let device = |major: u32, minor: u32, rate: Rate, value: u64| {
         let device = format!("{major}:{minor}");
-        let line = format!("{device} {value}");
+        // 0 takes the limit away, and then there is no line.
+        let line = format!("{device} {}", if value == UNLIMITED { 0 } else { value });
         Recipe::read_with(rate.file(), line, move |text| {
-            let found = text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' '))?;
-            found.trim().parse().ok().map(Shown::number)
+            match text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' ')) {
+                Some(found) => found.trim().parse().ok().map(Shown::number),
+                None => (value == UNLIMITED).then(|| Shown::number(UNLIMITED)),
+            }
         })
     };
     Ok(match limit {

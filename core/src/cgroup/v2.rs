@@ -323,8 +323,16 @@ pub(super) fn pids(value: u64) -> Recipe {
 /// The weight of a device, which is the one for the value, in a file with a line for each device.
 pub(super) fn device_weight(file: &str, device: &DeviceWeight, weight: u64) -> Recipe {
     let (number, value) = (format!("{}:{}", device.major, device.minor), device.value);
-    Recipe::read_with(file, format!("{number} {weight}"), move |text| {
-        let line = text.lines().find_map(|line| line.strip_prefix(&number)?.strip_prefix([' ', '\t']))?;
+    let line = match value {
+        UNLIMITED => format!("{number} default"),
+        _ => format!("{number} {weight}"),
+    };
+    Recipe::read_with(file, line, move |text| {
+        let mut lines = text.lines();
+        let Some(line) = lines.find_map(|line| line.strip_prefix(&number)?.strip_prefix([' ', '\t'])) else {
+            // That of all devices holds for it.
+            return (value == UNLIMITED).then(|| Shown::number(UNLIMITED));
+        };
         let found: u64 = line.trim().parse().ok()?;
         Some(if found == weight {
             Shown::number(value)
@@ -376,7 +384,7 @@ fn recipe(limit: &Limit, leaf: &Path) -> std::result::Result<Recipe, Problem> {
         Limit::Shares(value) => weight("cpu.weight", "", weight_of_shares(*value), *value),
         Limit::Quota { quota, period } => {
             Recipe::read_with("cpu.max", format!("{} {period}", or_max(*quota)), move |text| {
-                field(text, 0).map(Shown::number)
+                text.split_whitespace().next().and_then(number)
             })
         }
         Limit::Period { quota, period } => {
@@ -399,11 +407,20 @@ fn recipe(limit: &Limit, leaf: &Path) -> std::result::Result<Recipe, Problem> {
         Limit::DeviceWeight(device) => device_weight("io.weight", device, weight_of_blkio(device.value)),
         Limit::Throttle(throttle) => {
             let (device, key) = (format!("{}:{}", throttle.major, throttle.minor), throttle.rate.key());
-            let line = format!("{device} {key}={}", throttle.value);
+            let line = format!("{device} {key}={}", or_max(throttle.value));
+            let wanted = throttle.value;
             Recipe::read_with("io.max", line, move |text| {
-                let line = text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' '))?;
-                let found = line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
-                number(found).filter(|found| found.number != UNLIMITED)
+                let line = text.lines().find_map(|line| line.strip_prefix(&device)?.strip_prefix(' '));
+                let found = line.and_then(|line| {
+                    line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+                });
+                // A device without limits has no line.
+                match found {
+                    Some(found) => {
+                        number(found).filter(|found| wanted == UNLIMITED || found.number != UNLIMITED)
+                    }
+                    None => (wanted == UNLIMITED).then(|| Shown::number(UNLIMITED)),
+                }
             })
         }
         Limit::Unified(key, value) => Recipe::read_with(key, value.clone(), |text| {

@@ -34,6 +34,7 @@ impl Container {
             stderr: Vec::new(),
             timings: Vec::new(),
             isolation: None,
+            order: Default::default(),
             warnings: Vec::new(),
         };
         if exit_code != 0 {

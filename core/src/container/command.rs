@@ -161,8 +161,13 @@ fn terminal(size: Option<(u16, u16)>, given: bool) -> Terminal {
 }
 
 /// The process of another program in the container: as the container's own, which has no terminal, with what the caller changes. `given` if the
-/// caller wants the master of its terminal.
-pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec, given: bool) -> ProcessSpec {
+/// caller wants the master of its terminal; `bounding` if it has other capabilities.
+pub(crate) fn exec_process(
+    own: &ProcessSpec,
+    exec: &ExecSpec,
+    given: bool,
+    bounding: Option<u64>,
+) -> ProcessSpec {
     let mut env = Variables::of(&own.env);
     if exec.tty && !env.places.contains_key("TERM") {
         env.set("TERM", "xterm");
@@ -176,6 +181,10 @@ pub(crate) fn exec_process(own: &ProcessSpec, exec: &ExecSpec, given: bool) -> P
         cwd: exec.working_dir.clone().map_or_else(|| own.cwd.clone(), String::into_bytes),
         create_cwd: false,
         user: exec.user.clone().unwrap_or_else(|| own.user.clone()),
+        capabilities: Capabilities {
+            bounding: bounding.unwrap_or(own.capabilities.bounding),
+            ..own.capabilities
+        },
         terminal: exec.tty.then(|| terminal(exec.console_size, given)),
         ..own.clone()
     }

@@ -1,11 +1,13 @@
 //! Making a container.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::frozen::Frozen;
 use super::live::RunDir;
 use super::{
     Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, remove, security,
@@ -19,9 +21,9 @@ use crate::image::{self, ResolvedImage};
 use crate::isolation::mounts;
 use crate::isolation::userns::OtherIds;
 use crate::oci::Reference;
-use crate::process::{Deadline, Workers};
+use crate::process::{Deadline, Workers, remove_tree};
 use crate::progress::ProgressSink;
-use crate::state::ids::Wanted;
+use crate::state::ids::{Need, Wanted};
 use crate::state::volumes::Place;
 use crate::state::{ContainerRow, Locked, containers, now_nanos};
 
@@ -67,25 +69,32 @@ pub(crate) fn has_directory(inner: &Inner, id: &str) -> bool {
 }
 
 /// A container that can be made, as far as can be told without making anything.
-pub(super) struct Planned {
+pub(super) struct Planned<'a> {
     pub(super) spec: ContainerSpec,
     pub(super) image: ResolvedImage,
     argv: Vec<String>,
-    /// Names of frozen layers that it goes on from, uppermost first.
-    frozen: Vec<String>,
-    /// The writable directory of the container that it is like, for the attributes of `/`.
-    upper: Option<OwnedFd>,
+    files: Files<'a>,
 }
 
-impl Planned {
+/// What a new container has beside its image.
+pub(super) enum Files<'a> {
+    /// Nothing.
+    None,
+    /// Frozen layers, by their names, uppermost first, and the writable directory of the container that it is like, for the attributes of `/`.
+    Frozen(Vec<String>, OwnedFd),
+    /// Layers that are made when it is known who owns them, and as many ids as the container has that it is like.
+    Copied(&'a dyn Fn(Option<&OtherIds>) -> Result<Frozen>, Need),
+}
+
+impl<'a> Planned<'a> {
     /// A container as another one, which was checked when it was made.
     pub(super) fn like(
         spec: ContainerSpec,
         image: ResolvedImage,
         argv: Vec<String>,
-        (frozen, upper): (Vec<String>, OwnedFd),
-    ) -> Planned {
-        Planned { spec, image, argv, frozen, upper: Some(upper) }
+        files: Files<'a>,
+    ) -> Planned<'a> {
+        Planned { spec, image, argv, files }
     }
 }
 
@@ -97,10 +106,11 @@ pub(super) fn plan(
     progress: ProgressSink<'_>,
     cancel: &CancelToken,
     pulling: impl FnOnce(),
-) -> Result<Planned> {
+) -> Result<Planned<'static>> {
     let named = spec.origin().to_owned();
     let doing = || format!("creating a container of \"{named}\"");
     security::load(&mut spec)?;
+    super::resources::unset(&mut spec);
     validate::spec(&spec)?;
     mounts::resolve_sources(&mut spec)?;
     super::secret::resolve(&mut spec)?;
@@ -109,7 +119,7 @@ pub(super) fn plan(
     spaces::resolve(inner, &mut spec).context(doing)?;
     userns::resolve(&mut spec);
     // Before an image is pulled for nothing.
-    userns::wanted(inner, &spec).context(doing)?;
+    userns::check_host(inner, &spec).context(doing)?;
     let image = match spec.rootfs {
         Some(_) => ResolvedImage::nothing(),
         None => resolve(inner, &spec, deadline, progress, cancel, pulling).context(doing)?,
@@ -121,7 +131,7 @@ pub(super) fn plan(
     spec.labels.extend(labels);
     let argv = command::argv(&spec, &image.config).context(doing)?;
     command::bounding(&spec).context(doing)?;
-    Ok(Planned { spec, image, argv, frozen: Vec::new(), upper: None })
+    Ok(Planned { spec, image, argv, files: Files::None })
 }
 
 /// The image of a container, pulled as the options say.
@@ -172,8 +182,8 @@ fn resolve(
 
 /// Makes a container: run directory and lock, directory, row, in this order, so that whatever is there without a row and without a
 /// holder of the lock is litter.
-pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made> {
-    let Planned { spec, image, argv, frozen, upper } = planned;
+pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<Made> {
+    let Planned { spec, image, argv, files } = planned;
     let named = spec.origin().to_owned();
     let doing = || format!("creating a container of \"{named}\"");
     let id = names::id()?;
@@ -198,11 +208,18 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         created_at: now_nanos(),
         session,
         auto_remove: spec.auto_remove,
-        frozen: containers::json_list(&frozen),
         ..ContainerRow::default()
     };
     inner.store.keep_reserve();
-    let ids = userns::wanted(inner, &spec).context(doing)?;
+    let known = OnceCell::new();
+    let need = || match (&files, known.get()) {
+        (Files::Copied(_, need), _) | (_, Some(need)) => Ok(*need),
+        _ => {
+            let needed = userns::needed(inner, &spec, &image, &CancelToken::never())?;
+            Ok(*known.get_or_init(|| needed))
+        }
+    };
+    let mut ids = userns::wanted(inner, &spec, need).context(doing)?;
     // From here on there is something to be removed if it fails.
     let (run_dir, lock) = {
         let _gate = inner.store.gate_shared()?;
@@ -212,11 +229,18 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         })?;
         (run_dir, lock)
     };
-    let made = userns::on_disk(inner, &spec).and_then(|owners| {
-        make_directory(inner, &spec, &id, owners.as_ref(), upper.as_ref())?;
-        let volumes = volumes::provide(inner, &id, &spec, (&image, &frozen), owners.as_ref())?;
-        insert(inner, &mut row, spec.name.as_deref(), ids.as_ref(), &volumes)
-    });
+    let made = (|| loop {
+        let owners = userns::on_disk_of(inner, &spec, ids.as_ref())?;
+        match fill(inner, (&spec, &image), (&mut row, ids.as_ref()), owners.as_ref(), &files) {
+            // Somebody else was quicker, and has got on. Each time somebody does.
+            Err(error) if error.kind() == ErrorKind::InUse && matches!(ids, Some(Wanted::Chosen(_))) => {
+                let directory = directory(inner, &id);
+                remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id)?;
+                ids = userns::wanted(inner, &spec, need)?;
+            }
+            filled => return filled,
+        }
+    })();
     match made.context(doing) {
         Ok(()) => {
             inner.secrets.keep(&inner.store.db, &id, &spec);
@@ -225,18 +249,50 @@ pub(super) fn make(inner: &Inner, planned: Planned, state: State) -> Result<Made
         Err(error) => {
             // The error is what matters; what cannot be removed now is removed by the sweep.
             let _ = remove::discard_volumes(inner, &id);
-            let _ = std::fs::remove_dir_all(directory(inner, &id));
+            let directory = directory(inner, &id);
+            let _ = remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id);
             let _ = run_dir.remove(&lock);
             Err(error)
         }
     }
 }
 
+/// The directory of a container with everything in it, and its row.
+fn fill(
+    inner: &Inner,
+    (spec, image): (&ContainerSpec, &ResolvedImage),
+    (row, ids): (&mut ContainerRow, Option<&Wanted>),
+    owners: Option<&OtherIds>,
+    files: &Files<'_>,
+) -> Result<()> {
+    let copied = match files {
+        Files::Copied(copy, _) => Some(copy(owners)?),
+        Files::None | Files::Frozen(..) => None,
+    };
+    let (frozen, like) = match (files, &copied) {
+        (Files::Frozen(names, upper), _) => (names.as_slice(), Some(upper.as_fd())),
+        (_, Some(copied)) => (copied.layers.as_slice(), copied.root()),
+        _ => (&[][..], None),
+    };
+    row.frozen = containers::json_list(frozen);
+    let filled = make_directory(inner, spec, &row.id, owners, like).and_then(|()| {
+        let volumes = volumes::provide(inner, &row.id, spec, (image, frozen), owners)?;
+        let idmap = owners.filter(|owners| owners.is_of_its_own()).map(|owners| owners.kind.as_str());
+        insert(inner, row, spec.name.as_deref(), ids.map(|ids| (ids, idmap)), &volumes)
+    });
+    match (&filled, copied) {
+        (Ok(()), Some(copied)) => copied.keep(inner),
+        (Err(_), Some(copied)) => copied.discard(inner),
+        (_, None) => {}
+    }
+    filled
+}
+
 fn insert(
     inner: &Inner,
     row: &mut ContainerRow,
     name: Option<&str>,
-    ids: Option<&Wanted>,
+    ids: Option<(&Wanted, Option<&str>)>,
     volumes: &[Place],
 ) -> Result<()> {
     if let Some(name) = name {
@@ -259,7 +315,7 @@ fn make_directory(
     spec: &ContainerSpec,
     id: &str,
     owners: Option<&OtherIds>,
-    like: Option<&OwnedFd>,
+    like: Option<BorrowedFd<'_>>,
 ) -> Result<()> {
     let directory = directory(inner, id);
     make_dir(&directory, Mode::RWXU)?;
@@ -272,7 +328,6 @@ fn make_directory(
         return Ok(());
     }
     let made = frozen::open(&upper)?;
-    let like = like.map(AsFd::as_fd);
     frozen::give_root(Workers::new(inner, owners), like, made.as_fd(), &CancelToken::never())
 }
 

@@ -16,7 +16,7 @@ use super::known::KnownProcesses;
 use super::monitor::{Monitor, stopped};
 use super::pause::refuse_paused;
 use super::run::{KILLED, outcome};
-use super::start::stream;
+use super::start::{privileged, stream};
 use super::{
     Container, ExecSpec, RunOptions, RunResult, Signal, Stdio, StdioMode, Warning, command, validate,
 };
@@ -122,6 +122,7 @@ impl Container {
             exit_code: KILLED,
             stdout: collected.stdout,
             stderr: collected.stderr,
+            order: collected.order,
             timings: vec![("start".to_owned(), started), ("run".to_owned(), begin.elapsed() - started)],
             isolation: None,
             warnings: process.warnings.clone(),
@@ -152,7 +153,7 @@ impl Container {
         Ok(process)
     }
 
-    fn popen_until(
+    pub(super) fn popen_until(
         &self,
         spec: ExecSpec,
         stdio: Stdio,
@@ -169,9 +170,13 @@ impl Container {
         refuse_paused(inner, self.id(), self.name()).context(doing)?;
         let tty = spec.tty;
         let own = KnownProcesses::of(inner, &row)?;
+        let (bounding, missing) = match spec.privileged {
+            true => privileged(inner, &row).map(|(all, missing)| (Some(all), missing)).context(doing)?,
+            false => (None, Vec::new()),
+        };
         let late = format!("no program was started in \"{}\"", self.name());
         let exec = |given, fds: &[BorrowedFd<'_>]| {
-            let request = Request::Exec(Box::new(command::exec_process(&own, &spec, given)));
+            let request = Request::Exec(Box::new(command::exec_process(&own, &spec, given, bounding)));
             let answer = monitor.ask(&request, fds, deadline, cancel, &late);
             if matches!(&answer, Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled))
             {
@@ -216,7 +221,7 @@ impl Container {
                         pidfd,
                         terminal: Mutex::new(terminal),
                     },
-                    warnings: warnings.iter().map(process::warning_of).collect(),
+                    warnings: missing.into_iter().chain(warnings.iter().map(process::warning_of)).collect(),
                     news: News::Monitor(monitor.into_connection()),
                     ended: Mutex::new(None),
                 })

@@ -1,14 +1,14 @@
 //! Choosing containers: the filters of lists, and of what is pruned. One reader of their words, for every surface.
 
-use std::collections::BTreeSet;
-
 use coble_protocol::HealthStatus;
 
-use super::mount::all;
-use super::{Mount, MountKind, State};
+use super::State;
+use super::mount::{self, MountKind};
 use crate::engine::Inner;
 use crate::error::{Error, ErrorKind, Result};
+use crate::image::changes::exposed;
 use crate::image::{self, moment};
+use crate::state::ContainerRow;
 use crate::state::containers::{self, Listed};
 
 /// Conditions of all keys that are to be met; of several values for one key one is enough, except for labels.
@@ -23,9 +23,12 @@ pub(crate) struct Filters {
     labels: Vec<(String, Option<String>)>,
     without_labels: Vec<(String, Option<String>)>,
     health: Vec<String>,
+    /// First and last port, and protocol.
+    exposed: Vec<Ports>,
+    volumes: Vec<String>,
+    networks: Vec<String>,
     states: Vec<State>,
     never: bool,
-    volumes: Vec<String>,
     /// Nanoseconds since the epoch.
     until: Option<u64>,
 }
@@ -61,6 +64,18 @@ impl Filters {
                             .with_hint("use starting, healthy, unhealthy or none"));
                     }
                 },
+                "expose" => {
+                    filters
+                        .exposed
+                        .push(Ports::parse(value).ok_or_else(|| invalid("not a port, or a range of them"))?);
+                }
+                // Nothing is published.
+                "publish" => {
+                    Ports::parse(value).ok_or_else(|| invalid("not a port, or a range of them"))?;
+                    filters.never = true;
+                }
+                "volume" => filters.volumes.push(value.to_owned()),
+                "network" => filters.networks.push(value.to_owned()),
                 "id" => filters.ids.push(value.to_owned()),
                 "name" => filters.names.push(Pattern::parse(value).ok_or_else(|| {
                     invalid("more of a regular expression than is known here").with_hint(
@@ -69,7 +84,6 @@ impl Filters {
                 })?),
                 "label" => filters.labels.push(label(value)),
                 "label!" => filters.without_labels.push(label(value)),
-                "volume" => filters.volumes.push(value.to_owned()),
                 "status" => match value {
                     "created" => filters.states.push(State::Created),
                     "running" => filters.states.push(State::Running),
@@ -89,7 +103,7 @@ impl Filters {
                 }
                 _ => {
                     return Err(invalid("unknown key").with_hint(
-                        "use ancestor, before, exited, health, id, label, label!, name, since, status, until or volume",
+                        "use ancestor, before, exited, expose, health, id, label, label!, name, network, publish, since, status, until or volume",
                     ));
                 }
             }
@@ -111,24 +125,14 @@ impl Filters {
         Filters::parse(texts)
     }
 
-    /// The containers that have a volume of one of these names, or something mounted at one of these places, as docker has it.
-    fn having_volumes(&self, inner: &Inner) -> Result<BTreeSet<String>> {
-        let mut ids = BTreeSet::new();
-        for row in containers::list(&inner.store.db, None)? {
-            let is_meant = |mount: &Mount| {
-                let source = mount.source.as_deref().filter(|_| mount.kind != MountKind::Tmpfs);
-                self.volumes.iter().any(|wanted| mount.target == *wanted || source == Some(wanted))
-            };
-            if all(&row.spec()?).iter().any(is_meant) {
-                ids.insert(row.id);
-            }
-        }
-        Ok(ids)
-    }
-
     /// Whether containers that do not run are meant, too.
     pub(crate) fn means_all(&self) -> bool {
         !self.states.is_empty() || self.never
+    }
+
+    /// Whether there are conditions on what only the options of a container say.
+    pub(crate) fn looks_deep(&self) -> bool {
+        !(self.exposed.is_empty() && self.volumes.is_empty() && self.networks.is_empty())
     }
 
     /// Looks up what the conditions name. A container that `before` or `since` names has to be there.
@@ -147,14 +151,15 @@ impl Filters {
                 Some(images)
             }
         };
-        let having = match self.volumes.is_empty() {
-            true => None,
-            false => Some(self.having_volumes(inner)?),
+        let network = |value: &String| -> Result<String> {
+            let Some(name) = value.strip_prefix("container:") else { return Ok(value.clone()) };
+            let row = containers::find(&inner.store.db, name)?;
+            Ok(format!("container:{}", row.map_or_else(|| name.to_owned(), |row| row.id)))
         };
         Ok(Choice {
             filters: self,
+            networks: self.networks.iter().map(network).collect::<Result<_>>()?,
             images,
-            having,
             before: self.before.iter().map(created).collect::<Result<_>>()?,
             since: self.since.iter().map(created).collect::<Result<_>>()?,
         })
@@ -166,8 +171,7 @@ pub(crate) struct Choice<'a> {
     filters: &'a Filters,
     /// The images that containers may be of.
     images: Option<Vec<String>>,
-    /// The containers that may be meant by what is mounted in them.
-    having: Option<BTreeSet<String>>,
+    networks: Vec<String>,
     before: Vec<u64>,
     since: Vec<u64>,
 }
@@ -179,7 +183,6 @@ impl Choice<'_> {
         any(&filters.ids, |id| row.id.contains(id.as_str()))
             && any(&filters.names, |name| name.fits(row.name))
             && self.images.as_ref().is_none_or(|images| images.iter().any(|id| id == row.image_id))
-            && self.having.as_ref().is_none_or(|ids| ids.contains(row.id))
             && self.before.iter().all(|time| row.created_at < *time)
             && self.since.iter().all(|time| row.created_at > *time)
             && filters.until.is_none_or(|until| row.created_at < until)
@@ -200,6 +203,30 @@ impl Choice<'_> {
             && self.admits_labels(row)?)
     }
 
+    /// Whether the options of a container meet the conditions on them.
+    pub(crate) fn admits_options(&self, inner: &Inner, row: &ContainerRow) -> Result<bool> {
+        let filters = self.filters;
+        let spec = row.spec()?;
+        let network = spec.network.to_string();
+        // As docker has it: what is mounted, or where.
+        let mounted = |wanted: &String| {
+            mount::all(&spec).iter().any(|mount| {
+                mount.target == *wanted
+                    || (mount.kind != MountKind::Tmpfs && mount.source.as_ref() == Some(wanted))
+            })
+        };
+        if !any(&self.networks, |wanted| *wanted == network) || !any(&filters.volumes, mounted) {
+            return Ok(false);
+        }
+        if filters.exposed.is_empty() {
+            return Ok(true);
+        }
+        let image = super::image_of(inner, row)?;
+        let ports = image.config.exposed_ports.iter().chain(&spec.exposed_ports);
+        let ports: Vec<Ports> = ports.filter_map(|text| Ports::parse(text)).collect();
+        Ok(filters.exposed.iter().any(|wanted| ports.iter().any(|port| port.meets(wanted))))
+    }
+
     fn admits_labels(&self, row: &Listed<'_>) -> Result<bool> {
         let filters = self.filters;
         if filters.labels.is_empty() && filters.without_labels.is_empty() {
@@ -210,6 +237,28 @@ impl Choice<'_> {
             labels.get(name).is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
         };
         Ok(filters.labels.iter().all(has) && !filters.without_labels.iter().any(has))
+    }
+}
+
+/// A port such as `80` or `53/udp`, or a range such as `8000-8010/tcp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Ports {
+    first: u16,
+    last: u16,
+    protocol: String,
+}
+
+impl Ports {
+    fn parse(text: &str) -> Option<Ports> {
+        let text = exposed(text).ok()?;
+        let (ports, protocol) = text.split_once('/')?;
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        Some(Ports { first: first.parse().ok()?, last: last.parse().ok()?, protocol: protocol.to_owned() })
+    }
+
+    /// Whether some port is of both.
+    fn meets(&self, other: &Ports) -> bool {
+        self.protocol == other.protocol && self.first <= other.last && other.first <= self.last
     }
 }
 
@@ -275,11 +324,30 @@ mod tests {
         assert_eq!(parse("status=paused").unwrap().states, [State::Paused]);
         assert!(parse("status=dead").unwrap().means_all() && !parse("name=x").unwrap().means_all());
         assert_eq!(parse("until=5").unwrap().until, Some(5_000_000_000));
-        for bad in ["", "x", "name=", "name=web*", "exited=x", "status=up", "volume=", "until=soon"] {
+        for bad in [
+            "",
+            "x",
+            "name=",
+            "name=web*",
+            "exited=x",
+            "status=up",
+            "colour=v",
+            "volume=",
+            "until=soon",
+            "expose=x",
+            "publish=0",
+        ] {
             assert_eq!(parse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument, "{bad}");
         }
         assert!(Filters::parse_prune(&["label=a".into(), "until=1h".into()]).is_ok());
         assert!(Filters::parse_prune(&["name=a".into()]).is_err());
+    }
+
+    #[test]
+    fn ports_meet() {
+        let ports = |text| Ports::parse(text).unwrap();
+        assert!(ports("80").meets(&ports("80/tcp")) && ports("8000-8010").meets(&ports("8010-8020")));
+        assert!(!ports("80").meets(&ports("80/udp")) && !ports("8000-8010").meets(&ports("8011")));
     }
 
     #[test]

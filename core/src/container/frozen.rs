@@ -17,9 +17,11 @@ use super::tree::Tree;
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
+use crate::image::ResolvedImage;
+use crate::isolation::userns::OtherIds;
 use crate::process::reader::{self, FreezerFiles, View};
 use crate::process::{Workers, names_in, remove_tree};
-use crate::snapshot::{Application, Below, Worker};
+use crate::snapshot::{self, Application, Below, Worker};
 use crate::state::{BASE, ContainerRow, Locked, containers, now_nanos, random_hex};
 
 /// The directory of the data root.
@@ -96,14 +98,33 @@ impl New {
 /// `own` has to live until a row names the layers.
 pub(super) struct Frozen {
     pub(super) layers: Vec<String>,
-    own: Option<New>,
+    /// Those of them that are new.
+    own: Vec<New>,
+    /// An empty directory that has the attributes of the container's `/`, if its writable one does not have them as the other container needs them.
+    root: Option<New>,
 }
 
 impl Frozen {
+    fn of(layers: Vec<String>, own: Vec<New>) -> Frozen {
+        Frozen { layers, own, root: None }
+    }
+
+    /// What has the attributes of `/`, if not the writable directory.
+    pub(super) fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(|root| root.fd.as_fd())
+    }
+
+    /// Ends with what a row names now.
+    pub(super) fn keep(self, inner: &Inner) {
+        if let Some(root) = self.root {
+            root.discard(inner);
+        }
+    }
+
     /// Removes what was made for nothing.
     pub(super) fn discard(self, inner: &Inner) {
-        if let Some(own) = self.own {
-            own.discard(inner);
+        for new in self.own.into_iter().chain(self.root) {
+            new.discard(inner);
         }
     }
 }
@@ -115,15 +136,9 @@ pub(super) fn freeze(
     freezer: Option<&FreezerFiles>,
     cancel: &CancelToken,
 ) -> Result<Frozen> {
-    let before = tree.row.frozen()?;
-    if before.len() >= MAX_LAYERS {
-        let text = format!("container \"{}\" is {MAX_LAYERS} snapshots upon each other", container.name());
-        return Err(Error::new(ErrorKind::LimitExceeded, text)
-            .with_object(container.name())
-            .with_hint("commit it, and go on with a container of the image"));
-    }
+    let before = room(container, tree)?;
     if is_empty(&tree.upper()?)? {
-        return Ok(Frozen { layers: before, own: None });
+        return Ok(Frozen::of(before, Vec::new()));
     }
     let new = New::make(inner)?;
     let layers: Vec<String> = [&new.name].into_iter().chain(&before).cloned().collect();
@@ -133,13 +148,66 @@ pub(super) fn freeze(
         exchange(inner, tree, &before, &layers, &new, cancel)
     };
     match done {
-        Ok(true) => Ok(Frozen { layers, own: Some(new) }),
+        Ok(true) => Ok(Frozen::of(layers, vec![new])),
         Ok(false) => {
             new.discard(inner);
-            Ok(Frozen { layers: before, own: None })
+            Ok(Frozen::of(before, Vec::new()))
         }
         Err(error) => {
             new.discard(inner);
+            Err(error)
+        }
+    }
+}
+
+/// The frozen layers of a container upon which there is room for another one.
+fn room(container: &Container, tree: &Tree) -> Result<Vec<String>> {
+    let before = tree.row.frozen()?;
+    if before.len() >= MAX_LAYERS {
+        let text = format!("container \"{}\" is {MAX_LAYERS} snapshots upon each other", container.name());
+        return Err(Error::new(ErrorKind::LimitExceeded, text)
+            .with_object(container.name())
+            .with_hint("commit it, and go on with a container of the image"));
+    }
+    Ok(before)
+}
+
+/// As [`freeze`], for a container whose files have other owners on the disk than those of the first one: all that this has written is copied, and stays as it is there. Needs a lease on the layers of `image`.
+pub(super) fn copy_for(
+    inner: &Inner,
+    container: &Container,
+    tree: &Tree,
+    (owners, image): (Option<&OtherIds>, &ResolvedImage),
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<Frozen> {
+    let before = room(container, tree)?;
+    let workers = Workers::new(inner, owners);
+    let mut lower = snapshot::ensure(&inner.store, &workers, image, cancel)?;
+    let mut made = Frozen::of(Vec::new(), Vec::new());
+    let result = (|| {
+        let written = open_all(inner, &tree.row)?.into_iter().rev().map(|layer| (layer, None));
+        for (from, freezer) in written.chain([(tree.upper()?, freezer)]) {
+            let new = New::make(inner)?;
+            let to = Onto { lower: &lower, workers };
+            let some = transfer(inner, tree, (&from, &new), to, freezer, cancel);
+            if matches!(some, Ok(true)) {
+                lower.insert(0, format!("../{DIRECTORY}/{}", new.name));
+                made.layers.insert(0, new.name.clone());
+                made.own.push(new);
+            } else {
+                new.discard(inner);
+                some?;
+            }
+        }
+        let root = made.root.insert(New::make(inner)?);
+        carry_root(inner, tree, root, workers, cancel)?;
+        unchanged(inner, container, &before)
+    })();
+    match result {
+        Ok(()) => Ok(made),
+        Err(error) => {
+            made.discard(inner);
             Err(error)
         }
     }
@@ -206,6 +274,34 @@ pub(crate) fn give_root(
     workers.apply(layer, cancel).map(drop)
 }
 
+/// Gives an empty directory the attributes of a container's `/`, as [`give_root`], where they have other owners on the disk.
+fn carry_root(
+    inner: &Inner,
+    tree: &Tree,
+    to: &New,
+    workers: Workers<'_>,
+    cancel: &CancelToken,
+) -> Result<()> {
+    // With nothing in it, which would have to be read.
+    let alike = New::make(inner)?;
+    let carried = give_root(tree.workers(inner), Some(tree.upper()?.as_fd()), alike.fd.as_fd(), cancel)
+        .and_then(|()| {
+            through(
+                |to| {
+                    let view = View::Directory(alike.fd.as_fd());
+                    reader::pack(tree.workers(inner), view, PackForm::Exact, Some(to), None, cancel)
+                },
+                |input| {
+                    let below = Below::of(&inner.store, &[]);
+                    let layer = Application { target: to.fd.as_fd(), input, below, ready: None };
+                    workers.apply(layer, cancel)
+                },
+            )
+        });
+    alike.discard(inner);
+    carried.map(drop)
+}
+
 /// Copies what a running container has written. False if that is nothing.
 fn copy(
     inner: &Inner,
@@ -216,14 +312,34 @@ fn copy(
     freezer: Option<&FreezerFiles>,
     cancel: &CancelToken,
 ) -> Result<bool> {
-    let upper = tree.upper()?;
+    let to = Onto { lower: &tree.lower, workers: tree.workers(inner) };
+    let some = transfer(inner, tree, (&tree.upper()?, new), to, freezer, cancel)?;
+    unchanged(inner, container, before)?;
+    Ok(some)
+}
+
+/// Where a copy of a layer is made: who makes it, and the layers below it, uppermost first.
+struct Onto<'a> {
+    lower: &'a [String],
+    workers: Workers<'a>,
+}
+
+/// Copies what a container has written to a directory. False if that is nothing.
+fn transfer(
+    inner: &Inner,
+    tree: &Tree,
+    (from, new): (&OwnedFd, &New),
+    to: Onto<'_>,
+    freezer: Option<&FreezerFiles>,
+    cancel: &CancelToken,
+) -> Result<bool> {
     let directory = tree.rootfs.as_ref().map(AsFd::as_fd);
-    let below = Below { directory, base: Some(BASE), ..Below::of(&inner.store, &tree.lower) };
+    let below = Below { directory, base: Some(BASE), ..Below::of(&inner.store, to.lower) };
     let (packed, _) = through(
         |to| {
             reader::pack(
                 tree.workers(inner),
-                View::Directory(upper.as_fd()),
+                View::Directory(from.as_fd()),
                 PackForm::Layer,
                 Some(to),
                 freezer,
@@ -232,15 +348,19 @@ fn copy(
         },
         |from| {
             let layer = Application { target: new.fd.as_fd(), input: from, below, ready: None };
-            tree.workers(inner).apply(layer, cancel)
+            to.workers.apply(layer, cancel)
         },
     )?;
-    // Somebody may have frozen it meanwhile, after it ended: then this may be less than all.
-    if container.row(inner)?.frozen()? != before {
-        let text = format!("container \"{}\" ended while a snapshot was made of it", container.name());
-        return Err(Error::new(ErrorKind::InvalidState, text).with_object(container.name()));
-    }
     Ok(packed.entries > 0)
+}
+
+/// Fails if somebody has frozen a container meanwhile, after it ended: then what was copied may be less than all.
+fn unchanged(inner: &Inner, container: &Container, before: &[String]) -> Result<()> {
+    if container.row(inner)?.frozen()? == before {
+        return Ok(());
+    }
+    let text = format!("container \"{}\" ended while a snapshot was made of it", container.name());
+    Err(Error::new(ErrorKind::InvalidState, text).with_object(container.name()))
 }
 
 /// Whether all layers of a row are there. Then they stay as long as the row does.

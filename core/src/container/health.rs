@@ -125,14 +125,16 @@ pub(super) fn plan(spec: &ContainerSpec, image: &ImageConfig, own: &ProcessSpec)
     let check = HealthCheck::effective(spec, image)?;
     let (form, words) = check.test.split_first()?;
     let argv: Vec<String> = match form.as_str() {
+        // The image's shell, as docker has it.
         "CMD-SHELL" => {
-            ["/bin/sh", "-c"].into_iter().map(str::to_owned).chain(words.iter().cloned()).collect()
+            let usual = || ["/bin/sh", "-c"].map(str::to_owned).to_vec();
+            image.shell.clone().unwrap_or_else(usual).into_iter().chain(words.iter().cloned()).collect()
         }
         _ => words.to_vec(),
     };
     let or = |time: Option<u64>, default: u64| time.filter(|time| *time > 0).unwrap_or(default);
     Some(Box::new(HealthSpec {
-        process: command::exec_process(own, &ExecSpec::new(argv), false),
+        process: command::exec_process(own, &ExecSpec::new(argv), false, None),
         interval: or(check.interval, INTERVAL),
         timeout: or(check.timeout, TIMEOUT),
         start_period: or(check.start_period, 0),

@@ -1,44 +1,61 @@
 //! Everything about a container in the form that docker gives it, for programs that read that.
 
+use std::time::Duration;
+
+use coble_protocol::{Request, Response};
+
 use serde_json::{Map, Value, json};
 
+use super::monitor::Monitor;
 use super::start::hostname_of;
 use super::wait::refreshed;
 use super::{
     BindRecursive, Container, ContainerDetails, ContainerSpec, HealthCheck, Mount, MountKind, NamespaceMode,
     NetworkMode, Propagation, State, command, validate,
 };
+use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::image::{ImageConfig, exposed};
 use crate::isolation::paths;
 use crate::log::driver::{self, Settings};
-use crate::state::containers::RunInfo;
-use crate::state::{NEVER, volumes};
+use crate::process::Deadline;
+use crate::state::events::exec_id;
+use crate::state::{ContainerRow, NEVER, volumes};
 
 impl Container {
     /// Everything about it as `docker inspect` has it: `Id`, `Created`, `Path`, `Args`, `State`, `Image`, `Name`, `Config`, `HostConfig`,
     /// `NetworkSettings` and so on, as far as there is something to say; `Coble` has the fields of [`ContainerDetails`].
     pub fn inspect_docker(&self) -> Result<Value> {
+        self.look(false)
+    }
+
+    /// As [`Container::inspect_docker`], with what is to be measured on the disk, in bytes: `SizeRw`, what the container wrote, and `SizeRootFs`, that and the files of its image.
+    pub fn inspect_docker_with_size(&self) -> Result<Value> {
+        self.look(true)
+    }
+
+    fn look(&self, sized: bool) -> Result<Value> {
         let inner = &*self.engine.inner()?;
         let doing = || format!("inspecting \"{}\"", self.name());
         let details = self.inspect()?;
         let row = refreshed(inner, self.row(inner)?)?;
         let image = super::image_of(inner, &row).context(doing)?;
-        let run: RunInfo = row.run()?;
-        let killed = run.warnings.iter().any(|warning| warning.code == "out-of-memory");
         let own = serde_json::to_value(&details)
             .map_err(|error| Error::new(ErrorKind::Internal, format!("json: {error}")))?;
         let file = Settings::of(&details.spec)?.file();
         let log = file.map(|name| super::create::directory(inner, self.id()).join(name));
         let summary = &details.summary;
         let mut words = summary.command.iter();
-        Ok(json!({
+        let runs = matches!(summary.state, State::Running | State::Paused);
+        let programs = if runs { self.programs(inner, &row).context(doing)? } else { Vec::new() };
+        let security = validate::security_options(&details.spec.security_opt, details.spec.privileged)?;
+        let mut found = json!({
             "Id": summary.id,
             "Created": summary.created,
             "Path": words.next(),
             "Args": words.collect::<Vec<_>>(),
-            "State": state(&details, killed),
+            "State": state(&details),
             "Image": summary.image_id,
             "LogPath": log.as_ref().and_then(|log| log.to_str()).unwrap_or(""),
             "Name": format!("/{}", summary.name),
@@ -52,12 +69,45 @@ impl Container {
             "HostConfig": host_config(&details.spec)?,
             "Config": config(&details.spec, &image.config, &summary.id),
             "NetworkSettings": networks(&details.spec),
+            "ExecIDs": (!programs.is_empty()).then_some(programs),
+            "AppArmorProfile": security.apparmor.as_deref().unwrap_or(""),
+            "ProcessLabel": "",
+            "MountLabel": "",
+            // These files are the container's alone: the host has no path of them.
+            "ResolvConfPath": "",
+            "HostnamePath": "",
+            "HostsPath": "",
             "Coble": own,
-        }))
+        });
+        if let (true, Value::Object(found)) = (sized, &mut found) {
+            let written = super::list::size_of(inner, self.id()).context(doing)?;
+            let image = match summary.image_id.as_str() {
+                "" => 0,
+                id => self.engine.images().inspect(id)?.unpacked_size.unwrap_or(0),
+            };
+            found.insert("SizeRw".to_owned(), json!(written));
+            found.insert("SizeRootFs".to_owned(), json!(written.saturating_add(image)));
+        }
+        Ok(found)
+    }
+
+    /// The ids of the other programs that run in it, as the events have them.
+    fn programs(&self, inner: &Inner, row: &ContainerRow) -> Result<Vec<String>> {
+        let Some(monitor) = Monitor::connect(inner, self.id(), self.name())? else { return Ok(Vec::new()) };
+        let deadline = Deadline::after(Some(Duration::from_secs(5)));
+        let late = format!("the monitor of \"{}\" does not say what runs", self.name());
+        match monitor.ask(&Request::Programs, &[], deadline, &CancelToken::never(), &late)? {
+            Some((Response::Programs(numbers), _)) => {
+                let id = |number: u32| exec_id(self.id(), row.started_at, number);
+                Ok(numbers.into_iter().map(id).collect())
+            }
+            Some(_) => Err(monitor.lost("an unexpected answer")),
+            None => Ok(Vec::new()),
+        }
     }
 }
 
-fn state(details: &ContainerDetails, killed: bool) -> Value {
+fn state(details: &ContainerDetails) -> Value {
     let summary = &details.summary;
     let running = matches!(summary.state, State::Running | State::Paused | State::Restarting);
     let mut state = json!({
@@ -65,7 +115,7 @@ fn state(details: &ContainerDetails, killed: bool) -> Value {
         "Running": running,
         "Paused": summary.state == State::Paused,
         "Restarting": summary.state == State::Restarting,
-        "OOMKilled": killed,
+        "OOMKilled": details.oom_killed,
         "Dead": false,
         "Pid": details.pid.unwrap_or(0),
         "ExitCode": summary.exit_code.unwrap_or(0),
@@ -111,6 +161,10 @@ fn config(spec: &ContainerSpec, image: &ImageConfig, id: &str) -> Value {
         "Tty": spec.tty,
         "OpenStdin": spec.stdin_open,
         "StdinOnce": spec.stdin_once,
+        // Who connects to a container says so when it does.
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
     });
     let more = [
         ("StopSignal", spec.stop_signal.as_ref().or(image.stop_signal.as_ref()).map(|signal| json!(signal))),
@@ -176,6 +230,10 @@ fn host_config(spec: &ContainerSpec) -> Result<Value> {
         "ReadonlyPaths": paths.readonly,
         "ShmSize": spec.shm_size.unwrap_or(64 << 20),
         "Sysctls": spec.sysctls,
+        "PortBindings": {},
+        "PublishAllPorts": false,
+        "Runtime": "coble",
+        "ContainerIDFile": "",
     });
     let limits = json!({
         "CgroupParent": spec.cgroup_parent.as_deref().unwrap_or(""),

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 use super::filter::Filters;
 use super::pause::state_of;
 use super::rows::{Part, health, summary};
+use super::run::{NO_MEMORY, no_memory};
 use super::wait::refreshed;
 use super::{
     Container, ContainerDetails, ContainerRows, ContainerSummary, Containers, Health, ListOptions, State,
@@ -55,10 +56,17 @@ pub(super) fn chosen(inner: &Inner, all: bool, filters: &Filters) -> Result<Cont
     let choice = filters.resolve(inner)?;
     let take = |part: &mut Part, row: &Listed<'_>, state, health| {
         let runs = matches!(state, State::Running | State::Paused | State::Restarting);
-        match (all || runs) && choice.admits(row, state, health)? {
-            true => part.push(row, state, health),
-            false => Ok(()),
+        if !(all || runs) || !choice.admits(row, state, health)? {
+            return Ok(());
         }
+        if filters.looks_deep() {
+            // Removed since the list was read.
+            let Some(found) = containers::get(&inner.store.db, row.id)? else { return Ok(()) };
+            if !choice.admits_options(inner, &found)? {
+                return Ok(());
+            }
+        }
+        part.push(row, state, health)
     };
     let parts = containers::listed(&inner.store.db, all, Part::with_capacity, |part, row| {
         if !choice.admits_row(&row) {
@@ -99,6 +107,15 @@ pub(super) fn sizes(inner: &Inner) -> Result<BTreeMap<String, u64>> {
     Ok(sizes)
 }
 
+/// What one container wrote, in bytes of the disk.
+pub(super) fn size_of(inner: &Inner, id: &str) -> Result<u64> {
+    let path = super::create::directory(inner, id);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(&path, flags, Mode::empty()).call("open", &path)?;
+    let parts = reader::usage(inner, directory.as_fd(), 1, &CancelToken::never())?;
+    Ok(parts.iter().filter(|(path, _)| !crate::log::driver::is_log(path)).map(|(_, bytes)| bytes).sum())
+}
+
 impl Container {
     /// Its state now.
     pub fn state(&self) -> Result<State> {
@@ -112,6 +129,10 @@ impl Container {
         let mut row = refreshed(inner, self.row(inner)?)?;
         let run = row.run()?;
         let (state, condition) = state_of(inner, &mut row)?;
+        let mut warnings = run.warnings;
+        if condition.as_ref().is_some_and(|condition| condition.out_of_memory) {
+            warnings.push(no_memory());
+        }
         let checked = condition.as_ref().and_then(|condition| condition.health.as_ref()).map(Health::of);
         Ok(ContainerDetails {
             summary: summary(&row.listed(), state, health(condition.as_ref()))?,
@@ -121,7 +142,8 @@ impl Container {
             pid: row.pid,
             error: row.error.clone(),
             isolation: run.isolation,
-            warnings: run.warnings,
+            oom_killed: warnings.iter().any(|warning| warning.code == NO_MEMORY),
+            warnings,
             timings: run
                 .timings
                 .into_iter()

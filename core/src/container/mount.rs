@@ -235,6 +235,11 @@ impl Mount {
                     self.options.push(word.to_owned());
                     "ids"
                 }
+                // Podman's: an overlay over the source, and its content for the container's user.
+                "O" | "U" => {
+                    self.options.push(word.to_owned());
+                    if word == "O" { "overlay" } else { "owner" }
+                }
                 // They mean something where the host's files are far away.
                 "consistent" | "cached" | "delegated" | "default" => "consistency",
                 // About the content of a new volume, which a bind is not.
@@ -257,7 +262,7 @@ impl Mount {
                         "propagation"
                     }
                     None => {
-                        let known = "ro, rw, z, Z, idmap, rprivate, private, rslave, slave, rshared, shared, noexec, nosuid and nodev are";
+                        let known = "ro, rw, z, Z, O, U, idmap, rprivate, private, rslave, slave, rshared, shared, noexec, nosuid and nodev are";
                         return Err(unknown("option of a volume", word, known));
                     }
                 },
@@ -334,6 +339,30 @@ impl Mount {
         self.kind == MountKind::Bind && self.options.iter().any(|word| word == "idmap")
     }
 
+    /// Whether what is written to it is thrown away at the end of each run.
+    pub(crate) fn is_overlay(&self) -> bool {
+        self.kind == MountKind::Bind && self.options.iter().any(|word| word == "O")
+    }
+
+    /// Whether everything in it is given to the container's user at each start.
+    pub(crate) fn changes_owner(&self) -> bool {
+        self.kind == MountKind::Bind && self.options.iter().any(|word| word == "U")
+    }
+
+    /// Fails for options that exclude each other.
+    fn check_overlay_and_owner(&self, field: &str) -> Result<()> {
+        let plain = self.propagation == Propagation::RPrivate && self.recursive == BindRecursive::Enabled;
+        if self.is_overlay() && (self.read_only || !plain || self.is_mapped()) {
+            let why = "an overlay (O) is written to and is of the source alone: ro, idmap, a propagation or a recursion cannot be said of it";
+            return Err(invalid(field, why));
+        }
+        if self.changes_owner() && (self.read_only || self.is_mapped()) {
+            let why = "the owner of the files cannot be changed (U) by way of a mount that is read-only or has other ids (idmap)";
+            return Err(invalid(field, why));
+        }
+        Ok(())
+    }
+
     /// Whether it is for a place in the kernel's own file systems, which [`check`] allows for a few things only.
     pub(crate) fn covers_kernel(&self) -> bool {
         below(&self.target, "/proc") || below(&self.target, "/sys")
@@ -371,11 +400,12 @@ impl Mount {
                 }
                 self.check_recursion(field)?;
                 let known = |word: &String| {
-                    Flag::find(word).is_some() || matches!(word.as_str(), "z" | "Z" | "idmap")
+                    Flag::find(word).is_some() || matches!(word.as_str(), "z" | "Z" | "O" | "U" | "idmap")
                 };
                 if let Some(word) = self.options.iter().find(|word| !known(word)) {
                     return why(format!("\"{}\" is no option of a bind", word.escape_default()));
                 }
+                self.check_overlay_and_owner(field)?;
             }
             MountKind::Tmpfs => {
                 if self.source.is_some() {
@@ -628,15 +658,31 @@ mod tests {
         assert_eq!(mount.propagation, Propagation::RSlave);
         assert_eq!(mount.flags(), Flags { nosuid: false, nodev: false, noexec: true });
         assert!(!parse::volume("/a:/b").unwrap().read_only);
+        let podman = parse::volume("/a:/b:O,U").unwrap();
+        assert!(podman.is_overlay() && podman.changes_owner() && podman.check("volumes").is_ok());
+        assert!(parse::mount("type=bind,src=/a,dst=/b,chown=true").unwrap().changes_owner());
         let here = std::env::current_dir().unwrap().join("x");
         assert_eq!(parse::volume("./x:/b").unwrap().source.as_deref(), here.to_str());
         for (text, name) in [("/b", None), ("name:/b", Some("name")), ("name:/b:nocopy", Some("name"))] {
             let mount = parse::volume(text).unwrap();
             assert_eq!((mount.kind, mount.source.as_deref()), (MountKind::Volume, name), "{text}");
         }
-        for text in
-            ["", ":", "/a:", ":/b", "/a:b", "/a:/b:c", "/a:/b:ro:x", "/a:/b:ro,ro", "/a:/b:z,Z", "/a:/b:RO"]
-        {
+        for text in [
+            "",
+            ":",
+            "/a:",
+            ":/b",
+            "/a:b",
+            "/a:/b:c",
+            "/a:/b:ro:x",
+            "/a:/b:ro,ro",
+            "/a:/b:z,Z",
+            "/a:/b:RO",
+            "/a:/b:O,ro",
+            "/a:/b:O,idmap",
+            "/a:/b:U,ro",
+            "/a:/b:O,O",
+        ] {
             let made = parse::volume(text);
             let bad = made.is_err() || made.is_ok_and(|mount| mount.check("volumes").is_err());
             assert!(bad, "{text}");

@@ -42,9 +42,12 @@ pub fn size(text: &str) -> Result<u64> {
     u64::try_from(bytes).ok().filter(|bytes| *bytes <= i64::MAX as u64).ok_or_else(|| invalid("too large"))
 }
 
-/// A number of CPUs in billionths, as [`ContainerSpec::nano_cpus`](super::ContainerSpec::nano_cpus) has it.
+/// A number of CPUs in billionths, as [`ContainerSpec::nano_cpus`](super::ContainerSpec::nano_cpus) has it. 0 is no limit, as docker has it.
 pub fn cpus(value: f64) -> Result<u64> {
     let nano = (value * 1e9).round();
+    if value == 0.0 {
+        return Ok(0);
+    }
     if value.is_finite() && nano >= 1.0 && nano <= i64::MAX as f64 {
         Ok(nano as u64)
     } else {
@@ -71,6 +74,14 @@ pub fn processes(value: i64) -> Result<u64> {
     match value {
         -1 => Ok(0),
         value => u64::try_from(value).map_err(|_| invalid("pids limit", &value.to_string(), "less than -1")),
+    }
+}
+
+/// A number of which -1 stands for none, as docker has it for the CPU quota and for swappiness: that is [`u64::MAX`].
+pub fn or_none(value: i64) -> Result<u64> {
+    match value {
+        -1 => Ok(u64::MAX),
+        value => u64::try_from(value).map_err(|_| invalid("number", &value.to_string(), "less than -1")),
     }
 }
 
@@ -116,7 +127,7 @@ pub fn host(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// A bind mount: a path of the host, a place in the container, and a comma-separated list of `ro` or `rw`, a [`Propagation`], `z` or `Z`, `idmap`, `noexec`, `nosuid`, `nodev`.
+/// A bind mount: a path of the host, a place in the container, and a comma-separated list of `ro` or `rw`, a [`Propagation`], `z` or `Z`, `O`, `U`, `idmap`, `noexec`, `nosuid`, `nodev`.
 /// A missing source is made, as a directory.
 pub fn bind(source: &str, target: &str, options: &str) -> Result<Mount> {
     let mut mount = Mount::bind(source, target);
@@ -165,7 +176,7 @@ pub fn tmpfs_options(target: &str, options: &str) -> Result<Mount> {
 }
 
 /// A comma-separated list of `key=value`, as docker's `--mount` has it: `type` (`volume`, which it is if nobody says otherwise, `bind` or `tmpfs`), `source` or `src`, `target`, `dst` or `destination`, `readonly` or `ro`,
-/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `tmpfs-size`, `tmpfs-mode`, `volume-nocopy`, `volume-subpath`, `volume-label`, `volume-driver` (`local`), `consistency`. A field may stand in double quotes.
+/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `chown` or `U`, `tmpfs-size`, `tmpfs-mode`, `volume-nocopy`, `volume-subpath`, `volume-label`, `volume-driver` (`local`), `consistency`. A field may stand in double quotes.
 pub fn mount(text: &str) -> Result<Mount> {
     let invalid = |why: &str| invalid("mount", text, why);
     let mut mount = Mount::new(MountKind::Volume, None, "");
@@ -200,6 +211,12 @@ pub fn mount(text: &str) -> Result<Mount> {
                 mount.options.push(key);
             }
             "idmap" => {}
+            // Podman's words for the same.
+            "chown" | "u" if truth()? => {
+                of_bind = true;
+                mount.options.push("U".to_owned());
+            }
+            "chown" | "u" => {}
             "tmpfs-size" => mount.tmpfs_size = Some(size(needed()?)?),
             "tmpfs-mode" => mount.tmpfs_mode = Some(octal(needed()?)?),
             "consistency" => match needed()? {
@@ -404,11 +421,18 @@ mod tests {
 
     #[test]
     fn cpus_are_positive_and_finite() {
+        assert_eq!(cpus(0.0).unwrap(), 0);
         assert_eq!(cpus(1.5).unwrap(), 1_500_000_000);
         assert_eq!(cpus(0.1 + 0.2).unwrap(), 300_000_000);
-        for value in [0.0, -1.0, 1e-12, f64::NAN, f64::INFINITY, 1e300] {
+        for value in [-1.0, 1e-12, f64::NAN, f64::INFINITY, 1e300] {
             assert_eq!(cpus(value).unwrap_err().kind(), ErrorKind::InvalidArgument, "{value}");
         }
+    }
+
+    #[test]
+    fn none_is_minus_one() {
+        assert_eq!([-1, 0, 7].map(|value| or_none(value).unwrap()), [u64::MAX, 0, 7]);
+        assert_eq!(or_none(-2).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 
     #[test]

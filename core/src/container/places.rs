@@ -17,6 +17,7 @@ use super::{ContainerSpec, MountKind, create, frozen};
 use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Error, Result};
+use crate::isolation::accounts::LOCALTIME;
 use crate::isolation::userns::OtherIds;
 use crate::process::Workers;
 use crate::process::reader::{self, View};
@@ -91,7 +92,8 @@ fn wanted(spec: &ContainerSpec) -> BTreeMap<PathBuf, Kind> {
         (mount.target, kind)
     });
     let secrets = spec.secrets.iter().map(|secret| (secret.place(), Kind::File));
-    for (target, kind) in mounts.chain(secrets) {
+    let zone = spec.tz.iter().map(|_| (LOCALTIME.to_owned(), Kind::File));
+    for (target, kind) in mounts.chain(secrets).chain(zone) {
         let path = PathBuf::from(target.trim_start_matches('/'));
         let first = path.iter().next();
         if first.is_none() || KERNEL.iter().any(|kernel| first == Some(kernel.as_ref())) {

@@ -20,6 +20,17 @@ const MAX_FILE: u64 = 4096;
 pub(super) struct Found {
     pub(super) pid: i32,
     pub(super) parent: i32,
+    pub(super) group: i32,
+    pub(super) session: i32,
+    /// One letter, as in `ps`.
+    pub(super) state: String,
+    /// Whether it is of the group that has the terminal.
+    pub(super) foreground: bool,
+    pub(super) priority: i64,
+    pub(super) nice: i64,
+    pub(super) processor: u64,
+    /// Bytes of address space.
+    pub(super) virtual_size: u64,
     /// Its name.
     pub(super) name: String,
     pub(super) terminal: i32,
@@ -113,10 +124,19 @@ fn parse(pid: i32, text: &str) -> Option<Found> {
     let (name, rest) = after.rsplit_once(')')?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let number = |n: usize| fields.get(n - 3)?.parse::<u64>().ok();
+    let signed = |n: usize| fields.get(n - 3)?.parse::<i64>().ok();
     // Those of the kernel's documentation, counted from 1.
     Some(Found {
         pid,
         parent: fields.get(1)?.parse().ok()?,
+        group: signed(5)? as i32,
+        session: signed(6)? as i32,
+        state: fields.first()?.chars().take(1).collect(),
+        foreground: fields.get(5) == fields.get(2),
+        priority: signed(18)?,
+        nice: signed(19)?,
+        processor: number(39).unwrap_or(0),
+        virtual_size: number(23)?,
         name: name.to_owned(),
         terminal: fields.get(4)?.parse().ok()?,
         user: number(14)?,
@@ -162,7 +182,8 @@ mod tests {
         let found = parse(7, text).unwrap();
         assert_eq!((found.name.as_str(), found.parent, found.terminal), ("a) S 1 (x", 3, 34816));
         assert_eq!((found.user, found.system, found.of_children), (10, 20, 70));
-        assert_eq!((found.threads, found.started, found.resident), (5, 600, 800));
+        assert_eq!((found.threads, found.started, found.resident, found.virtual_size), (5, 600, 800, 700));
+        assert_eq!((found.group, found.session, found.state.as_str(), found.foreground), (7, 7, "S", false));
         assert!(parse(7, "7 (a").is_none() && parse(7, "").is_none() && parse(7, "7 (a) S").is_none());
         assert_eq!(look_at(std::process::id() as i32).unwrap().pid, std::process::id() as i32);
     }

@@ -103,8 +103,7 @@ fn locked_and(
     inner.secrets.forget(id);
     let exit = exit.or_else(|| run_dir.exit().map(|record| record.exit));
     let condition = run_dir.condition().unwrap_or_default();
-    let before = condition.oom_kills;
-    let oom = exit.is_some_and(|exit| super::run::out_of_memory(inner, id, exit, before).is_some());
+    let oom = super::run::out_of_memory(inner, id, condition.oom_kills);
     let last = Last {
         exit: exit.or(condition.ended.map(|ended| ended.exit)),
         journal: run_dir.journal(0),

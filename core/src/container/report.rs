@@ -6,9 +6,12 @@ use coble_protocol::Step;
 
 use super::resources::ulimit_name;
 use super::spaces::Joined;
+use super::validate::{Seccomp, SecurityOptions};
 use super::{CapabilityInfo, Isolation, LimitInfo, NamespaceInfo, UserInfo};
 use crate::isolation::capabilities::names;
+use crate::isolation::defaults::DeviceRule;
 use crate::isolation::mounts;
+use crate::oci::Digest;
 
 /// The isolation that was read back.
 pub(super) fn isolation(
@@ -16,6 +19,8 @@ pub(super) fn isolation(
     limits: &[LimitInfo],
     joined: &Joined,
     rootless: bool,
+    security: &SecurityOptions,
+    rules: &[DeviceRule],
 ) -> Isolation {
     let other =
         |name: &str| joined.others.iter().find(|(joined, _)| *joined == name).map(|(_, id)| id.clone());
@@ -44,6 +49,14 @@ pub(super) fn isolation(
         },
         no_new_privileges: read.no_new_privileges,
         seccomp: if read.seccomp == 2 { "filter" } else { "none" }.to_owned(),
+        seccomp_profile: match &security.seccomp {
+            Seccomp::Default => "default".to_owned(),
+            Seccomp::Unconfined => "unconfined".to_owned(),
+            Seccomp::Profile(text) => Digest::of(text.as_bytes()).to_string(),
+        },
+        apparmor: read.apparmor.clone(),
+        umask: read.umask,
+        device_rules: rules.iter().map(DeviceRule::text).collect(),
         landlock: read.landlock.clone(),
         user: UserInfo {
             uid: read.uid,
@@ -82,7 +95,16 @@ fn of_processes(read: &coble_protocol::Isolation) -> impl Iterator<Item = LimitI
         requested_text: asked.to_string(),
         applied_text: Some(found.to_string()),
     });
-    ulimits.chain(score)
+    // What is no number is 0.
+    let number = |text: &str| text.parse().unwrap_or(0);
+    let sysctls = read.sysctls.iter().map(move |(name, asked, found)| LimitInfo {
+        name: format!("sysctl:{name}"),
+        requested: number(asked),
+        applied: found.as_deref().map(number),
+        requested_text: asked.clone(),
+        applied_text: found.clone(),
+    });
+    ulimits.chain(score).chain(sysctls)
 }
 
 /// The monitor's steps as phases. Its times are points on a clock. What it did before it knew its container was not waited for, and is no phase; what is left of

@@ -44,6 +44,26 @@ const SYSCTLS: &[&str] = &[
 /// The most bytes of a value that is written to a file of the kernel.
 const MAX_VALUE: usize = 4096;
 
+/// Docker's words for a limit that is not set: 0, an empty set, and -1 where numbers have a sign there.
+pub(super) fn unset(spec: &mut ContainerSpec) {
+    let zeros = [
+        &mut spec.mem_limit,
+        &mut spec.mem_reservation,
+        &mut spec.nano_cpus,
+        &mut spec.cpu_shares,
+        &mut spec.cpu_quota,
+        &mut spec.cpu_period,
+        &mut spec.blkio_weight,
+    ];
+    zeros.into_iter().for_each(|limit| *limit = limit.filter(|number| *number != 0));
+    spec.memswap_limit = spec.memswap_limit.filter(|bytes| *bytes != 0);
+    spec.mem_swappiness = spec.mem_swappiness.filter(|number| *number != u64::MAX);
+    spec.cpu_quota = spec.cpu_quota.filter(|quota| *quota != u64::MAX);
+    for set in [&mut spec.cpuset_cpus, &mut spec.cpuset_mems] {
+        *set = set.take().filter(|set| !set.is_empty());
+    }
+}
+
 /// Checks the limits of a container that need no look at the host.
 pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
     memory(spec)?;
@@ -168,7 +188,7 @@ fn numbers(set: &str) -> Option<Vec<u32>> {
     Some(all)
 }
 
-fn rates(spec: &ContainerSpec) -> [(Rate, &Vec<(String, u64)>); 4] {
+pub(super) fn rates(spec: &ContainerSpec) -> [(Rate, &Vec<(String, u64)>); 4] {
     [
         (Rate::ReadBytes, &spec.device_read_bps),
         (Rate::WriteBytes, &spec.device_write_bps),
@@ -239,6 +259,13 @@ fn sysctl(name: &str, value: &str, spec: &ContainerSpec) -> Result<()> {
                 "net.*, fs.mqueue.*, kernel.msg*, kernel.sem, kernel.shm* and kernel.domainname can be set",
             ));
     }
+    // The kernel would take what comes after a line as more, or as nothing, as the parameter likes.
+    if value.bytes().any(|byte| byte != b'\t' && byte.is_ascii_control()) {
+        return Err(invalid(
+            "sysctls",
+            format!("the value of \"{shown}\" has a line break or another control character"),
+        ));
+    }
     plain_value("sysctls", value)
 }
 
@@ -277,15 +304,11 @@ pub(super) fn limits(spec: &ContainerSpec) -> Result<Limits> {
     let mut throttles = Vec::new();
     for (rate, list) in rates(spec) {
         for (path, value) in list {
-            let (major, minor) = block_device(rate.option(), path)?;
-            throttles.push(Throttle { rate, path: path.clone(), major, minor, value: *value });
+            throttles.push(throttle(rate, path, *value)?);
         }
     }
-    let mut weights = Vec::new();
-    for (path, value) in &spec.blkio_weight_device {
-        let (major, minor) = block_device("blkio_weight_device", path)?;
-        weights.push(DeviceWeight { path: path.clone(), major, minor, value: *value });
-    }
+    let weights = spec.blkio_weight_device.iter().map(|(path, value)| weight(path, *value));
+    let weights = weights.collect::<Result<_>>()?;
     Ok(Limits {
         memory: spec.mem_limit,
         memory_swap: spec.memswap_limit.map(|both| u64::try_from(both).unwrap_or(u64::MAX)),
@@ -306,12 +329,25 @@ pub(super) fn limits(spec: &ContainerSpec) -> Result<Limits> {
     })
 }
 
+/// The rate of a block device.
+pub(super) fn throttle(rate: Rate, path: &str, value: u64) -> Result<Throttle> {
+    let (major, minor) = block_device(rate.option(), path)?;
+    Ok(Throttle { rate, path: path.to_owned(), major, minor, value })
+}
+
+/// The weight of a block device.
+pub(super) fn weight(path: &str, value: u64) -> Result<DeviceWeight> {
+    let (major, minor) = block_device("blkio_weight_device", path)?;
+    Ok(DeviceWeight { path: path.to_owned(), major, minor, value })
+}
+
 /// Whether a number of processes and threads is a word for no limit: 0, or -1 where numbers have a sign.
 pub(super) fn is_unlimited(pids: u64) -> bool {
     matches!(pids, 0 | u64::MAX)
 }
 
 fn block_device(option: &str, path: &str) -> Result<(u32, u32)> {
+    device_path(option, path)?;
     let found = Path::new(path).metadata().map_err(|error| {
         Error::io("stat", path, &error).while_doing(format!("looking for the device of {}", option))
     })?;
@@ -358,6 +394,8 @@ mod tests {
             ("ulimits", |s| s.ulimits = vec!["nofile=-2".into()]),
             ("sysctls", |s| drop(s.sysctls.insert("kernel.panic".into(), "1".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("kernel.hostname".into(), "x".into()))),
+            ("sysctls", |s| drop(s.sysctls.insert("kernel.shmall".into(), "1\n2".into()))),
+            ("sysctls", |s| drop(s.sysctls.insert("kernel.shmall".into(), "1\r".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("net..x".into(), "1".into()))),
             ("sysctls", |s| drop(s.sysctls.insert("net.../x".into(), "1".into()))),
             ("sysctls", |s| {
@@ -374,6 +412,20 @@ mod tests {
             let error = check(&spec).unwrap_err();
             assert_eq!((error.kind(), error.object()), (ErrorKind::InvalidArgument, Some(*field)), "{error}");
         }
+    }
+
+    #[test]
+    fn what_docker_says_for_nothing_is_no_limit() {
+        let mut spec = ContainerSpec::new("image");
+        (spec.mem_limit, spec.mem_reservation, spec.memswap_limit) = (Some(0), Some(0), Some(0));
+        (spec.nano_cpus, spec.cpu_shares, spec.cpu_period) = (Some(0), Some(0), Some(0));
+        (spec.cpu_quota, spec.mem_swappiness, spec.blkio_weight) = (Some(u64::MAX), Some(u64::MAX), Some(0));
+        (spec.cpuset_cpus, spec.cpuset_mems) = (Some(String::new()), Some(String::new()));
+        unset(&mut spec);
+        assert_eq!(spec, ContainerSpec::new("image"));
+        (spec.mem_swappiness, spec.cpu_quota) = (Some(0), Some(0));
+        unset(&mut spec);
+        assert_eq!((spec.mem_swappiness, spec.cpu_quota), (Some(0), None));
     }
 
     #[test]

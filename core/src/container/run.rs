@@ -38,6 +38,7 @@ pub(crate) fn run(
     let named = spec.origin().to_owned();
     let doing = || format!("running \"{named}\"");
     // Before anything is started for it.
+    super::resources::unset(&mut spec);
     validate::spec(&spec)?;
     if spec.tty && (stdin.is_some() || stdout.is_some() || stderr.is_some()) {
         let why = "the streams of a program with a terminal are that terminal, which is collected";
@@ -123,6 +124,7 @@ pub(crate) fn run(
                 exit_code: KILLED,
                 stdout: collected.stdout,
                 stderr: collected.stderr,
+                order: collected.order,
                 timings: [vec![("create".to_owned(), created)], std::mem::take(&mut running.timings)]
                     .concat(),
                 isolation: Some(running.isolation.clone()),
@@ -135,7 +137,7 @@ pub(crate) fn run(
                 Ok(exit) => {
                     ended = Some(exit);
                     left.exit_code = exit.code;
-                    left.warnings.extend(out_of_memory(inner, &row.id, exit, 0));
+                    left.warnings.extend(out_of_memory(inner, &row.id, 0).then(no_memory));
                     left.warnings.extend(over_time(exit));
                     Ok(left)
                 }
@@ -189,15 +191,20 @@ pub(super) fn of_terminal(
     })
 }
 
-/// The warning for a program that was killed, in a container that ran out of its memory.
-/// `before` is how often that had happened when this run of the program began.
-pub(super) fn out_of_memory(inner: &Inner, id: &str, exit: Exit, before: u64) -> Option<Warning> {
-    let killed = (exit.signal == Some(Signal::KILL.number()) || exit.code == 128 + Signal::KILL.number())
-        && inner.cgroups.oom_kills(id).is_some_and(|kills| kills > before);
-    killed.then(|| Warning {
-        code: "out-of-memory".into(),
+/// Whether the kernel has killed programs of the container for want of memory, more than these that are known.
+pub(super) fn out_of_memory(inner: &Inner, id: &str, known: u64) -> bool {
+    inner.cgroups.oom_kills(id).is_some_and(|kills| kills > known)
+}
+
+/// The code of the warning for that.
+pub(super) const NO_MEMORY: &str = "out-of-memory";
+
+/// The warning for that.
+pub(super) fn no_memory() -> Warning {
+    Warning {
+        code: NO_MEMORY.into(),
         message: "the kernel killed a program of the container, which had used up its memory limit".into(),
-    })
+    }
 }
 
 /// The warning for a program that was killed since its time was over.

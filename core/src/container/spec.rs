@@ -63,6 +63,19 @@ pub struct ContainerSpec {
     /// Domain name, with which the host name is complete.
     #[serde(default, skip_serializing_if = "is_default")]
     pub domainname: Option<String>,
+    /// The time zone of its `/etc/localtime`, read when it is started: a name of the zone data of this host, as `Europe/Berlin`, or `local` for this host's own. None: what the image has.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tz: Option<String>,
+    /// A user or group of the program that the image's `/etc/passwd` or `/etc/group` lacks gets a line in what the container has there, which is mounted over it: a user that is a number, or the caller with `keep-id`. The image
+    /// has to have the file.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub passwd: bool,
+    /// That line of `/etc/passwd`, with `$USERNAME`, `$UID`, `$GID`, `$NAME` and `$HOME` replaced. None: `$USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub passwd_entry: Option<String>,
+    /// That line of `/etc/group`, with `$GROUPNAME`, `$GID` and `$USERLIST` replaced. None: `$GROUPNAME:x:$GID:$USERLIST`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub group_entry: Option<String>,
     /// `none`, `host`, or the network of another container that runs, which also gives it its names and name servers.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: NetworkMode,
@@ -85,17 +98,18 @@ pub struct ContainerSpec {
     /// How it sees cgroups: `private`, its own as the top, or `host`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cgroupns: NamespaceMode,
-    /// Which user namespace it has: that of the engine's other containers, or its own, with ids of the host that no other container of the store has, or with those of `uidmap` and `gidmap`, or, of an ordinary user, with his ids in another order. In its own one its programs
-    /// are nobody on the host, and have capabilities over nothing but the container. The root file system is mounted with the ids of the container, which its file system has to be able to.
+    /// Which user namespace it has: that of the engine's other containers, or its own, with ids that no other container of the store has, or with those of `uidmap` and `gidmap`, or, of an ordinary user, with his ids in another order. In its own one its programs
+    /// are nobody on the host, or ids of an ordinary user's ranges, and have capabilities over nothing but the container. The root file system is mounted with the ids of the container, which its file system has to be able to; an ordinary user's is unpacked with them.
     #[serde(default)]
     pub userns_mode: UsernsMode,
-    /// Lines of the map of user ids of its own user namespace: `container:host:count`, of which the count may be left out. Has to map 0. If it is missing, it is as `gidmap`.
+    /// Lines of the map of user ids of its own user namespace: `container:host:count`, of which the count may be left out. Has to map 0. If it is missing, it is as `gidmap`. Where the engine is rootless, the ids in the middle are not the host's but those of its user namespace: 0 is the caller, and his
+    /// ranges in `/etc/subuid` follow one another from 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uidmap: Vec<String>,
     /// The same for group ids. If it is missing, it is as `uidmap`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gidmap: Vec<String>,
-    /// Memory limit in bytes.
+    /// Memory limit in bytes. 0 is none, as it is for every limit here but `mem_swappiness`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mem_limit: Option<u64>,
     /// CPU limit in billionths of a CPU (docker's NanoCpus).
@@ -110,7 +124,7 @@ pub struct ContainerSpec {
     /// Bytes of memory and swap together; -1 for swap without limit. Needs `mem_limit`. None: twice that.
     #[serde(default, skip_serializing_if = "is_default")]
     pub memswap_limit: Option<i64>,
-    /// How willingly the kernel swaps the container's memory out, 0 to 100. Only with cgroup version 1.
+    /// How willingly the kernel swaps the container's memory out, 0 to 100; [`u64::MAX`], docker's -1, is none. Only with cgroup version 1.
     #[serde(default, skip_serializing_if = "is_default")]
     pub mem_swappiness: Option<u64>,
     /// Programs wait for memory instead of being killed for want of it. Only with cgroup version 1.
@@ -122,7 +136,7 @@ pub struct ContainerSpec {
     /// CPU weight against others, 2 to 262144, where 1024 is the rule.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cpu_shares: Option<u64>,
-    /// Microseconds of CPU time in each period, at least 1000. Excludes `nano_cpus`.
+    /// Microseconds of CPU time in each period, at least 1000; [`u64::MAX`], docker's -1, is no limit. Excludes `nano_cpus`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub cpu_quota: Option<u64>,
     /// Length of the period in microseconds, 1000 to 1000000. None: 100000. Excludes `nano_cpus`.
@@ -295,6 +309,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+
 fn missing() -> PullPolicy {
     PullPolicy::Missing
 }
@@ -405,6 +427,10 @@ impl ContainerSpec {
             group_add: Vec::new(),
             hostname: None,
             domainname: None,
+            tz: None,
+            passwd: true,
+            passwd_entry: None,
+            group_entry: None,
             network: NetworkMode::None,
             network_disabled: false,
             exposed_ports: Vec::new(),
@@ -514,6 +540,9 @@ pub struct ExecSpec {
     pub working_dir: Option<String>,
     /// User. None: the container's.
     pub user: Option<String>,
+    /// Give the program every capability that the caller has, as docker does, whatever the container has. They are those of user 0; all else stays the container's: seccomp, AppArmor, Landlock,
+    /// `no_new_privs`, what is masked, and which devices may be used. Where a host cannot restrict that, the program lacks `CAP_MKNOD`.
+    pub privileged: bool,
     /// Give the program a terminal, whose master the caller has: both streams of it are that.
     pub tty: bool,
     /// Height and width of the terminal at first, in characters. None: not known yet.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Mode, OFlags};
 
 use coble_protocol::{
-    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, ProcessSpec,
+    Commit, Connection, Dev, FdList, Ground, Input, Launch, Made, MonitorSpec, Network, OomSpec, ProcessSpec,
     ProvidedFile, Report, Rootfs, Started,
 };
 
@@ -32,7 +32,7 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::image::ResolvedImage;
 use crate::isolation::devices::Devices;
 use crate::isolation::mounts::Mounts;
-use crate::isolation::{capabilities, devices, files, labels, paths, seccomp};
+use crate::isolation::{accounts, capabilities, devices, files, labels, paths, seccomp};
 use crate::log::attributes::About;
 use crate::log::driver::{Log, Settings};
 use crate::process::{self, Deadline, Workers};
@@ -293,7 +293,7 @@ fn try_start(
         run_dir.clear()?;
     }
     let mut lower = frozen::lower(row)?;
-    let owners = userns::on_disk(inner, spec)?;
+    let owners = userns::on_disk(inner, row, spec)?;
     let workers = Workers::new(inner, owners.as_ref());
     lower.extend(snapshot::ensure(&inner.store, &workers, image, cancel)?);
     let rootfs = source::open(spec)?;
@@ -312,7 +312,9 @@ fn try_start(
     )?;
     // What is run once is not run again.
     let restart = if once { None } else { spec.restart_policy.plan() };
-    let oom = restart.as_ref().and_then(|_| inner.cgroups.oom_counter(&row.id));
+    // A run that is waited for is looked at in the end.
+    let watched = restart.is_some() || (!once && spec.mem_limit.is_some());
+    let oom = watched.then(|| inner.cgroups.oom_counter(&row.id)).flatten();
     warnings.extend(cgroup.warnings.iter().cloned());
     if joined.shares_pids() && cgroup.home.is_none() {
         return Err(no_way_to_end());
@@ -379,7 +381,8 @@ fn try_start(
         maps,
         hostname: names.hostname.clone(),
         domainname: names.domainname.clone(),
-        files: provided_files(&names)?,
+        files: provided_files(&names, spec.tz.as_deref())?,
+        accounts: accounts::of(spec),
         masked_paths: paths.masked,
         readonly_paths: paths.readonly,
         devices: devices::nodes(spec, inner.rootless()),
@@ -388,7 +391,10 @@ fn try_start(
         init: spec.init,
         cgroup_procs: cgroup.procs.iter().map(|fd| fds.push(fd.as_fd())).collect(),
         cgroup_home: cgroup.home.as_ref().map(|fd| fds.push(fd.as_fd())),
-        oom: oom.as_ref().map(|fd| fds.push(fd.as_fd())),
+        oom: oom.as_ref().map(|(counter, event)| OomSpec {
+            counter: fds.push(counter.as_fd()),
+            event: event.as_ref().map(|event| fds.push(event.as_fd())),
+        }),
         cgroup_view: cgroup.view,
         stdio: streams.describe(&mut fds),
         lifetime: match spec.lifetime {
@@ -400,7 +406,7 @@ fn try_start(
         lock: fds.push(lock.as_fd()),
         sysctls: resources::sysctls(spec),
         journal: row.journal,
-        mounts: mounts.describe(&mut fds),
+        mounts: mounts.describe(&mut fds, !inner.rootless()),
         locks: mounts.describe_locks(&mut fds),
         privileged: spec.privileged,
         writable_cgroups: security.writable_cgroups,
@@ -427,7 +433,9 @@ fn try_start(
     let running = begin.elapsed();
 
     warnings.extend(started.warnings.iter().map(process::warning_of));
-    let isolation = report::isolation(&started.isolation, &cgroup.limits, joined, inner.rootless());
+    let rules = devices.rules.as_deref().filter(|_| cgroup.devices_enforced).unwrap_or_default();
+    let isolation =
+        report::isolation(&started.isolation, &cgroup.limits, joined, inner.rootless(), &security, rules);
     let mut timings = vec![
         ("resolve".to_owned(), resolved),
         ("prepare".to_owned(), prepared - resolved),
@@ -537,17 +545,24 @@ fn allowed_capabilities(
         capabilities::available(command::bounding(spec)?, add, rootless)?
     };
     warnings.extend(missing);
-    let mknod = 1 << capabilities::MKNOD;
-    if !rootless && !spec.privileged && !cgroup.devices_enforced && bounding & mknod != 0 {
-        bounding &= !mknod;
-        warnings.push(Warning {
-            code: "mknod-dropped".into(),
-            message:
-                "the container has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
-                    .into(),
-        });
+    if !rootless && !spec.privileged && !cgroup.devices_enforced {
+        take_mknod(&mut bounding, "the container", warnings);
     }
     Ok(bounding)
+}
+
+/// Takes the capability to make devices away, from whom nothing keeps from using them.
+fn take_mknod(bounding: &mut u64, who: &str, warnings: &mut Vec<Warning>) {
+    let mknod = 1 << capabilities::MKNOD;
+    if *bounding & mknod != 0 {
+        *bounding &= !mknod;
+        warnings.push(Warning {
+            code: "mknod-dropped".into(),
+            message: format!(
+                "{who} has no CAP_MKNOD: this host lets nobody restrict which devices it may open"
+            ),
+        });
+    }
 }
 
 /// The host name: what was asked for, else the beginning of the id; on the host's network the host's name, as docker has it, though the uts namespace is the
@@ -569,12 +584,16 @@ pub(super) fn hostname_of(spec: &ContainerSpec, id: &str) -> String {
     }
 }
 
-fn provided_files(names: &Names) -> Result<Vec<ProvidedFile>> {
-    Ok(vec![
+fn provided_files(names: &Names, tz: Option<&str>) -> Result<Vec<ProvidedFile>> {
+    let mut all = vec![
         ProvidedFile { path: "/etc/hosts".into(), content: files::hosts(names)? },
         ProvidedFile { path: "/etc/resolv.conf".into(), content: files::resolv_conf(names)? },
         ProvidedFile { path: "/etc/hostname".into(), content: files::hostname(&names.hostname)? },
-    ])
+    ];
+    if let Some(tz) = tz {
+        all.push(ProvidedFile { path: accounts::LOCALTIME.into(), content: accounts::zone(tz)? });
+    }
+    Ok(all)
 }
 
 fn shm_size(spec: &ContainerSpec) -> u64 {
@@ -671,6 +690,25 @@ pub(super) fn stream(mode: StdioMode, own: std::os::fd::BorrowedFd<'_>) -> Resul
             "a container's own streams are files, the log or nothing; pipes are made by popen",
         )),
     }
+}
+
+/// The capabilities of a program in a running container that is privileged though the container need not be, and what it lacks: all that the caller can give. Making devices is not among them
+/// where nobody keeps the program from using them.
+pub(super) fn privileged(inner: &Inner, row: &ContainerRow) -> Result<(u64, Vec<Warning>)> {
+    let run = row.run()?;
+    let own_ids = |isolation: &Isolation| {
+        isolation.namespaces.iter().any(|one| one.name == "user" && (one.own || one.container.is_some()))
+    };
+    let confined = inner.rootless() || run.isolation.as_ref().is_some_and(own_ids);
+    let all = ["ALL".to_owned()];
+    let (mut bounding, mut warnings) =
+        capabilities::available(capabilities::from_lists(&all, &[])?, &all, confined)?;
+    let restricted = run.isolation.is_some()
+        && !run.warnings.iter().any(|warning| warning.code == "device-rules-not-applied");
+    if !confined && !restricted && !row.spec()?.privileged {
+        take_mknod(&mut bounding, "the program", &mut warnings);
+    }
+    Ok((bounding, warnings))
 }
 
 /// What exec needs to know of a running container. Whether its program has a terminal is no matter to others.

@@ -80,6 +80,8 @@ impl Container {
             memory_peak: usage.memory_peak,
             memory_counted: usage.memory.is_some(),
             oom_kills: usage.oom_kills,
+            memory_events: usage.memory_events,
+            pids_events: usage.pids_events,
             pids: usage.pids.unwrap_or_else(|| sum(|process| process.threads)),
             pids_limit: usage.pids_limit,
             block_read,
@@ -144,7 +146,7 @@ fn host_cpu(tick: u64) -> (u64, u64) {
     (ticks.fold(0, u64::saturating_add).saturating_mul(tick), online.max(1))
 }
 
-fn host_memory() -> u64 {
+pub(super) fn host_memory() -> u64 {
     let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes = info.lines().find_map(|line| {
         line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()

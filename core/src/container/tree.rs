@@ -45,7 +45,7 @@ impl Container {
         let image = super::image_of(inner, &row)?;
         let spec = row.spec()?;
         let rootfs = source::open(&spec)?;
-        let owners = userns::on_disk(inner, &spec)?;
+        let owners = userns::on_disk(inner, &row, &spec)?;
         let mut lower = frozen::lower(&row)?;
         let workers = Workers::new(inner, owners.as_ref());
         lower.extend(snapshot::ensure(&inner.store, &workers, &image, cancel)?);

@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::Health;
+use super::RestartPolicy;
 use super::spec::{ContainerSpec, Lifetime};
 use crate::error::{Error, ErrorKind, Result};
+use crate::process::Order;
 
 /// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,8 +81,8 @@ impl WaitCondition {
 pub struct ListOptions {
     /// All containers, not only those that run.
     pub all: bool,
-    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `health`, `id`, `label`, `label!`, `name`, `since`, `status`,
-    /// `until`. All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
+    /// Conditions of the form `key=value`, as docker has them: `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish` (which no container meets), `since`, `status`,
+    /// `until`, `volume` (the target of a mount, or the source of a bind). All keys are to be met; of several values for one key one is enough, except for labels. A `status` means all containers.
     pub filters: Vec<String>,
     /// Only that many, the newest, whatever their state.
     pub limit: Option<u64>,
@@ -88,7 +90,8 @@ pub struct ListOptions {
     pub size: bool,
 }
 
-/// Limits to change; None stays as it is. The fields mean what those of [`ContainerSpec`] do.
+/// What to change of a container; None stays as it is, and so does 0 (but of `pids_limit`), as docker has it. The fields mean what those of [`ContainerSpec`] do. A `cpu_quota` of [`u64::MAX`], docker's -1, takes any limit
+/// of CPU time away. A block device that is not named, or a file of `unified`, stays as it is; a rate or weight of 0 takes that of its device away.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[allow(missing_docs)]
@@ -104,6 +107,13 @@ pub struct UpdateOptions {
     pub cpuset_mems: Option<String>,
     pub pids_limit: Option<u64>,
     pub blkio_weight: Option<u64>,
+    pub blkio_weight_device: Vec<(String, u64)>,
+    pub device_read_bps: Vec<(String, u64)>,
+    pub device_write_bps: Vec<(String, u64)>,
+    pub device_read_iops: Vec<(String, u64)>,
+    pub device_write_iops: Vec<(String, u64)>,
+    pub unified: BTreeMap<String, String>,
+    pub restart_policy: Option<RestartPolicy>,
 }
 
 /// The processes of a container as a table.
@@ -168,12 +178,40 @@ pub struct Stats {
     pub network_rx: u64,
     /// Sent to it.
     pub network_tx: u64,
-    /// Percent of the last ten seconds in which some of it waited for a CPU, if the kernel says so.
-    pub cpu_pressure: Option<f64>,
+    /// How often what happened for want of memory, if the kernel says so: `low`, `high`, `max` (its limit was met), `oom`, `oom_kill` and so on, as in `memory.events` of cgroup version 2. Version 1 counts
+    /// `max` and `oom_kill`.
+    pub memory_events: Option<BTreeMap<String, u64>>,
+    /// How often the limit on processes kept it from making one, if the kernel says so.
+    pub pids_events: Option<u64>,
+    /// How much of it waited for a CPU, if the kernel says so, which takes cgroup version 2 (or a hybrid host) with pressure stall information.
+    pub cpu_pressure: Option<Pressure>,
     /// The same for memory.
-    pub memory_pressure: Option<f64>,
+    pub memory_pressure: Option<Pressure>,
     /// The same for input and output.
-    pub io_pressure: Option<f64>,
+    pub io_pressure: Option<Pressure>,
+}
+
+/// How much of a container was held up by want of something: the kernel's pressure stall information.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Pressure {
+    /// While at least one of its processes was.
+    pub some: PressureShare,
+    /// While all that had something to do were. None: the kernel does not say.
+    pub full: Option<PressureShare>,
+}
+
+/// Shares of time in which processes waited.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct PressureShare {
+    /// Percent of the last ten seconds.
+    pub avg10: f64,
+    /// Percent of the last minute.
+    pub avg60: f64,
+    /// Percent of the last five minutes.
+    pub avg300: f64,
+    /// Microseconds in all.
+    pub total_us: u64,
 }
 
 /// What a pruning of containers did.
@@ -299,6 +337,21 @@ pub struct RunResult {
     pub isolation: Option<Isolation>,
     /// What could not be given and was not essential.
     pub warnings: Vec<Warning>,
+    pub(crate) order: Order,
+}
+
+impl RunResult {
+    /// Both streams in the order in which they were read, piece by piece. That is the order in which the program wrote, but for what it had written to both of them before either was read: of that,
+    /// standard output comes first. A piece is neither a line nor a write. After a million changes from one stream to the other, the rest of each is one piece.
+    pub fn records(&self) -> impl Iterator<Item = (LogSource, &[u8])> {
+        self.order.pieces([self.stdout.len(), self.stderr.len()]).map(|(stderr, range)| {
+            let (source, data) = match stderr {
+                true => (LogSource::Stderr, &self.stderr),
+                false => (LogSource::Stdout, &self.stdout),
+            };
+            (source, data.get(range).unwrap_or_default())
+        })
+    }
 }
 
 /// Something the container did not get, which was not essential.
@@ -321,6 +374,18 @@ pub struct Isolation {
     pub no_new_privileges: bool,
     /// `filter` or `none`.
     pub seccomp: String,
+    /// Which profile the filter is from: `default`, `unconfined`, or of the caller's own the digest of its text, such as `sha256:...`. Empty in records of earlier versions.
+    #[serde(default)]
+    pub seccomp_profile: String,
+    /// The AppArmor profile that was asked for, as the kernel says it, such as `web (enforce)`. None: none was asked for, or the kernel does not say.
+    #[serde(default)]
+    pub apparmor: Option<String>,
+    /// The bits that new files of the program do not get.
+    #[serde(default)]
+    pub umask: u32,
+    /// The device rules in force, as of `device_cgroup_rules`: what none of them allows is refused. Empty if there are none, as for a rootless or privileged container.
+    #[serde(default)]
+    pub device_rules: Vec<String>,
     /// The rules of Landlock in force, in the words of `security_opt`. They are as the process has put them in force; the kernel has no way to read them back.
     #[serde(default)]
     pub landlock: Vec<String>,
@@ -377,9 +442,9 @@ pub struct UserInfo {
     pub gid: u32,
     /// Supplementary groups inside.
     pub groups: Vec<u32>,
-    /// `/proc/self/uid_map`.
+    /// `/proc/self/uid_map`. In a user namespace of its own the ids outside are those of the engine's, whose own are the host's unless it is rootless.
     pub uid_map: String,
-    /// `/proc/self/gid_map`.
+    /// `/proc/self/gid_map`, likewise.
     pub gid_map: String,
 }
 
@@ -466,6 +531,8 @@ pub struct ContainerDetails {
     pub error: Option<String>,
     /// How often the program was started again since the last start.
     pub restart_count: u32,
+    /// Whether the kernel killed a program of the current or last run for want of memory, its first one or another.
+    pub oom_killed: bool,
     /// The health of the program, if that is looked at.
     pub health: Option<Health>,
     /// The isolation of the current or last run.

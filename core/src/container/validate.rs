@@ -82,6 +82,10 @@ pub(crate) fn spec(spec: &ContainerSpec) -> Result<SecurityOptions> {
     if let Some(domainname) = &spec.domainname {
         host_name("domainname", domainname, 64)?;
     }
+    if let Some(tz) = &spec.tz {
+        crate::isolation::accounts::check_zone(tz)?;
+    }
+    crate::isolation::accounts::check(spec)?;
     if spec.network_disabled && spec.network != NetworkMode::None {
         return Err(invalid(
             "network",

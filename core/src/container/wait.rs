@@ -330,11 +330,12 @@ pub(super) fn settle_end(
         // The program had ended before its monitor did.
         (row.exit_code, row.finished_at, row.error) = (Some(exit.code), Some(exit.finished_at), None);
     }
-    let before = condition.oom_kills;
-    let warning = exit.and_then(|exit| super::run::out_of_memory(inner, &row.id, exit, before));
+    // Beside what the monitor has told of.
+    let oom = super::run::out_of_memory(inner, &row.id, condition.oom_kills);
+    let warning = (oom || condition.out_of_memory).then(super::run::no_memory);
     let journal = run_dir.map_or_else(Vec::new, |run_dir| run_dir.journal(row.journal));
     let record = condition.ended.map(|ended| ended.record);
-    let last = Last { exit, journal, oom: warning.is_some(), record };
+    let last = Last { exit, journal, oom, record };
     let late = exit.and_then(super::run::over_time);
     let complaints = run_dir.map_or_else(Vec::new, RunDir::complaints);
     if warning.is_some() || late.is_some() || !complaints.is_empty() {

@@ -1,5 +1,6 @@
 //! Blobs: fetch from an offset on, look, mount.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::PoisonError;
 
@@ -9,7 +10,8 @@ use ureq::http::{Method, StatusCode};
 use super::answer::refused;
 use super::auth::Scopes;
 use super::client::Client;
-use super::net::{BodyReader, Turn, encode};
+use super::elsewhere::is_absent;
+use super::net::{Answer, BodyReader, Turn, encode};
 use super::server::{Ask, Server};
 use super::upload::Location;
 use crate::content::{mismatch, read_small};
@@ -27,6 +29,8 @@ pub(crate) struct BlobBody {
     no_end: Option<io::Error>,
     digest: Digest,
     mirror: Option<String>,
+    /// Which of the URLs of its descriptor it is from, if it is from one.
+    pub(super) url: Option<usize>,
 }
 
 impl BlobBody {
@@ -47,6 +51,39 @@ impl BlobBody {
 }
 
 impl BlobBody {
+    /// Where in the blob an answer begins; None if it is something else than was asked for, or no success.
+    pub(super) fn begin(answer: &Answer, digest: &Digest, offset: u64) -> Result<Option<u64>> {
+        Ok(match answer.status {
+            StatusCode::OK => Some(0),
+            StatusCode::PARTIAL_CONTENT => {
+                answer.header("content-range").and_then(begin_of).filter(|begin| *begin == offset)
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(wrong_length(digest, "shorter")),
+            _ => None,
+        })
+    }
+
+    /// The body of an answer that begins at an offset of a blob of that size.
+    pub(super) fn new(answer: Answer, digest: &Digest, begin: u64, size: u64) -> Result<BlobBody> {
+        let left = size.saturating_sub(begin);
+        let length = answer.length();
+        match length {
+            Some(length) if length > left => return Err(wrong_length(digest, "longer")),
+            Some(length) if length < left => return Err(wrong_length(digest, "shorter")),
+            _ => {}
+        }
+        Ok(BlobBody {
+            inner: Some(answer.reader()),
+            offset: begin,
+            left,
+            announced: length.is_some(),
+            no_end: None,
+            digest: digest.clone(),
+            mirror: None,
+            url: None,
+        })
+    }
+
     /// Reads the end of the body as soon as all bytes are there: whoever knows how many those are asks for no more, and the connection can be used again.
     fn finish(&mut self) {
         let Some(mut inner) = self.inner.take() else { return };
@@ -87,7 +124,7 @@ impl Read for BlobBody {
     }
 }
 
-fn wrong_length(digest: &Digest, how: &str) -> Error {
+pub(super) fn wrong_length(digest: &Digest, how: &str) -> Error {
     Error::new(ErrorKind::DigestMismatch, format!("\"{digest}\" is {how} than announced"))
         .with_object(digest.as_str())
 }
@@ -106,6 +143,18 @@ impl Client<'_> {
         size: u64,
         target: Option<&str>,
     ) -> Result<BlobBody> {
+        self.blob_noting(digest, offset, size, target, &Cell::new(false))
+    }
+
+    /// As [`Client::blob_for`]; whether the last one who was asked has said that there is no such blob is noted.
+    pub(super) fn blob_noting(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        size: u64,
+        target: Option<&str>,
+        missing: &Cell<bool>,
+    ) -> Result<BlobBody> {
         if offset >= size && size > 0 {
             return Ok(BlobBody {
                 inner: None,
@@ -115,9 +164,12 @@ impl Client<'_> {
                 no_end: None,
                 digest: digest.clone(),
                 mirror: None,
+                url: None,
             });
         }
-        self.first_of(digest.as_str(), true, |server| self.blob_from(server, digest, (offset, size), target))
+        self.first_of(digest.as_str(), true, |server| {
+            self.blob_from(server, digest, (offset, size), target, missing)
+        })
     }
 
     fn blob_from(
@@ -126,54 +178,38 @@ impl Client<'_> {
         digest: &Digest,
         (offset, size): (u64, u64),
         target: Option<&str>,
+        missing: &Cell<bool>,
     ) -> Result<BlobBody> {
+        missing.set(false);
         let mut ask = self.request(server, Method::GET, &format!("blobs/{digest}"))?;
         ask.passed_on_to = target;
         if offset > 0 {
             ask = ask.header(RANGE, format!("bytes={offset}-{}", size - 1));
         }
         let answer = self.ask(server, &ask)?;
-        let begin = match answer.status {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT => {
-                let range = answer.header("content-range").and_then(begin_of);
-                match range {
-                    Some(begin) if begin == offset => offset,
-                    // It does not do what it says of ranges, so it is asked for everything.
-                    _ if offset > 0 => {
-                        drop(answer);
-                        return self.blob_from(server, digest, (0, size), target);
-                    }
-                    _ => {
-                        let text = format!(
-                            "\"{}\" sent another part of \"{digest}\" than was asked for",
-                            server.host.authority()
-                        );
-                        return Err(Error::new(ErrorKind::Registry, text).with_object(digest.as_str()));
-                    }
-                }
+        let begin = match BlobBody::begin(&answer, digest, offset)? {
+            Some(begin) => begin,
+            None if answer.status != StatusCode::PARTIAL_CONTENT => {
+                missing.set(is_absent(answer.status));
+                return Err(refused(answer, digest.as_str()));
             }
-            StatusCode::RANGE_NOT_SATISFIABLE => return Err(wrong_length(digest, "shorter")),
-            _ => return Err(refused(answer, digest.as_str())),
+            // It does not do what it says of ranges, so it is asked for everything.
+            None if offset > 0 => {
+                drop(answer);
+                return self.blob_from(server, digest, (0, size), target, missing);
+            }
+            None => {
+                let text = format!(
+                    "\"{}\" sent another part of \"{digest}\" than was asked for",
+                    server.host.authority()
+                );
+                return Err(Error::new(ErrorKind::Registry, text).with_object(digest.as_str()));
+            }
         };
         Client::check_namespace(server, &answer)?;
-        let left = size - begin;
-        let length = answer.length();
-        match length {
-            Some(length) if length > left => return Err(wrong_length(digest, "longer")),
-            Some(length) if length < left => return Err(wrong_length(digest, "shorter")),
-            _ => {}
-        }
-        let announced = length.is_some();
-        Ok(BlobBody {
-            inner: Some(answer.reader()),
-            offset: begin,
-            left,
-            announced,
-            no_end: None,
-            digest: digest.clone(),
-            mirror: self.is_mirror(server).then(|| server.host.authority()),
-        })
+        let mut body = BlobBody::new(answer, digest, begin, size)?;
+        body.mirror = self.is_mirror(server).then(|| server.host.authority());
+        Ok(body)
     }
 
     /// A small blob, all of it and verified. What a mirror has in its place is asked of the registry.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ureq::http::{Method, StatusCode};
 
 use super::auth::{Auth, FileSet, Provider, Scopes};
+use super::elsewhere::UrlPolicy;
 use super::event::Event;
 use super::net::{Answer, Http, Network, Patience, Proxies, TlsSettings, Turn};
 use super::notice::{rate_limit_of, warnings_of};
@@ -55,6 +56,9 @@ pub(crate) struct Client<'a> {
     provider_failed: Arc<AtomicBool>,
     /// Upload sessions that a registry opened when it could not mount a blob.
     pub(super) sessions: Mutex<HashMap<Digest, Location>>,
+    /// Whether content is looked for where descriptors say.
+    pub(super) urls: UrlPolicy,
+    pub(super) places: Places,
 }
 
 /// A manifest or index, verified.
@@ -232,7 +236,15 @@ impl<'a> Client<'a> {
             mirrors_damaged: AtomicBool::new(false),
             provider_failed,
             sessions: Mutex::default(),
+            urls: UrlPolicy::default(),
+            places: places.clone(),
         })
+    }
+
+    /// The same, with what the caller says of URLs in descriptors.
+    pub(super) fn with_urls(mut self, urls: UrlPolicy) -> Client<'a> {
+        self.urls = urls;
+        self
     }
 
     /// The registry itself, or who has its place.
@@ -262,7 +274,12 @@ impl<'a> Client<'a> {
         self.persistence(self.retries).until_done(what, call)
     }
 
-    fn persistence(&self, retries: u32) -> Persistence<'_> {
+    /// How often what fails in passing is tried again.
+    pub(super) fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    pub(super) fn persistence(&self, retries: u32) -> Persistence<'_> {
         Persistence { retries, first_pause: self.first_pause, cancel: &self.cancel, events: self.events }
     }
 
@@ -339,7 +356,7 @@ impl<'a> Client<'a> {
         Ok(Ask::new(method, server.url(&self.http, rest)?, &self.scopes))
     }
 
-    fn warn(&self, text: String) {
+    pub(super) fn warn(&self, text: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() < MAX_WARNINGS && told.insert(text.clone()) {
             drop(told);

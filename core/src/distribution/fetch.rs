@@ -13,12 +13,13 @@ use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
 use super::blob::BlobBody;
+use super::elsewhere::Elsewhere;
 use super::progress::{Meter, Reporter};
 use super::{Client, ProgressKind, local};
 use crate::content::{Partial, mismatch};
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::halt::Halt;
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Descriptor, Digest, Hasher};
 use crate::process::{Deadline, poll};
 use crate::state::{Pause, Store};
 
@@ -43,6 +44,8 @@ pub(super) struct Blob {
     pub(super) size: u64,
     /// Whether it is one of those that had to be moved when the work began.
     pub(super) missing: bool,
+    /// Where it may be had, if the registry does not have it.
+    elsewhere: Elsewhere,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -61,8 +64,15 @@ struct State {
 }
 
 impl Blob {
-    pub(super) fn new(digest: Digest, size: u64, missing: bool) -> Blob {
-        Blob { digest, size, missing, state: Mutex::default(), changed: Condvar::new() }
+    pub(super) fn new(descriptor: &Descriptor, missing: bool) -> Blob {
+        Blob {
+            digest: descriptor.digest.clone(),
+            size: descriptor.size,
+            missing,
+            elsewhere: Elsewhere::of(descriptor),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -231,6 +241,8 @@ struct Origin {
     answers: u32,
     /// Whether a mirror sent some of them.
     mirrored: bool,
+    /// Which of the blob's URLs sent the last of them, if one did.
+    url: Option<usize>,
 }
 
 /// Why a blob is not what it should be, or not here.
@@ -239,11 +251,13 @@ struct Failed {
     /// Whether it is not one answer alone.
     composed: bool,
     mirrored: bool,
+    url: Option<usize>,
 }
 
 impl Origin {
     fn failed(self, error: Error) -> Failed {
-        Failed { error, composed: self.found || self.answers > 1, mirrored: self.mirrored }
+        let Origin { found, answers, mirrored, url } = self;
+        Failed { error, composed: found || answers > 1, mirrored, url }
     }
 }
 
@@ -365,11 +379,15 @@ impl<'a> Fetcher<'a> {
         loop {
             begin(from.1, generation);
             let Err(failure) = self.bodies(blob, partial, &file, meter, from) else { return Ok(()) };
-            let Failed { error, composed, mirrored } = failure;
-            // What came in pieces may be of different things, and what a mirror sent the registry may have as it should be: once more, in one go.
-            let again = mirrored || (composed && generation == 0);
+            let Failed { error, composed, mirrored, url } = failure;
+            // What came in pieces may be of different things, and what a mirror sent the registry, and what one URL sent the next may have as it should be: once more, in one go.
+            let another = url.is_some_and(|place| blob.elsewhere.has_more(place));
+            let again = mirrored || another || (composed && generation == 0);
             if error.kind() != ErrorKind::DigestMismatch || !again {
                 return Err(error);
+            }
+            if let Some(place) = url.filter(|_| another) {
+                blob.elsewhere.give_up(place);
             }
             if mirrored {
                 self.client.distrust_mirrors(error.message());
@@ -391,7 +409,7 @@ impl<'a> Fetcher<'a> {
         (mut hasher, mut at): (Hasher, u64),
     ) -> Result<(), Failed> {
         let Blob { digest, size, .. } = blob;
-        let mut origin = Origin { found: at > 0, answers: 0, mirrored: false };
+        let mut origin = Origin { found: at > 0, answers: 0, mirrored: false, url: None };
         let mut buffer = vec![0; CHUNK];
         let mut failures = 0u32;
         while at < *size {
@@ -399,8 +417,13 @@ impl<'a> Fetcher<'a> {
             origin.answers += 1;
             let before = at;
             // That it cannot be had at all was tried often enough; what is tried again here is what ends in the middle.
-            let mut body = self.client.blob(digest, at, *size).map_err(|error| origin.failed(error))?;
+            let mut body = self
+                .client
+                .blob_or_elsewhere(digest, (at, *size), &blob.elsewhere, None)
+                .map_err(|error| origin.failed(error))?;
             origin.mirrored |= body.mirror().is_some();
+            origin.url = body.url;
+            let other_url = body.url.filter(|place| blob.elsewhere.has_more(*place));
             let read = Self::body(blob, &mut body, &mut at, &mut buffer, |bytes, at| {
                 partial.write(file, bytes, at)?;
                 hasher.update(bytes);
@@ -416,9 +439,9 @@ impl<'a> Fetcher<'a> {
                 Ok(()) if at == *size => break,
                 Ok(()) => local::cut(digest, at, *size),
                 Err(error) if error.is_transient() => error,
-                // What a mirror cannot give, the registry may.
+                // What a mirror cannot give, the registry may, and what one URL cannot, the next.
                 Err(error)
-                    if mirror.is_some()
+                    if (mirror.is_some() || other_url.is_some())
                         && matches!(error.kind(), ErrorKind::Network | ErrorKind::Registry) =>
                 {
                     error
@@ -429,6 +452,13 @@ impl<'a> Fetcher<'a> {
             match mirror {
                 Some(mirror) if failures > self.client.mirror_retries() => {
                     self.client.give_up_mirror(&mirror, cut.message());
+                    failures = 0;
+                    continue;
+                }
+                None if failures > self.client.mirror_retries()
+                    && let Some(place) = other_url =>
+                {
+                    blob.elsewhere.give_up(place);
                     failures = 0;
                     continue;
                 }

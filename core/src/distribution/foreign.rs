@@ -4,16 +4,18 @@ use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::blob::BlobBody;
+use super::elsewhere::Elsewhere;
 use super::{Client, Opened, local};
 use crate::content::mismatch;
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Descriptor, Digest, Hasher};
 
 /// The blob.
 pub(super) struct Foreign<'a> {
     from: &'a Client<'a>,
     pub(super) digest: Digest,
     pub(super) size: u64,
+    elsewhere: Elsewhere,
     seen: Mutex<Seen>,
 }
 
@@ -25,11 +27,15 @@ struct Seen {
     at: u64,
     /// Whether a mirror sent some of it.
     mirrored: bool,
+    /// Which of its URLs sent the last of it, if one did.
+    url: Option<usize>,
 }
 
 impl<'a> Foreign<'a> {
-    pub(super) fn new(from: &'a Client<'a>, digest: Digest, size: u64) -> Foreign<'a> {
-        Foreign { from, digest, size, seen: Mutex::default() }
+    pub(super) fn new(from: &'a Client<'a>, descriptor: &Descriptor) -> Foreign<'a> {
+        let Descriptor { digest, size, .. } = descriptor;
+        let elsewhere = Elsewhere::of(descriptor);
+        Foreign { from, digest: digest.clone(), size: *size, elsewhere, seen: Mutex::default() }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -39,8 +45,8 @@ impl<'a> Foreign<'a> {
     /// The blob from an offset on, with a turn to send it to the target meanwhile: a body that waited for one might be cut off. Who reads it to its end gets an error before the last bytes if all of it, which may have come in several pieces, is not what it
     /// should be. Where pieces overlap only the target can tell.
     pub(super) fn open(&self, offset: u64, target: &str) -> Result<Opened<'_>> {
-        let Foreign { from, digest, size, .. } = self;
-        let mut body = from.blob_for(digest, offset, *size, Some(target))?;
+        let Foreign { from, digest, size, elsewhere, .. } = self;
+        let mut body = from.blob_or_elsewhere(digest, (offset, *size), elsewhere, Some(target))?;
         // A registry that does not know ranges begins at the beginning.
         let skip = offset.saturating_sub(body.offset());
         if skip > 0 {
@@ -57,16 +63,23 @@ impl<'a> Foreign<'a> {
             seen.hasher = None;
         }
         seen.mirrored |= body.mirror().is_some();
+        seen.url = body.url;
         drop(seen);
         let turn = body.take_turn();
         Ok(Opened { reader: Box::new(Source { blob: self, body, at: offset }), turn })
     }
 
-    /// Whether it is worth another try after this error, since a mirror may be to blame, which is not asked again.
+    /// Whether it is worth another try after this error, since a mirror or one of several URLs may be to blame, which is not asked again.
     pub(super) fn is_elsewhere(&self, error: &Error) -> bool {
         let mut seen = self.seen();
-        let blamed = error.kind() == ErrorKind::DigestMismatch && std::mem::take(&mut seen.mirrored);
+        let wrong = error.kind() == ErrorKind::DigestMismatch;
+        let blamed = wrong && std::mem::take(&mut seen.mirrored);
+        let url = seen.url.take().filter(|place| wrong && self.elsewhere.has_more(*place));
         drop(seen);
+        if let Some(place) = url {
+            self.elsewhere.give_up(place);
+            return true;
+        }
         if blamed {
             self.from.distrust_mirrors(error.message());
         }

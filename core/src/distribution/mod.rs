@@ -7,7 +7,9 @@ mod answer;
 mod auth;
 mod blob;
 mod client;
+mod convert;
 mod copy;
+mod elsewhere;
 mod event;
 #[cfg(test)]
 mod fake;
@@ -81,5 +83,5 @@ pub(crate) fn fuzz_answer(input: &[u8]) -> bool {
     location.is_some()
         || !challenges.is_empty()
         || manifest.is_ok()
-        || answer::fuzz(input) | notice::fuzz(&text) | blob::fuzz(&text)
+        || answer::fuzz(input) | notice::fuzz(&text) | blob::fuzz(&text) | convert::fuzz(input)
 }

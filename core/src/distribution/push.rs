@@ -1,10 +1,13 @@
-//! Pushing an image: its blobs as they are in the store, then its manifests, then the index that lists them.
+//! Pushing an image: its blobs as they are in the store, then its manifests, then the index that lists them. With a compression or a form that it does not have
+//! they are made anew on the way.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
 use coble_layer::{Decoder, Format};
 
+use super::convert::{self, Converted, Form, Losses};
 use super::ground::Ground;
 use super::jobs::jobs;
 use super::net::Network;
@@ -12,6 +15,7 @@ use super::progress::Reporter;
 use super::send::{Outgoing, Queue, Sender};
 use super::{Access, Client, Event, Opened, ProgressKind, ProgressSink, PushOptions, Pushed};
 use crate::cancel::CancelToken;
+use crate::container::Warning;
 use crate::content::{Staged, Wrapped, check_level, stage_bytes, writer};
 use crate::engine::Inner;
 use crate::error::{Call, Context, Error, ErrorKind, Result};
@@ -31,6 +35,8 @@ const CHUNK_MIN: u64 = 64 * 1024;
 /// An image on its way out.
 struct Leaving {
     id: String,
+    /// The digest of its manifest in the store.
+    original: Digest,
     manifest: images::Document,
     platform: Platform,
     blobs: Vec<Digest>,
@@ -50,8 +56,19 @@ struct Push<'a> {
     /// What the image is called in the repository.
     tags: Vec<String>,
     options: &'a PushOptions,
+    compression: Option<Compression>,
+    form: Option<Form>,
     reporter: Reporter<'a>,
     halt: &'a Halt,
+}
+
+/// What is not sent.
+#[derive(Default)]
+struct Left {
+    losses: Losses,
+    /// Layers that are not meant to be passed on, and how many of them nobody can fetch from elsewhere.
+    foreign: BTreeSet<Digest>,
+    nowhere: usize,
 }
 
 pub(crate) fn push(
@@ -78,6 +95,14 @@ pub(super) fn push_from(
     let tags = tags_of(&reference, &options.tags)?;
     let compression = options.compression.as_deref().map(Compression::parse).transpose()?;
     options.compression_level.map_or(Ok(()), |level| check_level(compression, level))?;
+    let form = options.format.as_deref().map(Form::parse).transpose()?;
+    if (form, compression) == (Some(Form::V2s2), Some(Compression::Zstd)) {
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
+            "manifests of docker's schema 2 have no layers that are compressed with zstd",
+        )
+        .with_hint("use gzip, or the format oci"));
+    }
     let platform = match options.platform.as_deref() {
         None | Some("all") => None,
         Some(text) => Some(Platform::parse(text)?),
@@ -90,11 +115,10 @@ pub(super) fn push_from(
     }
     Halt::under(cancel, Deadline::never(), |halt| {
         let reporter = Reporter::new(&name, progress);
-        let push = Push { store, network, reference, name: name.clone(), tags, options, reporter, halt };
+        let name = name.clone();
+        let push = Push { store, network, reference, name, tags, options, compression, form, reporter, halt };
         // As long as the session lasts, nobody takes blobs away.
-        Session::run(store, worker, halt.token(), |session| {
-            push.run(session, platform.as_ref(), compression, jobs)
-        })
+        Session::run(store, worker, halt.token(), |session| push.run(session, platform.as_ref(), jobs))
     })
     .context(|| format!("pushing \"{name}\""))
 }
@@ -104,13 +128,7 @@ impl Push<'_> {
         self.store
     }
 
-    fn run(
-        &self,
-        session: &Session,
-        platform: Option<&Platform>,
-        compression: Option<Compression>,
-        jobs: usize,
-    ) -> Result<Pushed> {
+    fn run(&self, session: &Session, platform: Option<&Platform>, jobs: usize) -> Result<Pushed> {
         let store = self.store();
         let group = store.db.read(|connection| images::group(connection, &self.name, platform))?;
         let events = |event: Event| self.reporter.event(event);
@@ -131,18 +149,20 @@ impl Push<'_> {
         let resolved = |digest: &Digest| self.reporter.tell(ProgressKind::Resolve, Some(digest.to_string()));
         // One platform alone goes without the index.
         let index = group.index.filter(|_| platform.is_none() && group.ids.len() > 1);
+        // Otherwise it is known only when the layers and manifests are what they become.
+        let as_it_is = self.compression.is_none() && self.form.is_none();
+        let mut left = Left::default();
         let leaving = sender.send_from(&mut pushed, |queue| {
             let mut leaving = Vec::new();
             for id in &group.ids {
                 let saved = store.db.read(|connection| images::saved(connection, id))?;
-                if leaving.is_empty() && compression.is_none() {
+                if leaving.is_empty() && as_it_is {
                     resolved(index.as_ref().map_or(&saved.1.digest, |index| &index.digest));
                 }
-                leaving.push(self.image(session, id, saved, compression, queue)?);
+                leaving.push(self.image(session, id, saved, queue, &mut left)?);
             }
-            if let (Some(first), Some(_)) = (leaving.first(), compression) {
-                // Known only now: the manifest says what the layers became.
-                resolved(index.as_ref().map_or(&first.manifest.digest, |index| &index.digest));
+            if let ([only], false) = (leaving.as_slice(), as_it_is) {
+                resolved(&only.manifest.digest);
             }
             Ok(leaving)
         })?;
@@ -156,7 +176,11 @@ impl Push<'_> {
                         .put_manifest(digest.as_str(), media_type, bytes)
                         .context(|| format!("manifest {digest}"))?;
                 }
-                ("index", self.index(&client, index, several)?)
+                let index = self.index(&client, index, several, &mut left.losses)?;
+                if !as_it_is {
+                    resolved(&index.digest);
+                }
+                ("index", index)
             }
         };
         self.halt.check()?;
@@ -167,6 +191,7 @@ impl Push<'_> {
         pushed.digest = top.digest.to_string();
         pushed.media_type = top.media_type;
         pushed.size = top.bytes.len() as u64;
+        pushed.warnings = left.warnings();
         self.reporter.tell(ProgressKind::Done, Some(pushed.digest.clone()));
         Ok(pushed)
     }
@@ -177,8 +202,8 @@ impl Push<'_> {
         session: &'b Session,
         id: &str,
         (config, manifest): (Vec<u8>, images::Document),
-        compression: Option<Compression>,
         queue: &Queue<'_, 'b>,
+        left: &mut Left,
     ) -> Result<Leaving> {
         let store = self.store();
         let (layers, platform, own) = store.db.read(|connection| {
@@ -194,49 +219,75 @@ impl Push<'_> {
         // The largest first: the last one is sent when there is nothing left to compress.
         let mut order: Vec<_> = layers.iter().zip(own).enumerate().collect();
         order.sort_by_key(|(_, (layer, _))| std::cmp::Reverse(layer.size));
-        let mut descriptors = Vec::new();
-        let mut changed = false;
+        let mut blobs = vec![config_digest.clone()];
+        let mut changes = Vec::new();
         for (place, (layer, own)) in order {
             self.halt.check()?;
-            let made = match compression {
-                Some(compression) if own => self.recompress(session, layer, compression)?,
-                _ => None,
-            };
-            let (descriptor, content) = match made {
-                Some((descriptor, staged)) => {
-                    changed = true;
-                    (descriptor, Content::Staged(staged))
+            if media_type::is_foreign(&layer.media_type) {
+                if self.options.allow_nondistributable_artifacts {
+                    queue.add(self.outgoing(session, layer.digest.clone(), layer.size, Content::Stored)?);
+                    blobs.push(layer.digest.clone());
+                } else if left.foreign.insert(layer.digest.clone()) {
+                    left.nowhere += usize::from(!has_urls(&manifest, place)?);
                 }
-                None => {
-                    let media_type = media_type::oci_layer(&layer.media_type);
-                    let descriptor = Descriptor::new(media_type, layer.digest.clone(), layer.size);
-                    (descriptor, Content::Stored)
-                }
+                continue;
+            }
+            let (change, content) = self.layer(session, layer, own)?;
+            let (digest, size) = match &change {
+                Some(descriptor) => (descriptor.digest.clone(), descriptor.size),
+                None => (layer.digest.clone(), layer.size),
             };
-            queue.add(self.outgoing(session, descriptor.digest.clone(), descriptor.size, content)?);
-            descriptors.push((place, descriptor));
+            blobs.push(digest.clone());
+            queue.add(self.outgoing(session, digest, size, content)?);
+            changes.extend(change.map(|descriptor| (place, descriptor)));
         }
-        descriptors.sort_by_key(|(place, _)| *place);
-        let descriptors: Vec<Descriptor> = descriptors.into_iter().map(|(_, layer)| layer).collect();
-        let mut blobs: Vec<Digest> = descriptors.iter().map(|layer| layer.digest.clone()).collect();
         let size = config.len() as u64;
         let staged = stage_bytes(session, &config)?;
         staged.check(session, &config_digest)?;
-        queue.add(self.outgoing(session, config_digest.clone(), size, Content::Staged(staged))?);
-        blobs.push(config_digest.clone());
-        let manifest = if changed {
-            let manifest = crate::oci::Manifest {
-                schema_version: 2,
-                media_type: media_type::MANIFEST.into(),
-                config: Descriptor::new(media_type::CONFIG, config_digest, size),
-                layers: descriptors,
-            };
-            let bytes = crate::image::to_json(&manifest)?;
-            images::Document { digest: Digest::of(&bytes), media_type: manifest.media_type, bytes }
-        } else {
-            manifest
+        queue.add(self.outgoing(session, config_digest, size, Content::Staged(staged))?);
+        let original = manifest.digest.clone();
+        let mut manifest = convert::with_layers(manifest, &changes)?;
+        // New layers have OCI's types, which belong into a manifest of OCI's.
+        let form = self.form.or((!changes.is_empty()).then_some(Form::Oci));
+        if let Some(form) = form
+            && let Some(converted) = convert::manifest(&manifest, form, &mut left.losses)?
+        {
+            manifest = converted;
+        }
+        Ok(Leaving { id: id.to_owned(), original, manifest, platform, blobs })
+    }
+
+    /// What is sent for a layer, and what its manifest says then, if that is something else than before.
+    fn layer(&self, session: &Session, layer: &LayerRow, own: bool) -> Result<(Option<Descriptor>, Content)> {
+        // Whatever its media type says, others have to be able to read it by that.
+        let format = match self.form {
+            Some(Form::V2s2) => Some(self.plain(layer)?.decoder.format()),
+            _ => None,
         };
-        Ok(Leaving { id: id.to_owned(), manifest, platform, blobs })
+        let wanted = match self.compression {
+            Some(compression) if own => Some(compression),
+            _ => (format == Some(Format::Zstd)).then_some(Compression::Gzip),
+        };
+        if let Some(wanted) = wanted
+            && let Some((descriptor, staged)) = self.recompress(session, layer, wanted)?
+        {
+            return Ok((Some(descriptor), Content::Staged(staged)));
+        }
+        let right = match format {
+            Some(Format::Plain) => media_type::LAYER,
+            Some(Format::Gzip) => media_type::LAYER_GZIP,
+            _ => return Ok((None, Content::Stored)),
+        };
+        let told = media_type::oci_layer(&layer.media_type) == right;
+        let change = (!told).then(|| Descriptor::new(right, layer.digest.clone(), layer.size));
+        Ok((change, Content::Stored))
+    }
+
+    /// What a layer is, uncompressed.
+    fn plain<'l>(&self, layer: &'l LayerRow) -> Result<Plain<'l>> {
+        let what = layer.digest.as_str();
+        let file = self.store().content.open_blob(&layer.digest, layer.size)?;
+        Ok(Plain { decoder: Decoder::new(file).map_err(|error| damaged(what, &error))?, what })
     }
 
     /// A layer with another compression; None if it has that already, and no level of it was asked for.
@@ -247,8 +298,7 @@ impl Push<'_> {
         compression: Compression,
     ) -> Result<Option<(Descriptor, Staged)>> {
         let what = layer.digest.as_str();
-        let file = self.store().content.open_blob(&layer.digest, layer.size)?;
-        let mut plain = Plain { decoder: Decoder::new(file).map_err(|error| damaged(what, &error))?, what };
+        let mut plain = self.plain(layer)?;
         let same = match compression {
             Compression::None => Format::Plain,
             Compression::Gzip => Format::Gzip,
@@ -289,32 +339,42 @@ impl Push<'_> {
         Ok(Outgoing { digest, size, elsewhere, open: Box::new(open), again: None })
     }
 
-    /// The index that the name gets: the one that came with the images, if the registry has everything that it lists.
+    /// The index that the name gets: the one that came with the images, if the registry has everything that it lists; what it has of these images, if they became something
+    /// else on the way.
     fn index(
         &self,
         client: &Client<'_>,
         index: Option<images::Document>,
         leaving: &[Leaving],
+        losses: &mut Losses,
     ) -> Result<images::Document> {
+        let changed = leaving.iter().any(|image| image.manifest.digest != image.original);
+        let form = self.form.or(changed.then_some(Form::Oci));
         if let Some(index) = index {
             let Document::Index(list) =
                 parse_document(&index.bytes, Some(&index.media_type), index.digest.as_str())?
             else {
                 return Err(Error::new(ErrorKind::Database, "an index is not an index"));
             };
+            let sent = |entry: &&Descriptor| leaving.iter().any(|image| image.original == entry.digest);
+            if changed || form.is_some_and(|form| form.index_type() != index.media_type) {
+                let form = form.unwrap_or(Form::Oci);
+                let goes = list.manifests.iter().filter(|entry| convert::goes(entry, form, losses));
+                if goes.filter(|entry| !sent(entry)).count() > 0 {
+                    self.warn_of(&index.digest);
+                }
+                let pair = |image: &Leaving| (image.original.clone(), image.manifest.clone());
+                let converted: Converted = leaving.iter().map(pair).collect();
+                return Ok(convert::index(&index, form, &converted, losses)?.unwrap_or(index));
+            }
             let mut whole = true;
             for entry in &list.manifests {
-                let sent = leaving.iter().any(|image| image.manifest.digest == entry.digest);
-                whole &= sent || client.manifest_head(entry.digest.as_str())?.is_some();
+                whole &= sent(&entry) || client.manifest_head(entry.digest.as_str())?.is_some();
             }
             if whole {
                 return Ok(index);
             }
-            let message = format!(
-                "index {} lists what is not here, so that the name gets an index of what is",
-                index.digest
-            );
-            self.reporter.tell(ProgressKind::Warning, Some(message));
+            self.warn_of(&index.digest);
         }
         let entry = |image: &Leaving| {
             let images::Document { digest, media_type, bytes } = &image.manifest;
@@ -324,11 +384,17 @@ impl Push<'_> {
         };
         let list = Index {
             schema_version: 2,
-            media_type: media_type::INDEX.into(),
+            media_type: form.unwrap_or(Form::Oci).index_type().into(),
             manifests: leaving.iter().map(entry).collect(),
         };
         let bytes = crate::image::to_json(&list)?;
         Ok(images::Document { digest: Digest::of(&bytes), media_type: list.media_type, bytes })
+    }
+
+    fn warn_of(&self, index: &Digest) {
+        let message =
+            format!("index {index} lists what is not here, so that the name gets an index of what is");
+        self.reporter.tell(ProgressKind::Warning, Some(message));
     }
 
     /// Remembers where everything is now.
@@ -360,6 +426,39 @@ impl Push<'_> {
             result => result,
         }
     }
+}
+
+impl Left {
+    /// What the caller is told.
+    fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.losses.warnings();
+        warnings.extend(skipped(self.foreign.len(), self.nowhere));
+        warnings
+    }
+}
+
+/// What the caller is told of layers that are not sent because they are not meant to be passed on.
+pub(super) fn skipped(count: usize, nowhere: usize) -> Option<Warning> {
+    let mut message = match count {
+        0 => return None,
+        1 => "a layer that is not distributable was not sent".to_owned(),
+        count => format!("{count} layers that are not distributable were not sent"),
+    };
+    if nowhere > 0 {
+        message.push_str(&format!("; {nowhere} of them without a URL, so that nobody can fetch them"));
+    }
+    Some(Warning { code: "nondistributable-skipped".into(), message })
+}
+
+/// Whether a manifest says where else a layer can be had.
+fn has_urls(manifest: &images::Document, layer: usize) -> Result<bool> {
+    let what = manifest.digest.as_str();
+    Ok(match parse_document(&manifest.bytes, Some(&manifest.media_type), what)? {
+        Document::Manifest(manifest) => {
+            manifest.layers.get(layer).is_some_and(|layer| !layer.urls.is_empty())
+        }
+        Document::Index(_) => false,
+    })
 }
 
 /// What a layer is, uncompressed.

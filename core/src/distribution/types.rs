@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::RegistryOptions;
+use crate::container::Warning;
 use crate::error::{Error, ErrorKind, Result};
 
 /// When a registry is asked for an image that may be in the store.
@@ -62,6 +63,12 @@ pub struct PullOptions {
     pub jobs: Option<u32>,
     /// A lock file that names are checked against. None: the engine's, if it has one.
     pub lock: Option<PathBuf>,
+    /// Whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: over TLS, without
+    /// credentials, from public addresses and from the registry's own host, and verified. At most 16 URLs of each are tried.
+    pub allow_foreign_urls: bool,
+    /// Hosts (`host` or `host:port`) that such URLs may have although their addresses are not public. Plain HTTP is used only for what `registries.conf` says to be
+    /// insecure.
+    pub foreign_url_hosts: Vec<String>,
     /// How the registry is reached.
     pub registry: RegistryOptions,
 }
@@ -79,6 +86,11 @@ pub struct PushOptions {
     pub compression: Option<String>,
     /// How hard is tried to make them small: 1 to 9 of gzip, 1 to 22 of zstd. None: quickly, and a layer that has the compression stays as it is.
     pub compression_level: Option<u32>,
+    /// The form of the manifests that are sent: `oci`, or `v2s2` for those of docker's schema 2, which gives the image another digest there. What is in that form
+    /// already stays as it is; for `v2s2`, layers that are compressed with zstd are compressed anew, with gzip. None: as they are.
+    pub format: Option<String>,
+    /// Whether layers are sent, too, that are not meant to be passed on (foreign, or non-distributable, by their media types).
+    pub allow_nondistributable_artifacts: bool,
     /// Blobs are sent in pieces of this many bytes. None: each in one request.
     pub chunk_size: Option<u64>,
     /// How many blobs are sent at once, 1 to 64. None: 4.
@@ -93,8 +105,19 @@ pub struct PushOptions {
 pub struct CopyOptions {
     /// The platform, as `os/architecture/variant`. None: everything that the name stands for there, byte for byte.
     pub platform: Option<String>,
+    /// The form of the manifests that are sent: `oci`, or `v2s2` for those of docker's schema 2, which gives them other digests. What is in that form already
+    /// stays as it is, and no layer is changed: one that is compressed with zstd has no place in `v2s2`, which is an error. None: byte for byte.
+    pub format: Option<String>,
+    /// Whether layers are copied, too, that are not meant to be passed on (foreign, or non-distributable, by their media types).
+    pub allow_nondistributable_artifacts: bool,
     /// How many blobs are copied at once, 1 to 64. None: 4.
     pub jobs: Option<u32>,
+    /// Whether what the registry does not have is fetched from the URLs that its descriptor names, as that of a layer that is not distributable does: over TLS, without
+    /// credentials, from public addresses and from the registry's own host, and verified. At most 16 URLs of each are tried.
+    pub allow_foreign_urls: bool,
+    /// Hosts (`host` or `host:port`) that such URLs may have although their addresses are not public. Plain HTTP is used only for what `registries.conf` says to be
+    /// insecure.
+    pub foreign_url_hosts: Vec<String>,
     /// How the registry is reached that has the image.
     pub source: RegistryOptions,
     /// How the registry is reached that gets it.
@@ -107,9 +130,9 @@ pub struct CopyOptions {
 pub struct Pushed {
     /// The canonical name that the image has in the registry now.
     pub reference: String,
-    /// Its tag, and the further ones that were asked for.
+    /// Its tag, and the further ones that were asked for; none of what was copied to a digest.
     pub tags: Vec<String>,
-    /// Digest of the manifest or index that the name stands for.
+    /// Digest of the manifest or index that the name stands for there: that of what was sent, also where it was converted.
     pub digest: String,
     /// Its media type.
     pub media_type: String,
@@ -123,6 +146,8 @@ pub struct Pushed {
     pub blobs_present: u64,
     /// Bytes of the blobs that were sent.
     pub bytes_sent: u64,
+    /// What is not in the registry as it is in the source, by the codes `annotations-dropped`, `attestations-dropped` and `nondistributable-skipped`.
+    pub warnings: Vec<Warning>,
 }
 
 /// What a pull would fetch.

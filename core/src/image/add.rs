@@ -263,6 +263,7 @@ pub(super) fn config(options: &ImportOptions) -> Result<(Map<String, Value>, Pla
         labels: options.labels.clone(),
         stop_signal: String::new(),
         healthcheck: None,
+        shell: None,
         exposed_ports: None,
         volumes: None,
     };

@@ -104,7 +104,8 @@ impl Images<'_> {
         distribution::push(&*self.engine.inner()?, reference, options, progress, cancel)
     }
 
-    /// Copies an image from one registry to another, byte for byte. The store is not touched.
+    /// Copies an image from one registry to another, byte for byte unless another form of its manifests is asked for. A target with a digest in place of
+    /// a tag gets no name there, and has to be what is copied. The store is not touched.
     pub fn copy(
         &self,
         source: &str,

@@ -50,6 +50,8 @@ pub(crate) struct ImageConfig {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) stop_signal: Option<String>,
     pub(crate) healthcheck: Option<HealthCheck>,
+    /// The words before a line for the shell, if the image has its own.
+    pub(crate) shell: Option<Vec<String>>,
     /// Well-formed ones only, with their protocol.
     pub(crate) exposed_ports: Vec<String>,
     /// The places that get volumes.
@@ -113,6 +115,7 @@ pub(crate) fn resolve_for(store: &Store, text: &str, platform: Option<&str>) -> 
             labels: config.labels,
             stop_signal: text(config.stop_signal),
             healthcheck: config.healthcheck.as_ref().and_then(HealthCheck::of_image),
+            shell: config.shell.as_ref().and_then(shell),
             exposed_ports: config
                 .exposed_ports
                 .as_ref()
@@ -130,4 +133,12 @@ pub(crate) fn resolve_for(store: &Store, text: &str, platform: Option<&str>) -> 
         diff_ids: document.rootfs.diff_ids,
         chain_ids,
     })
+}
+
+/// The words of a shell; None of what is no list of them.
+fn shell(value: &serde_json::Value) -> Option<Vec<String>> {
+    let word =
+        |value: &serde_json::Value| value.as_str().filter(|word| !word.contains('\0')).map(str::to_owned);
+    let words: Vec<String> = value.as_array()?.iter().map(word).collect::<Option<_>>()?;
+    Some(words).filter(|words| words.first().is_some_and(|program| !program.is_empty()))
 }

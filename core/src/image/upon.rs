@@ -7,7 +7,7 @@ use super::ImageSummary;
 use super::add::{Pieces, commit, prepare, to_json};
 use crate::cancel::CancelToken;
 use crate::error::{Error, ErrorKind, Result};
-use crate::oci::{Descriptor, Digest, Manifest, Reference, media_type};
+use crate::oci::{Descriptor, Digest, Document, Manifest, Reference, media_type, parse_document};
 use crate::progress::Reporter;
 use crate::snapshot::Worker;
 use crate::state::{Session, Store, images};
@@ -43,9 +43,14 @@ pub(crate) fn record(
     reporter: &Reporter<'_>,
     cancel: &CancelToken,
 ) -> Result<ImageSummary> {
-    let (bytes, layers) = store.db.read(|connection| {
-        Ok((images::config(connection, upon.image)?, images::layers(connection, upon.image)?))
+    let ((bytes, below), layers) = store.db.read(|connection| {
+        Ok((images::saved(connection, upon.image)?, images::layers(connection, upon.image)?))
     })?;
+    // Whoever gets a layer from elsewhere gets it from there still.
+    let urls = match parse_document(&below.bytes, Some(&below.media_type), below.digest.as_str())? {
+        Document::Manifest(below) => below.layers.into_iter().map(|layer| layer.urls).collect(),
+        Document::Index(_) => Vec::new(),
+    };
     let mut document: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::new(ErrorKind::Database, format!("image \"{}\": {error}", upon.image)))?;
     // What docker's old builder wrote about the container that it made the image from.
@@ -83,8 +88,12 @@ pub(crate) fn record(
     let config_bytes = to_json(&document)?;
     let mut descriptors: Vec<Descriptor> = layers
         .iter()
-        .map(|layer| {
-            Descriptor::new(media_type::oci_layer(&layer.media_type), layer.digest.clone(), layer.size)
+        .zip(urls.into_iter().chain(std::iter::repeat(Vec::new())))
+        .map(|(layer, urls)| {
+            let media_type = media_type::oci_layer(&layer.media_type);
+            let mut descriptor = Descriptor::new(media_type, layer.digest.clone(), layer.size);
+            descriptor.urls = urls;
+            descriptor
         })
         .collect();
     descriptors.extend(

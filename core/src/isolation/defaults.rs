@@ -101,6 +101,20 @@ pub(crate) struct DeviceRule {
     pub(crate) mknod: bool,
 }
 
+impl DeviceRule {
+    /// As of `device_cgroup_rules`, such as `c 1:3 rwm`.
+    pub(crate) fn text(&self) -> String {
+        let kind = match self.kind {
+            DeviceKind::Char => 'c',
+            DeviceKind::Block => 'b',
+        };
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        let rights = [(self.read, 'r'), (self.write, 'w'), (self.mknod, 'm')];
+        let rights: String = rights.iter().filter(|(held, _)| *held).map(|(_, letter)| letter).collect();
+        format!("{kind} {}:{} {rights}", number(self.major), number(self.minor))
+    }
+}
+
 const fn nodes(kind: DeviceKind) -> DeviceRule {
     DeviceRule { kind, major: None, minor: None, read: false, write: false, mknod: true }
 }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::cancel::CancelToken;
-use crate::container::mount::all;
+use crate::container::mount::{all, below};
 use crate::container::{
     BindRecursive, ContainerSpec, Mount, MountInfo, MountKind, Propagation, Warning, secret,
 };
@@ -114,8 +114,8 @@ impl Mounts {
         self.locks.into_iter().for_each(Locked::hand_over);
     }
 
-    /// As the monitor gets them.
-    pub(crate) fn describe<'a>(&'a self, fds: &mut FdList<'a>) -> Vec<coble_protocol::Mount> {
+    /// As the monitor gets them. Where it may not mount with other ids, what is to be mounted so has the ids already.
+    pub(crate) fn describe<'a>(&'a self, fds: &mut FdList<'a>, may_map: bool) -> Vec<coble_protocol::Mount> {
         let describe = |(mount, source): &'a (Mount, Source)| {
             let flags = mount.flags();
             coble_protocol::Mount {
@@ -124,9 +124,11 @@ impl Mounts {
                     Source::Bind(source) => MountSource::Bind {
                         source: fds.push(source.as_fd()),
                         recursive: mount.recursive != BindRecursive::Disabled,
-                        mapped: mount.is_mapped(),
+                        mapped: may_map && mount.is_mapped(),
                         propagation: propagation(mount.propagation),
                         subpath: None,
+                        overlay: mount.is_overlay(),
+                        chown: mount.changes_owner(),
                     },
                     Source::Volume(source, mapped) => MountSource::Bind {
                         source: fds.push(source.as_fd()),
@@ -134,6 +136,8 @@ impl Mounts {
                         mapped: *mapped,
                         propagation: coble_protocol::Propagation::RPrivate,
                         subpath: mount.subpath.clone(),
+                        overlay: false,
+                        chown: false,
                     },
                     Source::Overlay { store, lower, own, userxattr } => MountSource::Overlay {
                         base: fds.push(store.as_fd()),
@@ -243,9 +247,59 @@ pub(crate) fn resolve_sources(spec: &mut ContainerSpec) -> Result<()> {
         let Some(resolved) = resolve(BIND, source, mount.create_source)? else {
             return Err(missing_bind(source));
         };
+        if mount.changes_owner() && !mount.is_overlay() {
+            check_owner_change(&resolved)?;
+        }
         mount.source = Some(resolved);
     }
     Ok(())
+}
+
+/// What a host, or a user of it, has its own files in: these, and what is below the first ones, never get another owner. Podman refuses much the same.
+fn check_owner_change(source: &str) -> Result<()> {
+    const WHOLE: &[&str] = &[
+        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys",
+        "/usr",
+    ];
+    const ALONE: &[&str] = &[
+        "/home",
+        "/media",
+        "/mnt",
+        "/opt",
+        "/root",
+        "/run",
+        "/run/user",
+        "/srv",
+        "/tmp",
+        "/var",
+        "/var/cache",
+        "/var/lib",
+        "/var/log",
+        "/var/run",
+        "/var/spool",
+        "/var/tmp",
+    ];
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let own = std::env::var("HOME").unwrap_or_default();
+    let homes = passwd.lines().filter_map(|line| line.split(':').nth(5)).chain([own.as_str()]);
+    // That of a user without one is often the root, or some directory of the system's.
+    let mut homes = homes.filter(|home| home.starts_with('/'));
+    let refused = source == "/"
+        || WHOLE.iter().any(|directory| below(source, directory) && !below(source, "/dev/shm"))
+        || source == "/dev/shm"
+        || ALONE.contains(&source)
+        || Path::new(source).parent() == Some(Path::new("/home"))
+        || homes.any(|home| below(home, source));
+    if !refused {
+        return Ok(());
+    }
+    let text = format!(
+        "the owner of \"{}\" is not changed: the host, or a user of it, has its own files there",
+        source.escape_default()
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, text)
+        .with_object(source)
+        .with_hint("leave the option U out, or give a directory below it"))
 }
 
 /// The path without links; what is missing of it, if that may be, by its text. None if it may not.

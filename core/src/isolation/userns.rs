@@ -61,36 +61,86 @@ impl OtherIds {
         };
         (userns != *own).then(|| OtherIds { kind: kind(&userns), userns })
     }
+
+    /// As [`OtherIds::of`], for ids that few containers have: what is unpacked for them goes when none of those is left.
+    pub(crate) fn of_its_own(own: &UserNamespace, container: &IdMapping) -> Option<OtherIds> {
+        let found = OtherIds::of(own, container)?;
+        Some(OtherIds { kind: found.kind.replacen("ranges:", OWN, 1), ..found })
+    }
+
+    /// Whether it is for ids that few containers have.
+    pub(crate) fn is_of_its_own(&self) -> bool {
+        self.kind.starts_with(OWN)
+    }
+
+    /// Whether the kernel takes maps of so many lines.
+    pub(crate) fn fits(&self) -> bool {
+        let fits = |map: &[IdRange]| {
+            let text =
+                |range: &IdRange| format!("{} {} {}\n", range.inside, range.outside, range.count).len();
+            map.len() <= MOST_LINES && map.iter().map(text).sum::<usize>() <= MOST_BYTES
+        };
+        match &self.userns {
+            UserNamespace::Ranges { uids, gids, .. } => fits(uids) && fits(gids),
+            UserNamespace::Single { .. } | UserNamespace::Joined { .. } => true,
+        }
+    }
 }
+
+/// The beginning of the kinds of [`OtherIds::of_its_own`]. The database knows it, too.
+const OWN: &str = "own:";
+
+/// The most lines of a map, and the most bytes of its text, which are the kernel's.
+pub(crate) const MOST_LINES: usize = 340;
+pub(crate) const MOST_BYTES: usize = 4095;
+/// Where the caller is who is none of a container's ids: no image has files of such a user.
+const ASIDE: u32 = u32::MAX - 1;
 
 /// The map of a namespace in another one, as a map of what is outside of both.
 fn through(inner: &[IdRange], outer: &[IdRange]) -> Vec<IdRange> {
-    let mut map = Vec::new();
+    common(inner, outer)
+        .map(|(one, other)| IdRange { outside: other.outside + (one.outside - other.inside), ..one })
+        .collect()
+}
+
+/// The map of a namespace in another one, of which no range is in several of that.
+pub(crate) fn within(inner: &[IdRange], outer: &[IdRange]) -> Vec<IdRange> {
+    common(inner, outer).map(|(one, _)| one).collect()
+}
+
+/// What each range of a map has in common with each one of a map around it, by the ids inside, with the latter.
+fn common(inner: &[IdRange], outer: &[IdRange]) -> impl Iterator<Item = (IdRange, IdRange)> {
+    let mut found = Vec::new();
     for one in inner {
         for other in outer {
             let first = one.outside.max(other.inside);
             let end = |first: u32, count: u32| u64::from(first) + u64::from(count);
             let end = end(one.outside, one.count).min(end(other.inside, other.count));
             let Some(count) = end.checked_sub(u64::from(first)).filter(|count| *count > 0) else { continue };
-            map.push(IdRange {
-                inside: one.inside + (first - one.outside),
-                outside: other.outside + (first - other.inside),
-                // No more than either has.
-                count: count as u32,
-            });
+            // No more than either has.
+            let part =
+                IdRange { inside: one.inside + (first - one.outside), outside: first, count: count as u32 };
+            found.push((part, *other));
         }
     }
-    map.sort_unstable_by_key(|range| range.inside);
-    map
+    found.sort_unstable_by_key(|(part, _)| part.inside);
+    found.into_iter()
 }
 
-/// A map with the caller's own id, which is 0 in `own`: behind all others, if it is none of them.
+/// A map with the caller's own id, which is 0 in `own`: far behind all others, if it is none of them.
 fn with_caller(mut map: Vec<IdRange>, own: &[IdRange]) -> Vec<IdRange> {
     let caller = own.iter().find(|range| range.inside == 0).map(|range| range.outside);
     let has =
         |id: u32| map.iter().any(|range| id.checked_sub(range.outside).is_some_and(|at| at < range.count));
     if let Some(caller) = caller.filter(|caller| !has(*caller)) {
-        let inside = map.iter().map(|range| range.inside + range.count).max().unwrap_or_default();
+        let mut inside = ASIDE;
+        let at = |id: u32| {
+            map.iter().find(|range| id.checked_sub(range.inside).is_some_and(|at| at < range.count))
+        };
+        // There is one: they are less than all that there are, since he is none of them.
+        while let Some(below) = at(inside).and_then(|range| range.inside.checked_sub(1)) {
+            inside = below;
+        }
         map.push(IdRange { inside, outside: caller, count: 1 });
     }
     map
@@ -105,6 +155,35 @@ pub(crate) fn mapped(userns: &UserNamespace, users: bool) -> Vec<IdRange> {
         UserNamespace::Ranges { uids, gids, .. } => if users { uids } else { gids }.clone(),
         UserNamespace::Joined { .. } => Vec::new(),
     }
+}
+
+/// The caller's name in the local accounts, or his number: whose ranges `/etc/subuid` has.
+pub(crate) fn caller() -> String {
+    let facts =
+        Facts { uid: rustix::process::geteuid().as_raw(), passwd: read("/etc/passwd"), ..Facts::default() };
+    facts.user_name().unwrap_or_else(|| facts.uid.to_string())
+}
+
+/// The ids of users or groups that containers of an ordinary user can be given, for an error: what they are called, and what they are on the host.
+pub(crate) fn told(userns: &UserNamespace, users: bool) -> String {
+    let (kind, file) = if users { ("user", "/etc/subuid") } else { ("group", "/etc/subgid") };
+    let last = |first: u32, count: u32| u64::from(first) + u64::from(count) - 1;
+    let parts: Vec<String> = mapped(userns, users)
+        .iter()
+        .filter(|range| range.count > 0)
+        .map(|range| match range.inside {
+            0 => format!("0, which is the caller's {}", range.outside),
+            first => format!(
+                "{first} to {}, which are {} to {} of {file}",
+                last(first, range.count),
+                range.outside,
+                last(range.outside, range.count)
+            ),
+        })
+        .collect();
+    // A handful says enough.
+    let more = if parts.len() > 4 { ", and others" } else { "" };
+    format!("the {kind} ids are {}{more}", parts.get(..4).unwrap_or(&parts).join(", and "))
 }
 
 /// Why a user namespace gets only one id.
@@ -489,16 +568,36 @@ mod tests {
         // A range of the container may be in two of the caller's.
         let far = container(vec![range(0, 65_530, 12)]);
         let UserNamespace::Ranges { gids, .. } = OtherIds::of(&own, &far).unwrap().userns else { panic!() };
-        assert_eq!(gids, [range(0, 265_529, 7), range(7, 300_000, 5), range(12, 100, 1)]);
-        // Who does not have the caller has him behind everything.
+        assert_eq!(gids, [range(0, 265_529, 7), range(7, 300_000, 5), range(ASIDE, 100, 1)]);
+        // Who does not have the caller has him far behind everything.
         let without = OtherIds::of(&own, &container(vec![range(0, 1, 10)])).unwrap();
         let UserNamespace::Ranges { uids, .. } = &without.userns else { panic!() };
-        assert_eq!(*uids, [range(0, 100_000, 10), range(10, 1000, 1)]);
+        assert_eq!(*uids, [range(0, 100_000, 10), range(ASIDE, 1000, 1)]);
         assert_ne!(without.kind, other.kind);
+        let high = container(vec![range(0, 1, 10), range(ASIDE - 4, 11, 5)]);
+        let UserNamespace::Ranges { uids, .. } = OtherIds::of(&own, &high).unwrap().userns else { panic!() };
+        assert_eq!(uids[2], range(ASIDE - 5, 1000, 1));
+        // What is for few is told from what is for all.
+        let few = OtherIds::of_its_own(&own, &container(vec![range(0, 1, 10)])).unwrap();
+        assert!(
+            few.is_of_its_own() && !without.is_of_its_own() && few.userns == without.userns && few.fits()
+        );
+        let scattered = (0..340).map(|n| range(2 * n, 1 + 2 * n, 1)).collect();
+        assert!(!OtherIds::of_its_own(&own, &container(scattered)).unwrap().fits());
         let same = IdMapping { uids: vec![range(0, 0, 65_537)], gids: vec![range(0, 0, 65_547)] };
         assert_eq!(OtherIds::of(&own, &same), None);
         let single = UserNamespace::Single { uid: 5, gid: 6 };
         assert_eq!(OtherIds::of(&single, &container(vec![range(5, 0, 1)])), None);
+    }
+
+    #[test]
+    fn an_error_can_name_the_ranges() {
+        let (own, _) = facts().plan();
+        assert_eq!(
+            told(&own, true),
+            "the user ids are 0, which is the caller's 1000, and 1 to 65536, which are 100000 to 165535 of /etc/subuid"
+        );
+        assert!(told(&own, false).ends_with("65537 to 65546, which are 300000 to 300009 of /etc/subgid"));
     }
 
     #[test]

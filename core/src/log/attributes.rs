@@ -98,12 +98,18 @@ impl Attributes {
         Ok(found)
     }
 
-    /// As a JSON object, if there is anything.
-    pub(crate) fn json(&self, about: &About<'_>) -> Result<Option<String>> {
+    /// These and the tag.
+    pub(crate) fn all(&self, about: &About<'_>) -> Result<BTreeMap<String, String>> {
         let mut all = self.of(about)?;
         if let Some(tag) = self.tag(about).filter(|tag| !tag.is_empty()) {
             all.insert("tag".to_owned(), tag);
         }
+        Ok(all)
+    }
+
+    /// As a JSON object, if there is anything.
+    pub(crate) fn json(&self, about: &About<'_>) -> Result<Option<String>> {
+        let all = self.all(about)?;
         if all.is_empty() {
             return Ok(None);
         }

@@ -1,5 +1,6 @@
 //! Where what a container writes is kept: the drivers, their options, and the files that they make.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -151,6 +152,11 @@ impl Settings {
             LogForm::Frames => None,
         };
         Ok(Some(Log { file, name: file_name, form, attributes, rotation, journal }))
+    }
+
+    /// What each record says of a container.
+    pub(crate) fn attributes(&self, about: &About<'_>) -> Result<BTreeMap<String, String>> {
+        self.attributes.all(about)
     }
 
     /// The fields that docker gives each entry.

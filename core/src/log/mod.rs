@@ -6,7 +6,7 @@ mod files;
 mod mend;
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -152,6 +152,21 @@ impl LogStream {
         }
     }
 
+    /// Has something when there may be more, if it follows.
+    pub(crate) fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(|(watch, _)| watch.as_fd())
+    }
+
+    /// Takes note of the changes so far: what they were about is to be looked at afterwards.
+    pub(crate) fn heard(&mut self) {
+        let Some((watch, log)) = &self.watch else { return };
+        let mut events = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(watch, &mut events);
+        while let Ok(event) = reader.next() {
+            self.look |= event.wd() != *log;
+        }
+    }
+
     fn is_running(&mut self) -> Result<bool> {
         if !std::mem::take(&mut self.look) {
             return Ok(true);
@@ -165,18 +180,14 @@ impl LogStream {
 
     /// Waits for a change of the log, or for one that may be the end of the container. Looks now and then all the same.
     fn wait(&mut self, cancel: &CancelToken) -> Result<()> {
-        let Some((watch, log)) = &self.watch else { return Ok(()) };
+        let Some((watch, _)) = &self.watch else { return Ok(()) };
         let mut ready = Vec::new();
         let limit = Deadline::after(Some(Duration::from_secs(1)));
         if poll(&[(watch.as_fd(), PollFlags::IN)], &mut ready, limit, cancel)? == 0 {
             self.look = true;
             return Ok(());
         }
-        let mut events = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(watch, &mut events);
-        while let Ok(event) = reader.next() {
-            self.look |= event.wd() != *log;
-        }
+        self.heard();
         Ok(())
     }
 

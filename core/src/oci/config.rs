@@ -80,6 +80,9 @@ pub(crate) struct ImageConfig {
     /// Docker's extension, in whatever form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) healthcheck: Option<serde_json::Value>,
+    /// Docker's shell for lines, in whatever form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shell: Option<serde_json::Value>,
     /// Names of ports with nothing, in whatever form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exposed_ports: Option<serde_json::Value>,

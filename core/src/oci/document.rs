@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::{Digest, Hasher};
 use super::platform::Platform;
-use super::{MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_EMBEDDED, MAX_LAYERS};
+use super::{MAX_DESCRIPTORS, MAX_DOCUMENT, MAX_EMBEDDED, MAX_LAYERS, MAX_URLS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Media types that coble writes.
@@ -20,6 +20,9 @@ pub(crate) mod media_type {
     pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
     pub(crate) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     pub(crate) const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    pub(crate) const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+    pub(crate) const FOREIGN_GZIP: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip";
+    pub(crate) const FOREIGN_ZSTD: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd";
     pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
     pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
@@ -27,6 +30,8 @@ pub(crate) mod media_type {
     pub(crate) const DOCKER_LAYER_PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar.uncompressed";
     pub(crate) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     pub(crate) const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    pub(crate) const DOCKER_FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+    pub(crate) const DOCKER_FOREIGN_GZIP: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
     /// The type that a layer has in a manifest of OCI's, where docker's do not belong.
     pub(crate) fn oci_layer(text: &str) -> &str {
@@ -34,8 +39,34 @@ pub(crate) mod media_type {
             DOCKER_LAYER | DOCKER_LAYER_PLAIN => LAYER,
             DOCKER_LAYER_GZIP => LAYER_GZIP,
             DOCKER_LAYER_ZSTD => LAYER_ZSTD,
+            DOCKER_FOREIGN => FOREIGN,
+            DOCKER_FOREIGN_GZIP => FOREIGN_GZIP,
             other => other,
         }
+    }
+
+    /// The type that a layer has in a manifest of docker's; None if there is none for it, as for zstd.
+    pub(crate) fn docker_layer(text: &str) -> Option<&str> {
+        match text {
+            DOCKER_LAYER | DOCKER_LAYER_PLAIN | DOCKER_LAYER_GZIP | DOCKER_FOREIGN | DOCKER_FOREIGN_GZIP => {
+                Some(text)
+            }
+            LAYER => Some(DOCKER_LAYER),
+            LAYER_GZIP => Some(DOCKER_LAYER_GZIP),
+            FOREIGN => Some(DOCKER_FOREIGN),
+            FOREIGN_GZIP => Some(DOCKER_FOREIGN_GZIP),
+            _ => None,
+        }
+    }
+
+    /// Whether a layer of the type need not be in a registry: it is wherever its URLs say, and is not passed on without need.
+    pub(crate) fn is_foreign(text: &str) -> bool {
+        text.starts_with(FOREIGN) || text.starts_with(DOCKER_FOREIGN)
+    }
+
+    /// Whether a layer of the type is compressed with zstd.
+    pub(crate) fn is_zstd(text: &str) -> bool {
+        matches!(oci_layer(text), LAYER_ZSTD | FOREIGN_ZSTD)
     }
 }
 
@@ -98,7 +129,12 @@ impl MediaType {
             // Whatever it says about compression: the bytes tell, and the digests hold.
             _ if matches!(
                 media_type::oci_layer(text),
-                media_type::LAYER | media_type::LAYER_GZIP | media_type::LAYER_ZSTD
+                media_type::LAYER
+                    | media_type::LAYER_GZIP
+                    | media_type::LAYER_ZSTD
+                    | media_type::FOREIGN
+                    | media_type::FOREIGN_GZIP
+                    | media_type::FOREIGN_ZSTD
             ) =>
             {
                 Ok(MediaType::Layer)
@@ -108,10 +144,6 @@ impl MediaType {
                 let shown = shown.escape_debug();
                 let why = if text.contains("encrypted") {
                     format!("layers of type \"{shown}\" are encrypted, which is not supported")
-                } else if text.contains("nondistributable") || text.contains("foreign") {
-                    format!(
-                        "layers of type \"{shown}\" are kept elsewhere and not in the image, which is not supported"
-                    )
                 } else {
                     format!("media type \"{shown}\" is not supported")
                 };
@@ -132,6 +164,9 @@ pub(crate) struct Descriptor {
     pub(crate) platform: Option<Box<Platform>>,
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
+    /// Where the content may be had, too: the first of what stands there. Nobody has looked at them.
+    #[serde(default, deserialize_with = "some_texts", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) urls: Vec<String>,
     /// The content itself in base 64, as it stands there: nobody has looked at it. It is not written again.
     #[serde(default, deserialize_with = "short_text", skip_serializing)]
     data: Option<Box<str>>,
@@ -145,6 +180,7 @@ impl Descriptor {
             size,
             platform: None,
             annotations: BTreeMap::new(),
+            urls: Vec::new(),
             data: None,
         }
     }
@@ -311,9 +347,61 @@ where
     })
 }
 
+/// The first texts of a list, as many as are used; of anything else none.
+fn some_texts<'de, D>(deserializer: D) -> std::result::Result<Vec<String>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::Array(list) => {
+            let texts = list.into_iter().filter_map(|one| match one {
+                serde_json::Value::String(text) => Some(text),
+                _ => None,
+            });
+            texts.take(MAX_URLS).collect()
+        }
+        _ => Vec::new(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn foreign_layers_have_a_type_in_both_forms_and_zstd_has_not() {
+        for (oci, docker) in [
+            (media_type::LAYER, Some(media_type::DOCKER_LAYER)),
+            (media_type::LAYER_GZIP, Some(media_type::DOCKER_LAYER_GZIP)),
+            (media_type::LAYER_ZSTD, None),
+            (media_type::FOREIGN, Some(media_type::DOCKER_FOREIGN)),
+            (media_type::FOREIGN_GZIP, Some(media_type::DOCKER_FOREIGN_GZIP)),
+            (media_type::FOREIGN_ZSTD, None),
+        ] {
+            assert_eq!(media_type::docker_layer(oci), docker);
+            let other = docker.unwrap_or(oci);
+            assert_eq!((media_type::oci_layer(other), media_type::oci_layer(oci)), (oci, oci));
+            assert_eq!(media_type::docker_layer(other), docker);
+            assert_eq!(media_type::is_foreign(other), oci.contains("nondistributable"));
+            assert_eq!(media_type::is_zstd(oci), docker.is_none());
+            assert!(matches!(MediaType::parse(other), Ok(MediaType::Layer)));
+        }
+        assert_eq!(media_type::docker_layer("application/vnd.in-toto+json"), None);
+    }
+
+    #[test]
+    fn of_urls_the_first_are_read_whatever_stands_there() {
+        let urls = |urls: serde_json::Value| {
+            let json =
+                serde_json::json!({"mediaType": "x", "digest": Digest::of(b""), "size": 0, "urls": urls});
+            serde_json::from_value::<Descriptor>(json).unwrap().urls
+        };
+        assert_eq!(urls(serde_json::json!(["a", 3, null, "b"])), ["a", "b"]);
+        assert_eq!(urls(serde_json::json!(vec!["u"; 1000])).len(), MAX_URLS);
+        for other in [serde_json::json!(null), serde_json::json!("a"), serde_json::json!({"a": "b"})] {
+            assert!(urls(other).is_empty());
+        }
+    }
 
     #[test]
     fn embedded_content_is_what_the_descriptor_says_or_nothing() {
@@ -418,8 +506,7 @@ mod tests {
     fn layers_that_cannot_be_used_are_refused_by_name() {
         for media_type in [
             "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
-            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar.xz",
             "text/plain",
         ] {
             let error =

@@ -20,6 +20,8 @@ pub(crate) use reference::Reference;
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 /// The longest text of content in a descriptor that is looked at: manifests and configurations are some kilobytes.
 pub(crate) const MAX_EMBEDDED: usize = 256 << 10;
+/// The most URLs of a descriptor that are looked at.
+pub(crate) const MAX_URLS: usize = 16;
 /// The most descriptors of one document.
 pub(crate) const MAX_DESCRIPTORS: usize = 10_000;
 /// The deepest nesting of indexes.

@@ -31,6 +31,73 @@ pub(crate) struct Collector {
 pub(crate) struct Collected {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    pub(crate) order: Order,
+}
+
+impl Collected {
+    /// Takes note of what has been read since the last time.
+    fn note(&mut self) {
+        self.order.add(self.stdout.len(), self.stderr.len());
+    }
+}
+
+/// In which order the pieces of both streams were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Order {
+    /// Lengths; the highest bit says that it is of standard error.
+    pieces: Vec<u32>,
+    /// How much of each they are.
+    known: [usize; 2],
+}
+
+impl Order {
+    const STDERR: u32 = 1 << 31;
+    /// The most pieces: a program that changes with every byte must not cost many times its output.
+    const MOST: usize = 1 << 20;
+
+    /// From now on the streams are that long.
+    fn add(&mut self, stdout: usize, stderr: usize) {
+        for (index, length) in [stdout, stderr].into_iter().enumerate() {
+            let bit = if index == 1 { Order::STDERR } else { 0 };
+            let mut more = length.saturating_sub(self.known[index]);
+            while more > 0 {
+                let full = self.pieces.len() >= Order::MOST;
+                let most = (Order::STDERR - 1) as usize;
+                let length = |piece: u32| (piece & !Order::STDERR) as usize;
+                let step = match self.pieces.last_mut() {
+                    Some(last) if *last & Order::STDERR == bit && length(*last) < most => {
+                        let step = more.min(most - length(*last));
+                        *last += step as u32;
+                        step
+                    }
+                    _ if full => return,
+                    _ => {
+                        let step = more.min(most);
+                        self.pieces.push(bit | step as u32);
+                        step
+                    }
+                };
+                self.known[index] += step;
+                more -= step;
+            }
+        }
+    }
+
+    /// The pieces: whether it is of standard error, and where in its stream it is. What there was no place for comes at the end.
+    pub(crate) fn pieces(&self, lengths: [usize; 2]) -> impl Iterator<Item = (bool, std::ops::Range<usize>)> {
+        let mut at = [0_usize; 2];
+        let all =
+            self.pieces.iter().map(|piece| (piece & Order::STDERR != 0, (piece & !Order::STDERR) as usize));
+        let rest = [(false, usize::MAX), (true, usize::MAX)];
+        all.chain(rest).filter_map(move |(stderr, length)| {
+            let index = usize::from(stderr);
+            let start = at[index];
+            // It may have been cut to its limit.
+            let end = start.saturating_add(length).min(lengths[index]);
+            at[index] = end.max(start);
+            (end > start).then_some((stderr, start..end))
+        })
+    }
 }
 
 /// What a look at the control socket told.
@@ -61,9 +128,11 @@ impl Collector {
         out: &mut Collected,
     ) -> Result<T> {
         let result = self.until_the_end(control, ended, deadline, cancel, out);
+        out.note();
         if result.is_err() {
             // The error that ended it is the one to tell.
             let _ = self.drain(out);
+            out.note();
         }
         result
     }
@@ -133,6 +202,7 @@ impl Collector {
                     2 => take(&mut self.stdout, &mut out.stdout, self.limit, "standard output")?,
                     _ => take(&mut self.stderr, &mut out.stderr, self.limit, "standard error")?,
                 }
+                out.note();
             }
             // Also when there always is something.
             if deadline.is_over() {
@@ -205,6 +275,29 @@ fn nonblocking(fd: &OwnedFd) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_in_the_order_of_their_reading() {
+        let mut order = Order::default();
+        for (stdout, stderr) in [(2, 0), (2, 3), (4, 3), (5, 3), (5, 3), (6, 4)] {
+            order.add(stdout, stderr);
+        }
+        let pieces = |order: &Order, lengths| order.pieces(lengths).collect::<Vec<_>>();
+        let all = [(false, 0..2), (true, 0..3), (false, 2..6), (true, 3..4)];
+        assert_eq!(pieces(&order, [6, 4]), all);
+        // Cut, and with more than anybody has noted.
+        assert_eq!(
+            pieces(&order, [3, 5]),
+            [(false, 0..2), (true, 0..3), (false, 2..3), (true, 3..4), (true, 4..5)]
+        );
+        assert_eq!(pieces(&Order::default(), [1, 1]), [(false, 0..1), (true, 0..1)]);
+        let mut many = Order::default();
+        (1..=Order::MOST).for_each(|n| many.add(n, n));
+        assert!(many.pieces.len() <= Order::MOST);
+        let lengths = [Order::MOST; 2];
+        let total: usize = many.pieces(lengths).map(|(_, range)| range.len()).sum();
+        assert_eq!(total, 2 * Order::MOST);
+    }
     use rustix::pipe::{PipeFlags, pipe_with};
 
     #[test]

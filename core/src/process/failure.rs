@@ -86,6 +86,7 @@ fn kind_of(failure: &Failure) -> ErrorKind {
         Step::Exec => Kind::CommandNotExecutable,
         Step::Landlock if matches!(errno, libc::ENOSYS | libc::EOPNOTSUPP) => Kind::Unsupported,
         Step::Landlock if matches!(errno, libc::ENOENT | libc::ELOOP) => Kind::InvalidArgument,
+        Step::AppArmor if errno == libc::ENOENT => Kind::InvalidArgument,
         // An id that the container's user namespace does not have.
         Step::SetIds if errno == libc::EINVAL => Kind::InvalidArgument,
         Step::Hook if errno == 0 => Kind::InvalidState,
@@ -134,6 +135,9 @@ fn hint(failure: &Failure) -> Option<&'static str> {
         Step::Mount if is_covered(failure) => Some(
             "inside another container, start that one with --security-opt systempaths=unconfined; `coble doctor` names what covers it",
         ),
+        Step::AppArmor if failure.errno == libc::ENOENT => {
+            Some("the kernel knows no profile of this name: load it with apparmor_parser")
+        }
         Step::Sysctl if failure.errno == libc::ENOENT => Some(
             "leave it out: this kernel has no such parameter for containers in a user namespace, or none at all",
         ),

@@ -12,7 +12,7 @@ mod thread;
 mod worker;
 pub(crate) mod writer;
 
-pub(crate) use collect::{Collected, Collector, Ended};
+pub(crate) use collect::{Collected, Collector, Ended, Order};
 pub(crate) use descriptors::spare_descriptors;
 pub(crate) use failure::{error_of, error_of_layer, warning_of, warning_of_layer};
 pub(crate) use hooks::begin_owed;

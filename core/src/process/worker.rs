@@ -71,7 +71,8 @@ impl Worker for Workers<'_> {
         let mut fds = FdList::default();
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let work = ArchiveWork::Remove { parent: fds.push(parent), names };
-        job(*self, work, &fds, &CancelToken::never()).map(drop)
+        // The engine's own has all ids there are, also those of layers that are for others and go with a session of this one.
+        job(Workers::from(self.inner), work, &fds, &CancelToken::never()).map(drop)
     }
 }
 

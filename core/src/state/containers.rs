@@ -220,17 +220,24 @@ fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Ve
     Ok(rows)
 }
 
-/// Adds a container, with ids of the host if it is to have any. Fails with `NameInUse` if the name is taken, and with `ImageNotFound` if the image has gone.
+/// Adds a container, with ids of its own if it is to have any, and the kind of id map of layers that are for those alone. Fails with `NameInUse` if the name is taken, with `ImageNotFound` if the image has gone, and
+/// with `InUse` if somebody else has got ids that were [chosen](Wanted::Chosen).
 pub(crate) fn insert(
     db: &Db,
     row: &ContainerRow,
-    ids: Option<&Wanted>,
+    ids: Option<(&Wanted, Option<&str>)>,
     volumes: &[volumes::Place],
 ) -> Result<()> {
     db.write(|tx| {
         insert_in(tx, row)?;
         volumes::give(tx, &row.id, volumes)?;
-        ids.map_or(Ok(()), |wanted| ids::give(tx, &row.id, wanted))
+        let Some((wanted, idmap)) = ids else { return Ok(()) };
+        ids::give(tx, &row.id, wanted)?;
+        if let Some(idmap) = idmap {
+            let sql = "INSERT INTO idmaps (container_id, idmap) VALUES (?1, ?2)";
+            tx.prepare_cached(sql)?.execute([row.id.as_str(), idmap])?;
+        }
+        Ok(())
     })
 }
 
@@ -634,6 +641,48 @@ mod tests {
             labels: "{}".into(),
             ..ContainerRow::default()
         }
+    }
+
+    #[test]
+    fn chosen_ids_are_for_who_is_first_and_go_with_their_layers() {
+        use coble_protocol::{IdMapping, IdRange};
+
+        use crate::state::images;
+
+        let (_dir, store) = temporary();
+        let db = &store.db;
+        let image = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
+        let layers = "INSERT INTO layers (chain_id, idmap, diff_id, bytes) VALUES ('c', 'ranges:1', 'd', 1), ('c', 'own:1', 'd', 1), ('c', 'own:2', 'd', 1)";
+        let chain = "INSERT INTO image_layers VALUES ('img', 0, 'd', 'c', 'b', 't', 1)";
+        for sql in [image, layers, chain] {
+            db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
+        }
+        let map = |outside| vec![IdRange { inside: 0, outside, count: 10 }];
+        let wanted = |uid, gid| Wanted::Chosen(IdMapping { uids: map(uid), gids: map(gid) });
+        let unused = || db.read(images::unreferenced).unwrap().1.into_iter().collect::<Vec<i64>>();
+        assert_eq!(unused(), [2, 3]);
+        let (first, second) = (row(&"a".repeat(64), "a", "img"), row(&"b".repeat(64), "b", "img"));
+        insert(db, &first, Some((&wanted(1, 100), Some("own:1"))), &[]).unwrap();
+        for (uid, gid) in [(1, 200), (10, 200), (50, 109)] {
+            let late = insert(db, &second, Some((&wanted(uid, gid), Some("own:2"))), &[]).unwrap_err();
+            assert_eq!(late.kind(), ErrorKind::InUse);
+        }
+        assert_eq!((super::get(db, &second.id).unwrap(), unused()), (None, vec![3]));
+        let pools = [vec![(1, 25)], vec![(100, 25)]];
+        let choose = |count, nobody| ids::choose(db, &pools, ids::Need { count, nobody }, "me");
+        let free = choose(10, false).unwrap();
+        assert_eq!((free.uids[0].outside, free.gids[0].outside), (16, 115));
+        assert_eq!(choose(20, false).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        let nobody = choose(9, true).unwrap().uids;
+        assert_eq!((nobody[0].outside, nobody[1].inside, nobody[1].outside), (16, ids::NOBODY, 25));
+        assert_eq!(ids::Need::of(&nobody), ids::Need { count: 9, nobody: true });
+        insert(db, &second, Some((&Wanted::Chosen(free.clone()), Some("own:1"))), &[]).unwrap();
+        assert_eq!(ids::of(db, &second.id).unwrap(), Some(free));
+        for (id, left) in [(&first.id, vec![3]), (&second.id, vec![2, 3])] {
+            delete(db, id, &Last::default(), 137, false).unwrap();
+            assert_eq!(unused(), left);
+        }
+        assert!(choose(25, false).is_ok() && choose(25, true).is_err());
     }
 
     #[test]

@@ -183,12 +183,14 @@ pub(crate) fn take_over(
     Ok(())
 }
 
+/// The id of a program that was started in a container. Docker's are random; these can be told from the number alone, which no other program of this monitor has.
+pub(crate) fn exec_id(container: &str, began: Option<u64>, number: u32) -> String {
+    let text = format!("{container}/{}/{number}", began.unwrap_or(0));
+    Digest::of(text.as_bytes()).hex().to_owned()
+}
+
 fn happened(tx: &Transaction<'_>, subject: &Subject<'_>, began: Option<u64>, record: &Record) -> Result<()> {
-    let program = |number: &u32| {
-        // Docker's are random; these can be told from the number alone, which no other program of this monitor has.
-        let text = format!("{}/{}/{number}", subject.id, began.unwrap_or(0));
-        ("execID", Digest::of(text.as_bytes()).hex().to_owned())
-    };
+    let program = |number: &u32| ("execID", exec_id(subject.id, began, *number));
     let of = |action: &str, extra: Extra<'_>| of_container(tx, subject, action, record.time, extra);
     match &record.what {
         Happening::Kill(signal) => of("kill", &[("signal", signal.to_string())]),
@@ -199,6 +201,7 @@ fn happened(tx: &Transaction<'_>, subject: &Subject<'_>, began: Option<u64>, rec
         }
         Happening::Died(Exit { code, finished_at, .. }) => died(tx, subject, *code, (None, *finished_at)),
         Happening::Started => of("start", &[]),
+        Happening::OutOfMemory => of("oom", &[]),
         Happening::ExecDetach(number) => of("exec_detach", &[program(number)]),
         Happening::Health(status) => of(&format!("health_status: {}", status.name()), &[]),
     }

@@ -563,10 +563,12 @@ pub(crate) fn index(connection: &Connection) -> Result<Vec<Descriptor>> {
 const UNREFERENCED_BLOBS: &str =
     "NOT EXISTS (SELECT 1 FROM image_blobs WHERE image_blobs.digest = blobs.digest)
      AND NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = blobs.digest)";
+/// Those of no image, and those for ids that only some containers have, of which none is left (the kinds of `OtherIds::of_its_own`).
 const UNREFERENCED_LAYERS: &str =
-    "NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)";
+    "(NOT EXISTS (SELECT 1 FROM image_layers WHERE image_layers.chain_id = layers.chain_id)
+      OR (layers.idmap LIKE 'own:%' AND NOT EXISTS (SELECT 1 FROM idmaps WHERE idmaps.idmap = layers.idmap)))";
 
-/// Whether there are blobs or layers that no image refers to.
+/// Whether there are blobs that no image refers to, or layers that nobody uses.
 pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
     let sql = format!(
         "SELECT EXISTS (SELECT 1 FROM blobs WHERE {UNREFERENCED_BLOBS}) OR EXISTS (SELECT 1 FROM layers WHERE {UNREFERENCED_LAYERS})"
@@ -574,7 +576,7 @@ pub(crate) fn has_unreferenced(connection: &Connection) -> Result<bool> {
     Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// Deletes the rows of blobs and layers that no image refers to, and says which they were.
+/// Deletes the rows of blobs that no image refers to, and of layers that nobody uses, and says which they were.
 pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Vec<i64>)> {
     tx.execute(
         "DELETE FROM indexes WHERE NOT EXISTS (SELECT 1 FROM tags WHERE tags.index_digest = indexes.digest)",
@@ -589,7 +591,7 @@ pub(crate) fn take_unreferenced(tx: &Transaction<'_>) -> Result<(Vec<Digest>, Ve
     Ok((blobs.into_iter().map(digest).collect::<Result<_>>()?, layers))
 }
 
-/// Blobs and layers that no image refers to.
+/// Blobs that no image refers to, and layers that nobody uses.
 pub(crate) fn unreferenced(connection: &Connection) -> Result<(BTreeSet<Digest>, BTreeSet<i64>)> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT digest FROM blobs WHERE {UNREFERENCED_BLOBS}"))?;

@@ -153,6 +153,7 @@ fn make_root(path: &Path) -> Result<OwnedFd> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).call("mkdir", parent)?;
     }
+    crate::paths::check_parent(path)?;
     match rustix::fs::mkdir(path, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::syscall("mkdir", path, errno.raw_os_error())),

@@ -207,6 +207,14 @@ UPDATE images SET os_features = json_extract(CAST(config AS TEXT), '$."os.featur
     WHERE json_valid(CAST(config AS TEXT)) AND json_type(CAST(config AS TEXT), '$."os.features"') = 'array';
 "#,
     r"
+-- For which kind of id map a container's layers are unpacked that are for its own ids alone. Those of a kind go when no container has it.
+CREATE TABLE idmaps (
+    container_id TEXT PRIMARY KEY NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    idmap TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idmaps_by_idmap ON idmaps (idmap);
+",
+    r"
 CREATE TABLE volumes (
     name TEXT PRIMARY KEY NOT NULL,
     created_at INTEGER NOT NULL,

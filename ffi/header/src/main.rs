@@ -41,6 +41,7 @@ const SECTIONS: &[&str] = &[
     "details",
     "volume",
     "lifecycle",
+    "ready",
     "stats",
     "process",
     "attach",

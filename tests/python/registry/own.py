@@ -201,7 +201,9 @@ class Registry(Server):
         document = json.loads(data)
         tags = parse_qs(urlsplit(exchange.path).query).get("tag", []) if self.tags_at_once is not None else []
         with self.lock:
-            needed = [entry["digest"] for entry in [*document.get("layers", []), *([document["config"]] if "config" in document else [])]]
+            # Layers that are not distributable need not be here.
+            layers = [entry for entry in document.get("layers", []) if not re.search(r"\.(foreign|nondistributable)\.", entry["mediaType"])]
+            needed = [entry["digest"] for entry in [*layers, *([document["config"]] if "config" in document else [])]]
             missing = [entry for entry in needed if (repository, entry) not in self.held]
             missing += [entry["digest"] for entry in document.get("manifests", []) if (repository, entry["digest"]) not in self.manifests]
             if missing:

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{Failure, Mount, MountSource, Propagation, Step};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
 
@@ -19,6 +19,9 @@ use crate::root::Root;
 use crate::sys;
 
 const STEP: Step = Step::UserMount;
+
+/// How deep directories may be nested that get an owner: each has a descriptor meanwhile.
+const MOST_DEEP: usize = 256;
 
 const SYSFS_MAGIC: i64 = 0x6265_6572;
 const CGROUP_MAGIC: i64 = 0x0027_e0eb;
@@ -35,6 +38,10 @@ pub(crate) fn take(mounts: &[Mount], sources: &[OwnedFd]) -> Result<Vec<Option<O
                 Some(path) => below(source.as_fd(), path)?,
                 None => source,
             };
+            if let MountSource::Bind { overlay: true, .. } = &mount.source {
+                // What goes over it is made later.
+                return Ok(Some(source));
+            }
             let tree = mount::copy(fd(&source), "", *recursive).map_err(|errno| match errno {
                 Errno::INVAL if !recursive => explained(
                     STEP,
@@ -110,6 +117,165 @@ fn overlay(
     let shown = shown?;
     restrict(fd(&shown), mount).during(STEP, object)?;
     Ok(shown)
+}
+
+/// Makes the overlays over binds: each over its source, with what is written in memory. Has to be called before the root changes, and after everything that needs the host's `/dev`. `trees` has the sources; whether anything was made is returned.
+pub(crate) fn cover_binds(
+    mounts: &[Mount],
+    trees: &mut [Option<OwnedFd>],
+    userxattr: bool,
+) -> Result<bool, Failure> {
+    let is_overlay = |mount: &Mount| matches!(mount.source, MountSource::Bind { overlay: true, .. });
+    if !mounts.iter().any(is_overlay) {
+        return Ok(false);
+    }
+    let flags = NOSUID | NODEV | NOEXEC;
+    let tmpfs = mount::new("tmpfs", &[("mode", "0700")], flags).during(STEP, "overlay")?;
+    // The kernel makes overlays only of what is attached.
+    mount::attach_to_old_root(fd(&tmpfs), "/dev").during(STEP, "overlay")?;
+    for (number, (mount, tree)) in
+        mounts.iter().zip(trees).enumerate().filter(|(_, (mount, _))| is_overlay(mount))
+    {
+        let object = &mount.target;
+        let source =
+            tree.take().ok_or_else(|| Failure::rule(Step::Internal, object, "came without its source"))?;
+        let stat = rustix::fs::statat(&source, "", AtFlags::EMPTY_PATH).during(STEP, object)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(Failure::rule(
+                STEP,
+                object,
+                "an overlay (O) is over a directory, and the source is none",
+            ));
+        }
+        let mut directories = Vec::with_capacity(2);
+        for name in ["upper", "work"] {
+            let name = format!("{number}-{name}");
+            rustix::fs::mkdirat(&tmpfs, &name, Mode::RWXU).during(STEP, object)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            directories.push(rustix::fs::openat(&tmpfs, &name, flags, Mode::empty()).during(STEP, object)?);
+        }
+        let [upper, work] = directories.as_slice() else { continue };
+        // The upper directory is what the root of an overlay looks like. An owner that this user namespace does not have stays nobody's.
+        let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        match rustix::fs::fchown(upper, Some(owner.0), Some(owner.1)) {
+            Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+            Err(errno) => return Err(errno).during(STEP, object),
+        }
+        rustix::fs::fchmod(upper, Mode::from_raw_mode(stat.st_mode & 0o7777)).during(STEP, object)?;
+        let [lower, upper, work] = [&source, upper, work].map(super::rootfs::by_number);
+        let mut options = vec![("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
+        if userxattr {
+            options.push(("userxattr", ""));
+        }
+        let overlay = mount::new("overlay", &options, MountAttrFlags::empty()).map_err(|errno| match errno {
+            Errno::INVAL | Errno::LOOP => explained(
+                STEP,
+                errno,
+                object,
+                "its file system cannot be below an overlay, or a user namespace may not see what is below the mounts in it",
+            ),
+            errno => Failure::new(STEP, errno.raw_os_error(), object),
+        })?;
+        restrict(fd(&overlay), mount).during(STEP, object)?;
+        *tree = Some(overlay);
+    }
+    Ok(true)
+}
+
+/// Gives what was mounted so to the program's user and group. `numbers` are those of the mounts. Nobody of the container runs yet; what somebody else changes meanwhile leads nowhere else, since every step is by descriptor, and nothing
+/// that is mounted in it is gone into.
+pub(crate) fn change_owners(
+    root: &Root,
+    mounts: &[Mount],
+    numbers: &[u64],
+    owner: (u32, u32),
+) -> Result<(), Failure> {
+    for (mount, number) in mounts.iter().zip(numbers) {
+        if !matches!(mount.source, MountSource::Bind { chown: true, .. }) {
+            continue;
+        }
+        let object = &mount.target;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let top = root.follow(object.as_bytes(), OFlags::PATH).during(STEP, object)?;
+        if Identity::of(fd(&top)).during(STEP, object)?.mount != *number {
+            return Err(Failure::rule(STEP, object, "it is not there as it was mounted"));
+        }
+        let mut names = Vec::new();
+        let mut open = Vec::new();
+        let enter = |file: OwnedFd| -> rustix::io::Result<Option<Dir>> {
+            let seen = Identity::of(fd(&file))?;
+            if seen.mount != *number {
+                return Ok(None);
+            }
+            give(&file, owner)?;
+            if seen.kind != FileType::Directory {
+                return Ok(None);
+            }
+            // The same directory, to be read.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Dir::new(rustix::fs::openat(&file, ".", flags, Mode::empty())?).map(Some)
+        };
+        let failed = |errno: Errno, names: &[Vec<u8>]| {
+            let path = [
+                object.as_bytes(),
+                &names.iter().flat_map(|name| [b"/", name.as_slice()].concat()).collect::<Vec<u8>>(),
+            ]
+            .concat();
+            match errno {
+                Errno::PERM | Errno::INVAL => explained(
+                    STEP,
+                    errno,
+                    path,
+                    "its owner is none of the container's user namespace, or the program's user is not",
+                ),
+                errno => Failure::new(STEP, errno.raw_os_error(), path),
+            }
+        };
+        open.extend(enter(top).map_err(|errno| failed(errno, &names))?);
+        while let Some(directory) = open.last_mut() {
+            let entry = match directory.read() {
+                None => {
+                    open.pop();
+                    names.pop();
+                    continue;
+                }
+                Some(entry) => entry.map_err(|errno| failed(errno, &names))?,
+            };
+            let name = entry.file_name().to_bytes().to_vec();
+            if matches!(name.as_slice(), b"." | b"..") {
+                continue;
+            }
+            let parent = directory.fd().map_err(|errno| failed(errno, &names))?;
+            let file = rustix::fs::openat(parent, entry.file_name(), flags, Mode::empty());
+            names.push(name);
+            let below = match file {
+                // Gone since.
+                Err(Errno::NOENT) => None,
+                file => file.and_then(enter).map_err(|errno| failed(errno, &names))?,
+            };
+            match below {
+                Some(_) if open.len() >= MOST_DEEP => {
+                    return Err(Failure::rule(
+                        STEP,
+                        object,
+                        "directories in it are nested too deep to give them an owner",
+                    ));
+                }
+                Some(below) => open.push(below),
+                None => drop(names.pop()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Changes the owner of what is open, also of a link.
+fn give(file: &OwnedFd, (uid, gid): (u32, u32)) -> rustix::io::Result<()> {
+    let stat = rustix::fs::statat(file, "", AtFlags::EMPTY_PATH)?;
+    if (stat.st_uid, stat.st_gid) == (uid, gid) {
+        return Ok(());
+    }
+    rustix::fs::chownat(file, "", Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::EMPTY_PATH)
 }
 
 /// Makes the secrets: files on one file system in memory, which is seen nowhere but where they are put. Has to be called before the root changes, and after everything that needs the host's `/dev`.

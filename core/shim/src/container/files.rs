@@ -6,7 +6,7 @@
 
 use std::os::fd::OwnedFd;
 
-use coble_protocol::{Failure, ProvidedFile, Step};
+use coble_protocol::{Accounts, Failure, ProvidedFile, Step};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -14,17 +14,28 @@ use super::mount::{self, NODEV, NOEXEC, NOSUID, RDONLY, fd};
 use crate::failure::During;
 use crate::root::{Root, file_type};
 
+/// The files of accounts, which get a line where they lack one, and what a line ends with that is not the file's last.
+const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
+/// The largest of them, with a line more.
+const MAX_ACCOUNTS: usize = (4 << 20) + 4096;
 /// How much the container may add to all of them together.
 const ROOM: usize = 1 << 20;
 
-/// Makes the files, as detached mounts. Has to be called before the root changes, and after everything that needs the host's `/dev`.
-pub(crate) fn prepare(files: &[ProvidedFile]) -> Result<Vec<OwnedFd>, Failure> {
-    if files.is_empty() {
-        return Ok(Vec::new());
+/// Files that are written later, empty so far, and their mounts.
+pub(crate) struct Spare([(OwnedFd, OwnedFd); 2]);
+
+/// Makes the files, as detached mounts, and those for accounts if they are wanted. Has to be called before the root changes, and after everything that needs the host's `/dev`.
+pub(crate) fn prepare(
+    files: &[ProvidedFile],
+    accounts: bool,
+) -> Result<(Vec<OwnedFd>, Option<Spare>), Failure> {
+    if files.is_empty() && !accounts {
+        return Ok((Vec::new(), None));
     }
     let step = Step::ProvideFile;
     let bytes: usize = files.iter().map(|file| file.content.len().next_multiple_of(4096)).sum();
-    let size = (bytes + ROOM).to_string();
+    let more = if accounts { 2 * MAX_ACCOUNTS } else { 0 };
+    let size = (bytes + more + ROOM).to_string();
     let tmpfs = mount::new("tmpfs", &[("mode", "0755"), ("size", &size)], NOSUID | NODEV | NOEXEC)
         .during(step, "files")?;
     let mut names = Vec::with_capacity(files.len());
@@ -44,7 +55,49 @@ pub(crate) fn prepare(files: &[ProvidedFile]) -> Result<Vec<OwnedFd>, Failure> {
     // The kernel copies only what is attached. Nothing needs the host's devices any more.
     mount::attach_to_old_root(fd(&tmpfs), "/dev").during(step, "files")?;
     let copies = files.iter().zip(&names);
-    copies.map(|(file, name)| mount::copy(fd(&tmpfs), name, false).during(step, &file.path)).collect()
+    let copies = copies
+        .map(|(file, name)| mount::copy(fd(&tmpfs), name, false).during(step, &file.path))
+        .collect::<Result<_, _>>()?;
+    let spare = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&tmpfs, name, flags, Mode::from_raw_mode(0o644)).during(step, path)?;
+        Ok::<_, Failure>((file, mount::copy(fd(&tmpfs), name, false).during(step, path)?))
+    };
+    let spare = match accounts {
+        true => Some(Spare([spare(ACCOUNTS[0])?, spare(ACCOUNTS[1])?])),
+        false => None,
+    };
+    Ok((copies, spare))
+}
+
+/// Mounts files of accounts with one more line over those of the root file system that lack the program's user or group. What cannot be read or is not there stays as it is: who the program is, is
+/// decided later, and what is wrong is said then.
+pub(crate) fn attach_accounts(
+    root: &Root,
+    accounts: &Accounts,
+    user: &str,
+    spare: Spare,
+    readonly: bool,
+) -> Result<(), Failure> {
+    let step = Step::ProvideFile;
+    let Some([passwd, group]) = crate::program::missing_accounts(root, accounts, user) else { return Ok(()) };
+    for ((content, path), (file, mount)) in [passwd, group].into_iter().zip(ACCOUNTS).zip(spare.0) {
+        let Some(content) = content else { continue };
+        // No link is followed to one: nothing but the file of that name gets a line.
+        let Ok(target) = root.strict(path.as_bytes(), OFlags::PATH) else { continue };
+        if file_type(fd(&target)).during(step, path)? != FileType::RegularFile {
+            continue;
+        }
+        write_all(&file, &content).during(step, path)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644)).during(step, path)?;
+        drop(file);
+        if readonly {
+            mount::restrict(fd(&mount), RDONLY, false).during(step, path)?;
+        }
+        mount::attach(fd(&mount), fd(&target)).during(step, path)?;
+    }
+    Ok(())
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {

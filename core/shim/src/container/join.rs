@@ -10,7 +10,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::{Known, Status, enter_processes, give_up, join_cgroups, seal, wall_clock};
 use crate::failure::During;
 use crate::ids::IdMaps;
-use crate::program::{Program, give_pipe, oom_score, terminal};
+use crate::program::{Entrance, Program, give_pipe, oom_score, terminal};
 use crate::root::Root;
 use crate::{sys, userns};
 
@@ -32,7 +32,7 @@ pub(crate) struct Plan<'a> {
 
 /// The life of a joining process. Never returns.
 ///
-/// It is outside of the container's pid namespace as long as it has anything of the host: a process that the container can see, it may be allowed to
+/// It is outside of the container's pid namespace as long as it has anything of the host or more rights than the program has: a process that the container can see, it may be allowed to
 /// trace or to stop. What enters is a sibling, made when all that is gone. It becomes the program when the monitor has said that it knows the sibling, and ends when the
 /// monitor has closed the channel instead.
 pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
@@ -54,9 +54,8 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     rustix::process::umask(Mode::empty());
     join_cgroups(plan.cgroups)?;
     let mut warnings = Vec::new();
-    if plan.spec.oom_score_adj.is_some() {
-        oom_score(host_proc()?.as_fd(), plan.spec, &mut warnings)?;
-    }
+    let outside = host_proc()?;
+    oom_score(outside.as_fd(), plan.spec, &mut warnings)?;
     for (number, stream) in plan.stdio.iter().flatten().enumerate() {
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
@@ -80,30 +79,40 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         channel.send(&Status::Terminal, &ends).during(Step::Protocol, "monitor")?;
         pair.place()?;
     }
-    let proc = seal(channel, plan.proc)?;
-    enter_processes(channel)?;
-
-    if spec.terminal.is_some() {
-        // A terminal controls a session, and this process is not the leader of the one that it was made in.
-        rustix::process::setsid().during(Step::Terminal, "session")?;
-        terminal::control()?;
-    }
+    let (proc, own) = seal(channel, plan.proc, Some(outside))?;
+    let own = own.ok_or_else(|| Failure::rule(Step::Internal, "procfs", "there is none"))?;
+    let channel = &*channel;
+    let enter = || {
+        enter_processes(channel)?;
+        if spec.terminal.is_some() {
+            // A terminal controls a session, and this process is not the leader of the one that it was made in.
+            rustix::process::setsid().during(Step::Terminal, "session")?;
+            terminal::control()?;
+        }
+        // Its maker may have been killed before it told of this process, or the monitor may have had no descriptor left. Nobody would hear of the end of the program then.
+        match channel.recv::<Known>() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+            Err(error) => Err(error).during(Step::Protocol, "monitor"),
+        }
+    };
     let root = Root::open().during(Step::Join, "/")?;
     let prepared =
         Program { spec, path: None, maps, proc: proc.as_fd(), core_limit, init: false }.prepare(&root)?;
-    // Its maker may have been killed before it told of this process, or the monitor may have had no descriptor left. Nobody would hear of the end of the program then.
-    match channel.recv::<Known>() {
-        Ok(Some(_)) => {}
-        Ok(None) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),
-        Err(error) => return Err(error).during(Step::Protocol, "monitor"),
-    }
-    prepared.become_program(&root, Isolation::default(), &mut warnings, |isolation, warnings| {
-        let started = Started {
-            started_at: wall_clock(),
-            isolation,
-            timings: Vec::new(),
-            warnings: std::mem::take(warnings),
-        };
-        channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
-    })
+    let entrance = Entrance { own, enter: &enter };
+    prepared.become_program(
+        &root,
+        Isolation::default(),
+        &mut warnings,
+        Some(entrance),
+        |isolation, warnings| {
+            let started = Started {
+                started_at: wall_clock(),
+                isolation,
+                timings: Vec::new(),
+                warnings: std::mem::take(warnings),
+            };
+            channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
+        },
+    )
 }

@@ -53,8 +53,12 @@ pub(crate) fn proc(of_host: bool) -> Result<OwnedFd, Failure> {
     })
 }
 
-/// Sets parameters of the kernel that belong to the container's namespaces.
-pub(crate) fn set_parameters(proc: BorrowedFd<'_>, parameters: &[(String, String)]) -> Result<(), Failure> {
+/// Sets parameters of the kernel that belong to the container's namespaces, and reads them back: the name of each, what was asked for, and what it is, if it can be read.
+pub(crate) fn set_parameters(
+    proc: BorrowedFd<'_>,
+    parameters: &[(String, String)],
+) -> Result<Vec<(String, String, Option<String>)>, Failure> {
+    let mut found = Vec::with_capacity(parameters.len());
     for (path, value) in parameters {
         let odd = |part: &str| part.is_empty() || part == "." || part == "..";
         if path.split('/').any(odd) {
@@ -67,8 +71,17 @@ pub(crate) fn set_parameters(proc: BorrowedFd<'_>, parameters: &[(String, String
         if written.during(Step::Sysctl, &name)? != value.len() {
             return Err(Failure::rule(Step::Sysctl, name, "the kernel did not take all of it"));
         }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut text = [0; 4096];
+        let length = rustix::fs::openat(proc, format!("sys/{path}"), flags, Mode::empty())
+            .and_then(|file| rustix::io::read(&file, &mut text));
+        let is = length.ok().map(|length| {
+            let text = String::from_utf8_lossy(text.get(..length).unwrap_or_default());
+            text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+        });
+        found.push((name, value.clone(), is));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Makes `/dev`, except for what belongs to the container's namespaces.

@@ -14,22 +14,23 @@ pub(crate) mod rootfs;
 pub(crate) mod spaces;
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use coble_protocol::{
     CgroupView, Connection, Failure, Ground, Hook, Isolation, MonitorSpec, MountSource, ProcessSpec, Started,
     Step,
 };
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::During;
 use crate::hooks::{self, Broken};
 use crate::ids::IdMaps;
 use crate::monitor::network;
-use crate::program::{self, Program, terminal, verify};
+use crate::program::{self, Entrance, Program, terminal, verify};
 use crate::root::Root;
 use crate::sys;
 pub(crate) use kernel::Dev;
@@ -63,6 +64,8 @@ pub(crate) struct Go(pub(crate) Option<i32>);
 /// The descriptor numbers of the channel to the monitor and of the shim's procfs, once everything else is closed.
 const STATUS: i32 = 3;
 const PROC: i32 = 4;
+/// That of another procfs, while the process is not in the container's.
+const OUTSIDE: i32 = 5;
 
 /// What the first process is made from.
 pub(crate) struct Plan<'a> {
@@ -89,10 +92,13 @@ pub(crate) struct Plan<'a> {
 /// What the mounting of a container yields.
 struct Mounted {
     proc: OwnedFd,
+    /// Another procfs, if the process is not in that one yet.
+    outside: Option<OwnedFd>,
     cgroup: String,
     masked_paths: Vec<String>,
     readonly_paths: Vec<String>,
     oom_score_adj: Option<(i32, i32)>,
+    sysctls: Vec<(String, String, Option<String>)>,
     /// The numbers of what the caller has mounted.
     mounts: Vec<u64>,
 }
@@ -125,38 +131,42 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     let plan = Plan { maps: own.as_ref().unwrap_or(plan.maps), given, ..plan };
     let Plan { ground, spec, spaces, maps, core_limit, .. } = plan;
     let mounted = set_up(plan, channel, &mut warnings, &mut timings)?;
-    let proc = seal(channel, mounted.proc.as_fd())?;
+    let (proc, outside) = seal(channel, mounted.proc.as_fd(), mounted.outside)?;
     // Its number is closed, or is that of what was returned.
     std::mem::forget(mounted.proc);
-    if let Space::Joined(..) = spaces.pid {
-        enter_processes(channel)?;
-        let _ = rustix::process::setsid();
-        if spec.process.terminal.is_some() {
-            terminal::control()?;
-        }
-    }
+    let channel = &*channel;
+    let own = outside.as_ref().unwrap_or(&proc).as_fd();
 
     let root = Root::open().during(Step::PivotRoot, "/")?;
     let program =
         Program { spec: &spec.process, path: None, maps, proc: proc.as_fd(), core_limit, init: spec.init };
     let prepared = program.prepare(&root)?;
+    binds::change_owners(&root, &spec.mounts, &mounted.mounts, prepared.owner())?;
     if spec.readonly_root {
         rootfs::make_readonly(root.as_fd())?;
     }
-    start_hooks(&Inside { spec, maps, core_limit }, &root, proc.as_fd())?;
+    start_hooks(&Inside { spec, maps, core_limit }, &root, proc.as_fd(), outside.as_ref())?;
     let isolation = Isolation {
-        namespaces: namespaces(spaces, ground.has_userns(), proc.as_fd(), &spec.host_namespaces)?,
+        namespaces: namespaces(spaces, ground.has_userns(), own, &spec.host_namespaces)?,
         uid_map: maps.uid_text.clone(),
         gid_map: maps.gid_text.clone(),
         cgroup: mounted.cgroup,
-        root_mount: root_mount(spec, proc.as_fd())?,
+        root_mount: root_mount(spec, own)?,
         masked_paths: mounted.masked_paths,
         readonly_paths: mounted.readonly_paths,
         oom_score_adj: mounted.oom_score_adj,
-        mounts: binds::read_back(&mounted.mounts, proc.as_fd())?,
+        sysctls: mounted.sysctls,
+        mounts: binds::read_back(&mounted.mounts, own)?,
         ..Isolation::default()
     };
-    prepared.become_program(&root, isolation, &mut warnings, |isolation, warnings| {
+    // As of a process that joins, see `join`.
+    let enter = || {
+        enter_processes(channel)?;
+        let _ = rustix::process::setsid();
+        if spec.process.terminal.is_some() { terminal::control() } else { Ok(()) }
+    };
+    let entrance = outside.map(|own| Entrance { own, enter: &enter });
+    prepared.become_program(&root, isolation, &mut warnings, entrance, |isolation, warnings| {
         timings.push(now(Step::Ready));
         let started =
             Started { started_at: wall_clock(), isolation, timings, warnings: std::mem::take(warnings) };
@@ -242,8 +252,12 @@ fn set_up(
     dev.add_queues(spaces.ipc.is_own(), warnings)?;
     // None: the root is mounted already.
     let places = if root.is_none() { Some(rootfs::find(plan.overlay)?) } else { None };
-    let files = files::prepare(&spec.files)?;
+    // Nobody looks for a user that is 0.
+    let accounts =
+        spec.accounts.as_ref().filter(|_| !matches!(spec.process.user.as_str(), "" | "0" | "root"));
+    let (files, spare) = files::prepare(&spec.files, accounts.is_some())?;
     binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
+    let overlays = binds::cover_binds(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
     if let Some(places) = &places {
         rootfs::mount(plan.overlay, places)?;
     }
@@ -256,7 +270,7 @@ fn set_up(
         None => None,
     };
     // Those of the network are those of the namespace that the process is in.
-    kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
+    let sysctls = kernel::set_parameters(proc.as_fd(), &spec.sysctls)?;
     let sys = match given.filter(|_| !spec.privileged) {
         Some(sys) => sys,
         None => kernel::sysfs(rootless, own_network, spec.privileged, warnings)?,
@@ -272,7 +286,7 @@ fn set_up(
         let pid = created(channel)?;
         let secrets = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
         if let Some(places) = &places {
-            rootfs::set_aside(places, 1 + usize::from(secrets))?;
+            rootfs::set_aside(places, 1 + usize::from(secrets) + usize::from(overlays))?;
         } else if !hooks.create_container.is_empty() {
             let detail = "a container with a user namespace of its own has none of this kind";
             return Err(Failure::rule(Step::Hook, "createContainer", detail));
@@ -290,6 +304,9 @@ fn set_up(
     // Before the kernel's file systems are there, so that no link can lead one of our files into them.
     let covered = |path: &str| binds::covered(&spec.mounts, path);
     files::attach(&root, &spec.files, &files, spec.readonly_root, |path| !covered(path))?;
+    if let Some((accounts, spare)) = accounts.zip(spare) {
+        files::attach_accounts(&root, accounts, &spec.process.user, spare, spec.readonly_root)?;
+    }
     kernel::attach(&root, proc.as_fd(), &detached)?;
     let mut empty = paths::Empty::default();
     detached.cgroups(spec.cgroup_view, writable_cgroups, &mut empty, warnings)?;
@@ -313,7 +330,16 @@ fn set_up(
         if outside.is_none() {
             terminal::control()?;
         }
-        return Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts });
+        return Ok(Mounted {
+            proc,
+            outside,
+            cgroup,
+            masked_paths,
+            readonly_paths,
+            oom_score_adj,
+            sysctls,
+            mounts,
+        });
     }
     for (number, stream) in plan.stdio.into_iter().enumerate() {
         let stream = match stream {
@@ -322,7 +348,7 @@ fn set_up(
         };
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
-    Ok(Mounted { proc, cgroup, masked_paths, readonly_paths, oom_score_adj, mounts })
+    Ok(Mounted { proc, outside, cgroup, masked_paths, readonly_paths, oom_score_adj, sysctls, mounts })
 }
 
 /// Lets the monitor run its hooks.
@@ -350,8 +376,34 @@ fn run_hooks(
 }
 
 /// Runs the hooks of the inside: each as the program of the container, but with its own arguments and environment, and without a terminal.
-fn start_hooks(plan: &Inside<'_>, root: &Root, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+///
+/// `outside` is the procfs of this process, if the container's processes are those of another: then a hook is made here, and enters when it has no more rights than the program has.
+fn start_hooks(
+    plan: &Inside<'_>,
+    root: &Root,
+    proc: BorrowedFd<'_>,
+    outside: Option<&OwnedFd>,
+) -> Result<(), Failure> {
     let Some(hooks) = &plan.spec.hooks else { return Ok(()) };
+    if hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    // The namespace of processes for children: the one that is joined, and this process's own.
+    let namespace = |name: &str| {
+        let path = format!("self/ns/{name}");
+        outside
+            .map(|outside| {
+                rustix::fs::openat(outside, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            })
+            .transpose()
+            .during(Step::Hook, &path)
+    };
+    let inside = namespace("pid_for_children")?.zip(namespace("pid")?);
+    let children = |namespace: &OwnedFd| {
+        let kind = Some(LinkNameSpaceType::ProcessID);
+        move_into_link_name_space(namespace.as_fd(), kind).during(Step::Hook, "processes")
+    };
+    inside.as_ref().map_or(Ok(()), |(_, own)| children(own))?;
     let become_hook = |hook: &Hook| {
         let process = ProcessSpec {
             argv: hooks::arguments(hook),
@@ -367,8 +419,21 @@ fn start_hooks(plan: &Inside<'_>, root: &Root, proc: BorrowedFd<'_>) -> Result<(
             core_limit: plan.core_limit,
             init: false,
         };
+        let enter = || sys::fork_and_wait().during(Step::Hook, "processes");
+        // Only in a new process, whose descriptors are its own.
+        let entrance = || -> rustix::io::Result<Option<Entrance<'_>>> {
+            let (Some((inside, namespace)), Some(outside)) = (&inside, outside) else { return Ok(None) };
+            move_into_link_name_space(inside.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+            let own = rustix::io::fcntl_dupfd_cloexec(outside, 0)?;
+            // Nothing of them goes inside.
+            for gone in [inside, namespace, outside] {
+                sys::place(rustix::stdio::stdin(), gone.as_raw_fd(), true)?;
+            }
+            Ok(Some(Entrance { own, enter: &enter }))
+        };
         let done = program.prepare(root).and_then(|prepared| {
-            prepared.become_program(root, Isolation::default(), &mut Vec::new(), |_, _| Ok(()))
+            let entrance = entrance().during(Step::Hook, "processes")?;
+            prepared.become_program(root, Isolation::default(), &mut Vec::new(), entrance, |_, _| Ok(()))
         });
         let Err(failure) = done;
         failure
@@ -376,7 +441,8 @@ fn start_hooks(plan: &Inside<'_>, root: &Root, proc: BorrowedFd<'_>) -> Result<(
     let state = hooks.state("created", Some(rustix::process::getpid().as_raw_pid()));
     run_hooks("startContainer", &hooks.start_container, &state, |stage, hooks, state| {
         hooks::run_as(stage, hooks, state, &mut [], become_hook)
-    })
+    })?;
+    inside.as_ref().map_or(Ok(()), |(joined, _)| children(joined))
 }
 
 /// What hooks of the inside are made from.
@@ -394,18 +460,34 @@ fn join_cgroups(procs: &[OwnedFd]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Closes everything but the standard streams, the channel to the monitor and the shim's procfs, which is returned. From here on the process holds
-/// nothing of the host.
-fn seal(channel: &mut Connection, proc: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    // Each could be in the way of the other.
-    let spare = sys::copy_above(proc, PROC + 1).during(Step::Internal, "procfs")?;
-    sys::place(channel.as_fd(), STATUS, true).during(Step::Internal, "channel")?;
+/// Closes everything but the standard streams, the channel to the monitor and the shim's procfs, which is returned, as is another one. From here on the process holds
+/// nothing else of the host.
+fn seal(
+    channel: &mut Connection,
+    proc: BorrowedFd<'_>,
+    outside: Option<OwnedFd>,
+) -> Result<(OwnedFd, Option<OwnedFd>), Failure> {
+    // Each could be in the way of the others.
+    let step = Step::Internal;
+    let spare = sys::copy_above(proc, OUTSIDE + 1).during(step, "procfs")?;
+    let outside =
+        outside.map(|outside| sys::copy_above(outside.as_fd(), OUTSIDE + 1).map(|spare| (outside, spare)));
+    let outside = outside.transpose().during(step, "procfs")?;
+    sys::place(channel.as_fd(), STATUS, true).during(step, "channel")?;
     // The old number is closed below, with all others, or is the new one.
     std::mem::forget(std::mem::replace(channel, Connection::new(sys::number(STATUS))));
-    sys::place(spare.as_fd(), PROC, true).during(Step::Internal, "procfs")?;
+    sys::place(spare.as_fd(), PROC, true).during(step, "procfs")?;
     drop(spare);
-    sys::close_from(PROC as u32 + 1).during(Step::Internal, "descriptors")?;
-    Ok(sys::number(PROC))
+    let Some((original, spare)) = outside else {
+        sys::close_from(PROC as u32 + 1).during(step, "descriptors")?;
+        return Ok((sys::number(PROC), None));
+    };
+    sys::place(spare.as_fd(), OUTSIDE, true).during(step, "procfs")?;
+    drop(spare);
+    // As that of the channel.
+    std::mem::forget(original);
+    sys::close_from(OUTSIDE as u32 + 1).during(step, "descriptors")?;
+    Ok((sys::number(PROC), Some(sys::number(OUTSIDE))))
 }
 
 /// Reads back the namespaces. Every one that the container must have for itself has to differ from the host's, and every one that it joins has to be that one.
@@ -417,7 +499,11 @@ fn namespaces(
 ) -> Result<Vec<(String, u64, u64)>, Failure> {
     let mut list = Vec::with_capacity(host.len());
     for (name, inode) in host {
-        let path = format!("self/ns/{name}");
+        // That of the processes which are joined is for those that are made from now on, of whom the program is one.
+        let path = match spaces.pid {
+            Space::Joined(..) if name == "pid" => "self/ns/pid_for_children".to_owned(),
+            _ => format!("self/ns/{name}"),
+        };
         let own = rustix::fs::statat(proc, &path, rustix::fs::AtFlags::empty())
             .during(Step::ReadBack, &path)?
             .st_ino;

@@ -30,7 +30,8 @@ const START: Duration = Duration::from_secs(30);
 
 /// What is kept for the next start.
 pub(crate) struct Again {
-    policy: RestartSpec,
+    /// None: it is not, as long as nobody says otherwise.
+    policy: Option<RestartSpec>,
     pub(crate) ground: Ground,
     pub(crate) spec: MonitorSpec,
     pub(crate) overlay: Overlay,
@@ -40,8 +41,6 @@ pub(crate) struct Again {
     stdio: [Option<OwnedFd>; 3],
     /// The container's network namespace, if it is its own and could be had.
     network: Option<OwnedFd>,
-    /// Where the kernel counts the programs of the container that were killed for want of memory.
-    oom: Option<OwnedFd>,
     /// When the program was started last.
     pub(crate) began: Instant,
     pause: Duration,
@@ -53,11 +52,10 @@ pub(crate) struct Again {
 
 impl Again {
     pub(crate) fn new(
-        policy: RestartSpec,
+        policy: Option<RestartSpec>,
         (ground, spec): (Ground, MonitorSpec),
         (overlay, binds): (Overlay, Vec<OwnedFd>),
         stdio: [Option<OwnedFd>; 3],
-        oom: Option<OwnedFd>,
         served: &Container,
         proc: &OwnedFd,
     ) -> Again {
@@ -80,7 +78,6 @@ impl Again {
             binds,
             stdio,
             network,
-            oom,
             began: Instant::now(),
             pause: Duration::ZERO,
             count: 0,
@@ -88,9 +85,19 @@ impl Again {
         }
     }
 
+    /// From now on.
+    pub(crate) fn set_policy(&mut self, policy: Option<RestartSpec>) {
+        self.policy = policy;
+    }
+
+    /// Whether there is something to know about it.
+    pub(crate) fn matters(&self) -> bool {
+        self.policy.is_some() || self.count > 0
+    }
+
     /// How long to wait before the next start. None: there is none.
     pub(crate) fn pause(&mut self, exit: &Exit) -> Option<Duration> {
-        let RestartSpec { on_failure, most } = self.policy;
+        let RestartSpec { on_failure, most } = self.policy?;
         if self.called_off || (on_failure && exit.code == 0) || (most > 0 && self.count >= most) {
             return None;
         }
@@ -108,13 +115,6 @@ impl Again {
         let locked =
             rustix::io::retry_on_intr(|| rustix::fs::flock(&own, FlockOperation::NonBlockingLockExclusive));
         locked == Err(Errno::WOULDBLOCK)
-    }
-
-    /// How many programs of the container were killed for want of memory so far. 0 where nobody counts.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        let mut text = [0; 512];
-        let read = self.oom.as_ref().and_then(|file| rustix::io::pread(file, &mut text, 0).ok());
-        coble_protocol::oom_kills(text.get(..read.unwrap_or(0)).unwrap_or_default()).unwrap_or(0)
     }
 
     /// The sources of what the caller has mounted, for the next run.

@@ -14,6 +14,7 @@ mod json;
 mod keeper;
 mod log;
 pub(crate) mod network;
+mod oom;
 mod serve;
 mod sink;
 pub(crate) mod state;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use coble_protocol::{
     Condition, Connection, Failure, FdIndex, Fds, Ground, Hooks, Lifetime, MonitorSpec, MountSource, Network,
-    Report, Rootfs, Stdio, Step,
+    OomSpec, Report, Rootfs, Stdio, Step,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -44,6 +45,7 @@ use input::Input;
 use journal::Journal;
 use keeper::Keeper;
 use log::Log;
+use oom::Oom;
 use serve::Server;
 pub(crate) use serve::host_pid;
 use sink::Sink;
@@ -175,7 +177,7 @@ struct Parts {
     home: Option<OwnedFd>,
     stdio: [Option<OwnedFd>; 3],
     binds: Vec<OwnedFd>,
-    oom: Option<OwnedFd>,
+    oom: Option<Oom>,
     log: Option<Log>,
     input: Option<Input>,
     /// What a terminal's log goes to.
@@ -211,7 +213,13 @@ fn take(ground: &Ground, spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Fail
     };
     let cgroups = spec.cgroup_procs.iter().map(|index| one(*index)).collect::<Result<_, _>>()?;
     let home = spec.cgroup_home.map(&mut one).transpose()?;
-    let oom = spec.oom.map(&mut one).transpose()?;
+    let oom = match spec.oom {
+        // Its cgroup is new.
+        Some(OomSpec { counter, event }) => {
+            Some(Oom::new(one(counter)?, event.map(&mut one).transpose()?, 0))
+        }
+        None => None,
+    };
     let (mut log, mut input, mut terminal_log) = (None, None, None);
     let stdio = match &spec.stdio {
         &Stdio::Pass { stdin, stdout, stderr } => {
@@ -344,19 +352,20 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         )
     });
     // Our copies: the program's streams must end when it ends, and nothing of the root is ours to keep, unless it is ours to clear away, or there is a next time.
-    let (leavings, kept) = match spec.restart {
-        Some(policy) => {
-            let [stdin, stdout, stderr] = stdio;
-            // Those of the log are new each time, as is an input that is kept open.
-            let stdin = stdin.filter(|_| input.is_none());
-            let outputs = if log.is_some() { [None, None] } else { [stdout, stderr] };
-            (None, Some((policy, (overlay, binds), stdin, outputs)))
-        }
-        None => {
-            let Overlay { container, .. } = overlay;
-            drop((stdio, binds));
-            (spec.once.then_some(container), None)
-        }
+    let [stdin, stdout, stderr] = stdio;
+    // Those of the log are new each time, as is an input that is kept open.
+    let stdin = stdin.filter(|_| input.is_none());
+    let [stdout, stderr] = if log.is_some() { [None, None] } else { [stdout, stderr] };
+    let streams = [stdin, stdout, stderr];
+    let secret = spec.mounts.iter().any(|mount| matches!(mount.source, MountSource::Secret { .. }));
+    // A policy may come later, but nothing of the caller's is kept for that.
+    let keeps = spec.restart.is_some() || !(spec.once || secret || streams.iter().any(Option::is_some));
+    let (leavings, kept) = if keeps {
+        (None, Some(((overlay, binds), streams)))
+    } else {
+        let Overlay { container, .. } = overlay;
+        drop((streams, binds));
+        (spec.once.then_some(container), None)
     };
     drop((theirs, network, dev));
     let mut served = serve::Container {
@@ -436,8 +445,9 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     let checks = spec.health.take().map(Checks::new);
     let hooks = spec.hooks.clone();
     drop((own, report, terminal));
-    let again = kept.map(|(policy, overlay, stdin, [stdout, stderr])| {
-        Box::new(Again::new(policy, (ground, spec), overlay, [stdin, stdout, stderr], oom, &served, &proc))
+    let policy = spec.restart;
+    let again = kept.map(|(overlay, streams)| {
+        Box::new(Again::new(policy, (ground, spec), overlay, streams, &served, &proc))
     });
     if let Some(container) = &leavings {
         state::clear_mark(container.as_fd());
@@ -453,7 +463,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         id,
         journal,
         leavings,
-        (checks, again),
+        (checks, again, oom),
         (run_time, hooks),
     ))
 }

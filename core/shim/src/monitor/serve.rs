@@ -20,6 +20,7 @@ use super::input::{Input, Wanted};
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::log::Log;
+use super::oom::Oom;
 use super::state::Socket;
 use crate::container::spaces::Spaces;
 use crate::ids::IdMaps;
@@ -77,6 +78,8 @@ enum Event {
     Control,
     /// Output of a health check.
     Probe,
+    /// The kernel tells of memory.
+    Oom,
     /// The end of the process that watches over this one.
     Keeper,
     Init,
@@ -126,8 +129,9 @@ pub(crate) struct Server {
     put_off: u32,
     /// When the program was started last, and its process id on the host; if it was started again.
     restarted: Option<(u64, i32)>,
-    /// How many programs of the container had been killed for want of memory by then.
-    oom_kills: u64,
+    /// Where the kernel counts those that it kills for want of memory, and whether it has killed one in this run.
+    oom: Option<Oom>,
+    out_of_memory: bool,
     /// Why it could not be started again.
     stuck: Option<Failure>,
     /// How long the program may run, and until when this run of it may; None once it was killed for that.
@@ -153,7 +157,7 @@ impl Server {
         id: String,
         journal: Journal,
         leavings: Option<OwnedFd>,
-        (checks, again): (Option<Checks>, Option<Box<Again>>),
+        (checks, again, oom): (Option<Checks>, Option<Box<Again>>, Option<Oom>),
         (run_time, hooks): (Option<Duration>, Option<Box<Hooks>>),
     ) -> Server {
         Server {
@@ -183,7 +187,8 @@ impl Server {
             waiting: None,
             put_off: 0,
             restarted: None,
-            oom_kills: 0,
+            oom,
+            out_of_memory: false,
             stuck: None,
             run_time,
             run_until: run_time.and_then(|time| Instant::now().checked_add(time)),
@@ -236,6 +241,12 @@ impl Server {
                     Event::Probe => {
                         self.checks.as_mut().map(Checks::take);
                     }
+                    Event::Oom => {
+                        if let Some(oom) = &mut self.oom {
+                            oom.told(Instant::now());
+                        }
+                        self.look_for_oom(Instant::now());
+                    }
                     Event::Keeper => self.keep(),
                     Event::Init => init_ended = true,
                     Event::Child => {
@@ -246,6 +257,9 @@ impl Server {
             }
             let now = Instant::now();
             self.look_after_programs(now);
+            if self.oom.as_ref().is_some_and(|oom| oom.is_due(now)) {
+                self.look_for_oom(now);
+            }
             if self.waiting.is_none()
                 && (init_ended || self.kept.is_some_and(|since| now - since > KEEPING))
                 && let Some(exit) = self.init_end(now).map(|exit| self.in_time(exit))
@@ -355,6 +369,11 @@ impl Server {
             events.push(Event::Probe);
             fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
         }
+        if let Some(oom) = &self.oom {
+            let (fd, flags) = oom.wanted();
+            events.push(Event::Oom);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        }
         if let Some(keeper) = &self.container.keeper {
             events.push(Event::Keeper);
             fds.push(PollFd::new(keeper.pidfd(), PollFlags::IN));
@@ -382,6 +401,7 @@ impl Server {
             .chain(again)
             .chain(end)
             .chain(deaf)
+            .chain(self.oom.as_ref().and_then(|oom| oom.left(now)))
             .min();
         // Not sooner than it is due, which would only be looked at again.
         let left = left.map(|left| left + Duration::from_micros(1));

@@ -5,6 +5,7 @@
 
 mod caps;
 mod exec;
+mod filter;
 mod init;
 mod landlock;
 pub(crate) mod terminal;
@@ -16,7 +17,7 @@ pub(crate) use exec::strings;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coble_protocol::{Failure, Isolation, ProcessSpec, Rlimit, Step};
+use coble_protocol::{Accounts, Failure, Isolation, ProcessSpec, Rlimit, Step};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -30,6 +31,8 @@ use user::{Database, Identity};
 const MAX_DATABASE: u64 = 4 << 20;
 /// The first descriptor that exec closes.
 const FIRST_CLOSED: u32 = 3;
+/// What the kernel says of a process with a filter.
+const FILTERED: u8 = 2;
 
 /// What the program is made from.
 pub(crate) struct Program<'a> {
@@ -56,6 +59,14 @@ pub(crate) struct Prepared<'a> {
     rules: Option<landlock::Rules>,
 }
 
+/// The last of the way for a program that enters the processes of a container, where somebody may have the right to trace it. So by then it has nothing more than its program has.
+pub(crate) struct Entrance<'a> {
+    /// A procfs that this process is in, which it has not any more inside.
+    pub(crate) own: OwnedFd,
+    /// What returns inside.
+    pub(crate) enter: &'a dyn Fn() -> Result<(), Failure>,
+}
+
 impl<'a> Program<'a> {
     /// Does everything that may write to the root: looks up the user, makes and enters the working directory.
     pub(crate) fn prepare(self, root: &Root) -> Result<Prepared<'a>, Failure> {
@@ -80,6 +91,11 @@ impl<'a> Program<'a> {
 }
 
 impl Prepared<'_> {
+    /// The user and the group that the program will be.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        (self.identity.uid, self.identity.gid)
+    }
+
     /// Takes everything away that the program does not get, reads back what is left into `isolation`, calls `ready`, and executes the program.
     /// Returns only when something failed.
     pub(crate) fn become_program(
@@ -87,17 +103,29 @@ impl Prepared<'_> {
         root: &Root,
         mut isolation: Isolation,
         warnings: &mut Vec<Failure>,
+        entrance: Option<Entrance<'_>>,
         ready: impl FnOnce(Isolation, &mut Vec<Failure>) -> Result<(), Failure>,
     ) -> Result<Infallible, Failure> {
         let spec = self.program.spec;
         let argv = exec::strings(&spec.argv, "arguments")?;
         let env = exec::strings(&self.env, "environment")?;
+        let own = entrance.as_ref().map_or(self.program.proc, |entrance| entrance.own.as_fd());
         // Opened before a filter could forbid it; what it says is made up when it is read.
-        let status = verify::open(self.program.proc, "self/status")?;
+        let status = verify::open(own, "self/status")?;
+        // A filter that does not let it in goes on inside, where one without privileges has nothing that it could keep from anybody but this.
+        let complete = entrance.is_none() || filter::allows_entering(&self.filter, spec.terminal.is_some());
 
         sys::restore_descriptor_limit().during(Step::Rlimit, "descriptors")?;
+        // Whoever enters is two processes for a moment.
+        let later = entrance.is_some() && filter::allows_limits(&self.filter);
+        let mut number_of_processes = None;
         for (resource, soft, hard) in &spec.rlimits {
-            isolation.rlimits.extend(limit(*resource, (*soft, *hard), warnings));
+            let wanted = (*soft, *hard);
+            if later && *resource == sys::RLIMIT_NPROC && is_lower(*resource, wanted) {
+                number_of_processes = Some(wanted);
+            } else {
+                isolation.rlimits.extend(limit(*resource, wanted, warnings));
+            }
         }
         if !spec.rlimits.iter().any(|(resource, ..)| *resource == sys::RLIMIT_CORE) {
             let (_, hard) = sys::prlimit(sys::RLIMIT_CORE, None).during(Step::Rlimit, "core")?;
@@ -105,7 +133,7 @@ impl Prepared<'_> {
             sys::prlimit(sys::RLIMIT_CORE, Some((soft, hard))).during(Step::Rlimit, "core")?;
         }
         if let Some(profile) = &spec.apparmor {
-            confine(self.program.proc, profile).during(Step::AppArmor, profile)?;
+            isolation.apparmor = confine(own, profile).during(Step::AppArmor, profile)?;
         }
         if spec.no_new_privileges {
             sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).during(Step::NoNewPrivileges, "")?;
@@ -137,18 +165,32 @@ impl Prepared<'_> {
         }
         sys::close_on_exec_from(FIRST_CLOSED).during(Step::Exec, "descriptors")?;
         rustix::process::umask(Mode::from_raw_mode(spec.umask & 0o777));
-        if spec.no_new_privileges && !self.filter.is_empty() {
+        if spec.no_new_privileges && complete && !self.filter.is_empty() {
             sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
         }
         verify::status(&verify::read_piece(status.as_fd(), "status")?, &mut isolation)?;
+        let filtered = !self.filter.is_empty() && (complete || !spec.no_new_privileges);
         let expected = verify::Expected {
             identity: &self.identity,
             groups: self.program.maps.setgroups,
             granted,
             no_new_privileges: spec.no_new_privileges,
-            seccomp: !self.filter.is_empty(),
+            seccomp: filtered,
+            umask: spec.umask & 0o777,
         };
         verify::compare(&isolation, &expected)?;
+        drop(status);
+        if let Some(Entrance { own, enter }) = entrance {
+            drop(own);
+            enter()?;
+            let last = number_of_processes.and_then(|wanted| limit(sys::RLIMIT_NPROC, wanted, warnings));
+            isolation.rlimits.extend(last);
+            if !filtered && !self.filter.is_empty() {
+                sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
+                // The process has no other procfs than the container's, whose files it may not be allowed to open.
+                isolation.seccomp = FILTERED;
+            }
+        }
         ready(isolation, warnings)?;
         if self.program.init {
             init::stay_behind(self.program.maps)?;
@@ -156,6 +198,11 @@ impl Prepared<'_> {
         let name = self.program.path.or_else(|| spec.argv.first().map(Vec::as_slice));
         exec::exec(name.unwrap_or_default(), &argv, &env, &self.env)
     }
+}
+
+/// Whether a limit is not above the one in force.
+fn is_lower(number: u32, wanted: (u64, u64)) -> bool {
+    sys::prlimit(number, None).is_ok_and(|found| wanted.0 <= found.0 && wanted.1 <= found.1)
 }
 
 /// Gives a standard stream that is a pipe to a user, and to a group, who could not open it by its name in `/dev` or `/proc` otherwise. What is not to be had stays as it is.
@@ -167,11 +214,11 @@ pub(crate) fn give_pipe(stream: BorrowedFd<'_>, uid: u32, gid: Option<u32>) {
     }
 }
 
-/// Has the kernel confine this process by an AppArmor profile when it executes the program, through the shim's own procfs.
-fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<()> {
+/// Has the kernel confine this process by an AppArmor profile when it executes the program, through the shim's own procfs. What the kernel says that it will be, if it says so.
+fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<Option<String>> {
     let open = |path: &str| {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-        crate::root::open(proc, path.as_bytes(), OFlags::WRONLY, resolve)
+        crate::root::open(proc, path.as_bytes(), OFlags::RDWR, resolve)
     };
     let file = match open("self/attr/apparmor/exec") {
         // Before Linux 5.8.
@@ -179,7 +226,15 @@ fn confine(proc: BorrowedFd<'_>, profile: &str) -> rustix::io::Result<()> {
         file => file?,
     };
     let text = format!("exec {profile}");
-    if rustix::io::write(&file, text.as_bytes())? == text.len() { Ok(()) } else { Err(Errno::IO) }
+    if rustix::io::write(&file, text.as_bytes())? != text.len() {
+        return Err(Errno::IO);
+    }
+    let mut label = [0; 4096];
+    Ok(rustix::io::pread(&file, &mut label, 0).ok().map(|length| {
+        String::from_utf8_lossy(label.get(..length).unwrap_or_default())
+            .trim_end_matches(['\n', '\0'])
+            .to_owned()
+    }))
 }
 
 /// Sets a resource limit, as far as it may be set, and reads it back. None if the kernel does not know it.
@@ -274,6 +329,15 @@ struct Files<'a> {
 pub(crate) fn ids_of(root: &Root, user: &str) -> Result<(u32, u32), Failure> {
     let mut files = Files { root, passwd: None, group: None };
     user::resolve(user, &[], &mut files).map(|identity| (identity.uid, identity.gid))
+}
+
+/// The files of users and groups of the tree with one more line, as far as they lack the program's. None if there is nothing to add.
+pub(crate) fn missing_accounts(root: &Root, accounts: &Accounts, user: &str) -> Option<[Option<Vec<u8>>; 2]> {
+    let mut files = Files { root, passwd: None, group: None };
+    let identity = user::resolve(user, &[], &mut files).ok()?;
+    let (passwd, group) = (files.passwd().ok()?.to_vec(), files.group().ok()?.to_vec());
+    let added = user::missing(accounts, &identity, &passwd, &group);
+    added.iter().any(Option::is_some).then_some(added)
 }
 
 impl Database for Files<'_> {

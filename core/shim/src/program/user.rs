@@ -4,7 +4,7 @@
 //! a sign and is no number is refused even if the files have such a name. A user without an explicit group gets the group of its
 //! passwd entry and the supplementary groups that list it by name. The primary group is always among the groups.
 
-use coble_protocol::{Failure, Step};
+use coble_protocol::{Accounts, Failure, Step};
 
 /// The largest user or group id.
 const MAX_ID: u32 = i32::MAX as u32;
@@ -115,6 +115,66 @@ pub(crate) fn resolve(
         return Err(Failure::rule(Step::Group, user, "more groups than the kernel takes"));
     }
     Ok(Identity { uid, gid, groups, home })
+}
+
+/// Both files with one more line, as far as they lack the user or the group. A file that is empty, or not there, stays so.
+pub(crate) fn missing(
+    accounts: &Accounts,
+    identity: &Identity,
+    passwd: &[u8],
+    group: &[u8],
+) -> [Option<Vec<u8>>; 2] {
+    let name = |wanted: &Option<String>, id: u32, taken: &dyn Fn(&str) -> bool| match wanted {
+        Some(name) if !taken(name) => name.clone(),
+        _ => id.to_string(),
+    };
+    let user = name(&accounts.user, identity.uid, &|name| find_user(passwd, Name::Name(name)).is_some());
+    let group_name = name(&accounts.group, identity.gid, &|name| find_group(group, name).is_some());
+    let home = "/".to_owned();
+    let lacks_user = !passwd.is_empty() && find_user(passwd, Name::Id(identity.uid)).is_none();
+    let of_group = |line: &[u8]| line.split(|byte| *byte == b':').nth(2).and_then(id) == Some(identity.gid);
+    let lacks_group = !group.is_empty() && !lines(group).any(of_group);
+    let (uid, gid) = (identity.uid.to_string(), identity.gid.to_string());
+    let values: [(&str, &str); 7] = [
+        // The longer ones first: one is the beginning of another.
+        ("$USERNAME", &user),
+        ("$USERLIST", ""),
+        ("$GROUPNAME", &group_name),
+        ("$NAME", "container user"),
+        ("$HOME", &home),
+        ("$UID", &uid),
+        ("$GID", &gid),
+    ];
+    let entry = |given: &Option<String>, usual: &str| {
+        let mut rest = given.as_deref().unwrap_or(usual);
+        let mut line = String::new();
+        // Once over it, so that nothing that was put in is looked at again.
+        while let Some(first) = rest.chars().next() {
+            match values.iter().find_map(|(name, value)| Some((rest.strip_prefix(name)?, value))) {
+                Some((after, value)) => {
+                    line.push_str(value);
+                    rest = after;
+                }
+                None => {
+                    line.push(first);
+                    rest = rest.get(first.len_utf8()..).unwrap_or_default();
+                }
+            }
+        }
+        line
+    };
+    let with = |file: &[u8], line: String| {
+        // Whatever it came from, it is one line.
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let end: &[u8] = if file.ends_with(b"\n") { b"" } else { b"\n" };
+        [file, end, line.as_bytes(), b"\n"].concat()
+    };
+    [
+        lacks_user.then(|| {
+            with(passwd, entry(&accounts.passwd_entry, "$USERNAME:*:$UID:$GID:$NAME:$HOME:/bin/sh"))
+        }),
+        lacks_group.then(|| with(group, entry(&accounts.group_entry, "$GROUPNAME:x:$GID:$USERLIST"))),
+    ]
 }
 
 /// A number or a name, of a user or a group.

@@ -90,6 +90,7 @@ pub(crate) fn status(text: &str, isolation: &mut Isolation) -> Result<(), Failur
     isolation.ambient = hex("CapAmb")?;
     isolation.no_new_privileges = number("NoNewPrivs")? == 1;
     isolation.seccomp = number("Seccomp")?;
+    isolation.umask = u32::from_str_radix(field("Umask")?, 8).map_err(|_| broken("Umask"))?;
     Ok(())
 }
 
@@ -101,6 +102,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) granted: Granted,
     pub(crate) no_new_privileges: bool,
     pub(crate) seccomp: bool,
+    pub(crate) umask: u32,
 }
 
 /// Compares.
@@ -122,6 +124,7 @@ pub(crate) fn compare(got: &Isolation, expected: &Expected<'_>) -> Result<(), Fa
         ("ambient capabilities", got.ambient == ambient),
         ("no_new_privs", got.no_new_privileges || !expected.no_new_privileges),
         ("seccomp", got.seccomp == 2 || !expected.seccomp),
+        ("umask", got.umask == expected.umask),
     ] {
         if !fine {
             return Err(Failure::rule(Step::ReadBack, name, "the process does not have what was set"));
@@ -134,7 +137,7 @@ pub(crate) fn compare(got: &Isolation, expected: &Expected<'_>) -> Result<(), Fa
 mod tests {
     use super::*;
 
-    const STATUS: &str = "Name:\tx\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t8 9 \nCapInh:\t0000000000000000\n\
+    const STATUS: &str = "Name:\tx\nUmask:\t0027\nUid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t8 9 \nCapInh:\t0000000000000000\n\
         CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t00000000000000ff\nCapAmb:\t0000000000000000\n\
         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 
@@ -147,6 +150,7 @@ mod tests {
             granted: Granted { bounding: 0xff, ambient: 0 },
             no_new_privileges: true,
             seccomp: true,
+            umask: 0o27,
         };
         let check = |text: &str| {
             let mut isolation = Isolation::default();
@@ -168,6 +172,7 @@ mod tests {
             ("NoNewPrivs:\t1", "NoNewPrivs:\t0"),
             ("Seccomp:\t2", "Seccomp:\t0"),
             ("Seccomp:\t2\n", ""),
+            ("Umask:\t0027", "Umask:\t0022"),
         ] {
             let text = STATUS.replace(from, to);
             assert_ne!(text, STATUS);

@@ -301,6 +301,7 @@ impl Engine {
             spaces: coble_protocol::Spaces::default(),
             hostname: "box".into(),
             domainname: None,
+            accounts: None,
             process: options.process,
             files: options.files,
             masked_paths: options.masked.iter().map(ToString::to_string).collect(),

@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
+use super::guard::Guard;
 use super::proxy::{Proxies, Proxy};
 use super::resolve::resolve;
 use super::socket::{Socket, unreachable};
@@ -33,6 +34,8 @@ pub(super) struct Dialer {
     pub(super) proxies: Proxies,
     pub(super) patience: Patience,
     pub(super) cancel: CancelToken,
+    /// What is obeyed where it is not the caller who names the targets.
+    pub(super) guard: Option<Guard>,
     /// A proxy makes no tunnels to what has no TLS.
     pub(super) no_tunnel: AtomicBool,
 }
@@ -48,6 +51,9 @@ enum Way<'a> {
 impl Dialer {
     pub(super) fn dial(&self, target: &Origin) -> Result<Line> {
         self.network.check(&target.authority())?;
+        if let Some(guard) = &self.guard {
+            guard.check(target, self.proxies.of(target)?.is_some())?;
+        }
         let line =
             |stream, front| Line { stream, front, cut: false, buffers: LazyBuffers::new(BUFFER, BUFFER) };
         if !target.https
@@ -86,19 +92,23 @@ impl Dialer {
     /// A connection without TLS of its own: straight, or through a proxy.
     fn connect(&self, target: &Origin) -> Result<Way<'_>> {
         match self.proxies.of(target)? {
-            None => self.socket(target).map(Stream::Plain).map(Way::Open),
+            None => self.socket(target, self.guard.as_ref()).map(Stream::Plain).map(Way::Open),
             Some(proxy) => self.through(proxy, target),
         }
     }
 
     /// A connection to a proxy.
     fn reach(&self, proxy: &Proxy) -> Result<Stream> {
-        let socket = Stream::Plain(self.socket(&proxy.origin)?);
+        // The caller's own.
+        let socket = Stream::Plain(self.socket(&proxy.origin, None)?);
         if proxy.origin.https { self.secure(socket, &proxy.origin) } else { Ok(socket) }
     }
 
-    fn socket(&self, target: &Origin) -> Result<Socket> {
-        let addresses = resolve(&target.host, target.port, self.patience.connect, &self.cancel)?;
+    fn socket(&self, target: &Origin, guard: Option<&Guard>) -> Result<Socket> {
+        let mut addresses = resolve(&target.host, target.port, self.patience.connect, &self.cancel)?;
+        if let Some(guard) = guard {
+            addresses = guard.open(target, addresses)?;
+        }
         Socket::connect(&addresses, &target.authority(), self.patience, &self.cancel)
     }
 

@@ -10,6 +10,7 @@ use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, U
 use ureq::{Agent, AsSendBody, Body, SendBody};
 
 use super::dial::{BUFFER, Connections, Dialer, Later, network};
+use super::guard::Guard;
 use super::proxy::Proxies;
 use super::tls::TlsSettings;
 use super::turns::Turn;
@@ -110,13 +111,19 @@ impl Http {
         patience: Patience,
         cancel: &CancelToken,
     ) -> Http {
-        Http::of(network.clone(), Arc::new(tls), proxies, patience, cancel.clone())
+        Http::of(network.clone(), Arc::new(tls), proxies, patience, cancel.clone(), None)
     }
 
     /// The same with other patience, for another token. It shares no connection.
     pub(in crate::distribution) fn again(&self, patience: Patience, cancel: &CancelToken) -> Http {
-        let Dialer { network, tls, proxies, .. } = &*self.dialer;
-        Http::of(network.clone(), Arc::clone(tls), proxies.clone(), patience, cancel.clone())
+        let Dialer { network, tls, proxies, guard, .. } = &*self.dialer;
+        Http::of(network.clone(), Arc::clone(tls), proxies.clone(), patience, cancel.clone(), guard.clone())
+    }
+
+    /// The same for targets that somebody else names, with other settings of TLS. It shares no connection.
+    pub(in crate::distribution) fn guarded(&self, tls: TlsSettings, guard: Guard) -> Http {
+        let Dialer { network, proxies, patience, cancel, .. } = &*self.dialer;
+        Http::of(network.clone(), Arc::new(tls), proxies.clone(), *patience, cancel.clone(), Some(guard))
     }
 
     fn of(
@@ -125,6 +132,7 @@ impl Http {
         proxies: Proxies,
         patience: Patience,
         cancel: CancelToken,
+        guard: Option<Guard>,
     ) -> Http {
         let config = Config::builder()
             .http_status_as_error(false)
@@ -142,8 +150,8 @@ impl Http {
             .build();
         let dialer = |patience| {
             let (network, tls, proxies) = (network.clone(), Arc::clone(&tls), proxies.clone());
-            let (cancel, no_tunnel) = (cancel.clone(), AtomicBool::new(false));
-            Arc::new(Dialer { network, tls, proxies, patience, cancel, no_tunnel })
+            let (cancel, guard, no_tunnel) = (cancel.clone(), guard.clone(), AtomicBool::new(false));
+            Arc::new(Dialer { network, tls, proxies, patience, cancel, guard, no_tunnel })
         };
         let longer = Patience { idle: patience.idle.saturating_mul(PATIENT), ..patience };
         let patient = Agent::with_parts(config.clone(), Connections(dialer(longer)), Later);

@@ -1,6 +1,7 @@
 //! From a URL to an answer: names, sockets, proxies, TLS, HTTP. Everything that waits does so for the caller's token as well. Not for what is said.
 
 mod dial;
+mod guard;
 mod http;
 mod network;
 mod proxy;
@@ -10,6 +11,7 @@ mod tls;
 mod turns;
 mod url;
 
+pub(super) use self::guard::Guard;
 pub(super) use self::http::{
     Answer, BodyReader, Content, Http, MAX_SMALL_BODY, Request, header_value, text_of,
 };

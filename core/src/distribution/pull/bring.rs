@@ -26,6 +26,8 @@ struct Coming {
     id: Digest,
     /// None if it is here already.
     new: Option<NewImage>,
+    /// Those of its manifest.
+    layers: Vec<Descriptor>,
 }
 
 impl Pull<'_> {
@@ -111,7 +113,7 @@ impl Pull<'_> {
                 whole &= store.content.size(digest)?.is_some();
             }
             if whole {
-                return Ok(Coming { id, new: None });
+                return Ok(Coming { id, new: None, layers: Vec::new() });
             }
         }
         let config = self.small(client, &manifest.config, halt).context(|| format!("configuration {id}"))?;
@@ -135,7 +137,7 @@ impl Pull<'_> {
             document,
             layers,
         };
-        Ok(Coming { id, new: Some(image) })
+        Ok(Coming { id, new: Some(image), layers: manifest.layers })
     }
 
     /// Bytes of the configurations and layers of manifests that are not here, each once.
@@ -177,7 +179,7 @@ impl Pull<'_> {
             .with_object(digest.as_str()));
         }
         let here = self.store().content.has(digest, *size)?;
-        let blob = Blob::new(digest.clone(), *size, !here);
+        let blob = Blob::new(descriptor, !here);
         let retries = self.options.registry.retries;
         let blobs = std::slice::from_ref(&blob);
         let fetcher = Fetcher::new(self.store(), client, &self.reporter, halt, blobs, retries);
@@ -200,11 +202,11 @@ impl Pull<'_> {
     fn blobs(&self, coming: &[Coming]) -> Result<Vec<Blob>> {
         let mut sizes: BTreeMap<&Digest, u64> = BTreeMap::new();
         let mut blobs = Vec::new();
-        for layer in coming.iter().filter_map(|image| image.new.as_ref()).flat_map(|new| &new.layers) {
+        for layer in coming.iter().flat_map(|image| &image.layers) {
             match sizes.insert(&layer.digest, layer.size) {
                 None => {
                     let missing = !self.store().content.has(&layer.digest, layer.size)?;
-                    blobs.push(Blob::new(layer.digest.clone(), layer.size, missing));
+                    blobs.push(Blob::new(layer, missing));
                 }
                 Some(size) if size != layer.size => {
                     return Err(Error::new(

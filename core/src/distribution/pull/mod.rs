@@ -9,6 +9,7 @@ pub(crate) use self::plan::plan;
 #[cfg(test)]
 pub(super) use self::plan::plan_for;
 
+use super::elsewhere::UrlPolicy;
 use super::ground::Ground;
 use super::jobs::jobs;
 use super::local;
@@ -41,6 +42,7 @@ struct Pull<'a> {
     options: &'a PullOptions,
     jobs: usize,
     lock: Option<LockFile>,
+    urls: UrlPolicy,
     reporter: Reporter<'a>,
 }
 
@@ -157,6 +159,7 @@ impl<'a> Pull<'a> {
             options,
             jobs: jobs(options.jobs)?,
             lock,
+            urls: UrlPolicy::new(options.allow_foreign_urls, &options.foreign_url_hosts)?,
             reporter: Reporter::new(&name, progress),
             reference,
             name,
@@ -168,8 +171,10 @@ impl<'a> Pull<'a> {
     }
 
     fn client<'c>(&self, events: &'c (dyn Fn(Event) + Sync), halt: &Halt) -> Result<Client<'c>> {
-        let Pull { ground, reference, options, .. } = self;
-        Client::new(ground.network, reference, &options.registry, Access::Pull, events, halt.token())
+        let Pull { ground, reference, options, urls, .. } = self;
+        let registry = &options.registry;
+        let client = Client::new(ground.network, reference, registry, Access::Pull, events, halt.token())?;
+        Ok(client.with_urls(urls.clone()))
     }
 
     /// What the name is pinned to.

@@ -12,7 +12,7 @@ use ureq::http::{HeaderName, HeaderValue};
 
 use self::registries_conf::RegistriesConf;
 use super::client::Access;
-use super::net::{Network, Trust};
+use super::net::{Network, Origin, Trust};
 use super::options::RegistryOptions;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::oci::Reference;
@@ -229,6 +229,30 @@ pub(super) fn host_of_server(places: &Places, server: &str, options: &RegistryOp
         .with_hint("mark it in registries.conf or hosts.toml, or allow it for this call"));
     }
     Ok(host)
+}
+
+/// What the configuration says of a host that a descriptor names: whether it is insecure, and whose certificates are good there. Nothing is shown to it, and nobody stands in for it.
+pub(super) fn elsewhere(places: &Places, origin: &Origin) -> Result<(bool, Trust)> {
+    let full = format!("{}:{}", origin.host, origin.port);
+    let mut names = vec![origin.authority()];
+    if !names.contains(&full) {
+        names.push(full);
+    }
+    let mut trust = Trust::default();
+    let mut insecure = false;
+    for name in &names {
+        // What cannot be the domain of a reference is in no file of registries.
+        let Ok(reference) = Reference::parse(&format!("{name}/x")) else { continue };
+        if reference.domain() == name {
+            let conf = RegistriesConf::read(places)?;
+            insecure |= conf.find(&reference)?.pop().is_some_and(|place| place.insecure);
+        }
+    }
+    certs::add(places, &names, None, &mut trust)
+        .context(|| format!("the certificates for \"{}\"", origin.authority()))?;
+    trust.client = None;
+    trust.skip_verify = insecure;
+    Ok((insecure, trust))
 }
 
 /// The candidates for a name without a registry. Docker's rule, unless `registries.conf` lists registries to search, which is how its administrator

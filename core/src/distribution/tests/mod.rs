@@ -2,6 +2,7 @@
 
 mod auth;
 mod bounds;
+mod elsewhere;
 mod offline;
 mod pull;
 mod push;

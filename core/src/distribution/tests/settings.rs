@@ -3,6 +3,7 @@
 use super::*;
 use crate::distribution::foreign::Foreign;
 use crate::distribution::settings::{Answers, Scheme, candidates, hosts_of};
+use crate::oci::Descriptor;
 
 /// The servers of a name, as text.
 fn servers(bench: &Bench, reference: &str, access: Access) -> Result<Vec<String>> {
@@ -315,7 +316,7 @@ fn a_copy_goes_on_at_the_registry_where_a_mirror_stopped() {
     bench
         .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
             let mut all = Vec::new();
-            let blob = Foreign::new(client, digest.clone(), size);
+            let blob = Foreign::new(client, &Descriptor::new("x", digest.clone(), size));
             let read = |offset: usize, all: &mut Vec<u8>| {
                 let mut body = blob.open(offset as u64, "example.com:443")?;
                 std::io::Read::read_to_end(&mut body.reader, all).map_err(|error| Error::of_read(error, ""))
@@ -360,7 +361,7 @@ fn a_copy_of_what_a_mirror_has_damaged_goes_on_at_the_registry() {
         );
         bench
             .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
-                let blob = Foreign::new(client, digest.clone(), size);
+                let blob = Foreign::new(client, &Descriptor::new("x", digest.clone(), size));
                 let read = |offset: usize| -> (Vec<u8>, Result<()>) {
                     let (mut all, mut body) =
                         (Vec::new(), blob.open(offset as u64, "example.com:443").unwrap());

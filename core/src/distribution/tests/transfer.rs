@@ -14,7 +14,7 @@ use super::super::{CopyOptions, Progress, ProgressKind, PullOptions, PullPolicy,
 use super::*;
 use crate::halt::Halt;
 use crate::image::ImageSummary;
-use crate::oci::media_type;
+use crate::oci::{Descriptor, media_type};
 use crate::process::Deadline;
 use crate::snapshot::tests::{FakeWorker, compressed, tar};
 use crate::state::tests::temporary;
@@ -633,7 +633,7 @@ fn a_mirror_that_stops_in_the_middle_is_left_for_the_registry() {
     let here = Here::new();
     let sink = |progress: &Progress| here.told.lock().unwrap().push(progress.clone());
     let reporter = Reporter::new("x", &sink);
-    let blob = Blob::new(digest.clone(), size, true);
+    let blob = Blob::new(&Descriptor::new("x", digest.clone(), size), true);
     bench
         .call(&format!("{}/a/b", registry.authority()), Access::Pull, |client| {
             Halt::under(&CancelToken::never(), Deadline::never(), |halt| {

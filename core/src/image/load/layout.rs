@@ -17,7 +17,7 @@ use crate::image::archive::Files;
 use crate::image::choose::{self, Documents, Found, MAX_IMAGES, Several};
 use crate::oci::{
     Descriptor, Digest, Document, Hasher, ImageDocument, Index, MAX_DOCUMENT, Platform, PlatformChoice,
-    Reference, annotation, parse_document,
+    Reference, annotation, media_type, parse_document,
 };
 use crate::progress::ProgressKind;
 use crate::state::images;
@@ -210,6 +210,18 @@ fn missing(path: &str) -> Error {
     Error::new(ErrorKind::InvalidArchive, format!("\"{path}\" is missing")).with_object(path)
 }
 
+/// As [`missing`], of what a manifest points to: some layers are not meant to be passed on.
+fn missing_blob(path: &str, descriptor: &Descriptor) -> Error {
+    let error = missing(path);
+    if media_type::is_foreign(&descriptor.media_type) {
+        error.with_hint(
+            "it is a layer that is not distributable; a pull with allow_foreign_urls fetches it from where its manifest says",
+        )
+    } else {
+        error
+    }
+}
+
 /// The manifests and indexes of a layout.
 struct Blobs<'a>(&'a dyn Layout);
 
@@ -306,7 +318,7 @@ impl Layout for Directory<'_> {
             return Ok(());
         }
         let path = path(digest);
-        let mut file = self.open(&path)?.ok_or_else(|| missing(&path))?;
+        let mut file = self.open(&path)?.ok_or_else(|| missing_blob(&path, descriptor))?;
         reporter.expect_more(*size);
         let meter = reporter.meter(digest, *size);
         meter.at(0, ProgressKind::BlobStart);
@@ -326,7 +338,7 @@ struct Archive<'a> {
 impl Archive<'_> {
     fn checked(&self, descriptor: &Descriptor) -> Result<&Staged> {
         let path = path(&descriptor.digest);
-        let staged = self.files.get(&path).ok_or_else(|| missing(&path))?;
+        let staged = self.files.get(&path).ok_or_else(|| missing_blob(&path, descriptor))?;
         if staged.size != descriptor.size {
             return Err(wrong_size(&descriptor.digest, staged.size, descriptor.size));
         }

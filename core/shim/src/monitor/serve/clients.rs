@@ -8,8 +8,11 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::Server;
+use super::programs::{Program, Stage};
 use crate::failure::During;
+use crate::monitor::health::PROBE;
 use crate::monitor::log::Log;
+use crate::monitor::oom::Oom;
 use crate::program::terminal;
 use crate::sys;
 
@@ -152,6 +155,45 @@ impl Server {
                         Response::Ok
                     }
                     Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
+            Request::Programs => {
+                let running = |program: &&Program| program.stage == Stage::Running && program.client != PROBE;
+                let numbers = self.programs.iter().filter(running).map(|program| program.number).collect();
+                self.respond(number, &Response::Programs(numbers), &[]);
+            }
+            Request::Oom(event) => {
+                let mut take = || -> Result<Oom, Failure> {
+                    let counter = fds.take_nth(0).during(Step::Protocol, "memory")?;
+                    let event =
+                        event.then(|| fds.take_nth(1).during(Step::Protocol, "memory")).transpose()?;
+                    let mut oom = Oom::new(counter, event, 0);
+                    oom.forget();
+                    Ok(oom)
+                };
+                let response = match take() {
+                    Ok(oom) => {
+                        self.oom.get_or_insert(oom);
+                        Response::Ok
+                    }
+                    Err(failure) => Response::Failed(failure),
+                };
+                self.respond(number, &response, &[]);
+            }
+            Request::Policy(policy) => {
+                let response = match (&mut self.again, policy) {
+                    (Some(again), policy) => {
+                        again.set_policy(policy);
+                        self.tell_condition();
+                        Response::Ok
+                    }
+                    (None, None) => Response::Ok,
+                    (None, Some(_)) => Response::Failed(Failure::rule(
+                        Step::Stdio,
+                        "container",
+                        "it was started with files or secrets of its caller's, which are not kept for another run",
+                    )),
                 };
                 self.respond(number, &response, &[]);
             }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Server;
 use crate::monitor::health::PROBE;
 use crate::monitor::journal::nudge;
+use crate::monitor::oom::Oom;
 use crate::monitor::state;
 
 impl Server {
@@ -57,16 +58,32 @@ impl Server {
         }
     }
 
+    /// Tells of programs that the kernel has killed for want of memory.
+    pub(super) fn look_for_oom(&mut self, now: Instant) {
+        match self.oom.as_mut().map(|oom| oom.look(now)) {
+            Some(Some(true)) => {
+                self.out_of_memory = true;
+                self.tell_condition();
+                self.journal.note(&self.run_dir, Happening::OutOfMemory);
+            }
+            // The cgroup has gone, and is told of for ever.
+            Some(None) => self.oom = None,
+            Some(Some(false)) | None => {}
+        }
+    }
+
     /// Puts on file what an engine cannot know otherwise.
     pub(super) fn tell_condition(&self) {
-        if self.checks.is_none() && self.again.is_none() && self.ended.is_none() {
+        let matters = self.again.as_ref().is_some_and(|again| again.matters());
+        if self.checks.is_none() && !matters && self.ended.is_none() && !self.out_of_memory {
             return;
         }
         let condition = Condition {
             restarts: self.again.as_ref().map_or(0, |again| again.count),
             ended: self.ended,
             started: self.restarted,
-            oom_kills: self.oom_kills,
+            oom_kills: self.oom.as_ref().map_or(0, Oom::seen),
+            out_of_memory: self.out_of_memory,
             health: self.checks.as_ref().map(|checks| checks.health().clone()),
         };
         state::write_condition(&self.run_dir, &condition);

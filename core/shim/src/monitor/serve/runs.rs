@@ -58,6 +58,7 @@ impl Server {
             keeper.end_each(home.as_fd());
         }
         self.end_programs();
+        self.look_for_oom(Instant::now());
         if let Some(log) = &mut self.log {
             log.drain();
         }
@@ -114,7 +115,7 @@ impl Server {
         match self.next_run() {
             Ok(()) => {
                 (self.waiting, self.ended) = (None, None);
-                self.oom_kills = self.again.as_ref().map_or(0, |again| again.oom_kills());
+                self.out_of_memory = false;
                 self.run_until = self.run_time.and_then(|time| Instant::now().checked_add(time));
                 self.restarted = Some((wall_clock(), host_pid(self.container.init.as_fd()).unwrap_or(0)));
                 if let Some(again) = &mut self.again {
@@ -246,6 +247,7 @@ impl Server {
             keeper.finish();
         }
         self.end_programs();
+        self.look_for_oom(Instant::now());
         let mut warnings = Vec::new();
         if let Some(log) = &mut self.log {
             log.drain();
