@@ -656,6 +656,34 @@ def test_with_the_ids_of_an_ordinary_user(shared: coble.Engine, volumes: coble.V
         assert shared.run("quiet", ["stat", "-c", "%u", "/srv/data/file"], volumes=["new:/srv/data"], userns_mode="nomap", check=True).stdout == b"1000\n"
 
 
+@pytest.mark.skipif(MODE != "ranges", reason="of root's containers volumes are mounted with their ids, and without ranges nobody has ids for himself")
+def test_ids_for_oneself_and_volumes_of_others(shared: coble.Engine, volumes: coble.Volumes, with_data: str) -> None:
+    script = "stat -c %u:%g /srv/data /srv/data/file; echo x > /srv/data/new && stat -c %u /srv/data/new"
+    volumes.create("data")
+    for given in ({"volumes": ["data:/data"]}, {"volumes": ["missing:/data"]}, {"mounts": [coble.Mount("/data", "data")]}):
+        with pytest.raises(coble.UnsupportedError, match="userns_mode auto") as failed:
+            shared.containers.create("quiet", ["true"], userns_mode="auto", **given)
+        assert failed.value.hint is not None and "keep-id" in failed.value.hint
+    assert [volume.name for volume in volumes.list()] == ["data"]
+
+    first = shared.containers.create("quiet", ["sleep", "1000"], userns_mode="auto", volumes=["/srv/data"])
+    first.start()
+    done = shared.run("quiet", ["sh", "-c", script], userns_mode="auto", volumes=["/srv/data"], check=True)
+    assert done.stdout == b"1000:1000\n1000:1000\n0\n"
+    assert first.exec(["sh", "-c", script]).stdout == b"1000:1000\n1000:1000\n0\n"
+    with pytest.raises(coble.UnsupportedError, match="userns_mode auto"):
+        shared.run("quiet", ["true"], userns_mode="auto", volumes_from=[first.name])
+    with pytest.raises(coble.UnsupportedError, match="userns_mode auto"):
+        first.snapshot(pause=False)
+    first.remove(force=True, v=True)
+    assert [volume.name for volume in volumes.list()] == ["data"]
+
+    maps = {"uidmap": ["0:1:5000"], "gidmap": ["0:1:5000"]}
+    for _ in range(2):
+        done = shared.run("quiet", ["sh", "-c", script], volumes=["maps:/srv/data"], check=True, **maps)
+        assert done.stdout == b"1000:1000\n1000:1000\n0\n"
+
+
 def test_set_ids_and_modes_of_the_disk(shared: coble.Engine, volumes: coble.Volumes) -> None:
     """Nobody else on the host gets at what is in a volume, whatever its modes."""
     sh(shared, "cp /bin/busybox /data/su && chmod 4777 /data/su && chmod 777 /data", volumes=["data:/data"])

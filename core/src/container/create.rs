@@ -25,7 +25,7 @@ use crate::process::{Deadline, Workers, remove_tree};
 use crate::progress::ProgressSink;
 use crate::state::ids::{Need, Wanted};
 use crate::state::volumes::Place;
-use crate::state::{ContainerRow, Locked, containers, now_nanos};
+use crate::state::{ContainerRow, Locked, Session, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
 pub(super) struct Made {
@@ -234,6 +234,8 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
         match fill(inner, (&spec, &image), (&mut row, ids.as_ref()), owners.as_ref(), &files) {
             // Somebody else was quicker, and has got on. Each time somebody does.
             Err(error) if error.kind() == ErrorKind::InUse && matches!(ids, Some(Wanted::Chosen(_))) => {
+                // What was made for it has the owners of the ids that it does not get.
+                remove::discard_volumes(inner, &id)?;
                 let directory = directory(inner, &id);
                 remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id)?;
                 ids = userns::wanted(inner, &spec, need)?;
@@ -275,11 +277,17 @@ fn fill(
         _ => (&[][..], None),
     };
     row.frozen = containers::json_list(frozen);
+    // Layers that are for the container's ids alone, which its volumes are filled from, are nobody's until it has a row.
+    let alone = copied.is_none() && owners.is_some_and(OtherIds::is_of_its_own) && volumes::has_some(spec);
+    let lease = alone.then(|| Session::lease(&inner.store, &CancelToken::never())).transpose()?;
     let filled = make_directory(inner, spec, &row.id, owners, like).and_then(|()| {
         let volumes = volumes::provide(inner, &row.id, spec, (image, frozen), owners)?;
         let idmap = owners.filter(|owners| owners.is_of_its_own()).map(|owners| owners.kind.as_str());
         insert(inner, row, spec.name.as_deref(), ids.map(|ids| (ids, idmap)), &volumes)
     });
+    if let Some(lease) = lease {
+        lease.end(&inner.store, inner);
+    }
     match (&filled, copied) {
         (Ok(()), Some(copied)) => copied.keep(inner),
         (Err(_), Some(copied)) => copied.discard(inner),

@@ -49,6 +49,8 @@ pub(super) fn resolve(inner: &Inner, spec: &mut ContainerSpec, image: &ImageConf
         }
     }
     spec.inherited = inherited;
+    let named = |mount: &Mount| mount.source.as_deref().is_some_and(|name| !name.is_empty());
+    refuse_others(inner, spec, named)?;
     for mount in spec.volumes.iter_mut().chain(&mut spec.mounts).chain(&mut spec.inherited) {
         if mount.kind == MountKind::Volume && mount.source.as_deref().is_none_or(str::is_empty) {
             mount.source = Some(names::id()?);
@@ -56,6 +58,32 @@ pub(super) fn resolve(inner: &Inner, spec: &mut ContainerSpec, image: &ImageConf
         }
     }
     super::mount::check(spec)
+}
+
+/// Fails if a container has a volume of this kind whose files belong to ids that it does not have. An ordinary user's containers with ids for themselves have others each, and the kernel lets only root mount files with other ids.
+fn refuse_others(inner: &Inner, spec: &ContainerSpec, is_others: impl Fn(&Mount) -> bool) -> Result<()> {
+    if !inner.rootless() || !matches!(spec.userns_mode, UsernsMode::Auto(_)) {
+        return Ok(());
+    }
+    let found = all(spec).into_iter().find(|mount| mount.kind == MountKind::Volume && is_others(mount));
+    let Some(mount) = found else { return Ok(()) };
+    let name = mount.source.unwrap_or_default();
+    let why = format!(
+        "volume \"{name}\" cannot be mounted with userns_mode auto: other containers have other ids, and the owners of its files would be nobody's"
+    );
+    Err(Error::new(ErrorKind::Unsupported, why).with_object(name).with_hint(
+        "use keep-id, nomap, or uidmap and gidmap, whose ids stay the same; a volume without a name is the container's own",
+    ))
+}
+
+/// Whether a container has any volumes.
+pub(super) fn has_some(spec: &ContainerSpec) -> bool {
+    all(spec).iter().any(|mount| mount.kind == MountKind::Volume)
+}
+
+/// Fails if a container that is like another one would have volumes of that one with other owners than it needs.
+pub(super) fn check_copy(inner: &Inner, spec: &ContainerSpec) -> Result<()> {
+    refuse_others(inner, spec, |_| true)
 }
 
 /// Makes the volumes of a container that are missing, and fills those that are empty.
