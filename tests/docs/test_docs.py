@@ -363,7 +363,7 @@ def test_rootless(shown: Shown) -> None:
     own, limits, inside = blocks("docs/rootless.md", "shell")
     # Root's ids are those of the host.
     told = shown.shell(own).split()
-    assert "uid=4000" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
+    assert "uid=4000(4000)" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
     # There need be no systemd here.
     assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
     (shown.work / "program.py").write_text(python)
