@@ -748,6 +748,8 @@ pub enum Request {
     Exec(Box<ProcessSpec>),
     /// Answered with [`Response::Ok`] and a pidfd of the container's first process.
     Init,
+    /// The same, for a container that will be among the processes of this one: whatever enters there from now on is on its guard against them.
+    Share,
     /// Makes every program that is started from now on join more version 1 cgroups: the frame carries as many `cgroup.procs` files, open for writing.
     Cgroups(u8),
     /// The container has a limit of memory now. The frame carries the file in which the kernel counts its [`oom_kills`], and with true an event of version 1, as in an [`OomSpec`].

@@ -91,13 +91,16 @@ pub(crate) fn clone_sibling(namespaces: c_int, cgroup: Option<BorrowedFd<'_>>) -
 pub(crate) const SIBLING: c_int = libc::CLONE_PARENT | libc::CLONE_VFORK;
 
 /// Goes on as another process, a sibling of this one and of the namespaces that were entered for children. This one waits in the kernel until the other has executed a program or has ended, as with
-/// vfork, and then ends. If it is killed before, the other goes on all the same. They have no memory in common: who can trace the other one must not have this one do anything, which is outside.
-pub(crate) fn become_sibling() -> Result<()> {
+/// vfork, and then ends. If it is killed before, the other goes on all the same. `shared`: they have the memory in common, which is quicker. Not where somebody can trace the other one: he must not have this
+/// one do anything, which is outside.
+pub(crate) fn become_sibling(shared: bool) -> Result<()> {
+    let flags = SIBLING | if shared { libc::CLONE_VM } else { 0 };
     // Of the width of a register, all of which the kernel looks at.
     const NONE: isize = 0;
     let result: isize;
-    // SAFETY: without CLONE_VM this is fork, and with an empty stack pointer the new process has a copy of this one's stack. There is one thread, without a robust list, so no lock is held by one that
-    // the new process lacks; nothing in the memory depends on which process it is, and no signal has a handler. After the call this process executes only the instructions here, which end it.
+    // SAFETY: with an empty stack pointer the new process has this one's stack, or a copy of it. With CLONE_VM it is alone with the memory all the time: after the call this process executes only the
+    // instructions here, which end it and use no memory. There is one thread, without a robust list, so no lock is held by one that the new process lacks; nothing in the memory depends on which process
+    // it is, and no signal has a handler.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
@@ -111,7 +114,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             "2:",
             exit = const libc::SYS_exit_group,
             inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") SIBLING as isize, in("rsi") NONE, in("rdx") NONE, in("r10") NONE, in("r8") NONE,
+            in("rdi") flags as isize, in("rsi") NONE, in("rdx") NONE, in("r10") NONE, in("r8") NONE,
             lateout("rcx") _, lateout("r11") _,
         );
     }
@@ -129,7 +132,7 @@ pub(crate) fn become_sibling() -> Result<()> {
             "2:",
             exit = const libc::SYS_exit_group,
             in("x8") libc::SYS_clone as isize,
-            inlateout("x0") SIBLING as isize => result,
+            inlateout("x0") flags as isize => result,
             in("x1") NONE, in("x2") NONE, in("x3") NONE, in("x4") NONE,
         );
     }

@@ -241,12 +241,14 @@ struct Other {
 }
 
 impl Other {
-    fn find(inner: &Inner, id: &str, cancel: &CancelToken) -> Result<Other> {
+    /// `processes`: its namespace of processes is meant, too.
+    fn find(inner: &Inner, id: &str, processes: bool, cancel: &CancelToken) -> Result<Other> {
         let row = other(inner, id)?;
         let idle = || idle(&row);
         let monitor = Monitor::connect(inner, &row.id, &row.name)?.ok_or_else(idle)?;
         let late = format!("the monitor of \"{}\" was asked for its container", row.name);
-        let answer = monitor.ask(&Request::Init, &[], Deadline::after(Some(ANSWER)), cancel, &late)?;
+        let request = if processes { Request::Share } else { Request::Init };
+        let answer = monitor.ask(&request, &[], Deadline::after(Some(ANSWER)), cancel, &late)?;
         let init = match answer {
             Some((Response::Ok, mut fds)) => fds.take_nth(0).map_err(|error| {
                 Error::new(ErrorKind::MonitorLost, format!("the monitor's answer: {error}"))
@@ -329,7 +331,7 @@ impl Joined {
     pub(super) fn open(inner: &Inner, spec: &ContainerSpec, cancel: &CancelToken) -> Result<Joined> {
         let mut joined = Joined::default();
         let mut take = |id: &str, kind: &'static str| {
-            let other = Other::find(inner, id, cancel)?;
+            let other = Other::find(inner, id, kind == "pid", cancel)?;
             joined.of_one_user(inner, &other)?;
             joined.others.push((kind, other.row.id.clone()));
             let whose = match other.open(kind)? {

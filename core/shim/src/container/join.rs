@@ -28,13 +28,15 @@ pub(crate) struct Plan<'a> {
     /// The procfs that the first process made.
     pub(crate) proc: BorrowedFd<'a>,
     pub(crate) core_limit: u64,
+    /// Whether somebody may be there who can trace any process.
+    pub(crate) tracers: bool,
 }
 
 /// The life of a joining process. Never returns.
 ///
-/// It is outside of the container's pid namespace as long as it has anything of the host or more rights than the program has: a process that the container can see, it may be allowed to
-/// trace or to stop. What enters is a sibling, made when all that is gone. It becomes the program when the monitor has said that it knows the sibling, and ends when the
-/// monitor has closed the channel instead.
+/// It is outside of the container's pid namespace as long as it has anything of the host, and, where somebody may have the right to trace it, as long as it has more rights than the program has: a process
+/// that the container can see, it may be allowed to trace or to stop. What enters is a sibling, made when all that is gone. It becomes the program when the monitor has said that it knows the sibling, and ends
+/// when the monitor has closed the channel instead.
 pub(crate) fn join(plan: Plan<'_>, mut channel: Connection) -> ! {
     let Err(failure) = run(plan, &mut channel);
     give_up(&channel, failure)
@@ -54,8 +56,10 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     rustix::process::umask(Mode::empty());
     join_cgroups(plan.cgroups)?;
     let mut warnings = Vec::new();
-    let outside = host_proc()?;
-    oom_score(outside.as_fd(), plan.spec, &mut warnings)?;
+    let outside = (plan.tracers || plan.spec.oom_score_adj.is_some()).then(host_proc).transpose()?;
+    if let Some(outside) = &outside {
+        oom_score(outside.as_fd(), plan.spec, &mut warnings)?;
+    }
     for (number, stream) in plan.stdio.iter().flatten().enumerate() {
         sys::place(stream.as_fd(), number as i32, false).during(Step::Stdio, number.to_string())?;
     }
@@ -79,40 +83,41 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
         channel.send(&Status::Terminal, &ends).during(Step::Protocol, "monitor")?;
         pair.place()?;
     }
-    let (proc, own) = seal(channel, plan.proc, Some(outside))?;
-    let own = own.ok_or_else(|| Failure::rule(Step::Internal, "procfs", "there is none"))?;
+    let (proc, own) = seal(channel, plan.proc, outside.filter(|_| plan.tracers))?;
     let channel = &*channel;
     let enter = || {
-        enter_processes(channel)?;
+        enter_processes(channel, !plan.tracers)?;
         if spec.terminal.is_some() {
             // A terminal controls a session, and this process is not the leader of the one that it was made in.
             rustix::process::setsid().during(Step::Terminal, "session")?;
             terminal::control()?;
         }
-        // Its maker may have been killed before it told of this process, or the monitor may have had no descriptor left. Nobody would hear of the end of the program then.
-        match channel.recv::<Known>() {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(Failure::new(Step::Join, libc::ESRCH, "container")),
-            Err(error) => Err(error).during(Step::Protocol, "monitor"),
-        }
+        Ok(())
     };
+    // The monitor may have had no descriptor left for this process. Nobody would hear of the end of the program then.
+    let known = || match channel.recv::<Known>() {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Failure::new(Step::Join, libc::ESRCH, "container")),
+        Err(error) => Err(error).during(Step::Protocol, "monitor"),
+    };
+    // Nobody can look into what enters or change it, so it may do the rest there, while the monitor gets to know it.
+    if !plan.tracers {
+        enter()?;
+    }
     let root = Root::open().during(Step::Join, "/")?;
     let prepared =
         Program { spec, path: None, maps, proc: proc.as_fd(), core_limit, init: false }.prepare(&root)?;
-    let entrance = Entrance { own, enter: &enter };
-    prepared.become_program(
-        &root,
-        Isolation::default(),
-        &mut warnings,
-        Some(entrance),
-        |isolation, warnings| {
-            let started = Started {
-                started_at: wall_clock(),
-                isolation,
-                timings: Vec::new(),
-                warnings: std::mem::take(warnings),
-            };
-            channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
-        },
-    )
+    if !plan.tracers {
+        known()?;
+    }
+    let entrance = own.map(|own| Entrance { own, enter: &enter, known: &known });
+    prepared.become_program(&root, Isolation::default(), &mut warnings, entrance, |isolation, warnings| {
+        let started = Started {
+            started_at: wall_clock(),
+            isolation,
+            timings: Vec::new(),
+            warnings: std::mem::take(warnings),
+        };
+        channel.send(&Status::Ready(Box::new(started)), &[]).during(Step::Protocol, "monitor")
+    })
 }

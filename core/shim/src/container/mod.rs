@@ -161,11 +161,11 @@ fn run(plan: Plan<'_>, channel: &mut Connection) -> Result<Infallible, Failure> 
     };
     // As of a process that joins, see `join`.
     let enter = || {
-        enter_processes(channel)?;
+        enter_processes(channel, false)?;
         let _ = rustix::process::setsid();
         if spec.process.terminal.is_some() { terminal::control() } else { Ok(()) }
     };
-    let entrance = outside.map(|own| Entrance { own, enter: &enter });
+    let entrance = outside.map(|own| Entrance { own, enter: &enter, known: &|| Ok(()) });
     prepared.become_program(&root, isolation, &mut warnings, entrance, |isolation, warnings| {
         timings.push(now(Step::Ready));
         let started =
@@ -429,7 +429,7 @@ fn start_hooks(
             for gone in [inside, namespace, outside] {
                 sys::place(rustix::stdio::stdin(), gone.as_raw_fd(), true)?;
             }
-            Ok(Some(Entrance { own, enter: &enter }))
+            Ok(Some(Entrance { own, enter: &enter, known: &|| Ok(()) }))
         };
         let done = program.prepare(root).and_then(|prepared| {
             let entrance = entrance().during(Step::Hook, "processes")?;
@@ -517,9 +517,9 @@ fn namespaces(
 }
 
 /// Goes on as a process of the pid namespace that was entered for children, and tells the monitor, which waits for the end of this one. Only now, with nothing of the host at hand, can those in it
-/// see anything.
-fn enter_processes(channel: &Connection) -> Result<(), Failure> {
-    match sys::become_sibling() {
+/// see anything. `shared`: see [`sys::become_sibling`].
+fn enter_processes(channel: &Connection, shared: bool) -> Result<(), Failure> {
+    match sys::become_sibling(shared) {
         Ok(()) => {}
         // What the kernel says when the namespace's first process is gone.
         Err(Errno::NOMEM) => return Err(Failure::new(Step::Join, libc::ESRCH, "container")),

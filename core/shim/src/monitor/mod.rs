@@ -32,7 +32,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::PidfdFlags;
 
 use crate::container::rootfs::Overlay;
-use crate::container::spaces::Spaces;
+use crate::container::spaces::{Space, Spaces};
 use crate::container::{self, Dev, Go, Plan, Status, mapped};
 use crate::failure::During;
 use crate::hooks::{self, Broken};
@@ -444,6 +444,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
     let run_time = spec.run_timeout.map(|seconds| Duration::from_secs(seconds.into()));
     let checks = spec.health.take().map(Checks::new);
     let hooks = spec.hooks.clone();
+    let tracers = serve::can_trace(&spec.process) || !matches!(served.spaces.pid, Space::Own);
     drop((own, report, terminal));
     let policy = spec.restart;
     let again = kept.map(|(overlay, streams)| {
@@ -465,6 +466,7 @@ fn start(control: &Connection, basis: Basis, mut spec: MonitorSpec, fds: Fds) ->
         leavings,
         (checks, again, oom),
         (run_time, hooks),
+        tracers,
     ))
 }
 

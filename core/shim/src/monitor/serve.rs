@@ -26,6 +26,7 @@ use crate::container::spaces::Spaces;
 use crate::ids::IdMaps;
 use crate::sys;
 use clients::Client;
+pub(super) use programs::can_trace;
 use programs::{Program, Stage};
 
 /// How long a client may take for one request.
@@ -116,6 +117,10 @@ pub(crate) struct Server {
     deaf: Option<Instant>,
     programs: Vec<Program>,
     next_program: u32,
+    /// Whether somebody may be in the container, or among its processes, who can trace any process there.
+    tracers: bool,
+    /// Clients that want to make such a container, and wait until nobody is on the way who counts on their absence.
+    sharing: Vec<u64>,
     journal: Journal,
     /// The health checks, if there are any.
     checks: Option<Checks>,
@@ -159,6 +164,7 @@ impl Server {
         leavings: Option<OwnedFd>,
         (checks, again, oom): (Option<Checks>, Option<Box<Again>>, Option<Oom>),
         (run_time, hooks): (Option<Duration>, Option<Box<Hooks>>),
+        tracers: bool,
     ) -> Server {
         Server {
             socket,
@@ -180,6 +186,8 @@ impl Server {
             deaf: None,
             programs: Vec::new(),
             next_program: 1,
+            tracers,
+            sharing: Vec::new(),
             journal,
             checks,
             again,
@@ -257,6 +265,7 @@ impl Server {
             }
             let now = Instant::now();
             self.look_after_programs(now);
+            self.let_tracers_in();
             if self.oom.as_ref().is_some_and(|oom| oom.is_due(now)) {
                 self.look_for_oom(now);
             }

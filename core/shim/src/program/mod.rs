@@ -65,6 +65,8 @@ pub(crate) struct Entrance<'a> {
     pub(crate) own: OwnedFd,
     /// What returns inside.
     pub(crate) enter: &'a dyn Fn() -> Result<(), Failure>,
+    /// What returns when the process is known to whoever waits for its end. It says meanwhile that it is ready, unless a filter could keep it from waiting then.
+    pub(crate) known: &'a dyn Fn() -> Result<(), Failure>,
 }
 
 impl<'a> Program<'a> {
@@ -180,18 +182,22 @@ impl Prepared<'_> {
         };
         verify::compare(&isolation, &expected)?;
         drop(status);
-        if let Some(Entrance { own, enter }) = entrance {
+        let mut unknown = None;
+        if let Some(Entrance { own, enter, known }) = entrance {
             drop(own);
             enter()?;
+            unknown = Some(known);
             let last = number_of_processes.and_then(|wanted| limit(sys::RLIMIT_NPROC, wanted, warnings));
             isolation.rlimits.extend(last);
             if !filtered && !self.filter.is_empty() {
+                unknown.take().map_or(Ok(()), |known| known())?;
                 sys::seccomp(&self.filter).during(Step::Seccomp, "")?;
                 // The process has no other procfs than the container's, whose files it may not be allowed to open.
                 isolation.seccomp = FILTERED;
             }
         }
         ready(isolation, warnings)?;
+        unknown.map_or(Ok(()), |known| known())?;
         if self.program.init {
             init::stay_behind(self.program.maps)?;
         }

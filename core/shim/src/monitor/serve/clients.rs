@@ -140,11 +140,11 @@ impl Server {
                 Ok(()) => self.expect_end(number),
                 Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
             },
-            Request::Init => {
-                let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
-                if client.connection.try_send(&Response::Ok, &[self.container.init.as_fd()]).is_err() {
-                    self.hang_up(number);
-                }
+            Request::Init => self.tell_init(number),
+            Request::Share => {
+                self.tracers = true;
+                self.sharing.push(number);
+                self.let_tracers_in();
             }
             Request::Cgroups(count) => {
                 let more: Result<Vec<OwnedFd>, _> =
@@ -213,6 +213,14 @@ impl Server {
                 }
                 Err(failure) => self.respond(number, &Response::Failed(failure), &[]),
             },
+        }
+    }
+
+    /// Gives a client the pidfd of the first process.
+    pub(super) fn tell_init(&mut self, number: u64) {
+        let Some(client) = self.clients.iter().find(|client| client.number == number) else { return };
+        if client.connection.try_send(&Response::Ok, &[self.container.init.as_fd()]).is_err() {
+            self.hang_up(number);
         }
     }
 

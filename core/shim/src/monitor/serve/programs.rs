@@ -45,6 +45,27 @@ pub(super) struct Program {
     pub(super) given: bool,
     /// When it was made.
     pub(super) since: Instant,
+    /// It counts on nobody being there who can trace it until it is the program.
+    trusting: bool,
+    /// The program will be able to trace any process.
+    tracer: bool,
+    /// It waits to be known until nobody is on the way who is trusting.
+    held: bool,
+}
+
+impl Program {
+    /// Whether it is on its way, and may not be traced.
+    fn is_exposed(&self) -> bool {
+        self.trusting && matches!(self.stage, Stage::Outside | Stage::Inside)
+    }
+}
+
+/// CAP_SYS_PTRACE. Who has it can trace processes which have more rights than he has.
+const SYS_PTRACE: u64 = 1 << 19;
+
+/// Whether a program with these rights can get to trace any process.
+pub(crate) fn can_trace(spec: &ProcessSpec) -> bool {
+    spec.capabilities.bounding & SYS_PTRACE != 0
 }
 
 /// How far a program is.
@@ -76,6 +97,9 @@ impl Server {
         if self.programs.len() >= MAX_PROGRAMS {
             return Err(Failure::rule(step, "container", "too many programs at once"));
         }
+        let tracer = can_trace(spec);
+        self.tracers |= tracer;
+        let tracers = self.tracers;
         let container = &self.container;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .during(step, "channel")?;
@@ -90,6 +114,7 @@ impl Server {
                     maps: &container.maps,
                     proc: self.proc.as_fd(),
                     core_limit: container.core_limit,
+                    tracers,
                 };
                 join::join(plan, Connection::new(theirs))
             }
@@ -105,6 +130,9 @@ impl Server {
                 terminal: None,
                 given: spec.terminal.is_some_and(|terminal| terminal.given),
                 since: Instant::now(),
+                trusting: !tracers,
+                tracer,
+                held: false,
             }),
             Err(errno) => Err(errno).during(step, "container"),
         }
@@ -112,6 +140,7 @@ impl Server {
 
     /// Hears what a process on its way to its program says. One that has ended says nothing more, though whoever made it may have the channel open for a moment.
     pub(super) fn progress(&mut self, n: usize, ended: Option<Stage>) {
+        let exposed = self.programs.iter().any(Program::is_exposed);
         let Some(program) = self.programs.get_mut(n) else { return };
         let Some((connection, reader)) = &mut program.channel else { return };
         let lost = || Failure::new(Step::Join, libc::EMFILE, "container");
@@ -121,9 +150,12 @@ impl Server {
                     // The process that made it ends, and is nobody to know any more. Without its pidfd this one must not become a program.
                     let Ok(pidfd) = fds.take_nth(0) else { break Some(lost()) };
                     program.pidfd = pidfd;
-                    // It may have failed already, and what it said of that comes next.
-                    let _ = connection.try_send(&Known, &[]);
                     program.stage = Stage::Inside;
+                    program.held = program.tracer && exposed;
+                    if !program.held {
+                        // It may have failed already, and what it said of that comes next.
+                        let _ = connection.try_send(&Known, &[]);
+                    }
                 }
                 Ok(Incoming::Frame(Status::Terminal, mut fds)) => {
                     let Some(ends) = fds.take_nth(0).ok().zip(fds.take_nth(1).ok()) else {
@@ -268,6 +300,25 @@ impl Server {
             }
         }
         self.forget_programs();
+    }
+
+    /// Lets those go on who can trace any process, or are about to make a container that can, when nobody is on the way any more who counts on their absence.
+    pub(super) fn let_tracers_in(&mut self) {
+        if self.sharing.is_empty() && !self.programs.iter().any(|program| program.held)
+            || self.programs.iter().any(Program::is_exposed)
+        {
+            return;
+        }
+        for program in &mut self.programs {
+            if std::mem::take(&mut program.held)
+                && let Some((connection, _)) = &program.channel
+            {
+                let _ = connection.try_send(&Known, &[]);
+            }
+        }
+        for client in std::mem::take(&mut self.sharing) {
+            self.tell_init(client);
+        }
     }
 
     pub(super) fn forget_programs(&mut self) {
