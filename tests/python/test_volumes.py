@@ -442,6 +442,21 @@ def test_a_clone_is_its_own(shared: coble.Engine, volumes: coble.Volumes) -> Non
     assert sh(shared, "cat /data/d/z /data/d/y /data/x", volumes={two: "/data"}) == "zy\nseed\n"
 
 
+def test_a_clone_beside_overlays_and_other_mounts(shared: coble.Engine, volumes: coble.Volumes, tmp_path: Path) -> None:
+    sh(shared, "echo seed > /data/x", volumes=["seed:/data"])
+    clones = [volumes.clone("seed", name) for name in ("one", "two")]
+    (tmp_path / "of-host").write_text("host\n")
+    tmp_path.chmod(0o777)
+    mounts = [f"{tmp_path}:/a:O", "one:/b", f"{tmp_path}:/c:O", f"{tmp_path}:/d:ro", "two:/e", "plain:/f"]
+    script = "for at in a b c e f; do echo $at > /$at/new; done; cat /a/of-host /b/x /c/of-host /d/of-host /e/x /run/secrets/word /?/new; ls /d"
+    out = sh(shared, script, volumes=mounts, secrets={"word": b"kept\n"})
+    assert out == "host\nseed\nhost\nhost\nseed\nkept\na\nb\nc\ne\nf\nof-host\n"
+    assert sh(shared, "cat /b/* /e/* /f/*", volumes=["one:/b", "two:/e", "plain:/f"]) == "b\nseed\ne\nseed\nf\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["of-host"]
+    for clone in clones:
+        clone.remove()
+
+
 def test_what_has_clones_is_not_written_to(shared: coble.Engine, volumes: coble.Volumes) -> None:
     sh(shared, "echo seed > /data/x", volumes=["seed:/data"])
     with shared.containers.run("box", ["sleep", "1000"], volumes=["seed:/data"], name="writer"), pytest.raises(coble.InUseError) as caught:
