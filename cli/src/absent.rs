@@ -21,12 +21,10 @@ const VERBS: &[(&str, &str)] = &[
     ("stack", ""),
     ("swarm", ""),
     ("trust", ""),
-    ("volume", VOLUMES),
 ];
 
 const BUILD: &str = "build the image elsewhere, then use coble load or coble pull; or make one of programs of this host with coble image from-host";
 const PORTS: &str = "use --network host, or a Unix socket in a directory that -v gives to the container, since ports are not mapped";
-const VOLUMES: &str = "use -v DIR:TARGET with a directory of this host";
 const NETWORKS: &str = "use --network none, --network host or --network container:NAME";
 
 /// Docker's flags of `run`, `create` and `exec`, with both their forms, and what to do instead.
@@ -49,8 +47,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("--runtime", ""),
     ("--storage-opt", ""),
     ("--use-api-socket", ""),
-    ("--volume-driver", VOLUMES),
-    ("--volumes-from", VOLUMES),
+    ("--volume-driver", "local is the only driver, and needs no word"),
 ];
 
 /// Those of its flags that will never be there, and why.
@@ -119,7 +116,7 @@ mod tests {
             &["run", "--gpus", "all", "image"][..],
             &["run", "--gpus=all", "image"],
             &["exec", "--gpus", "all", "container", "true"],
-            &["container", "create", "--volumes-from", "other", "image"],
+            &["container", "create", "--volume-driver", "nfs", "image"],
             &["swarm"],
             &["swarm", "init"],
         ] {
@@ -132,8 +129,6 @@ mod tests {
             (&["create", "--publish=80:80", "image"], "--network host"),
             (&["build", "."], "coble load"),
             (&["image", "build", "."], "coble load"),
-            (&["volume", "create"], "-v DIR:TARGET"),
-            (&["run", "--volumes-from=other", "image"], "-v DIR:TARGET"),
             (&["network", "ls"], "--network container:NAME"),
             (&["compose", "up"], "coble run -d"),
         ] {

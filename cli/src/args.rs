@@ -17,6 +17,7 @@ use crate::login::{LoginArgs, LogoutArgs};
 use crate::pull::{LockArgs, PullArgs};
 use crate::push::{CopyArgs, PushArgs};
 use crate::registry::{RegistryCommand, SearchArgs};
+use crate::volume::VolumeCommand;
 
 /// An embeddable container engine: images in, containers out, with no daemon.
 #[derive(Debug, Parser)]
@@ -158,6 +159,11 @@ pub(crate) enum Command {
     System {
         #[command(subcommand)]
         command: SystemCommand,
+    },
+    /// Manage volumes
+    Volume {
+        #[command(subcommand)]
+        command: VolumeCommand,
     },
     /// Look into registries
     Registry {
@@ -521,10 +527,13 @@ pub(crate) struct CreateOptions {
     /// Security option, such as seccomp=FILE, mask=PATH:PATH or unmask=ALL
     #[arg(long, value_name = "OPTION")]
     pub(crate) security_opt: Vec<String>,
-    /// Mount a directory or file of this host, such as ./data:/data:ro; a missing directory is made
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    /// Mount a directory or file of this host, such as ./data:/data:ro, or a volume, such as data:/data; what is missing is made
+    #[arg(short, long, value_name = "[SOURCE:]TARGET[:OPTIONS]")]
     pub(crate) volume: Vec<String>,
-    /// Mount a directory, a file or a tmpfs, such as type=bind,src=/data,dst=/data,ro
+    /// Mount what another container has mounted at the same places; with :ro read-only
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub(crate) volumes_from: Vec<String>,
+    /// Mount a volume, a directory, a file or a tmpfs, such as type=bind,src=/data,dst=/data,ro
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub(crate) mount: Vec<String>,
     /// Mount a file system in memory, such as /run:size=16m
@@ -676,7 +685,7 @@ pub(crate) struct RmArgs {
     /// Kill running containers first
     #[arg(short, long)]
     pub(crate) force: bool,
-    /// For docker's scripts: there are no anonymous volumes that could be removed, too
+    /// Remove the anonymous volumes that were made for them, too
     #[arg(short, long)]
     pub(crate) volumes: bool,
     #[command(flatten)]
@@ -775,6 +784,8 @@ pub(crate) enum ObjectType {
     Container,
     /// Only images
     Image,
+    /// Only volumes
+    Volume,
 }
 
 #[derive(Debug, Args)]

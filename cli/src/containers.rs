@@ -30,7 +30,10 @@ pub(crate) fn kill(global: &Global, args: KillArgs) -> Outcome {
 
 pub(crate) fn remove(global: &Global, args: RmArgs) -> Outcome {
     let engine = open(global)?;
-    let remove = |name: &str| engine.containers().get(name)?.remove(args.force);
+    let remove = |name: &str| {
+        let container = engine.containers().get(name)?;
+        if args.volumes { container.remove_with_volumes(args.force) } else { container.remove(args.force) }
+    };
     all_at_once(&args.containers.names, remove, |name, ()| output::line(name))
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use coble::{
-    CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink, parse,
+    CommitOptions, Error, LoadOptions, PathChange, PruneOptions, SaveFormat, SaveOptions, Sink,
+    VolumePruneOptions, VolumesPruned, parse,
 };
 
 use crate::args::{Format, FormatArgs, Global};
@@ -150,6 +151,9 @@ pub(crate) struct SystemPruneArgs {
     /// Remove only what meets a condition: label, label!, until
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
+    /// Remove the volumes that nothing uses and nobody has named, too
+    #[arg(long)]
+    volumes: bool,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -323,20 +327,32 @@ fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
     }
     let engine = open(global)?;
     let containers = engine.containers().prune(&args.filter)?;
+    let mut volumes = VolumesPruned::default();
+    if args.volumes {
+        let mut options = VolumePruneOptions::default();
+        // Nobody knows when a volume was used last.
+        options.filters = args.filter.iter().filter(|text| !text.starts_with("until=")).cloned().collect();
+        volumes = cancellable(|cancel| engine.volumes().prune(&options, cancel))?;
+    }
     let mut options = PruneOptions::default();
     options.all = args.all;
     options.filters = args.filter;
     let images = cancellable(|cancel| engine.images().prune(&options, cancel))?;
-    let reclaimed = containers.reclaimed.saturating_add(images.reclaimed);
+    let reclaimed = containers.reclaimed.saturating_add(images.reclaimed).saturating_add(volumes.reclaimed);
     if args.output.format == Format::Json {
         output::json(
-            &serde_json::json!({ "containers": containers, "images": images, "reclaimed": reclaimed }),
+            &serde_json::json!({ "containers": containers, "images": images, "volumes": volumes, "reclaimed": reclaimed }),
         )?;
         return Ok(0);
     }
     if !containers.deleted.is_empty() {
         output::line("Deleted Containers:")?;
         containers.deleted.iter().try_for_each(output::line)?;
+        output::line("")?;
+    }
+    if !volumes.deleted.is_empty() {
+        output::line("Deleted Volumes:")?;
+        volumes.deleted.iter().try_for_each(output::line)?;
         output::line("")?;
     }
     if !images.untagged.is_empty() || !images.deleted.is_empty() {
@@ -366,6 +382,11 @@ fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
     let none = String::new;
     table.row(["Images".into(), images, used, size(usage.blobs + usage.layers), size(usage.reclaimable)]);
     table.row(["Containers".into(), containers, running, size(usage.writable + usage.logs), none()]);
+    let volumes = usage.volumes.len().to_string();
+    let unused = usage.volumes.iter().filter(|volume| volume.containers == 0 && volume.clones == 0);
+    let (idle, idle_size) = unused.fold((0, 0), |(count, bytes), volume| (count + 1, bytes + volume.size));
+    let active = (usage.volumes.len() - idle).to_string();
+    table.row(["Local Volumes".into(), volumes, active, size(usage.volumes_size), size(idle_size)]);
     table.row(["Other".into(), none(), none(), size(usage.other), none()]);
     table.row(["All".into(), none(), none(), size(usage.total), none()]);
     table.print()?;
@@ -394,6 +415,16 @@ fn disk_usage(global: &Global, args: DfArgs) -> Outcome {
                 container.state.clone(),
                 size(container.writable),
                 size(container.logs),
+            ]);
+        }
+        table.print()?;
+        output::line("")?;
+        let mut table = Table::new(&["VOLUME NAME", "LINKS", "SIZE"]);
+        for volume in &usage.volumes {
+            table.row([
+                volume.name.clone(),
+                (volume.containers + volume.clones).to_string(),
+                size(volume.size),
             ]);
         }
         table.print()?;

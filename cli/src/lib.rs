@@ -29,6 +29,7 @@ mod signals;
 mod system;
 mod terminal;
 mod time;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -128,6 +129,7 @@ fn dispatch(cli: Cli) -> Outcome {
         Command::Doctor(args) => system::doctor(global, args),
         Command::Verify(args) => image_store::verify(global, args),
         Command::System { command } => image_store::manage(global, command),
+        Command::Volume { command } => volume::volume(global, command),
     }
 }
 

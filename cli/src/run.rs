@@ -427,6 +427,7 @@ fn spec(options: CreateOptions, auto_remove: bool) -> Result<ContainerSpec, Fail
         texts.iter().map(|text| one(text)).collect::<Result<Vec<_>, _>>()
     };
     spec.volumes = read(&options.volume, parse::volume)?;
+    spec.volumes_from.clone_from(&options.volumes_from);
     spec.mounts = read(&options.mount, parse::mount)?;
     spec.tmpfs = read(&options.tmpfs, parse::tmpfs)?;
     spec.secrets =

@@ -12,11 +12,17 @@ pub(crate) fn inspect(global: &Global, args: InspectArgs) -> Outcome {
     let status = each(&args.objects.names, |name| {
         let value = match args.r#type {
             Some(ObjectType::Image) => engine.images().inspect_docker(name)?,
+            Some(ObjectType::Volume) => engine.volumes().get(name)?.inspect_docker()?,
             Some(ObjectType::Container) => containers::looked_at(&engine.containers().get(name)?, args.size)?,
             None => match engine.containers().get(name) {
                 Ok(container) => containers::looked_at(&container, args.size)?,
                 Err(error) if error.kind() == ErrorKind::ContainerNotFound => {
-                    engine.images().inspect_docker(name)?
+                    match (engine.images().inspect_docker(name), engine.volumes().get(name)) {
+                        (Err(error), Ok(volume)) if error.kind() == ErrorKind::ImageNotFound => {
+                            volume.inspect_docker()?
+                        }
+                        (found, _) => found?,
+                    }
                 }
                 Err(error) => return Err(error.into()),
             },

@@ -20,6 +20,7 @@ use crate::process::Shim;
 use crate::progress::{ProgressKind, ProgressSink, Reporter};
 use crate::session::EngineSession;
 use crate::state::{self, Store, containers};
+use crate::volume::{self, Volumes};
 
 /// Where an engine keeps its things. Everything has a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,6 +171,7 @@ impl Engine {
         let (userns, idmap, host_warnings) = userns::plan(rootless).context(doing)?;
         let store = Store::open(&roots.data, idmap)?;
         make_private_dir(&store.paths.data.join("containers")).context(doing)?;
+        volume::make_directories(&store).context(doing)?;
         let run_root = make_run_root(&roots.run)?;
         let cgroups = Cgroups::detect(rootless, &key_of(&run_root), &run_root);
         let inner = Inner {
@@ -209,6 +211,11 @@ impl Engine {
     /// The containers of the store.
     pub fn containers(&self) -> Containers<'_> {
         Containers { engine: self }
+    }
+
+    /// The volumes of the store.
+    pub fn volumes(&self) -> Volumes<'_> {
+        Volumes { engine: self }
     }
 
     /// Creates a session-scoped container, starts it, waits, collects its output and removes it. An error after the start has what was collected until then
@@ -257,6 +264,7 @@ impl Engine {
                 problems.push(format!("container \"{id}\" has no directory"));
             }
         }
+        problems.extend(volume::verify(inner)?);
         reporter.tell(ProgressKind::Done, None);
         Ok(problems)
     }
@@ -295,7 +303,12 @@ impl Inner {
     /// Cleans up what crashed processes left. What cannot be cleaned up now, which comes back, keeps nobody from using the rest of the store.
     pub(crate) fn sweep(&self) -> Result<Vec<Error>> {
         let mut problems = container::sweep::sweep(self)?;
-        for result in [state::sweep(&self.store, self), crate::session::sweep(&self.run_root)] {
+        let swept = [
+            state::sweep(&self.store, self),
+            crate::session::sweep(&self.run_root),
+            volume::files::sweep(self),
+        ];
+        for result in swept {
             match result {
                 Err(error) if error.kind() == ErrorKind::Database => return Err(error),
                 result => problems.extend(result.err()),

@@ -114,6 +114,8 @@ kinds! {
     DigestDrift = 34, exit 125;
     /// The engine is offline, and the operation would have to ask a registry or another server.
     Offline = 35, exit 125;
+    /// No volume has this name.
+    VolumeNotFound = 36, exit 125;
     /// Events were dropped before a stream has read them. It goes on with those that are kept.
     EventsLost = 37, exit 125;
 }

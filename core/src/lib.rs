@@ -49,6 +49,7 @@ mod state;
 mod sys;
 mod text;
 mod usage;
+mod volume;
 
 pub use cancel::CancelToken;
 pub use container::{
@@ -79,7 +80,10 @@ pub use process::{spawn_helper, spawn_worker};
 pub use progress::{Progress, ProgressKind, ProgressSink};
 pub use scrub::{Problem, Scrub};
 pub use text::visible;
-pub use usage::{ContainerUsage, DiskUsage, ImageUsage};
+pub use usage::{ContainerUsage, DiskUsage, ImageUsage, VolumeUsage};
+pub use volume::{
+    Volume, VolumeDetails, VolumeOptions, VolumePruneOptions, VolumeSummary, Volumes, VolumesPruned,
+};
 
 /// The version of the engine.
 pub const fn version() -> &'static str {

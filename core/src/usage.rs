@@ -10,13 +10,13 @@ use crate::engine::{Engine, Inner};
 use crate::error::{Call, Context, Result};
 use crate::oci::{Algorithm, Digest};
 use crate::process::reader;
-use crate::state::{containers, images};
+use crate::state::{self, containers, images};
 
 /// What the store takes of the disk, in bytes of allocated blocks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiskUsage {
-    /// Everything below the data root. The sum of `blobs`, `layers`, `writable`, `logs` and `other`.
+    /// Everything below the data root. The sum of `blobs`, `layers`, `writable`, `logs`, `volumes_size` and `other`.
     pub total: u64,
     /// Compressed layers, configurations and manifests.
     pub blobs: u64,
@@ -26,6 +26,8 @@ pub struct DiskUsage {
     pub writable: u64,
     /// Logs of containers.
     pub logs: u64,
+    /// What is in volumes.
+    pub volumes_size: u64,
     /// The database, directories, and what is on its way in.
     pub other: u64,
     /// What pruning all images that no container uses would give back.
@@ -34,6 +36,8 @@ pub struct DiskUsage {
     pub images: Vec<ImageUsage>,
     /// The containers, newest first.
     pub containers: Vec<ContainerUsage>,
+    /// The volumes, by name.
+    pub volumes: Vec<VolumeUsage>,
 }
 
 /// What an image takes of the disk.
@@ -72,6 +76,20 @@ pub struct ContainerUsage {
     pub writable: u64,
     /// Its log.
     pub logs: u64,
+}
+
+/// What a volume takes of the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VolumeUsage {
+    /// Its name.
+    pub name: String,
+    /// What is in it. Of a clone, what it does not share with its source.
+    pub size: u64,
+    /// How many containers have it, whether they run or not.
+    pub containers: u64,
+    /// How many clones are made upon it.
+    pub clones: u64,
 }
 
 /// Blobs and unpacked layers, with what they take.
@@ -114,6 +132,7 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
     let mut usage = DiskUsage::default();
     let mut writable: BTreeMap<String, u64> = BTreeMap::new();
     let mut logs: BTreeMap<String, u64> = BTreeMap::new();
+    let mut volumes: BTreeMap<String, u64> = BTreeMap::new();
     let mut layers: BTreeMap<i64, u64> = BTreeMap::new();
     for (path, bytes) in reader::usage(inner, inner.store.data.as_fd(), 3, cancel)? {
         usage.total += bytes;
@@ -133,6 +152,10 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
             }
             // What containers had written when snapshots of them were made. It may be of several.
             (Some("frozen"), ..) => usage.writable += bytes,
+            (Some("volumes"), Some(name), _) if !name.starts_with('.') => {
+                usage.volumes_size += bytes;
+                *volumes.entry(name.to_owned()).or_default() += bytes;
+            }
             _ => usage.other += bytes,
         }
     }
@@ -208,6 +231,23 @@ fn measure(inner: &Inner, cancel: &CancelToken) -> Result<DiskUsage> {
             name: row.name,
             image: row.image,
             state: row.state,
+        })
+        .collect();
+    let (rows, counts) = inner
+        .store
+        .db
+        .read(|connection| Ok((state::volumes::list(connection)?, state::volumes::counts(connection)?)))?;
+    let mut clones: BTreeMap<String, u64> = BTreeMap::new();
+    for source in rows.iter().filter_map(|row| row.source.clone()) {
+        *clones.entry(source).or_default() += 1;
+    }
+    usage.volumes = rows
+        .into_iter()
+        .map(|row| VolumeUsage {
+            size: volumes.get(&row.name).copied().unwrap_or(0),
+            containers: counts.get(&row.name).copied().unwrap_or(0),
+            clones: clones.get(&row.name).copied().unwrap_or(0),
+            name: row.name,
         })
         .collect();
     Ok(usage)

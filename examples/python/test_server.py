@@ -1,11 +1,12 @@
-"""Three ways to a server in a container, which has no network of its own. With the fixtures of conftest.py."""
+"""Three ways to a server in a container, which has no network of its own, and data that is prepared once. With the fixtures of conftest.py."""
 
 import socket
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import coble
+import pytest
 
 Start = Callable[..., coble.Container]
 HTTP = ["python3", "-m", "http.server", "--directory", "/usr/bin"]
@@ -42,3 +43,17 @@ def test_from_inside_and_from_a_second_container(start: Start, engine: coble.Eng
     fetch = ["python3", "-c", "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:8000/').status)"]
     assert server.exec(fetch, check=True).stdout == b"200\n"
     assert engine.run(image, fetch, network=f"container:{server.name}", check=True).stdout == b"200\n"
+
+
+@pytest.fixture(scope="session")
+def seed(engine: coble.Engine, image: str) -> Iterator[coble.Volume]:
+    with engine.volumes.create() as volume:
+        engine.run(image, ["python3", "-c", "open('/data/base', 'w').write('prepared')"], volumes={volume: "/data"}, check=True)
+        yield volume
+
+
+def test_with_data_of_its_own(engine: coble.Engine, image: str, seed: coble.Volume) -> None:
+    with seed.clone() as mine:
+        engine.run(image, ["python3", "-c", "open('/data/base', 'w').write('spoilt')"], volumes={mine: "/data"}, check=True)
+    done = engine.run(image, ["python3", "-c", "print(open('/data/base').read())"], volumes=[f"{seed.name}:/data:ro"], check=True)
+    assert done.stdout == b"prepared\n"

@@ -372,6 +372,20 @@ pub unsafe extern "C" fn coble_container_remove(
     })
 }
 
+/// As coble_container_remove, with the anonymous volumes that were made for it, unless another container has them. They go without that, too, with a container that is removed at its end or with its session.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_remove_with_volumes(
+    container: *const coble_container_t,
+    force: i32,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let container = unsafe { borrow(container)? };
+        container.container.remove_with_volumes(flag(force, "force")?)?;
+    })
+}
+
 /// What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_logs(

@@ -51,4 +51,5 @@ mod stdio;
 mod string;
 mod strings;
 mod version;
+mod volume;
 mod warning;

@@ -12,7 +12,8 @@ use crate::spec::coble_container_spec_t;
 use crate::status::coble_status_t;
 use crate::strings::{owned_text, text};
 
-/// Mounts a directory or file of the host: "source:target" or "source:target:options", as docker's --volume has it. The options are a comma-separated list of ro or rw,
+/// Mounts a directory or file of the host, or a volume: "source:target" or "source:target:options", as docker's --volume has it, or "target" alone, which is an anonymous volume. A source that begins neither with / nor with . is
+/// the name of a volume, which is made when it is missing; an empty one gets what the image has at the target, unless an option is nocopy. The options are a comma-separated list of ro or rw,
 /// rprivate, private, rslave, slave, rshared or shared, noexec, nosuid, nodev, z or Z. A missing source is made, as a directory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_add_volume(
@@ -27,8 +28,22 @@ pub unsafe extern "C" fn coble_container_spec_add_volume(
     })
 }
 
-/// Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
-/// bind-create-src, tmpfs-size, tmpfs-mode. A field may stand in double quotes, with commas in it.
+/// Mounts what another container has mounted at the same places: "name", "name:ro" or "name:rw". Where the container has something mounted of its own, that counts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn coble_container_spec_add_volumes_from(
+    spec: *mut coble_container_spec_t,
+    container: *const c_char,
+    error: *mut *mut coble_error_t,
+) -> coble_status_t {
+    boundary!(error, {
+        // SAFETY: the caller's, by the contract of the header.
+        let (spec, container) = unsafe { (borrow_mut(spec)?, text(container, "container")?) };
+        spec.0.volumes_from.push(container.to_owned());
+    })
+}
+
+/// Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (volume, which is the default, bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
+/// bind-create-src, tmpfs-size, tmpfs-mode, volume-nocopy, volume-subpath, volume-label. A field may stand in double quotes, with commas in it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn coble_container_spec_add_mount(
     spec: *mut coble_container_spec_t,

@@ -82,6 +82,8 @@ pub const COBLE_ERR_RATE_LIMITED: coble_status_t = -33;
 pub const COBLE_ERR_DIGEST_DRIFT: coble_status_t = -34;
 /// The engine is offline, and the operation would have to ask a registry or another server.
 pub const COBLE_ERR_OFFLINE: coble_status_t = -35;
+/// No volume has this name.
+pub const COBLE_ERR_VOLUME_NOT_FOUND: coble_status_t = -36;
 /// Events were dropped before a stream has read them. It goes on with those that are kept.
 pub const COBLE_ERR_EVENTS_LOST: coble_status_t = -37;
 
@@ -121,6 +123,7 @@ const TABLE: &[(coble_status_t, ErrorKind)] = &[
     (COBLE_ERR_RATE_LIMITED, ErrorKind::RateLimited),
     (COBLE_ERR_DIGEST_DRIFT, ErrorKind::DigestDrift),
     (COBLE_ERR_OFFLINE, ErrorKind::Offline),
+    (COBLE_ERR_VOLUME_NOT_FOUND, ErrorKind::VolumeNotFound),
     (COBLE_ERR_EVENTS_LOST, ErrorKind::EventsLost),
 ];
 

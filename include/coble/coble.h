@@ -476,6 +476,11 @@ typedef struct coble_stats_stream_t coble_stats_stream_t;
 typedef struct coble_string_t coble_string_t;
 
 /**
+ * A volume.
+ */
+typedef struct coble_volume_t coble_volume_t;
+
+/**
  * The result of a function that can fail: COBLE_OK or a negative COBLE_ERR_ code. The codes are never changed and never reused.
  */
 typedef int32_t coble_status_t;
@@ -1126,6 +1131,11 @@ typedef struct {
  * The engine is offline, and the operation would have to ask a registry or another server.
  */
 #define COBLE_ERR_OFFLINE -35
+
+/**
+ * No volume has this name.
+ */
+#define COBLE_ERR_VOLUME_NOT_FOUND -36
 
 /**
  * Events were dropped before a stream has read them. It goes on with those that are kept.
@@ -3219,7 +3229,8 @@ coble_status_t coble_container_spec_set_lifetime(coble_container_spec_t *spec,
                                                  coble_error_t **error);
 
 /**
- * Mounts a directory or file of the host: "source:target" or "source:target:options", as docker's --volume has it. The options are a comma-separated list of ro or rw,
+ * Mounts a directory or file of the host, or a volume: "source:target" or "source:target:options", as docker's --volume has it, or "target" alone, which is an anonymous volume. A source that begins neither with / nor with . is
+ * the name of a volume, which is made when it is missing; an empty one gets what the image has at the target, unless an option is nocopy. The options are a comma-separated list of ro or rw,
  * rprivate, private, rslave, slave, rshared or shared, noexec, nosuid, nodev, z or Z. A missing source is made, as a directory.
  */
 coble_status_t coble_container_spec_add_volume(coble_container_spec_t *spec,
@@ -3227,8 +3238,15 @@ coble_status_t coble_container_spec_add_volume(coble_container_spec_t *spec,
                                                coble_error_t **error);
 
 /**
- * Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
- * bind-create-src, tmpfs-size, tmpfs-mode. A field may stand in double quotes, with commas in it.
+ * Mounts what another container has mounted at the same places: "name", "name:ro" or "name:rw". Where the container has something mounted of its own, that counts.
+ */
+coble_status_t coble_container_spec_add_volumes_from(coble_container_spec_t *spec,
+                                                     const char *container,
+                                                     coble_error_t **error);
+
+/**
+ * Mounts something: a comma-separated list of key=value, as docker's --mount has it: type (volume, which is the default, bind or tmpfs), src, dst, readonly, bind-propagation, bind-recursive,
+ * bind-create-src, tmpfs-size, tmpfs-mode, volume-nocopy, volume-subpath, volume-label. A field may stand in double quotes, with commas in it.
  */
 coble_status_t coble_container_spec_add_mount(coble_container_spec_t *spec,
                                               const char *mount,
@@ -3671,6 +3689,13 @@ coble_status_t coble_container_remove(const coble_container_t *container,
                                       coble_error_t **error);
 
 /**
+ * As coble_container_remove, with the anonymous volumes that were made for it, unless another container has them. They go without that, too, with a container that is removed at its end or with its session.
+ */
+coble_status_t coble_container_remove_with_volumes(const coble_container_t *container,
+                                                   int32_t force,
+                                                   coble_error_t **error);
+
+/**
  * What the program wrote, if it was started with COBLE_STREAM_LOG. Options may be NULL.
  */
 coble_status_t coble_container_logs(const coble_container_t *container,
@@ -4051,6 +4076,129 @@ coble_status_t coble_container_details_json(const coble_container_details_t *det
  * Deletes details, with what was borrowed from them. NULL is fine.
  */
 void coble_container_details_delete(coble_container_details_t *details);
+
+/**
+ * Makes a volume, or gives the one that has the name, as it is. A name is [a-zA-Z0-9][a-zA-Z0-9_.-]+, at most 255 characters; NULL is an anonymous volume, with a name of 64 hexadecimal digits. The driver is
+ * "local", as is NULL. `labels` are `label_count` texts "name=value". The handle has to be deleted.
+ */
+coble_status_t coble_volume_create(const coble_engine_t *engine,
+                                   const char *name,
+                                   const char *driver,
+                                   const char *const *labels,
+                                   size_t label_count,
+                                   coble_volume_t **volume,
+                                   coble_error_t **error);
+
+/**
+ * The volume with this name. The handle has to be deleted.
+ */
+coble_status_t coble_volume_get(const coble_engine_t *engine,
+                                const char *name,
+                                coble_volume_t **volume,
+                                coble_error_t **error);
+
+/**
+ * Makes a volume that has what another one has, in milliseconds whatever the size: they share what neither changes. Without a name it is anonymous. As long as a volume has clones, nothing can be written to it: a container that
+ * would mount it otherwise than read-only does not start, and while one that may write to it runs there is no clone of it; both fail with COBLE_ERR_IN_USE. A clone is mounted by one running container at a time. The
+ * handle has to be deleted.
+ */
+coble_status_t coble_volume_clone(const coble_engine_t *engine,
+                                  const char *source,
+                                  const char *name,
+                                  const coble_cancel_t *cancel,
+                                  coble_volume_t **volume,
+                                  coble_error_t **error);
+
+/**
+ * The volumes that meet conditions, by name, as a JSON array of objects with "name", "driver", "mountpoint", "created", "labels", "anonymous", "source" (the volume that it is a clone of) and "containers" (how many have
+ * it). `filters` are `filter_count` texts "key=value": dangling, driver, label, label!, name.
+ */
+coble_status_t coble_volume_list(const coble_engine_t *engine,
+                                 const char *const *filters,
+                                 size_t filter_count,
+                                 coble_string_t **json,
+                                 coble_error_t **error);
+
+/**
+ * Removes a volume. Fails with COBLE_ERR_IN_USE if a container has it, running or not, or a clone is made upon it, and with COBLE_ERR_VOLUME_NOT_FOUND if there is none, unless `force` (0 or 1) is set.
+ */
+coble_status_t coble_volume_remove(const coble_engine_t *engine,
+                                   const char *name,
+                                   int32_t force,
+                                   coble_error_t **error);
+
+/**
+ * Removes the anonymous volumes that no container has, or with `all` (0 or 1) every volume that none has. `filters` are `filter_count` texts "key=value": all, label, label!. `json`, which may be NULL, gets an object with
+ * the array "deleted" of names and the number "reclaimed" of bytes.
+ */
+coble_status_t coble_volume_prune(const coble_engine_t *engine,
+                                  int32_t all,
+                                  const char *const *filters,
+                                  size_t filter_count,
+                                  const coble_cancel_t *cancel,
+                                  coble_string_t **json,
+                                  coble_error_t **error);
+
+/**
+ * The name. NULL if the volume is NULL.
+ */
+const char *coble_volume_name(const coble_volume_t *volume);
+
+/**
+ * Everything about the volume as a JSON object: as in coble_volume_list, and "used_by", the names of the containers that have it, and "clones".
+ */
+coble_status_t coble_volume_inspect(const coble_volume_t *volume,
+                                    coble_string_t **json,
+                                    coble_error_t **error);
+
+/**
+ * Everything about the volume as a JSON object in docker's form: Name, Driver, Mountpoint, CreatedAt, Labels, Options and Scope; Coble has what coble_volume_inspect gives.
+ */
+coble_status_t coble_volume_inspect_docker(const coble_volume_t *volume,
+                                           coble_string_t **json,
+                                           coble_error_t **error);
+
+/**
+ * Writes what is in the volume as a tar to a file, which appears when it is complete. The entry "./" has the attributes of the volume itself. `json`, which may be NULL, gets an object with "bytes", "entries" and "warnings".
+ */
+coble_status_t coble_volume_export(const coble_volume_t *volume,
+                                   const char *file,
+                                   const coble_cancel_t *cancel,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * As coble_volume_export, to an open file or pipe, which stays open.
+ */
+coble_status_t coble_volume_export_fd(const coble_volume_t *volume,
+                                      int32_t fd,
+                                      const coble_cancel_t *cancel,
+                                      coble_string_t **json,
+                                      coble_error_t **error);
+
+/**
+ * Unpacks a tar (plain, or compressed with gzip, zstd, bzip2 or xz) in the volume. Directories that are there are merged, and get the attributes of the archive; files are replaced. Fails with COBLE_ERR_IN_USE if the volume has
+ * clones, or is one that a running container has. `json` as of coble_volume_export.
+ */
+coble_status_t coble_volume_import(const coble_volume_t *volume,
+                                   const char *archive,
+                                   const coble_cancel_t *cancel,
+                                   coble_string_t **json,
+                                   coble_error_t **error);
+
+/**
+ * As coble_volume_import, from an open file or pipe, which stays open.
+ */
+coble_status_t coble_volume_import_fd(const coble_volume_t *volume,
+                                      int32_t fd,
+                                      const coble_cancel_t *cancel,
+                                      coble_string_t **json,
+                                      coble_error_t **error);
+
+/**
+ * Deletes the handle; the volume stays. NULL is fine.
+ */
+void coble_volume_delete(coble_volume_t *volume);
 
 /**
  * Stops all processes of the container, without their notice, until coble_container_unpause. COBLE_ERR_INVALID_STATE if it does not run or is paused,

@@ -44,7 +44,10 @@ _Rates: TypeAlias = Mapping[str, _Size] | Sequence[str | Mapping[str, str | int]
 _Weights: TypeAlias = Mapping[str, int] | Sequence[str | Mapping[str, str | int]]
 _Ulimits: TypeAlias = Mapping[str, int | tuple[int, int]] | Sequence[str]
 _Parameters: TypeAlias = Mapping[str, str | int] | Sequence[str]
-_Volumes: TypeAlias = Mapping[str, str | Mapping[str, str | bool]] | Mapping[Path, str | Mapping[str, str | bool]] | Sequence[str]
+_Volumes: TypeAlias = (
+    Mapping[str, str | Mapping[str, str | bool]] | Mapping[Path, str | Mapping[str, str | bool]] | Mapping[Volume, str | Mapping[str, str | bool]] | Sequence[str]
+)
+_Volume: TypeAlias = str | Volume
 _Tmpfs: TypeAlias = Mapping[str, str] | Sequence[str]
 _Secrets: TypeAlias = Mapping[str, str | Buffer] | Sequence[Secret | str]
 _MountType: TypeAlias = Literal["bind", "tmpfs", "volume"]
@@ -142,6 +145,10 @@ class Engine:
     def containers(self) -> Containers:
         """The containers of the store."""
 
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes of the store."""
+
     @overload
     def run(
         self,
@@ -227,6 +234,7 @@ class Engine:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -477,11 +485,11 @@ class Engine:
         filters: _Filters | None = None,
         follow: bool = True,
     ) -> EventStream:
-        """What happens to containers and images, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
+        """What happens to containers, images and volumes, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
         ids than `after`, to go on where another stream has ended.
 
         With `follow` the stream waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
-        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them: a stream that
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`, `volume` (a name). Events are kept for a week, and at most 20,000 of them: a stream that
         is further behind raises `EventsLostError`, once, and goes on.
         """
 
@@ -973,6 +981,109 @@ class Images:
         until they are gone and it is pruned."""
 
 @final
+class Volumes:
+    """The volumes of an engine: `engine.volumes`. Directories of the store that containers have mounted, and that outlive them. The words are docker's.
+
+    A volume belongs to the containers that have it, whether they run or not: as long as there is one, nobody removes it.
+    """
+
+    def create(self, name: str | None = None, *, driver: str | None = None, driver_opts: _Parameters | None = None, labels: _Labels | None = None) -> Volume:
+        """Makes a volume, or returns the one that has the name, as it is.
+
+        A name is `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, at most 255 characters; without one the volume is anonymous, with a name of 64 hexadecimal digits. `driver` is `"local"`, which has
+        no options. Raises `InvalidArgumentError`, `UnsupportedError` and `StorageFullError`.
+        """
+
+    def get(self, name: str) -> Volume:
+        """The volume with this name. Raises `VolumeNotFoundError`."""
+
+    def list(self, *, filters: _Filters | None = None) -> _list[Volume]:
+        """The volumes, by name. Filters are docker's: `dangling` (true: no container has it), `driver`, `label`, `label!`, `name` (a part of it)."""
+
+    def inspect(self, name: _Volume) -> VolumeDetails:
+        """Everything about a volume. Raises `VolumeNotFoundError`."""
+
+    def remove(self, name: _Volume, *, force: bool = False) -> None:
+        """Removes a volume. Raises `InUseError`, which names who has it, if a container has it, running or not, or if a clone is made upon it; and
+        `VolumeNotFoundError`, unless `force` is set."""
+
+    def prune(self, *, all: bool = False, filters: _Filters | None = None) -> VolumesPruned:
+        """Removes the anonymous volumes that no container has, or with `all` every volume that none has. Filters: `label`, `label!`, `all`. Can be cancelled."""
+
+    def clone(self, source: _Volume, name: str | None = None) -> Volume:
+        """Makes a volume that has what another one has, in milliseconds whatever the size: they share what neither changes. Can be cancelled.
+
+        As long as a volume has clones, nothing can be written to it: a container that would mount it otherwise than read-only does not start, and while one that may write to it runs there is no clone of
+        it; both raise `InUseError`. A clone is mounted by one running container at a time. As a context manager it is removed at the end of the block, so a test gets the data that was
+        prepared for all, and leaves nothing.
+        """
+
+@final
+class Volume:
+    """A volume. As a context manager it is removed at the end of the block. Equal if the names are."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def driver(self) -> str:
+        """`"local"`."""
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where its files are on the host. Of a clone only those that are not as its source has them."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the engine has named it."""
+
+    @property
+    def source(self) -> str | None:
+        """The volume that it is a clone of."""
+
+    def inspect(self) -> VolumeDetails:
+        """Everything about it. Raises `VolumeNotFoundError`."""
+
+    def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker volume inspect` has it; `Coble` has what `inspect` returns."""
+
+    def remove(self, *, force: bool = False) -> None:
+        """Removes it, as `Volumes.remove`."""
+
+    def clone(self, name: str | None = None) -> Volume:
+        """Makes a volume that has what this one has, as `Volumes.clone`. Can be cancelled."""
+
+    def export(self, target: _Path | _Stream) -> Exported:
+        """Writes what is in it as a tar, whether a container has it or not. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. The entry `./` has the attributes of the volume itself. Files that change meanwhile may be in the tar as they never were; the
+        tar itself is always whole.
+        """
+
+    def import_archive(self, archive: bytes | bytearray | _Path | _Stream) -> Exported:
+        """Unpacks a tar, plain or compressed with gzip, zstd, bzip2 or xz, in it. Can be cancelled.
+
+        Directories that are there are merged, and get the attributes of the archive; files are replaced. Nothing of the archive gets out of the volume. When it fails, entries before the one that failed are there, each of them whole.
+        Raises `InvalidArchiveError`, and `InUseError` if it has clones, or is a clone that a running container has.
+        """
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, exc_type: type[BaseException] | None = None, exc_value: BaseException | None = None, traceback: TracebackType | None = None, /
+    ) -> None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
 class Registry:
     """The registries, as an engine reaches them: `engine.registry`.
 
@@ -1326,6 +1437,7 @@ class Containers:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -1385,9 +1497,10 @@ class Containers:
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `run_timeout`: seconds after which the program is killed (137, and a warning with the code `run-timeout`), counted from each start of it. Its monitor does that, whoever else is gone.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
-        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
+        - `volumes`: what is mounted: a mapping of the name of a volume, a `Volume`, or a path of the host to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"source:place:options"`; a place alone
+          is an anonymous volume. A volume that is missing is made; an empty one gets what the image has at the place, with owners and modes, unless an option is `nocopy`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1496,6 +1609,7 @@ class Containers:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -1793,8 +1907,9 @@ class Container:
         Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
         """
 
-    def remove(self, *, force: bool = False) -> None:
-        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
+    def remove(self, *, force: bool = False, v: bool = False) -> None:
+        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`. With `v`, the anonymous volumes that were made for
+        it go, too, unless another container has them, as they do with a container that is removed at its end or with its session."""
 
     def inspect(self) -> ContainerDetails:
         """Everything about it."""
@@ -2285,7 +2400,7 @@ class Mount:
     def __new__(
         cls,
         target: _Path,
-        source: _Path | None = None,
+        source: _Path | Volume | None = None,
         type: _MountType = "volume",
         read_only: bool = False,
         *,
@@ -2294,16 +2409,21 @@ class Mount:
         create_source: bool = False,
         tmpfs_size: _Size | None = None,
         tmpfs_mode: int | None = None,
+        no_copy: bool = False,
+        subpath: str | None = None,
+        volume_labels: _Labels | None = None,
         options: Sequence[str] | None = None,
     ) -> Self:
-        """The words are docker-py's, and so is the default type, which is not supported yet: give `"bind"` or `"tmpfs"`.
+        """The words are docker-py's, and so is the default type.
 
         - `target`: the place in the container, absolute; made when missing. Links are followed inside the container's root.
-        - `source`: the directory or file of the host, absolute, or a `Path`, which may be relative to the working directory. `create_source`: makes a directory when it is missing.
+        - `source`: of a volume its name, or a `Volume`; without one the container gets an anonymous one. Of a bind the directory or file of the host, absolute, or a `Path`, which may be relative to the working directory. `create_source`: makes a directory when it is missing.
         - `read_only`: nothing can be written to it, nor to what is mounted below it unless `recursive` is `"writable"`.
         - `propagation`: what mounts on one side mean for the other: `"rprivate"` by default. `"rslave"`: what the host mounts appears in the container.
         - `recursive`: whether what is mounted below the source comes along.
         - `tmpfs_size`: a size, by default half of the memory. `tmpfs_mode`: permission bits, by default those of the directory that is covered.
+        - `no_copy`: what the image has at the target is not copied to an empty volume. `subpath`: mounts what is at this path below the volume, without `..`, which has to be there at the start; links in it are followed as long as they stay in the
+          volume. `volume_labels`: those of a volume that is made for the mount.
         - `options`: `noexec`, `nosuid` and `nodev` and their opposites, and of a bind `O` and `U`, as for `volumes`, and `idmap`, with which it has the ids of the container's own user namespace; of a tmpfs, which has all three by default, also `uid=`, `gid=`, `nr_inodes=`.
         """
 
@@ -2313,7 +2433,7 @@ class Mount:
 
     @property
     def source(self) -> str | None:
-        """The directory or file of the host."""
+        """The directory or file of the host, or the name of the volume."""
 
     @property
     def target(self) -> str:
@@ -2342,6 +2462,18 @@ class Mount:
     @property
     def tmpfs_mode(self) -> int | None:
         """Permission bits of a tmpfs."""
+
+    @property
+    def no_copy(self) -> bool:
+        """Whether what the image has at the target is not copied to an empty volume."""
+
+    @property
+    def subpath(self) -> str | None:
+        """What of a volume is mounted."""
+
+    @property
+    def volume_labels(self) -> dict[str, str]:
+        """Labels of a volume that is made for the mount."""
 
     @property
     def options(self) -> list[str]:
@@ -2692,7 +2824,11 @@ class ContainerSpec:
 
     @property
     def volumes(self) -> _list[Mount]:
-        """Directories and files of the host that are mounted."""
+        """Volumes, and directories and files of the host, that are mounted."""
+
+    @property
+    def volumes_from(self) -> _list[str]:
+        """Containers whose binds and volumes are mounted, too."""
 
     @property
     def mounts(self) -> _list[Mount]:
@@ -3564,6 +3700,97 @@ class ContainerUsage:
     def __eq__(self, other: object, /) -> bool: ...
 
 @final
+class VolumeUsage:
+    """What a volume takes of the disk."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def size(self) -> int:
+        """What is in it. Of a clone, what it does not share with its source."""
+
+    @property
+    def containers(self) -> int:
+        """How many containers have it, whether they run or not."""
+
+    @property
+    def clones(self) -> int:
+        """How many clones are made upon it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class VolumeDetails:
+    """Everything about a volume."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def driver(self) -> str:
+        """`"local"`."""
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where its files are on the host. Of a clone only those that are not as its source has them."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the engine has named it."""
+
+    @property
+    def source(self) -> str | None:
+        """The volume that it is a clone of."""
+
+    @property
+    def containers(self) -> int:
+        """How many containers have it, whether they run or not."""
+
+    @property
+    def used_by(self) -> list[str]:
+        """The names of the containers that have it."""
+
+    @property
+    def clones(self) -> list[str]:
+        """The names of its clones."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class VolumesPruned:
+    """What a pruning of volumes did."""
+
+    @property
+    def deleted(self) -> list[str]:
+        """The names of volumes that are gone."""
+
+    @property
+    def reclaimed(self) -> int:
+        """Bytes of the disk that are given back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values."""
+
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class DiskUsage:
     """What the store takes of the disk, in bytes of allocated blocks."""
 
@@ -3588,6 +3815,10 @@ class DiskUsage:
         """Logs of containers."""
 
     @property
+    def volumes_size(self) -> int:
+        """What is in volumes."""
+
+    @property
     def other(self) -> int:
         """The database, directories, and what is on its way in."""
 
@@ -3602,6 +3833,10 @@ class DiskUsage:
     @property
     def containers(self) -> list[ContainerUsage]:
         """The containers, newest first."""
+
+    @property
+    def volumes(self) -> list[VolumeUsage]:
+        """The volumes, by name."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain values."""
@@ -4108,6 +4343,9 @@ class PathNotFoundError(CobleError, FileNotFoundError):
 
 class ImageNotFoundError(CobleError, LookupError):
     """No image has this reference or id."""
+
+class VolumeNotFoundError(CobleError, LookupError):
+    """No volume has this name."""
 
 class ContainerNotFoundError(CobleError, LookupError):
     """No container has this name or id."""

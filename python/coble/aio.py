@@ -28,7 +28,7 @@ from typing import Any
 
 from . import _coble
 
-__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "Volume", "Volumes", "doctor"]
 
 _Undo = Callable[[Any], object]
 
@@ -240,6 +240,15 @@ def _discard(container: _coble.Container) -> None:
     container.__exit__(None, None, None)
 
 
+def _remove(volume: _coble.Volume) -> None:
+    """Removes a clone that nobody waits for any more."""
+    volume.remove(force=True)
+
+
+def _leave_volume(volume: _coble.Volume) -> None:
+    """It may have been there before, and be somebody else's."""
+
+
 class _Block(_Object):
     """Something whose block ends as the plain one's does."""
 
@@ -449,6 +458,25 @@ class Images(_Object):
     __slots__ = ()
 
 
+@_like(
+    _coble.Volume,
+    facts="name driver mountpoint created labels anonymous source",
+    methods="inspect inspect_docker remove export import_archive",
+    openings={"clone": _remove},
+)
+class Volume(_Block):
+    __slots__ = ()
+
+
+@_like(
+    _coble.Volumes,
+    methods="get list inspect remove prune",
+    openings={"create": _leave_volume, "clone": _remove},
+)
+class Volumes(_Object):
+    __slots__ = ()
+
+
 @_like(_coble.Registry, methods="login logout tags catalog inspect delete referrers")
 class Registry(_Object):
     __slots__ = ()
@@ -522,6 +550,10 @@ class Engine(_Block):
     @property
     def containers(self) -> Containers:
         return Containers(self._opened().containers)
+
+    @property
+    def volumes(self) -> Volumes:
+        return Volumes(self._opened().volumes)
 
 
 class LogStream:
@@ -708,4 +740,5 @@ _WRAPPERS: dict[type, Callable[[Any], Any]] = {
     _coble.Image: Image,
     _coble.ProgressStream: ProgressStream,
     _coble.StatsStream: StatsStream,
+    _coble.Volume: Volume,
 }

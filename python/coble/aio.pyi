@@ -13,6 +13,7 @@ from builtins import list as _list
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
+from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import Any, Generic, Literal, TypeVar, overload
 
@@ -77,6 +78,8 @@ from ._coble import (
     _Tmpfs,
     _Ulimits,
     _Volumes,
+    VolumeDetails,
+    VolumesPruned,
     _WaitCondition,
 )
 from ._coble import EventStream as _PlainEventStream
@@ -85,7 +88,7 @@ from ._coble import ProgressStream as _PlainProgressStream
 from ._coble import StatsStream as _PlainStatsStream
 from .wait import Strategy
 
-__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "doctor"]
+__all__ = ["Container", "Containers", "Engine", "EventStream", "Image", "Images", "LogStream", "Opening", "Process", "ProgressStream", "Registry", "StatsStream", "Volume", "Volumes", "doctor"]
 
 _T = TypeVar("_T")
 _Image = str | Image
@@ -140,6 +143,10 @@ class Engine:
     @property
     def containers(self) -> Containers:
         """The containers of the store."""
+
+    @property
+    def volumes(self) -> Volumes:
+        """The volumes of the store."""
 
     @overload
     async def run(
@@ -226,6 +233,7 @@ class Engine:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -476,11 +484,11 @@ class Engine:
         filters: _Filters | None = None,
         follow: bool = True,
     ) -> EventStream:
-        """What happens to containers and images, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
+        """What happens to containers, images and volumes, whichever process does it: from `since` (seconds since the epoch, or a datetime) until `until`, or those with greater
         ids than `after`, to go on where another stream has ended.
 
         With `follow` the stream, which is opened when it is first used or awaited, waits for more, and without `since` and `after` it has only what is still to come. Filters are docker's, in the form that
-        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. Events are kept for a week, and at most 20,000 of them: a stream that
+        lists take: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`, `volume` (a name). Events are kept for a week, and at most 20,000 of them: a stream that
         is further behind raises `EventsLostError`, once, and goes on.
         """
 
@@ -971,6 +979,107 @@ class Images:
         `force`. Raises `ImageNotFoundError`, and `InUseError` if a container uses it; with `force` only if one runs: for others it stays, without its names,
         until they are gone and it is pruned."""
 
+class Volumes:
+    """The volumes of an engine: `engine.volumes`. Directories of the store that containers have mounted, and that outlive them. The words are docker's.
+
+    A volume belongs to the containers that have it, whether they run or not: as long as there is one, nobody removes it.
+    """
+
+    def create(self, name: str | None = None, *, driver: str | None = None, driver_opts: _Parameters | None = None, labels: _Labels | None = None) -> Opening[Volume]:
+        """Makes a volume, or returns the one that has the name, as it is.
+
+        A name is `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, at most 255 characters; without one the volume is anonymous, with a name of 64 hexadecimal digits. `driver` is `"local"`, which has
+        no options. Raises `InvalidArgumentError`, `UnsupportedError` and `StorageFullError`.
+        """
+
+    async def get(self, name: str) -> Volume:
+        """The volume with this name. Raises `VolumeNotFoundError`."""
+
+    async def list(self, *, filters: _Filters | None = None) -> _list[Volume]:
+        """The volumes, by name. Filters are docker's: `dangling` (true: no container has it), `driver`, `label`, `label!`, `name` (a part of it)."""
+
+    async def inspect(self, name: str | Volume) -> VolumeDetails:
+        """Everything about a volume. Raises `VolumeNotFoundError`."""
+
+    async def remove(self, name: str | Volume, *, force: bool = False) -> None:
+        """Removes a volume. Raises `InUseError`, which names who has it, if a container has it, running or not, or if a clone is made upon it; and
+        `VolumeNotFoundError`, unless `force` is set."""
+
+    async def prune(self, *, all: bool = False, filters: _Filters | None = None) -> VolumesPruned:
+        """Removes the anonymous volumes that no container has, or with `all` every volume that none has. Filters: `label`, `label!`, `all`. Can be cancelled."""
+
+    def clone(self, source: str | Volume, name: str | None = None) -> Opening[Volume]:
+        """Makes a volume that has what another one has, in milliseconds whatever the size: they share what neither changes. Can be cancelled.
+
+        As long as a volume has clones, nothing can be written to it: a container that would mount it otherwise than read-only does not start, and while one that may write to it runs there is no clone of
+        it; both raise `InUseError`. A clone is mounted by one running container at a time. As a context manager it is removed at the end of the block, so a test gets the data that was
+        prepared for all, and leaves nothing.
+        """
+
+class Volume:
+    """A volume. As a context manager it is removed at the end of the block. Equal if the names are."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def driver(self) -> str:
+        """`"local"`."""
+
+    @property
+    def mountpoint(self) -> Path:
+        """Where its files are on the host. Of a clone only those that are not as its source has them."""
+
+    @property
+    def created(self) -> str:
+        """When it was made, RFC 3339."""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels."""
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the engine has named it."""
+
+    @property
+    def source(self) -> str | None:
+        """The volume that it is a clone of."""
+
+    async def inspect(self) -> VolumeDetails:
+        """Everything about it. Raises `VolumeNotFoundError`."""
+
+    async def inspect_docker(self) -> dict[str, Any]:
+        """Everything about it as `docker volume inspect` has it; `Coble` has what `inspect` returns."""
+
+    async def remove(self, *, force: bool = False) -> None:
+        """Removes it, as `Volumes.remove`."""
+
+    def clone(self, name: str | None = None) -> Opening[Volume]:
+        """Makes a volume that has what this one has, as `Volumes.clone`. Can be cancelled."""
+
+    async def export(self, target: _Path | _Stream) -> Exported:
+        """Writes what is in it as a tar, whether a container has it or not. Can be cancelled.
+
+        `target` is a path, where a file appears when it is complete, or a file descriptor or open file. The entry `./` has the attributes of the volume itself. Files that change meanwhile may be in the tar as they never were; the
+        tar itself is always whole.
+        """
+
+    async def import_archive(self, archive: bytes | bytearray | _Path | _Stream) -> Exported:
+        """Unpacks a tar, plain or compressed with gzip, zstd, bzip2 or xz, in it. Can be cancelled.
+
+        Directories that are there are merged, and get the attributes of the archive; files are replaced. Nothing of the archive gets out of the volume. When it fails, entries before the one that failed are there, each of them whole.
+        Raises `InvalidArchiveError`, and `InUseError` if it has clones, or is a clone that a running container has.
+        """
+
+    async def __aenter__(self) -> Volume: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
 class Registry:
     """The registries, as an engine reaches them: `engine.registry`.
 
@@ -1271,6 +1380,7 @@ class Containers:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -1330,9 +1440,10 @@ class Containers:
         - `stop_signal`: what `stop` sends: the image's, or SIGTERM. `stop_timeout`: seconds until it kills, by default 10.
         - `run_timeout`: seconds after which the program is killed (137, and a warning with the code `run-timeout`), counted from each start of it. Its monitor does that, whoever else is gone.
         - `shm_size`: size of `/dev/shm`, by default 64 MiB.
-        - `volumes`: directories and files of the host: a mapping of a path to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"path:place:options"`. A `Path` may be
+        - `volumes`: what is mounted: a mapping of the name of a volume, a `Volume`, or a path of the host to `{"bind": place, "mode": "ro"}`, as docker-py has it, or a sequence of `"source:place:options"`; a place alone
+          is an anonymous volume. A volume that is missing is made; an empty one gets what the image has at the place, with owners and modes, unless an option is `nocopy`. A `Path` may be
           relative to the working directory; of text that is so only if it begins with `.`, as for docker, which takes other names for volumes. The options
-          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
+          are `ro` or `rw`, a propagation, `noexec`, `nosuid`, `nodev`, `z`, `Z`, `O` (an overlay over the directory: what is written is in memory, and gone at the end of each run), `U` (at each start it, and everything in it on its file system, is given to the program's user and group). A missing path is made as a directory. `volumes_from`: containers whose binds and volumes are mounted at the same places; `"name:ro"`: read-only. `mounts`: a sequence of `Mount`, or of `"type=bind,src=...,dst=..."`. `tmpfs`: file systems
           in memory: a mapping of a place to options such as `"size=16m,mode=0700"`, or a sequence of `"place:options"`.
         - `secrets`: files whose content is in memory alone: a mapping of names to bytes or text, or a sequence of `Secret` or of `"id=NAME,src=FILE"` and `"id=NAME,env=VARIABLE"`, which may have `target=`,
           `uid=`, `gid=` and `mode=`, too. They are at `/run/secrets/NAME`, read-only, with mode 0444, unless told otherwise. What comes from a file or variable is read at each start; bytes are known to this
@@ -1441,6 +1552,7 @@ class Containers:
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -1737,8 +1849,9 @@ class Container:
         Raises `InvalidArgumentError`, `InvalidReferenceError`, `StorageFullError`.
         """
 
-    async def remove(self, *, force: bool = False) -> None:
-        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`."""
+    async def remove(self, *, force: bool = False, v: bool = False) -> None:
+        """Removes the container and everything it wrote. A running one only with `force`, which kills it; otherwise `InvalidStateError`. With `v`, the anonymous volumes that were made for
+        it go, too, unless another container has them, as they do with a container that is removed at its end or with its session."""
 
     async def inspect(self) -> ContainerDetails:
         """Everything about it."""

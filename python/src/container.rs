@@ -95,7 +95,7 @@ impl PyContainers {
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, use_config_proxy=False, hostname=None, domainname=None, tz=None, passwd=True, passwd_entry=None, group_entry=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
-                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='detached', restart_policy=None, auto_remove=False)"
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='detached', restart_policy=None, auto_remove=False)"
     )]
     fn create(
         &self,
@@ -117,7 +117,7 @@ impl PyContainers {
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, use_config_proxy=False, hostname=None, domainname=None, tz=None, passwd=True, passwd_entry=None, group_entry=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
-                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='session', restart_policy=None, auto_remove=False, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, lifetime='session', restart_policy=None, auto_remove=False, \
                              stdin=None, stdout=None, stderr=None, wait=None, wait_timeout=60.0)"
     )]
     fn run<'py>(
@@ -270,6 +270,11 @@ impl<'a> Handle<'a> {
 }
 
 impl PyContainer {
+    /// Its id.
+    pub(crate) fn identity(&self) -> &str {
+        self.known.id()
+    }
+
     fn new(
         engine: Py<PyEngine>,
         known: Known,
@@ -737,10 +742,13 @@ impl PyContainer {
     }
 
     /// Removes the container and everything it wrote.
-    #[pyo3(signature = (*, force=false))]
-    fn remove(&self, py: Python<'_>, force: bool) -> PyResult<()> {
+    #[pyo3(signature = (*, force=false, v=false))]
+    fn remove(&self, py: Python<'_>, force: bool, v: bool) -> PyResult<()> {
         let handle = self.handle(py)?;
-        quick(py, || handle.container()?.remove(force))?;
+        quick(py, || {
+            let container = handle.container()?;
+            if v { container.remove_with_volumes(force) } else { container.remove(force) }
+        })?;
         self.owned.store(false, Ordering::SeqCst);
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::options::{Collect, Create, Streams, read};
 use crate::progress::told;
 use crate::registry::PyRegistry;
 use crate::values::{DiskUsage, Info, Report, RunResult, Scrub};
+use crate::volume::PyVolumes;
 
 /// What an engine is opened with, as the caller gives it.
 #[derive(Default)]
@@ -125,6 +126,12 @@ impl PyEngine {
         PyImages { engine: slf }
     }
 
+    /// The volumes of the store.
+    #[getter]
+    fn volumes(slf: Py<Self>) -> PyVolumes {
+        PyVolumes { engine: slf }
+    }
+
     /// The registries.
     #[getter]
     fn registry(slf: Py<Self>) -> PyRegistry {
@@ -145,7 +152,7 @@ impl PyEngine {
         text_signature = "($self, image=None, command=None, *, rootfs=None, bundle=None, platform=None, pull=\"missing\", entrypoint=None, name=None, environment=None, working_dir=None, user=None, \
                              group_add=None, use_config_proxy=False, hostname=None, domainname=None, tz=None, passwd=True, passwd_entry=None, group_entry=None, network=None, network_mode=None, network_disabled=False, exposed_ports=None, pid_mode=None, ipc_mode=None, uts_mode=None, cgroupns=None, userns_mode=None, uidmap=None, gidmap=None, mem_limit=None, cpus=None, nano_cpus=None, pids_limit=None, mem_reservation=None, memswap_limit=None, mem_swappiness=None, oom_kill_disable=False, oom_score_adj=None, cpu_shares=None, cpu_quota=None, cpu_period=None, cpuset_cpus=None, cpuset_mems=None, blkio_weight=None, blkio_weight_device=None, device_read_bps=None, device_write_bps=None, device_read_iops=None, device_write_iops=None, ulimits=None, sysctls=None, unified=None, cgroup_parent=None, \
                              cap_add=None, cap_drop=None, read_only=False, security_opt=None, masked_paths=None, readonly_paths=None, labels=None, hooks=None, healthcheck=None, annotations=None, stop_signal=None, \
-                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, input=None, stdin=None, stdout=None, \
+                             stop_timeout=None, run_timeout=None, shm_size=None, extra_hosts=None, dns=None, dns_search=None, dns_opt=None, log_driver=None, log_opt=None, log_config=None, init=False, tty=False, stdin_open=False, stdin_once=False, console_size=None, volumes=None, volumes_from=None, mounts=None, tmpfs=None, secrets=None, devices=None, device_cgroup_rules=None, privileged=False, input=None, stdin=None, stdout=None, \
                              stderr=None, check=False, timeout=None, capture_limit=None, text=False, encoding=None, errors=None)"
     )]
     fn run(
@@ -185,7 +192,7 @@ impl PyEngine {
         told(py, progress, |sink, cancel| engine.verify(sink, cancel))
     }
 
-    /// What happens to containers and images, whichever process does it.
+    /// What happens to containers, images and volumes, whichever process does it.
     #[pyo3(signature = (*, since=None, until=None, after=None, filters=None, follow=true))]
     fn events(
         &self,

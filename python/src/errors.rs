@@ -19,6 +19,7 @@ const SECOND_PARENTS: &[(&str, &str)] = &[
     ("PathNotFound", "FileNotFoundError"),
     ("ImageNotFound", "LookupError"),
     ("ContainerNotFound", "LookupError"),
+    ("VolumeNotFound", "LookupError"),
     ("InvalidReference", "ValueError"),
     ("InvalidDigest", "ValueError"),
     ("StorageFull", "OSError"),

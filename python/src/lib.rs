@@ -27,6 +27,7 @@ mod stats;
 mod text;
 mod transfer;
 mod values;
+mod volume;
 
 use std::ffi::OsString;
 
@@ -99,6 +100,11 @@ fn _coble(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<values::FileEntry>()?;
     module.add_class::<values::ImageUsage>()?;
     module.add_class::<values::ContainerUsage>()?;
+    module.add_class::<values::VolumeUsage>()?;
+    module.add_class::<values::VolumeDetails>()?;
+    module.add_class::<values::VolumesPruned>()?;
+    module.add_class::<volume::PyVolumes>()?;
+    module.add_class::<volume::PyVolume>()?;
     module.add_class::<values::DiskUsage>()?;
     module.add_class::<values::Problem>()?;
     module.add_class::<values::Scrub>()?;

@@ -1,15 +1,18 @@
 //! What is mounted into a container, as Python's callers give it: docker-py's forms.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use coble::{BindRecursive, MountKind, Propagation, parse};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
 
-use crate::convert::{Size, expected};
+use crate::container::PyContainer;
+use crate::convert::{Labels, Size, expected};
 use crate::enter::quick;
 use crate::errors::{invalid, to_py};
 use crate::values::{plain, repr, word};
+use crate::volume::PyVolume;
 
 type Given<'a, 'py> = Borrowed<'a, 'py, PyAny>;
 
@@ -22,7 +25,7 @@ pub(crate) struct PyMount(pub(crate) coble::Mount);
 impl PyMount {
     #[new]
     #[pyo3(signature = (target, source=None, r#type="volume", read_only=false, *, propagation=None, recursive=None, create_source=false, tmpfs_size=None,
-                        tmpfs_mode=None, options=None))]
+                        tmpfs_mode=None, no_copy=false, subpath=None, volume_labels=None, options=None))]
     #[allow(clippy::too_many_arguments)] // One word for each part of a mount, as docker-py has them.
     fn new(
         py: Python<'_>,
@@ -35,6 +38,9 @@ impl PyMount {
         create_source: bool,
         tmpfs_size: Option<Size>,
         tmpfs_mode: Option<u32>,
+        no_copy: bool,
+        subpath: Option<String>,
+        volume_labels: Option<Labels>,
         options: Option<Vec<String>>,
     ) -> PyResult<PyMount> {
         quick(py, || {
@@ -50,6 +56,9 @@ impl PyMount {
             mount.create_source = create_source;
             mount.tmpfs_size = tmpfs_size.map(|Size(bytes)| bytes);
             mount.tmpfs_mode = tmpfs_mode;
+            mount.no_copy = no_copy;
+            mount.subpath = subpath;
+            mount.volume_labels = volume_labels.map(|Labels(all)| all).unwrap_or_default();
             mount.options = options.unwrap_or_default();
             Ok(PyMount(mount))
         })
@@ -61,7 +70,7 @@ impl PyMount {
         word(&self.0.kind)
     }
 
-    /// The directory or file of the host.
+    /// The directory or file of the host, or the name of the volume.
     #[getter]
     fn source(&self) -> Option<&str> {
         self.0.source.as_deref()
@@ -109,6 +118,24 @@ impl PyMount {
         self.0.tmpfs_mode
     }
 
+    /// Whether what the image has at the target is not copied to an empty volume.
+    #[getter]
+    fn no_copy(&self) -> bool {
+        self.0.no_copy
+    }
+
+    /// What of a volume is mounted.
+    #[getter]
+    fn subpath(&self) -> Option<&str> {
+        self.0.subpath.as_deref()
+    }
+
+    /// Labels of a volume that is made for the mount.
+    #[getter]
+    fn volume_labels(&self) -> BTreeMap<String, String> {
+        self.0.volume_labels.clone()
+    }
+
     /// Further options.
     #[getter]
     fn options(&self) -> Vec<String> {
@@ -149,6 +176,9 @@ impl<'py> FromPyObject<'_, 'py> for Source {
     type Error = PyErr;
 
     fn extract(given: Given<'_, 'py>) -> PyResult<Source> {
+        if let Ok(volume) = given.cast::<PyVolume>() {
+            return Ok(Source { text: volume.get().known().to_owned(), is_path: false });
+        }
         let PathText(text) = given.extract()?;
         let is_path = !given.is_instance_of::<PyString>();
         if !is_path || text.is_empty() || text.starts_with('/') {
@@ -191,6 +221,27 @@ impl<'py> FromPyObject<'_, 'py> for Volumes {
             mounts.push(mount.map_err(engine)?);
         }
         Ok(Volumes(mounts))
+    }
+}
+
+/// The containers whose volumes are mounted, too: each by its name, or as a [`PyContainer`].
+#[derive(Default)]
+pub(crate) struct Sources(pub(crate) Vec<String>);
+
+impl<'py> FromPyObject<'_, 'py> for Sources {
+    type Error = PyErr;
+
+    fn extract(given: Given<'_, 'py>) -> PyResult<Sources> {
+        let wrong = || expected("a sequence of Container or str", given);
+        if given.is_instance_of::<PyString>() {
+            return Err(wrong());
+        }
+        let items: Vec<Bound<'py, PyAny>> = given.extract().map_err(|_: PyErr| wrong())?;
+        let name = |item: &Bound<'py, PyAny>| match item.cast::<PyContainer>() {
+            Ok(container) => Ok(container.get().identity().to_owned()),
+            Err(_) => item.extract().map_err(|_: PyErr| wrong()),
+        };
+        items.iter().map(name).collect::<PyResult<_>>().map(Sources)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::convert::{
 use crate::credentials::{Given, Provider};
 use crate::errors::{invalid, to_py};
 use crate::image_store::Filters;
-use crate::mounts::{Mounts, Tmpfs, Volumes};
+use crate::mounts::{Mounts, Sources, Tmpfs, Volumes};
 use crate::secrets::Secrets;
 use crate::text::Decoder;
 
@@ -40,8 +40,7 @@ const NEVER: &[(&str, &str)] = &[
     ("links", "there is no network between containers but network=\"container:NAME\""),
     ("networking_config", "there are no networks but network=\"none\", \"host\" and \"container:NAME\""),
     ("mac_address", "there are no networks but network=\"none\", \"host\" and \"container:NAME\""),
-    ("volumes_from", "give the other container's volumes to this one, too"),
-    ("volume_driver", "there are no named volumes; give directories of the host"),
+    ("volume_driver", "there is no driver but local, which volumes have anyway"),
     ("kernel_memory", "the kernel has no such limit any more; use mem_limit"),
     ("lxc_conf", "it was for a driver that docker gave up in 2016"),
     ("version", "it chose the protocol of a daemon, and there is none"),
@@ -197,6 +196,7 @@ keywords! {
         stdin_once: bool,
         console_size: Option<(u16, u16)>,
         volumes: Option<Volumes>,
+        volumes_from: Option<Sources>,
         mounts: Option<Mounts>,
         tmpfs: Option<Tmpfs>,
         secrets: Option<Secrets>,
@@ -459,6 +459,7 @@ impl Create {
         spec.stdin_once = self.stdin_once;
         spec.console_size = self.console_size;
         spec.volumes = self.volumes.unwrap_or_default().0;
+        spec.volumes_from = self.volumes_from.unwrap_or_default().0;
         spec.mounts = self.mounts.unwrap_or_default().0;
         spec.tmpfs = self.tmpfs.unwrap_or_default().0;
         spec.secrets = self.secrets.unwrap_or_default().0;

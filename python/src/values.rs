@@ -277,8 +277,10 @@ values! {
         masked_paths: Option<Vec<String>> = |s| s.masked_paths.clone();
         /// Paths that are made read-only, if they were chosen.
         readonly_paths: Option<Vec<String>> = |s| s.readonly_paths.clone();
-        /// Directories and files of the host that are mounted.
+        /// Volumes, and directories and files of the host, that are mounted.
         volumes: Vec<PyMount> = |s| s.volumes.iter().cloned().map(PyMount).collect();
+        /// Containers whose binds and volumes are mounted, too.
+        volumes_from: Vec<String> = |s| s.volumes_from.clone();
         /// What is mounted.
         mounts: Vec<PyMount> = |s| s.mounts.iter().cloned().map(PyMount).collect();
         /// File systems in memory.
@@ -703,6 +705,50 @@ values! {
         logs: u64 = |c| c.logs;
     }
 
+    /// What a volume takes of the disk.
+    VolumeUsage(coble::VolumeUsage) {
+        /// Its name.
+        name: String = |v| v.name.clone();
+        /// What is in it. Of a clone, what it does not share with its source.
+        size: u64 = |v| v.size;
+        /// How many containers have it, whether they run or not.
+        containers: u64 = |v| v.containers;
+        /// How many clones are made upon it.
+        clones: u64 = |v| v.clones;
+    }
+
+    /// Everything about a volume.
+    VolumeDetails(coble::VolumeDetails) {
+        /// Its name.
+        name: String = |v| v.summary.name.clone();
+        /// "local".
+        driver: String = |v| v.summary.driver.clone();
+        /// Where its files are on the host. Of a clone only those that are not as its source has them.
+        mountpoint: PathBuf = |v| v.summary.mountpoint.clone();
+        /// When it was made, RFC 3339.
+        created: String = |v| v.summary.created.clone();
+        /// Labels.
+        labels: BTreeMap<String, String> = |v| v.summary.labels.clone();
+        /// Whether the engine has named it.
+        anonymous: bool = |v| v.summary.anonymous;
+        /// The volume that it is a clone of.
+        source: Option<String> = |v| v.summary.source.clone();
+        /// How many containers have it, whether they run or not.
+        containers: u64 = |v| v.summary.containers;
+        /// The names of the containers that have it.
+        used_by: Vec<String> = |v| v.used_by.clone();
+        /// The names of its clones.
+        clones: Vec<String> = |v| v.clones.clone();
+    }
+
+    /// What a pruning of volumes did.
+    VolumesPruned(coble::VolumesPruned) {
+        /// The names of volumes that are gone.
+        deleted: Vec<String> = |p| p.deleted.clone();
+        /// Bytes of the disk that are given back.
+        reclaimed: u64 = |p| p.reclaimed;
+    }
+
     /// What the store takes of the disk, in bytes of allocated blocks.
     DiskUsage(coble::DiskUsage) {
         /// Everything below the data root.
@@ -715,6 +761,8 @@ values! {
         writable: u64 = |u| u.writable;
         /// Logs of containers.
         logs: u64 = |u| u.logs;
+        /// What is in volumes.
+        volumes_size: u64 = |u| u.volumes_size;
         /// The database, directories, and what is on its way in.
         other: u64 = |u| u.other;
         /// What pruning all images that no container uses would give back.
@@ -723,6 +771,8 @@ values! {
         images: Vec<ImageUsage> = |u| u.images.iter().cloned().map(ImageUsage).collect();
         /// The containers, newest first.
         containers: Vec<ContainerUsage> = |u| u.containers.iter().cloned().map(ContainerUsage).collect();
+        /// The volumes, by name.
+        volumes: Vec<VolumeUsage> = |u| u.volumes.iter().cloned().map(VolumeUsage).collect();
     }
 
     /// Something that is wrong with the store.

@@ -551,6 +551,82 @@ static void what_fails_in_the_background(coble_engine_t *engine) {
   coble_container_delete(container);
 }
 
+/* Volumes: made, used, cloned, exported, and removed when nothing has them. */
+static void volumes(coble_engine_t *engine) {
+  const char *const labels[] = {"a=b", "alone"};
+  const char *const filters[] = {"label=a=b"};
+  coble_error_t *error = NULL;
+  coble_volume_t *data = NULL, *same = NULL, *copy = NULL, *none = NULL;
+  coble_container_spec_t *spec = NULL;
+  coble_container_t *container = NULL;
+  coble_run_result_t *result = NULL;
+  coble_string_t *json = NULL;
+  FILE *file = tmpfile();
+  const uint8_t *out;
+  size_t length;
+
+  CHECK_FAILS(coble_volume_create(engine, "no/name", NULL, NULL, 0, &none, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_FAILS(coble_volume_create(engine, "data", "nfs", NULL, 0, &none, &error), COBLE_ERR_UNSUPPORTED);
+  CHECK_FAILS(coble_volume_get(engine, "data", &none, &error), COBLE_ERR_VOLUME_NOT_FOUND);
+  CHECK_OK(coble_volume_create(engine, "data", "local", labels, 2, &data, &error));
+  CHECK(strcmp(coble_volume_name(data), "data") == 0);
+  CHECK_OK(coble_volume_get(engine, "data", &same, &error));
+  coble_volume_delete(same);
+
+  spec = shell("echo kept > /data/file");
+  CHECK_OK(coble_container_spec_add_volume(spec, "data:/data", &error));
+  CHECK_OK(coble_engine_run(engine, spec, NULL, NULL, &result, &error));
+  CHECK(coble_run_result_exit_code(result) == 0);
+  coble_run_result_delete(result);
+  coble_container_spec_delete(spec);
+
+  CHECK_OK(coble_volume_clone(engine, "data", "copy", NULL, &copy, &error));
+  CHECK_FAILS(coble_volume_remove(engine, "data", 1, &error), COBLE_ERR_IN_USE);
+  spec = shell("cat /data/file");
+  CHECK_OK(coble_container_spec_add_volume(spec, "copy:/data", &error));
+  CHECK_OK(coble_container_spec_add_volume(spec, "/cache", &error));
+  CHECK_OK(coble_container_create(engine, spec, &container, &error));
+  coble_container_spec_delete(spec);
+  spec = shell("cat /data/file; cd /cache && pwd");
+  CHECK_OK(coble_container_spec_add_volumes_from(spec, coble_container_name(container), &error));
+  CHECK_OK(coble_engine_run(engine, spec, NULL, NULL, &result, &error));
+  out = coble_run_result_stdout(result, &length);
+  CHECK(is_text(out, length, "kept\n/cache\n"));
+  coble_run_result_delete(result);
+  coble_container_spec_delete(spec);
+  CHECK_FAILS(coble_volume_remove(engine, "copy", 0, &error), COBLE_ERR_IN_USE);
+  CHECK_OK(coble_container_remove_with_volumes(container, 0, &error));
+  coble_container_delete(container);
+
+  CHECK_OK(coble_volume_list(engine, filters, 1, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"name\":\"data\"") != NULL && strstr(coble_string_data(json), "\"source\":\"data\"") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_volume_inspect(data, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"clones\":[\"copy\"]") != NULL);
+  coble_string_delete(json);
+  CHECK_OK(coble_volume_inspect_docker(data, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"Scope\":\"local\"") != NULL);
+  coble_string_delete(json);
+  CHECK(file != NULL);
+  CHECK_OK(coble_volume_export_fd(data, fileno(file), NULL, NULL, &error));
+  CHECK_FAILS(coble_volume_export(data, "/missing/data.tar", NULL, NULL, &error), COBLE_ERR_PATH_NOT_FOUND);
+  CHECK_FAILS(coble_volume_import(data, "/dev/null", NULL, NULL, &error), COBLE_ERR_INVALID_ARGUMENT);
+  CHECK_OK(coble_volume_remove(engine, "copy", 0, &error));
+  rewind(file);
+  CHECK_OK(coble_volume_import_fd(data, fileno(file), NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"entries\"") != NULL);
+  coble_string_delete(json);
+  fclose(file);
+  CHECK_OK(coble_volume_prune(engine, 1, NULL, 0, NULL, &json, &error));
+  CHECK(strstr(coble_string_data(json), "\"deleted\":[\"data\"]") != NULL);
+  coble_string_delete(json);
+  CHECK_FAILS(coble_volume_remove(engine, "data", 0, &error), COBLE_ERR_VOLUME_NOT_FOUND);
+  CHECK_OK(coble_volume_remove(engine, "data", 1, &error));
+  coble_volume_delete(copy);
+  coble_volume_delete(data);
+  coble_volume_delete(NULL);
+}
+
 static void until_it_is_ready(coble_engine_t *engine) {
   static const char *const yes[] = {"sh", "-c", "test -e /flag"};
   coble_error_t *error = NULL;
@@ -624,6 +700,7 @@ int main(int argc, char **argv) {
   other_verbs(engine);
   programs_in_it(engine);
   what_fails_in_the_background(engine);
+  volumes(engine);
   coble_engine_delete(engine);
   return 0;
 }

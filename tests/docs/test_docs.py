@@ -238,9 +238,10 @@ def test_python(shown: Shown) -> None:
 
 def test_c(shown: Shown) -> None:
     shown.python("import coble; coble.Engine().images.from_host(['sh', 'cat', 'sleep'], 'demo')")
-    run, options, details, load = blocks("docs/c.md", "c")
+    run, options, volumes, details, load = blocks("docs/c.md", "c")
     assert shown.c(run) == "hello"
     assert shown.c(options + "  coble_engine_close(engine);\n", OPENED) == ""
+    assert shown.c(volumes + "  coble_engine_close(engine);\n", OPENED) == ""
     save(shown)
     _, show = blocks("docs/registries.md", "c")
     assert "read 0 of " in shown.c(load, OPENED, show)
@@ -318,7 +319,7 @@ def test_testing(shown: Shown, registry: str) -> None:
     shown.environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COBLE_OFFLINE": "1", "PYTEST_ADDOPTS": options}
     if importlib.util.find_spec("xdist"):
         shown.environment["PYTEST_ADDOPTS"] = f"{options} -n 2"
-    assert "3 passed" in shown.shell(all_of_them)
+    assert "4 passed" in shown.shell(all_of_them)
     shown.environment["PYTEST_ADDOPTS"] = options
     (there / "test_server.py").write_text("def test(start):\n    start(['python3', '-c', 'print(5)']).wait()\n    assert False\n")
     kept = re.search(r"^kept (\S+): (coble) exec", shown.shell(f"cd examples/python; ! {keep.strip()}"), re.MULTILINE)
@@ -362,14 +363,13 @@ def test_rootless(shown: Shown) -> None:
     own, limits, inside = blocks("docs/rootless.md", "shell")
     # Root's ids are those of the host.
     told = shown.shell(own).split()
-    assert "uid=4000" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
+    assert "uid=4000(4000)" in told and told[-6:] == ["0", "1", "1000", "1000", "0", "1"]
     # There need be no systemd here.
     assert limits.count("systemd-run --user --scope -p Delegate=yes ") == 2
     (shown.work / "program.py").write_text(python)
     shown.shell(limits.replace("systemd-run --user --scope -p Delegate=yes ", ""))
-    # What docker is told is told to coble, which has no volumes with names.
-    (shown.work / "volume").mkdir(mode=0o755)
-    for line in inside.replace("-v coble:", "-v ./volume:").replace("docker run", "coble run").splitlines():
+    # What docker is told is told to coble.
+    for line in inside.replace("docker run", "coble run").splitlines():
         options, command = line.split(" IMAGE ")
         assert "\nhi\n" in shown.shell(f"{options} outer sh -c 'coble image from-host -q -t alpine sh echo && {command}'")
 

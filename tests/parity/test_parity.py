@@ -27,7 +27,7 @@ OPERATIONS: list[dict[str, Any]] = TABLE["operation"]
 OPTIONS: dict[str, dict[str, str]] = TABLE["options"]
 SURFACES = ("rust", "c", "python", "cli")
 #: The types of the crate whose functions are operations.
-RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken", "Ready", "ReadyWait")
+RUST_TYPES = ("Engine", "Images", "ImageMount", "Registries", "Containers", "Container", "Process", "LogStream", "StatsStream", "EventStream", "CancelToken", "Volumes", "Volume", "Ready", "ReadyWait")
 
 
 # --- what is there --------------------------------------------------------------------------------------------------

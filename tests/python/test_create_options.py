@@ -217,7 +217,7 @@ def test_the_command_uses_them_unless_told_otherwise(command: Command, docker_co
         ("remove", "auto_remove=True"),
         ("ports", 'network="host"'),
         ("links", "container:NAME"),
-        ("volumes_from", "volumes"),
+        ("volume_driver", "local"),
         ("init_path", "init=True"),
         ("runtime", "no choice"),
         ("device_requests", "devices"),
@@ -252,7 +252,7 @@ def test_words_of_docker_lead_to_a_way(command: Command) -> None:
     for arguments, way in (
         (["run", "-p", "80:80", "box", "true"], "--network host"),
         (["build", "."], "coble load"),
-        (["volume", "ls"], "-v DIR:TARGET"),
+        (["create", "--volume-driver", "nfs", "box"], "local is the only driver"),
         (["run", "--network", "bridge", "box", "true"], "there is no bridge yet; use host (shares the host's ports) or none"),
         (["run", "--mount", "src=/a,dst=/b", "box", "true"], "type=bind"),
         (["inspect", "-f", "{{.Id}}", container], "--format json | jq"),

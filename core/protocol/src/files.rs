@@ -12,6 +12,19 @@ pub const WRITERS_FILE: &str = "writers";
 pub enum Place {
     /// A directory of the host.
     Host(FdIndex),
+    /// A directory that containers have, or will have, mounted: with everything that is in archives of layers. The entry of the root gives it its attributes.
+    Volume(FdIndex),
+    /// What an overlay of directories of the store shows, likewise.
+    Clone {
+        /// The directory that the names are relative to.
+        base: FdIndex,
+        /// Lower directories, uppermost first, as in [`Rootfs::Overlay`].
+        lower: Vec<String>,
+        /// A directory that has `upper` and `work`, likewise a name.
+        own: String,
+        /// Use `user.overlay.*` attributes.
+        userxattr: bool,
+    },
     /// The root of a container that does not run.
     Stopped {
         /// Its root file system.

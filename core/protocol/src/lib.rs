@@ -261,6 +261,8 @@ pub struct MonitorSpec {
     pub journal: u64,
     /// What the caller has mounted, in the order in which it is done.
     pub mounts: Vec<Mount>,
+    /// Files with locks that say what the container uses, held by these open file descriptions as long as the monitor lives.
+    pub locks: Vec<FdIndex>,
     /// Nothing is held back: `/sys` can be written, and so can cgroups, and device nodes of the root file system mean something.
     pub privileged: bool,
     /// The view of cgroups can be written.

@@ -46,10 +46,25 @@ pub enum MountSource {
         mapped: bool,
         /// What mounts on one side mean for the other.
         propagation: Propagation,
+        /// What of it is mounted: a path below it. Links in it are followed as long as they lead nowhere else.
+        subpath: Option<String>,
         /// What is written goes to a file system in memory over it, and is gone with the container's run.
         overlay: bool,
         /// It and everything in it is given to the user and group of the container's program.
         chown: bool,
+    },
+    /// What the overlay file system shows of directories of the store.
+    Overlay {
+        /// The directory that the names are relative to, in the order of the mounts among the sources of binds.
+        base: FdIndex,
+        /// Lower directories, uppermost first, as in [`Rootfs::Overlay`](crate::Rootfs::Overlay).
+        lower: Vec<String>,
+        /// A directory that has `upper` and `work`, likewise. None: nothing can be written.
+        own: Option<String>,
+        /// Use `user.overlay.*` attributes (needed in a user namespace).
+        userxattr: bool,
+        /// As of a bind.
+        subpath: Option<String>,
     },
     /// A file system in memory.
     Tmpfs {

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 use super::frozen::Frozen;
 use super::live::RunDir;
 use super::{
-    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, security, source,
-    spaces, userns, validate,
+    Container, ContainerSpec, Containers, Lifetime, State, command, frozen, names, places, remove, security,
+    source, spaces, userns, validate, volumes,
 };
 use crate::cancel::CancelToken;
 use crate::distribution::{self, PullOptions, PullPolicy};
@@ -24,7 +24,8 @@ use crate::oci::Reference;
 use crate::process::{Deadline, Workers, remove_tree};
 use crate::progress::ProgressSink;
 use crate::state::ids::{Need, Wanted};
-use crate::state::{ContainerRow, Locked, containers, now_nanos};
+use crate::state::volumes::Place;
+use crate::state::{ContainerRow, Locked, Session, containers, now_nanos};
 
 /// A container that was just made, still under its lock.
 pub(super) struct Made {
@@ -123,6 +124,7 @@ pub(super) fn plan(
         Some(_) => ResolvedImage::nothing(),
         None => resolve(inner, &spec, deadline, progress, cancel, pulling).context(doing)?,
     };
+    volumes::resolve(inner, &mut spec, &image.config).context(doing)?;
     // As docker has it: a container has its image's labels too.
     let labels = std::mem::take(&mut spec.labels);
     spec.labels = image.config.labels.clone();
@@ -229,9 +231,11 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
     };
     let made = (|| loop {
         let owners = userns::on_disk_of(inner, &spec, ids.as_ref())?;
-        match fill(inner, &spec, (&mut row, ids.as_ref()), owners.as_ref(), &files) {
+        match fill(inner, (&spec, &image), (&mut row, ids.as_ref()), owners.as_ref(), &files) {
             // Somebody else was quicker, and has got on. Each time somebody does.
             Err(error) if error.kind() == ErrorKind::InUse && matches!(ids, Some(Wanted::Chosen(_))) => {
+                // What was made for it has the owners of the ids that it does not get.
+                remove::discard_volumes(inner, &id)?;
                 let directory = directory(inner, &id);
                 remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id)?;
                 ids = userns::wanted(inner, &spec, need)?;
@@ -246,6 +250,7 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
         }
         Err(error) => {
             // The error is what matters; what cannot be removed now is removed by the sweep.
+            let _ = remove::discard_volumes(inner, &id);
             let directory = directory(inner, &id);
             let _ = remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), &id);
             let _ = run_dir.remove(&lock);
@@ -257,7 +262,7 @@ pub(super) fn make(inner: &Inner, planned: Planned<'_>, state: State) -> Result<
 /// The directory of a container with everything in it, and its row.
 fn fill(
     inner: &Inner,
-    spec: &ContainerSpec,
+    (spec, image): (&ContainerSpec, &ResolvedImage),
     (row, ids): (&mut ContainerRow, Option<&Wanted>),
     owners: Option<&OtherIds>,
     files: &Files<'_>,
@@ -272,10 +277,17 @@ fn fill(
         _ => (&[][..], None),
     };
     row.frozen = containers::json_list(frozen);
+    // Layers that are for the container's ids alone, which its volumes are filled from, are nobody's until it has a row.
+    let alone = copied.is_none() && owners.is_some_and(OtherIds::is_of_its_own) && volumes::has_some(spec);
+    let lease = alone.then(|| Session::lease(&inner.store, &CancelToken::never())).transpose()?;
     let filled = make_directory(inner, spec, &row.id, owners, like).and_then(|()| {
+        let volumes = volumes::provide(inner, &row.id, spec, (image, frozen), owners)?;
         let idmap = owners.filter(|owners| owners.is_of_its_own()).map(|owners| owners.kind.as_str());
-        insert(inner, row, spec.name.as_deref(), ids.map(|ids| (ids, idmap)))
+        insert(inner, row, spec.name.as_deref(), ids.map(|ids| (ids, idmap)), &volumes)
     });
+    if let Some(lease) = lease {
+        lease.end(&inner.store, inner);
+    }
     match (&filled, copied) {
         (Ok(()), Some(copied)) => copied.keep(inner),
         (Err(_), Some(copied)) => copied.discard(inner),
@@ -289,14 +301,15 @@ fn insert(
     row: &mut ContainerRow,
     name: Option<&str>,
     ids: Option<(&Wanted, Option<&str>)>,
+    volumes: &[Place],
 ) -> Result<()> {
     if let Some(name) = name {
         name.clone_into(&mut row.name);
-        return containers::insert(&inner.store.db, row, ids);
+        return containers::insert(&inner.store.db, row, ids, volumes);
     }
     for attempt in 0.. {
         row.name = names::suggestion(attempt)?;
-        match containers::insert(&inner.store.db, row, ids) {
+        match containers::insert(&inner.store.db, row, ids, volumes) {
             Err(error) if error.kind() == ErrorKind::NameInUse && attempt < 20 => {}
             result => return result,
         }

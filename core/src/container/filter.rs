@@ -212,7 +212,7 @@ impl Choice<'_> {
         let mounted = |wanted: &String| {
             mount::all(&spec).iter().any(|mount| {
                 mount.target == *wanted
-                    || (mount.kind == MountKind::Bind && mount.source.as_ref() == Some(wanted))
+                    || (mount.kind != MountKind::Tmpfs && mount.source.as_ref() == Some(wanted))
             })
         };
         if !any(&self.networks, |wanted| *wanted == network) || !any(&filters.volumes, mounted) {
@@ -332,6 +332,7 @@ mod tests {
             "exited=x",
             "status=up",
             "colour=v",
+            "volume=",
             "until=soon",
             "expose=x",
             "publish=0",

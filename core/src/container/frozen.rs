@@ -48,7 +48,7 @@ pub(super) fn open(path: &std::path::Path) -> Result<OwnedFd> {
 }
 
 /// Opens a directory that containers write to. It may be the root of a user namespace who has it now, and keeps it from the engine: then the descriptor only names it, which is enough for a worker.
-pub(super) fn open_at(at: impl AsFd, path: &std::path::Path) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_at(at: impl AsFd, path: &std::path::Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(&at, path, flags | OFlags::RDONLY, Mode::empty()) {
         Err(Errno::ACCESS) => rustix::fs::openat(&at, path, flags | OFlags::PATH, Mode::empty()),
@@ -260,7 +260,7 @@ fn exchange(
 
 /// Gives an empty directory the attributes of a container's `/`, or those of one that nobody has changed: mode, owner, time and extended attributes. It takes a worker's rights to give an owner in a user
 /// namespace, and an archive without entries, of which the root is as the layer below has it.
-pub(super) fn give_root(
+pub(crate) fn give_root(
     workers: Workers<'_>,
     like: Option<BorrowedFd<'_>>,
     to: BorrowedFd<'_>,

@@ -21,7 +21,7 @@ use crate::isolation::paths;
 use crate::log::driver::{self, Settings};
 use crate::process::Deadline;
 use crate::state::events::exec_id;
-use crate::state::{ContainerRow, NEVER};
+use crate::state::{ContainerRow, NEVER, volumes};
 
 impl Container {
     /// Everything about it as `docker inspect` has it: `Id`, `Created`, `Path`, `Args`, `State`, `Image`, `Name`, `Config`, `HostConfig`,
@@ -62,7 +62,10 @@ impl Container {
             "RestartCount": details.restart_count,
             "Driver": "overlayfs",
             "Platform": "linux",
-            "Mounts": super::mount::all(&details.spec).iter().map(mount_point).collect::<Vec<_>>(),
+            "Mounts": super::mount::all(&details.spec)
+                .iter()
+                .map(|mount| mount_point(inner, mount))
+                .collect::<Result<Vec<_>>>()?,
             "HostConfig": host_config(&details.spec)?,
             "Config": config(&details.spec, &image.config, &summary.id),
             "NetworkSettings": networks(&details.spec),
@@ -143,6 +146,8 @@ fn config(spec: &ContainerSpec, image: &ImageConfig, id: &str) -> Value {
     let own = spec.exposed_ports.iter().filter_map(|port| exposed(port).ok());
     let ports: Map<String, Value> =
         image.exposed_ports.iter().cloned().chain(own).map(|port| (port, json!({}))).collect();
+    let anonymous = super::mount::all(spec).into_iter().filter(|mount| mount.anonymous);
+    let volumes: Map<String, Value> = anonymous.map(|mount| (mount.target, json!({}))).collect();
     let mut config = json!({
         "Hostname": hostname,
         "Domainname": spec.domainname.as_deref().unwrap_or(""),
@@ -164,6 +169,7 @@ fn config(spec: &ContainerSpec, image: &ImageConfig, id: &str) -> Value {
     let more = [
         ("StopSignal", spec.stop_signal.as_ref().or(image.stop_signal.as_ref()).map(|signal| json!(signal))),
         ("StopTimeout", spec.stop_timeout.map(|seconds| json!(seconds))),
+        ("Volumes", (!volumes.is_empty()).then(|| json!(volumes))),
         ("ExposedPorts", (!ports.is_empty()).then(|| json!(ports))),
         ("NetworkDisabled", spec.network_disabled.then(|| json!(true))),
         ("Healthcheck", HealthCheck::effective(spec, image).map(|check| check.to_docker())),
@@ -194,7 +200,8 @@ fn host_config(spec: &ContainerSpec) -> Result<Value> {
         "UTSMode": unless_private(&spec.uts_mode),
         "UsernsMode": spec.userns_mode.to_string(),
         "CgroupnsMode": spec.cgroupns.to_string(),
-        "Binds": spec.volumes.iter().map(bind).collect::<Vec<_>>(),
+        "Binds": spec.volumes.iter().filter(|mount| !mount.anonymous).map(bind).collect::<Vec<_>>(),
+        "VolumesFrom": spec.volumes_from,
         "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Tmpfs": spec.tmpfs.iter().map(tmpfs).collect::<Map<_, _>>(),
         "AutoRemove": spec.auto_remove,
@@ -269,10 +276,13 @@ fn bind_mode(mount: &Mount) -> String {
         Propagation::RPrivate => "",
         other => other.name(),
     };
-    let words = [access].into_iter().chain(mount.options.iter().map(String::as_str)).chain([propagation]);
+    let copy = if mount.no_copy { "nocopy" } else { "" };
+    let words =
+        [access, copy].into_iter().chain(mount.options.iter().map(String::as_str)).chain([propagation]);
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",")
 }
 
+/// A bind or a volume as in `--volume`.
 fn bind(mount: &Mount) -> String {
     let (source, target) = (mount.source.as_deref().unwrap_or_default(), &mount.target);
     match bind_mode(mount) {
@@ -303,6 +313,14 @@ fn mount(mount: &Mount) -> Value {
             "TmpfsOptions",
             json!({ "SizeBytes": mount.tmpfs_size.unwrap_or(0), "Mode": mount.tmpfs_mode.unwrap_or(0) }),
         ),
+        MountKind::Volume => (
+            "VolumeOptions",
+            json!({
+                "NoCopy": mount.no_copy,
+                "Labels": mount.volume_labels,
+                "Subpath": mount.subpath.as_deref().unwrap_or_default(),
+            }),
+        ),
         _ => (
             "BindOptions",
             json!({
@@ -321,16 +339,25 @@ fn mount(mount: &Mount) -> Value {
 }
 
 /// As it is mounted.
-fn mount_point(mount: &Mount) -> Value {
+fn mount_point(inner: &Inner, mount: &Mount) -> Result<Value> {
     let bind = mount.kind == MountKind::Bind;
-    json!({
+    let source = mount.source.as_deref().unwrap_or_default();
+    let mut value = json!({
         "Type": mount.kind.name(),
-        "Source": mount.source.as_deref().unwrap_or_default(),
+        "Source": source,
         "Destination": mount.target,
-        "Mode": if bind { bind_mode(mount) } else { String::new() },
+        "Mode": if mount.kind == MountKind::Tmpfs { String::new() } else { bind_mode(mount) },
         "RW": !mount.read_only,
         "Propagation": if bind { mount.propagation.name() } else { "" },
-    })
+    });
+    if let (MountKind::Volume, Some(map)) = (mount.kind, value.as_object_mut()) {
+        let row = inner.store.db.read(|connection| volumes::get(connection, source))?;
+        let data = row.map(|row| crate::volume::files::data(inner, &row));
+        map.insert("Source".to_owned(), json!(data));
+        map.insert("Name".to_owned(), json!(source));
+        map.insert("Driver".to_owned(), json!(crate::volume::DRIVER));
+    }
+    Ok(value)
 }
 
 /// `name=soft:hard`, which was checked when the container was made.

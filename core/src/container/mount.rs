@@ -1,5 +1,7 @@
-//! What is mounted into a container: directories and files of the host (binds) and file systems in memory (tmpfs). The words are docker's. Here they are read and
+//! What is mounted into a container: directories and files of the host (binds), volumes, and file systems in memory (tmpfs). The words are docker's. Here they are read and
 //! checked, without a look at the host; sources are opened by `isolation::mounts`.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +23,8 @@ pub struct Mount {
     /// What it is.
     #[serde(rename = "type")]
     pub kind: MountKind,
-    /// The directory or file of the host, absolute. Links are followed once, when the container is created, which then has the path without links. None for a tmpfs.
+    /// Of a bind the directory or file of the host, absolute. Links are followed once, when the container is created, which then has the path without links. Of a volume its name; None is one
+    /// that is made for the container. None for a tmpfs.
     pub source: Option<String>,
     /// The place in the container, absolute; made when missing. Links are followed inside the container's root.
     pub target: String,
@@ -37,6 +40,19 @@ pub struct Mount {
     pub tmpfs_size: Option<u64>,
     /// Permission bits of a tmpfs. None: those of the directory that it covers, or 01777.
     pub tmpfs_mode: Option<u32>,
+    /// What the image has at the target is not copied to an empty volume. Only for volumes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_copy: bool,
+    /// What of a volume is mounted: a path below it, relative, without `..`. Links in it are followed as long as they stay in the volume. It has to be there when the container is started, and nothing is
+    /// copied to the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
+    /// Labels of a volume that is made for the mount.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub volume_labels: BTreeMap<String, String>,
+    /// The volume was named by the engine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) anonymous: bool,
     /// Further options, such as `noexec` and `uid=1000`: see [`parse::bind`](super::parse::bind) and [`parse::tmpfs`](super::parse::tmpfs).
     pub options: Vec<String>,
 }
@@ -50,7 +66,7 @@ pub enum MountKind {
     Bind,
     /// A file system in memory, which goes with the container.
     Tmpfs,
-    /// A named volume. Not supported yet: such a container cannot be created.
+    /// A volume of the store.
     Volume,
 }
 
@@ -66,8 +82,8 @@ impl MountKind {
                 format!("mounts of the type {text} are not supported"),
             )
             .with_object(text)
-            .with_hint("use bind or tmpfs")),
-            _ => Err(unknown("type of mount", text, "bind and tmpfs are")),
+            .with_hint("use bind, volume or tmpfs")),
+            _ => Err(unknown("type of mount", text, "bind, volume and tmpfs are")),
         }
     }
 
@@ -179,8 +195,17 @@ impl Mount {
             create_source: false,
             tmpfs_size: None,
             tmpfs_mode: None,
+            no_copy: false,
+            subpath: None,
+            volume_labels: BTreeMap::new(),
+            anonymous: false,
             options: Vec::new(),
         }
+    }
+
+    /// A volume of the store, which is made when it is missing.
+    pub fn volume(name: impl Into<String>, target: impl Into<String>) -> Mount {
+        Mount::new(MountKind::Volume, Some(name.into()), target)
     }
 
     /// A directory or file of the host.
@@ -218,7 +243,10 @@ impl Mount {
                 // They mean something where the host's files are far away.
                 "consistent" | "cached" | "delegated" | "default" => "consistency",
                 // About the content of a new volume, which a bind is not.
-                "nocopy" => "copy",
+                "nocopy" | "copy" => {
+                    self.no_copy = word == "nocopy" && self.kind == MountKind::Volume;
+                    "copy"
+                }
                 "rbind" | "bind" => {
                     self.recursive =
                         if word == "bind" { BindRecursive::Disabled } else { BindRecursive::Enabled };
@@ -358,22 +386,7 @@ impl Mount {
             return why("the root of the container cannot be mounted over".into());
         }
         match self.kind {
-            MountKind::Volume => {
-                let name = self.source.as_deref().unwrap_or_default();
-                let what = if name.is_empty() { "anonymous volumes" } else { "named volumes" };
-                let hint = match name.starts_with(['/', '.']) {
-                    true => {
-                        "it is a path, and without a type this is a volume: add type=\"bind\", or type=bind in a text"
-                    }
-                    false => "give a directory of the host with its absolute path, or use a tmpfs",
-                };
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    format!("{field}: {what} are not supported yet (\"{}\")", name.escape_default()),
-                )
-                .with_object(field)
-                .with_hint(hint));
-            }
+            MountKind::Volume => self.check_volume(field)?,
             MountKind::Bind => {
                 let source = self.source.as_deref().unwrap_or_default();
                 if !source.starts_with('/') {
@@ -415,7 +428,42 @@ impl Mount {
                 }
             }
         }
+        let of_volume = self.no_copy || self.subpath.is_some() || !self.volume_labels.is_empty();
+        if self.kind != MountKind::Volume && of_volume {
+            return why(format!("\"{shown}\" is no volume and has options of one"));
+        }
         self.check_kernel(field)
+    }
+
+    fn check_volume(&self, field: &str) -> Result<()> {
+        let shown = self.target.escape_default();
+        let why = |why: String| Err(invalid(field, why));
+        if let Some(name) = self.source.as_deref() {
+            crate::volume::check_name(name).map_err(|error| match name.starts_with(['/', '.']) {
+                true => invalid(field, format!("\"{}\" is no name of a volume", name.escape_default())).with_hint(
+                    "it is a path, and without a type this is a volume: add type=\"bind\", or type=bind in a text",
+                ),
+                false => error,
+            })?;
+        }
+        let plain = self.propagation == Propagation::RPrivate
+            && self.recursive == BindRecursive::Enabled
+            && !self.create_source;
+        if !plain || self.tmpfs_size.is_some() || self.tmpfs_mode.is_some() {
+            return why(format!("\"{shown}\" is a volume and has options of a bind or a tmpfs"));
+        }
+        let known = |word: &String| Flag::find(word).is_some() || matches!(word.as_str(), "z" | "Z");
+        if let Some(word) = self.options.iter().find(|word| !known(word)) {
+            return why(format!("\"{}\" is no option of a volume", word.escape_default()));
+        }
+        if let Some(path) = &self.subpath {
+            let bad = path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..");
+            if bad || path.contains('\0') {
+                let path = path.escape_default();
+                return why(format!("\"{path}\" is not a relative path below a volume, without \"..\""));
+            }
+        }
+        crate::volume::check_labels(&self.volume_labels)
     }
 
     fn check_recursion(&self, field: &str) -> Result<()> {
@@ -542,7 +590,7 @@ pub(crate) fn below(path: &str, directory: &str) -> bool {
 
 /// All mounts of a container in the order in which they are made: the shallow ones first, so that none covers another one of them.
 pub(crate) fn all(spec: &ContainerSpec) -> Vec<Mount> {
-    let given = spec.volumes.iter().chain(&spec.mounts).chain(&spec.tmpfs);
+    let given = spec.volumes.iter().chain(&spec.mounts).chain(&spec.tmpfs).chain(&spec.inherited);
     let mut mounts: Vec<Mount> =
         given.map(|mount| Mount { target: clean(&mount.target), ..mount.clone() }).collect();
     mounts.sort_by_key(|mount| mount.target.split('/').count());
@@ -551,10 +599,14 @@ pub(crate) fn all(spec: &ContainerSpec) -> Vec<Mount> {
 
 /// Checks the mounts of a container, and that they go together.
 pub(super) fn check(spec: &ContainerSpec) -> Result<()> {
-    if spec.volumes.is_empty() && spec.mounts.is_empty() && spec.tmpfs.is_empty() {
+    let inherited = &spec.inherited;
+    if spec.volumes.is_empty() && spec.mounts.is_empty() && spec.tmpfs.is_empty() && inherited.is_empty() {
         return Ok(());
     }
-    for (field, mounts) in [("volumes", &spec.volumes), ("mounts", &spec.mounts), ("tmpfs", &spec.tmpfs)] {
+    let (volumes, mounts, tmpfs) = (&spec.volumes, &spec.mounts, &spec.tmpfs);
+    for (field, mounts) in
+        [("volumes", volumes), ("mounts", mounts), ("tmpfs", tmpfs), ("volumes_from", inherited)]
+    {
         for mount in mounts {
             mount.check(field)?;
         }
@@ -668,16 +720,40 @@ mod tests {
 
     #[test]
     fn a_path_without_a_type_is_told_from_a_name() {
-        let hint = |text: &str| {
-            let error = parse::mount(text).unwrap().check("mounts").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{text}");
-            error.hint().unwrap_or_default().to_owned()
-        };
         for text in ["src=/a,dst=/b", "src=./a,dst=/b"] {
-            assert!(hint(text).contains("add type=\"bind\""), "{text}");
+            let error = parse::mount(text).unwrap().check("mounts").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+            assert!(error.hint().unwrap_or_default().contains("add type=\"bind\""), "{text}");
         }
-        assert!(hint("src=name,dst=/b").contains("absolute path"));
-        assert!(hint("dst=/b").contains("absolute path"));
+        for text in ["src=name,dst=/b", "dst=/b"] {
+            parse::mount(text).unwrap().check("mounts").unwrap();
+        }
+    }
+
+    #[test]
+    fn options_of_volumes() {
+        let text = "type=volume,src=data,dst=/b,ro,volume-nocopy,volume-subpath=a/b,volume-label=k=v,volume-label=x,volume-driver=local";
+        let mount = parse::mount(text).unwrap();
+        mount.check("mounts").unwrap();
+        assert!(mount.no_copy && mount.read_only && mount.subpath.as_deref() == Some("a/b"));
+        let labels: Vec<_> = mount.volume_labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(labels, [("k", "v"), ("x", "")]);
+        let mount = parse::volume("data:/b:ro,nocopy,z,noexec").unwrap();
+        mount.check("volumes").unwrap();
+        assert!(mount.no_copy && mount.read_only && mount.flags().noexec);
+        for text in ["volume-subpath=/a", "volume-subpath=../a", "volume-subpath=a/../..", "volume-subpath="]
+        {
+            let mount = parse::mount(&format!("type=volume,src=data,dst=/b,{text}")).unwrap();
+            assert_eq!(mount.check("mounts").unwrap_err().kind(), ErrorKind::InvalidArgument, "{text}");
+        }
+        for text in ["data:/b:rshared", "d:/b", "data/x:/b"] {
+            let made = parse::volume(text);
+            assert!(made.is_err() || made.is_ok_and(|mount| mount.check("volumes").is_err()), "{text}");
+        }
+        for text in ["volume-driver=nfs", "volume-opt=type=nfs"] {
+            let error = parse::mount(&format!("type=volume,src=data,dst=/b,{text}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{text}");
+        }
     }
 
     #[test]

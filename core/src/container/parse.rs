@@ -137,7 +137,8 @@ pub fn bind(source: &str, target: &str, options: &str) -> Result<Mount> {
 }
 
 /// `source:target` or `source:target:options`, as docker's `--volume` has it: see [`bind`]. A source that begins with `.` is relative to the working directory of this
-/// process; one without any `/` is the name of a volume.
+/// process; one that begins neither with that nor with `/` is the name of a volume, which is made when it is missing, and whose options are `ro` or `rw`, `nocopy`, `z` or `Z`, `noexec`, `nosuid` and
+/// `nodev`. A `target` alone is a volume that is made for the container.
 pub fn volume(text: &str) -> Result<Mount> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts[..] {
@@ -174,8 +175,8 @@ pub fn tmpfs_options(target: &str, options: &str) -> Result<Mount> {
     Ok(mount)
 }
 
-/// A comma-separated list of `key=value`, as docker's `--mount` has it: `type` (`bind` or `tmpfs`), `source` or `src`, `target`, `dst` or `destination`, `readonly` or `ro`,
-/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `chown` or `U`, `tmpfs-size`, `tmpfs-mode`, `consistency`. A field may stand in double quotes.
+/// A comma-separated list of `key=value`, as docker's `--mount` has it: `type` (`volume`, which it is if nobody says otherwise, `bind` or `tmpfs`), `source` or `src`, `target`, `dst` or `destination`, `readonly` or `ro`,
+/// `bind-propagation`, `bind-recursive`, `bind-create-src`, `idmap`, `chown` or `U`, `tmpfs-size`, `tmpfs-mode`, `volume-nocopy`, `volume-subpath`, `volume-label`, `volume-driver` (`local`), `consistency`. A field may stand in double quotes.
 pub fn mount(text: &str) -> Result<Mount> {
     let invalid = |why: &str| invalid("mount", text, why);
     let mut mount = Mount::new(MountKind::Volume, None, "");
@@ -222,7 +223,14 @@ pub fn mount(text: &str) -> Result<Mount> {
                 "default" | "consistent" | "cached" | "delegated" => {}
                 _ => return Err(invalid("unknown consistency")),
             },
-            key if key.starts_with("volume-") => {}
+            "volume-nocopy" => mount.no_copy = truth()?,
+            "volume-subpath" => mount.subpath = Some(needed()?.to_owned()),
+            "volume-label" => {
+                let (name, value) = assignment(needed()?)?;
+                mount.volume_labels.insert(name, value.unwrap_or_default());
+            }
+            "volume-driver" => crate::volume::check_driver(needed()?)?,
+            "volume-opt" => return Err(crate::volume::no_options(needed()?)),
             key => return Err(invalid(&format!("\"{}\" is not known", key.escape_default()))),
         }
     }

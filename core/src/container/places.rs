@@ -81,11 +81,12 @@ pub(super) fn make(
 /// What has to be there, by its path, with the directories on the way.
 fn wanted(spec: &ContainerSpec) -> BTreeMap<PathBuf, Kind> {
     let mut wanted = BTreeMap::new();
-    let mounts = all(spec).into_iter().map(|mount| {
+    // What is below a volume may be a file, which is known when it is mounted.
+    let mounts = all(spec).into_iter().filter(|mount| mount.subpath.is_none()).map(|mount| {
         let kind = match (mount.kind, mount.source.as_deref().map(fs::metadata)) {
             // A device, socket or file. What is missing is made as a directory.
             (MountKind::Bind, Some(Ok(source))) if !source.is_dir() => Kind::File,
-            (MountKind::Bind, _) => Kind::Directory(0o755),
+            (MountKind::Bind | MountKind::Volume, _) => Kind::Directory(0o755),
             _ => Kind::Directory(0o1777),
         };
         (mount.target, kind)

@@ -21,6 +21,7 @@ use crate::error::{Call, Context, Error, ErrorKind, Result};
 use crate::process::{Deadline, names_in, remove_tree};
 use crate::state::containers::Last;
 use crate::state::{Locked, containers};
+use crate::volume::files;
 
 /// How long the kernel may take to end a killed container before the removal gives up.
 const KILL: Duration = Duration::from_secs(60);
@@ -28,21 +29,37 @@ const KILL: Duration = Duration::from_secs(60);
 const DOOMED: Mode = Mode::SVTX;
 
 impl Container {
-    /// Removes the container and everything it wrote. A running one only with `force`, which kills it.
+    /// Removes the container and everything it wrote. A running one only with `force`, which kills it. The volumes that were made for it and have no names of somebody's go only with one that goes by itself, or
+    /// with its session: see [`Container::remove_with_volumes`].
     pub fn remove(&self, force: bool) -> Result<()> {
+        self.remove_and(force, false)
+    }
+
+    /// As [`Container::remove`], with the anonymous volumes that were made for it, unless another container has them.
+    pub fn remove_with_volumes(&self, force: bool) -> Result<()> {
+        self.remove_and(force, true)
+    }
+
+    fn remove_and(&self, force: bool, volumes: bool) -> Result<()> {
         let inner = &*self.engine.inner()?;
         self.row(inner)?;
-        by_id(inner, self.id(), self.name(), force).context(|| format!("removing \"{}\"", self.name()))
+        by_id_and(inner, self.id(), self.name(), force, volumes)
+            .context(|| format!("removing \"{}\"", self.name()))
     }
 }
 
 /// Removes the container with this id.
 pub(super) fn by_id(inner: &Inner, id: &str, name: &str, force: bool) -> Result<()> {
+    by_id_and(inner, id, name, force, false)
+}
+
+/// As [`by_id`]; whether with the volumes that were made for it.
+fn by_id_and(inner: &Inner, id: &str, name: &str, force: bool, volumes: bool) -> Result<()> {
     let deadline = Deadline::after(Some(KILL));
     loop {
         let run_dir = RunDir::make(&inner.run_root, id)?;
         match take(inner, id, name, &run_dir, deadline, &CancelToken::never())? {
-            Taken::Lock(lock) => return locked(inner, id, run_dir, lock, None, || {}),
+            Taken::Lock(lock) => return locked_and(inner, id, run_dir, lock, None, volumes, || {}),
             Taken::Gone => return Ok(()),
             Taken::Running(monitor) if force => match monitor.signal(&run_dir, Signal::KILL, true) {
                 Err(error) if error.kind() != ErrorKind::InvalidState => return Err(error),
@@ -70,6 +87,19 @@ pub(crate) fn locked(
     exit: Option<Exit>,
     settle: impl FnOnce(),
 ) -> Result<()> {
+    locked_and(inner, id, run_dir, lock, exit, false, settle)
+}
+
+/// As [`locked`]; whether with the volumes that were made for it.
+fn locked_and(
+    inner: &Inner,
+    id: &str,
+    run_dir: RunDir,
+    lock: Locked,
+    exit: Option<Exit>,
+    volumes: bool,
+    settle: impl FnOnce(),
+) -> Result<()> {
     inner.secrets.forget(id);
     let exit = exit.or_else(|| run_dir.exit().map(|record| record.exit));
     let condition = run_dir.condition().unwrap_or_default();
@@ -81,15 +111,16 @@ pub(crate) fn locked(
         record: condition.ended.map(|ended| ended.record),
     };
     // What can go goes, whatever becomes of the rest. The run directory stays until all is gone.
-    let removed = delete(inner, id, &last).and_then(|()| {
+    let removed = delete(inner, id, &last, volumes).and_then(|volumes| {
         let cgroups = inner.cgroups.remove(id);
         settle();
         // What one who does not end still makes there is in the way then, and found by the sweep.
         let _ = writers_gone(inner, id, id, Deadline::after(Some(WRITERS)), &CancelToken::never());
-        files(inner, id)
+        own_files(inner, id)
             .map(|()| {
                 // A layer that cannot be removed may be anybody's. It is swept, and told, when an engine opens the store.
                 let _ = frozen::sweep(inner);
+                let _ = files::discard(inner, &volumes);
             })
             .and(cgroups)
     });
@@ -102,9 +133,9 @@ pub(super) fn unused_layer(inner: &Inner, id: &str) {
     let _ = rustix::fs::rmdir(create::directory(inner, id).join("upper"));
 }
 
-/// Deletes the row.
-fn delete(inner: &Inner, id: &str, last: &Last) -> Result<()> {
-    let delete = || containers::delete(&inner.store.db, id, last, KILLED);
+/// Deletes the row. Returns the names of volumes that went with it.
+fn delete(inner: &Inner, id: &str, last: &Last, volumes: bool) -> Result<Vec<String>> {
+    let delete = || containers::delete(&inner.store.db, id, last, KILLED, volumes);
     match delete() {
         Err(error) if error.kind() == ErrorKind::StorageFull => {
             let directory = create::directory(inner, id);
@@ -112,10 +143,16 @@ fn delete(inner: &Inner, id: &str, last: &Last) -> Result<()> {
             for name in names_in(&directory)? {
                 remove_tree(inner, &directory, &name)?;
             }
-            inner.store.freeing(delete).map(drop)
+            inner.store.freeing(delete)
         }
-        result => result.map(drop),
+        result => result,
     }
+}
+
+/// Removes the volumes that were made for a container that has come to nothing.
+pub(super) fn discard_volumes(inner: &Inner, id: &str) -> Result<()> {
+    let gone = inner.store.db.write(|tx| crate::state::volumes::take_of(tx, id, true))?;
+    files::discard(inner, &gone)
 }
 
 /// Whether the removal of a container has begun and was cut short before its row went.
@@ -126,7 +163,7 @@ pub(crate) fn is_doomed(inner: &Inner, id: &str) -> bool {
 }
 
 /// Removes the files of a container that has no row.
-fn files(inner: &Inner, id: &str) -> Result<()> {
+fn own_files(inner: &Inner, id: &str) -> Result<()> {
     let directory = create::directory(inner, id);
     remove_tree(inner, directory.parent().unwrap_or(Path::new("/")), id)
 }

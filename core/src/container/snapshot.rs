@@ -14,7 +14,7 @@ impl Container {
     /// Of a container that does not run, nothing is copied: what it wrote is frozen where it is, and both go on from there. That takes milliseconds, whatever the size. What a
     /// running container wrote is copied, while it is stopped by the freezer of its cgroup, unless [`SnapshotOptions::pause`] is off; where it has no such cgroup, that fails with
     /// [`ErrorKind::Unsupported`]. What belongs to ids that an ordinary user's container has for itself ([`UsernsMode::Auto`](super::UsernsMode::Auto)) is copied in any case, since the new one has others. Files that are in a volume or mounted are not
-    /// part of it.
+    /// part of it; of a container with such ids that has a volume there is no snapshot, since the volume's files would be nobody's in the new one ([`ErrorKind::Unsupported`]).
     pub fn snapshot(&self, options: &SnapshotOptions, cancel: &CancelToken) -> Result<Container> {
         let inner = &*self.engine.inner()?;
         let doing = || format!("making a snapshot of container \"{}\"", self.name());
@@ -28,6 +28,7 @@ impl Container {
         spec.name = options.name.clone();
         let command = tree.row.command().context(doing)?;
         if let Some(need) = userns::its_own(inner, &tree.row, &spec).context(doing)? {
+            super::volumes::check_copy(inner, &spec).context(doing)?;
             let copy = |owners: Option<&OtherIds>| {
                 frozen::copy_for(inner, self, &tree, (owners, &image), freezer.as_ref(), cancel)
             };

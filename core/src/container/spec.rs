@@ -260,6 +260,9 @@ pub struct ContainerSpec {
     /// What is mounted, as docker's `--mount` has it: see [`parse::mount`](super::parse::mount).
     #[serde(default, skip_serializing_if = "is_default")]
     pub mounts: Vec<Mount>,
+    /// Containers whose binds and volumes are mounted at the same places, as `name`, `name:ro` or `name:rw`. Where the container has something mounted of its own, that counts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volumes_from: Vec<String>,
     /// File systems in memory, as docker's `--tmpfs` has them: see [`parse::tmpfs`](super::parse::tmpfs).
     #[serde(default, skip_serializing_if = "is_default")]
     pub tmpfs: Vec<Mount>,
@@ -290,6 +293,9 @@ pub struct ContainerSpec {
     /// Programs that are run at moments of its life, with the caller's rights.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
+    /// What is mounted since another container or its image has it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) inherited: Vec<Mount>,
     /// What its bundle says that no option does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) beyond: Option<Box<Beyond>>,
@@ -482,6 +488,8 @@ impl ContainerSpec {
             log_driver: None,
             log_opt: BTreeMap::new(),
             volumes: Vec::new(),
+            volumes_from: Vec::new(),
+            inherited: Vec::new(),
             mounts: Vec::new(),
             tmpfs: Vec::new(),
             secrets: Vec::new(),

@@ -357,7 +357,8 @@ fn try_start(
             }
         }
     }
-    let mounts = Mounts::open(spec, devices.binds, confined, &mut warnings)?;
+    let mapped = is_mapped(spec, joined);
+    let mounts = Mounts::open(inner, spec, devices.binds, mapped, &mut warnings, cancel)?;
     let paths = paths::of(spec, &security);
     let maps = match &joined.maps {
         None => userns::ids(inner, row, spec)?,
@@ -406,6 +407,7 @@ fn try_start(
         sysctls: resources::sysctls(spec),
         journal: row.journal,
         mounts: mounts.describe(&mut fds, !inner.rootless()),
+        locks: mounts.describe_locks(&mut fds),
         privileged: spec.privileged,
         writable_cgroups: security.writable_cgroups,
         health: super::health::plan(spec, &image.config, &process),
@@ -460,6 +462,7 @@ fn try_start(
         let _ = process::readable(&monitor, Deadline::after(Some(ENDING)), &CancelToken::never(), "its end");
         return Err(error);
     }
+    mounts.hand_over();
     if !once {
         // A monitor that does not hear it has ended, and its program before it.
         let _ = control.send(&Commit, &[]);

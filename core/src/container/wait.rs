@@ -429,7 +429,7 @@ mod tests {
         };
         let sql = "INSERT INTO images VALUES ('img', 'm', 't', x'', x'', NULL, 0, 0, 'amd64', 'linux', NULL, '{}', NULL, 0, '[]')";
         inner.store.db.write(|tx| Ok(tx.execute(sql, [])?)).unwrap();
-        containers::insert(&inner.store.db, &row, None).unwrap();
+        containers::insert(&inner.store.db, &row, None, &[]).unwrap();
         let there = || containers::get(&inner.store.db, &row.id).unwrap().is_some();
         let first = ContainerRow { started_at: Some(1), ..row.clone() };
         clear_up(&inner, &first, None, None).unwrap();

@@ -12,6 +12,7 @@ pub(super) struct Filters {
     images: Vec<String>,
     labels: Vec<(String, Option<String>)>,
     kinds: Vec<String>,
+    volumes: Vec<String>,
 }
 
 impl Filters {
@@ -38,12 +39,12 @@ impl Filters {
                     None => (value, None),
                 }),
                 "type" => filters.kinds.push(value),
+                "volume" => filters.volumes.push(value),
                 // Everything is of this host.
                 "scope" if value == "local" => {}
                 _ => {
-                    return Err(
-                        invalid("unknown key").with_hint("use container, event, image, label or type")
-                    );
+                    return Err(invalid("unknown key")
+                        .with_hint("use container, event, image, label, type or volume"));
                 }
             }
         }
@@ -69,6 +70,7 @@ impl Filters {
             && any(&self.events, |wanted| is_action(wanted, &event.action))
             && any(&self.containers, container)
             && any(&self.images, image)
+            && any(&self.volumes, |wanted| event.kind == "volume" && event.actor == *wanted)
             && self.labels.iter().all(label)
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to containers and images, told to any process that shares the store. An event is a row that is written with the change it tells of; nothing runs for
+//! What happens to containers, images and volumes, told to any process that shares the store. An event is a row that is written with the change it tells of; nothing runs for
 //! the sake of events.
 
 mod filter;
@@ -26,11 +26,11 @@ pub struct Event {
     pub id: u64,
     /// When it happened. What nobody was there to see, such as the end of a container, may go on record later than what happened after it.
     pub time: SystemTime,
-    /// What it happened to: `container` or `image`.
+    /// What it happened to: `container`, `image` or `volume`.
     pub kind: String,
     /// What happened, in docker's words, such as `start`, `die`, `exec_create: ls -l` or `health_status: healthy`.
     pub action: String,
-    /// The id of the container or image, or for `pull` and `push` the image's name.
+    /// The id of the container or image, the name of the volume, or for `pull` and `push` the image's name.
     pub actor: String,
     /// More about it: `name`, `image`, `exitCode`, `signal`, `execID` and so on, and the labels of the container or image. If these have more than 8 KiB,
     /// those that a container has from its image are left out, and if that is not enough, all.
@@ -84,7 +84,7 @@ pub struct EventOptions {
     /// Those with greater ids than this one: to go on where another stream has ended. If some of these are not kept any more, the stream begins with [`ErrorKind::EventsLost`](crate::ErrorKind::EventsLost).
     /// 0 is all that are kept.
     pub after: Option<u64>,
-    /// Conditions of the form `key=value`, as docker has them: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`. All keys are to be
+    /// Conditions of the form `key=value`, as docker has them: `container` (the beginning of a name or id), `event`, `image`, `label`, `type`, `volume` (a name). All keys are to be
     /// met; of several values for one key one is enough, except for labels.
     pub filters: Vec<String>,
     /// Wait for more. Otherwise the stream ends with what there is.
@@ -99,7 +99,7 @@ impl EventOptions {
 }
 
 impl Engine {
-    /// What happens to containers and images, whichever process does it. Events are kept for a week, and at most 20,000 of them; a stream that is further behind tells so
+    /// What happens to containers, images and volumes, whichever process does it. Events are kept for a week, and at most 20,000 of them; a stream that is further behind tells so
     /// ([`ErrorKind::EventsLost`](crate::ErrorKind::EventsLost)) and goes on.
     pub fn events(&self, options: &EventOptions) -> Result<EventStream> {
         EventStream::open(self.clone(), options).context(|| "reading events".to_owned())

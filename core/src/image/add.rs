@@ -265,6 +265,7 @@ pub(super) fn config(options: &ImportOptions) -> Result<(Map<String, Value>, Pla
         healthcheck: None,
         shell: None,
         exposed_ports: None,
+        volumes: None,
     };
     config.check().map_err(invalid)?;
     let Value::Object(mut config) = to_value(&config)? else {

@@ -54,6 +54,8 @@ pub(crate) struct ImageConfig {
     pub(crate) shell: Option<Vec<String>>,
     /// Well-formed ones only, with their protocol.
     pub(crate) exposed_ports: Vec<String>,
+    /// The places that get volumes.
+    pub(crate) volumes: Vec<String>,
 }
 
 /// The image with this reference, id, or unambiguous id prefix of at least four digits.
@@ -119,6 +121,12 @@ pub(crate) fn resolve_for(store: &Store, text: &str, platform: Option<&str>) -> 
                 .as_ref()
                 .and_then(serde_json::Value::as_object)
                 .map(|ports| ports.keys().filter_map(|port| exposed(port).ok()).collect())
+                .unwrap_or_default(),
+            volumes: config
+                .volumes
+                .as_ref()
+                .and_then(serde_json::Value::as_object)
+                .map(|places| places.keys().cloned().collect())
                 .unwrap_or_default(),
         },
         platform,

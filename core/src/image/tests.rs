@@ -235,7 +235,7 @@ fn a_docker_archive_is_loaded_named_inspected_and_removed() {
         image_id: details.summary.id.clone(),
         ..Default::default()
     };
-    containers::insert(&fixture.store.db, &row, None).unwrap();
+    containers::insert(&fixture.store.db, &row, None, &[]).unwrap();
     let error = fixture.remove("localhost:5000/x/y:z", true).unwrap_err();
     assert!(error.kind() == ErrorKind::InUse && error.to_string().contains("web"), "{error}");
     let stopped = ContainerRow { state: "exited".into(), ..row.clone() };
@@ -246,7 +246,7 @@ fn a_docker_archive_is_loaded_named_inspected_and_removed() {
     assert_eq!((removed.untagged.len(), removed.deleted.len()), (1, 0));
     fixture.assert_clean(1);
     remove::tag(&fixture.store, &fixture.worker, &details.summary.id, "localhost:5000/x/y:z").unwrap();
-    containers::delete(&fixture.store.db, &row.id, &Default::default(), 137).unwrap();
+    containers::delete(&fixture.store.db, &row.id, &Default::default(), 137, false).unwrap();
     let removed = fixture.remove("localhost:5000/x/y:z", false).unwrap();
     assert_eq!(removed.deleted, [details.summary.id]);
     fixture.assert_clean(0);

@@ -3,6 +3,7 @@
 //! Where a source is, is decided once, when the container is made: links are followed then, and the path without links is kept. At each start it is gone to one component
 //! after the other, and a link that has come in the way since is an error, since a container that may write there could have put it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,39 +14,66 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use crate::cancel::CancelToken;
 use crate::container::mount::{all, below};
 use crate::container::{
     BindRecursive, ContainerSpec, Mount, MountInfo, MountKind, Propagation, Warning, secret,
 };
+use crate::engine::Inner;
 use crate::error::{Call, Error, ErrorKind, Result};
+use crate::state::{Locked, volumes};
+use crate::volume::archive::refuse_with_clones;
+use crate::volume::files::{self, Hold};
 
 /// The mounts of a container, with what they need of the host.
 #[derive(Debug, Default)]
-pub(crate) struct Mounts(Vec<(Mount, Source)>);
+pub(crate) struct Mounts {
+    mounts: Vec<(Mount, Source)>,
+    /// What keeps the volumes as they are, or as they are for others.
+    locks: Vec<Locked>,
+}
 
 /// Where what is mounted comes from.
 #[derive(Debug)]
 enum Source {
     Bind(OwnedFd),
+    /// A volume, and whether it is mounted with the ids of the container's user namespace.
+    Volume(OwnedFd, bool),
+    /// Directories of the store that are seen as one, by their names, and one that has what is written, if anything can be.
+    Overlay {
+        store: OwnedFd,
+        lower: Vec<String>,
+        own: Option<String>,
+        userxattr: bool,
+    },
     Tmpfs,
     Secret(secret::Open),
 }
 
 impl Mounts {
-    /// Opens the sources.
+    /// Opens the sources. `mapped`: the container has a user namespace that the engine is not in.
     pub(crate) fn open(
+        inner: &Inner,
         spec: &ContainerSpec,
         devices: Vec<(Mount, OwnedFd)>,
-        rootless: bool,
+        mapped: bool,
         warnings: &mut Vec<Warning>,
+        cancel: &CancelToken,
     ) -> Result<Mounts> {
         /// The descriptors of all of them go to the monitor in one message.
         const MOST: usize = 160;
 
         let mut mounts = Vec::new();
+        let mut held = Held::default();
         for mount in all(spec) {
             let source = match (mount.kind, mount.source.as_deref()) {
-                (MountKind::Bind, Some(source)) => Source::Bind(source_of(&mount, source, rootless)?),
+                (MountKind::Bind, Some(source)) => {
+                    Source::Bind(source_of(&mount, source, inner.rootless() || mapped)?)
+                }
+                (MountKind::Volume, Some(name)) => {
+                    let mapped = mapped && !inner.rootless();
+                    held.volume(inner, name, (mount.read_only, is_written(spec, name)), mapped, cancel)?
+                }
                 _ => Source::Tmpfs,
             };
             if mount.relabels() && Path::new("/sys/fs/selinux/enforce").exists() {
@@ -66,13 +94,24 @@ impl Mounts {
             }
             mounts.sort_by_key(|(mount, _)| mount.target.split('/').count());
         }
-        if mounts.len() > MOST {
+        let locks: Vec<Locked> = held.0.into_values().collect();
+        if mounts.len() + locks.len() > MOST {
             return Err(Error::new(
                 ErrorKind::LimitExceeded,
                 "the container has too many mounts, devices and secrets",
             ));
         }
-        Ok(Mounts(mounts))
+        Ok(Mounts { mounts, locks })
+    }
+
+    /// What the monitor holds as long as it lives.
+    pub(crate) fn describe_locks<'a>(&'a self, fds: &mut FdList<'a>) -> Vec<coble_protocol::FdIndex> {
+        self.locks.iter().map(|lock| fds.push(lock.as_fd())).collect()
+    }
+
+    /// Leaves the volumes to the monitor.
+    pub(crate) fn hand_over(self) {
+        self.locks.into_iter().for_each(Locked::hand_over);
     }
 
     /// As the monitor gets them. Where it may not mount with other ids, what is to be mounted so has the ids already.
@@ -87,8 +126,25 @@ impl Mounts {
                         recursive: mount.recursive != BindRecursive::Disabled,
                         mapped: may_map && mount.is_mapped(),
                         propagation: propagation(mount.propagation),
+                        subpath: None,
                         overlay: mount.is_overlay(),
                         chown: mount.changes_owner(),
+                    },
+                    Source::Volume(source, mapped) => MountSource::Bind {
+                        source: fds.push(source.as_fd()),
+                        recursive: true,
+                        mapped: *mapped,
+                        propagation: coble_protocol::Propagation::RPrivate,
+                        subpath: mount.subpath.clone(),
+                        overlay: false,
+                        chown: false,
+                    },
+                    Source::Overlay { store, lower, own, userxattr } => MountSource::Overlay {
+                        base: fds.push(store.as_fd()),
+                        lower: lower.clone(),
+                        own: own.clone(),
+                        userxattr: *userxattr,
+                        subpath: mount.subpath.clone(),
                     },
                     Source::Tmpfs => MountSource::Tmpfs { options: mount.tmpfs_options() },
                     Source::Secret(secret) => MountSource::Secret {
@@ -106,7 +162,68 @@ impl Mounts {
                 over_kernel: mount.covers_kernel(),
             }
         };
-        self.0.iter().map(describe).collect()
+        self.mounts.iter().map(describe).collect()
+    }
+}
+
+/// Whether a container may write to a volume at one of its places.
+fn is_written(spec: &ContainerSpec, name: &str) -> bool {
+    all(spec).iter().any(|mount| {
+        mount.kind == MountKind::Volume && mount.source.as_deref() == Some(name) && !mount.read_only
+    })
+}
+
+/// The volumes that a container holds.
+#[derive(Default)]
+struct Held(BTreeMap<String, Locked>);
+
+impl Held {
+    /// Holds a volume, as long as nobody else needs it otherwise, and says how it is mounted. `written`: the container may write to it elsewhere.
+    fn volume(
+        &mut self,
+        inner: &Inner,
+        name: &str,
+        (read_only, written): (bool, bool),
+        mapped: bool,
+        cancel: &CancelToken,
+    ) -> Result<Source> {
+        let row = volumes::find(&inner.store.db, name)?;
+        let clones = inner.store.db.read(|connection| volumes::clones(connection, name))?;
+        let hold = match (row.source.is_some(), clones.is_empty()) {
+            // An overlay whose layer is another one's, too, shows anything.
+            (true, true) => Hold::Alone,
+            // So that nobody gets it alone later, when its clones are gone, while this container still has it.
+            (true, false) => Hold::Write,
+            (false, _) if written => Hold::Write,
+            (false, _) => Hold::Read,
+        };
+        if row.source.is_some() && clones.is_empty() && self.0.contains_key(name) {
+            let why = format!("volume \"{name}\" is a clone, and can be mounted at one place only");
+            return Err(Error::new(ErrorKind::InUse, why).with_object(name));
+        }
+        if !self.0.contains_key(name) {
+            let lock = files::hold(inner, name, hold, cancel)?;
+            self.0.insert(name.to_owned(), lock);
+        }
+        // Under the lock it is what counts.
+        let clones = inner.store.db.read(|connection| volumes::clones(connection, name))?;
+        if !read_only {
+            refuse_with_clones(inner, name)?;
+        }
+        if row.source.is_none() {
+            return Ok(Source::Volume(files::open(inner, name)?, mapped));
+        }
+        if clones.is_empty() && hold != Hold::Alone {
+            let why = format!("the clones of volume \"{name}\" were removed just now");
+            return Err(Error::new(ErrorKind::InvalidState, why).with_object(name).with_hint("try it again"));
+        }
+        let chain = inner.store.db.read(|connection| volumes::chain(connection, row))?;
+        let mut lower: Vec<String> = chain.iter().map(files::name_in_store).collect();
+        let own = clones.is_empty().then(|| format!("volumes/{name}"));
+        if own.is_some() {
+            lower.remove(0);
+        }
+        Ok(Source::Overlay { store: files::store(inner)?, lower, own, userxattr: inner.rootless() })
     }
 }
 

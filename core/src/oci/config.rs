@@ -86,6 +86,9 @@ pub(crate) struct ImageConfig {
     /// Names of ports with nothing, in whatever form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) exposed_ports: Option<serde_json::Value>,
+    /// Paths with nothing, in whatever form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) volumes: Option<serde_json::Value>,
 }
 
 /// How a layer was made.

@@ -10,7 +10,7 @@ use coble_protocol::{Exit, Record};
 
 use super::ids::{self, Wanted};
 use super::images::signed;
-use super::{Db, events, now_nanos};
+use super::{Db, events, now_nanos, volumes};
 use crate::container::{ContainerSpec, Health, Isolation, State, Warning};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -222,9 +222,15 @@ fn select(connection: &Connection, rest: &str, params: impl Params) -> Result<Ve
 
 /// Adds a container, with ids of its own if it is to have any, and the kind of id map of layers that are for those alone. Fails with `NameInUse` if the name is taken, with `ImageNotFound` if the image has gone, and
 /// with `InUse` if somebody else has got ids that were [chosen](Wanted::Chosen).
-pub(crate) fn insert(db: &Db, row: &ContainerRow, ids: Option<(&Wanted, Option<&str>)>) -> Result<()> {
+pub(crate) fn insert(
+    db: &Db,
+    row: &ContainerRow,
+    ids: Option<(&Wanted, Option<&str>)>,
+    volumes: &[volumes::Place],
+) -> Result<()> {
     db.write(|tx| {
         insert_in(tx, row)?;
+        volumes::give(tx, &row.id, volumes)?;
         let Some((wanted, idmap)) = ids else { return Ok(()) };
         ids::give(tx, &row.id, wanted)?;
         if let Some(idmap) = idmap {
@@ -497,6 +503,7 @@ pub(crate) fn update(db: &Db, row: &ContainerRow) -> Result<()> {
 pub(crate) fn started(db: &Db, row: &ContainerRow) -> Result<()> {
     db.write(|tx| {
         update_in(tx, row)?;
+        volumes::mounted(tx, &row.id, true)?;
         events::of_container(tx, &row.subject(tx)?, "start", row.started_at.unwrap_or_else(now_nanos), &[])
     })
 }
@@ -570,6 +577,7 @@ pub(crate) fn settle(db: &Db, row: &ContainerRow, started_at: Option<u64>, last:
             let code = row.exit_code.unwrap_or_default();
             events::died(tx, &subject, code, (row.started_at, finished_at))?;
         }
+        volumes::mounted(tx, &row.id, false)?;
         Ok(true)
     })
 }
@@ -584,10 +592,13 @@ pub(crate) fn note(db: &Db, id: &str, action: &str, extra: events::Extra<'_>) ->
     db.write(|tx| events::of_container_id(tx, id, action, now_nanos(), extra))
 }
 
-/// Deletes a container's row; false if it was not there. `killed` is the exit code of one that runs as far as the row says, and whose end nobody has seen.
-pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool> {
+/// Deletes a container's row. `killed` is the exit code of one that runs as far as the row says, and whose end nobody has seen. `with_volumes`: the volumes that were made for it go, too, as those of a container
+/// that goes by itself always do. Returns the names of volumes that have gone; also where there was no row, since it may not have come to that.
+pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32, with_volumes: bool) -> Result<Vec<String>> {
     db.write(|tx| {
-        let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else { return Ok(false) };
+        let Some(row) = select(tx, "WHERE id = ?1", [id])?.pop() else {
+            return volumes::take_of(tx, id, true);
+        };
         events::take_over(tx, &row, row.started_at, &last.journal)?;
         let now = now_nanos();
         let subject = row.subject(tx)?;
@@ -599,9 +610,14 @@ pub(crate) fn delete(db: &Db, id: &str, last: &Last, killed: i32) -> Result<bool
             if !last.is_told(&row) {
                 events::died(tx, &subject, exit.0, (row.started_at, exit.1))?;
             }
+            volumes::mounted(tx, id, false)?;
         }
         events::of_container(tx, &subject, "destroy", now, &[])?;
-        Ok(tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])? > 0)
+        tx.prepare_cached("DELETE FROM containers WHERE id = ?1")?.execute([id])?;
+        if with_volumes || row.auto_remove || row.session.is_some() {
+            return volumes::take_of(tx, id, false);
+        }
+        Ok(Vec::new())
     })
 }
 
@@ -646,9 +662,9 @@ mod tests {
         let unused = || db.read(images::unreferenced).unwrap().1.into_iter().collect::<Vec<i64>>();
         assert_eq!(unused(), [2, 3]);
         let (first, second) = (row(&"a".repeat(64), "a", "img"), row(&"b".repeat(64), "b", "img"));
-        insert(db, &first, Some((&wanted(1, 100), Some("own:1")))).unwrap();
+        insert(db, &first, Some((&wanted(1, 100), Some("own:1"))), &[]).unwrap();
         for (uid, gid) in [(1, 200), (10, 200), (50, 109)] {
-            let late = insert(db, &second, Some((&wanted(uid, gid), Some("own:2")))).unwrap_err();
+            let late = insert(db, &second, Some((&wanted(uid, gid), Some("own:2"))), &[]).unwrap_err();
             assert_eq!(late.kind(), ErrorKind::InUse);
         }
         assert_eq!((super::get(db, &second.id).unwrap(), unused()), (None, vec![3]));
@@ -660,10 +676,10 @@ mod tests {
         let nobody = choose(9, true).unwrap().uids;
         assert_eq!((nobody[0].outside, nobody[1].inside, nobody[1].outside), (16, ids::NOBODY, 25));
         assert_eq!(ids::Need::of(&nobody), ids::Need { count: 9, nobody: true });
-        insert(db, &second, Some((&Wanted::Chosen(free.clone()), Some("own:1")))).unwrap();
+        insert(db, &second, Some((&Wanted::Chosen(free.clone()), Some("own:1"))), &[]).unwrap();
         assert_eq!(ids::of(db, &second.id).unwrap(), Some(free));
         for (id, left) in [(&first.id, vec![3]), (&second.id, vec![2, 3])] {
-            delete(db, id, &Last::default(), 137).unwrap();
+            delete(db, id, &Last::default(), 137, false).unwrap();
             assert_eq!(unused(), left);
         }
         assert!(choose(25, false).is_ok() && choose(25, true).is_err());
@@ -680,14 +696,14 @@ mod tests {
         })
         .unwrap();
         let first = row(&"abcd".repeat(16), "web", "img");
-        insert(db, &first, None).unwrap();
-        let taken = insert(db, &row(&"abce".repeat(16), "web", "img"), None).unwrap_err();
+        insert(db, &first, None, &[]).unwrap();
+        let taken = insert(db, &row(&"abce".repeat(16), "web", "img"), None, &[]).unwrap_err();
         assert_eq!((taken.kind(), taken.object()), (ErrorKind::NameInUse, Some("web")));
         assert_eq!(
-            insert(db, &row(&"abce".repeat(16), "db", "gone"), None).unwrap_err().kind(),
+            insert(db, &row(&"abce".repeat(16), "db", "gone"), None, &[]).unwrap_err().kind(),
             ErrorKind::ImageNotFound
         );
-        insert(db, &row(&"abce".repeat(16), "abcd", "img"), None).unwrap();
+        insert(db, &row(&"abce".repeat(16), "abcd", "img"), None, &[]).unwrap();
         let get =
             |text: &str| find(db, text).map(|row| row.map(|row| row.name)).map_err(|error| error.kind());
         let found = |name: &str| Ok(Some(name.to_owned()));
@@ -696,8 +712,8 @@ mod tests {
         assert_eq!(get("abcda"), found("web"));
         assert_eq!(get("abc"), Ok(None));
         assert_eq!(get("%"), Ok(None));
-        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img"), None).unwrap();
-        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img"), None).unwrap();
+        insert(db, &row(&format!("abcf1{:059}", 0), "x", "img"), None, &[]).unwrap();
+        insert(db, &row(&format!("abcf2{:059}", 0), "y", "img"), None, &[]).unwrap();
         assert_eq!(get("abcf"), Err(ErrorKind::InvalidArgument));
         let mut running =
             ContainerRow { state: "running".into(), pid: Some(7), started_at: Some(6), ..first.clone() };
@@ -734,8 +750,10 @@ mod tests {
         assert!(changed(true).unwrap());
         let changed = super::get(db, &first.id).unwrap().unwrap();
         assert_eq!((changed.spec.as_str(), changed.run), ("{}", running.run.clone()));
-        let gone = || delete(db, &first.id, &Last::default(), 137).unwrap();
-        assert!(gone() && !gone());
+        for _ in 0..2 {
+            assert!(delete(db, &first.id, &Last::default(), 137, false).unwrap().is_empty());
+            assert!(super::get(db, &first.id).unwrap().is_none());
+        }
         assert_eq!(update(db, &running).unwrap_err().kind(), ErrorKind::ContainerNotFound);
         assert_eq!((list(db, None).unwrap().len(), ids(db).unwrap().len()), (3, 3));
         let bound = ContainerRow {
@@ -743,7 +761,7 @@ mod tests {
             auto_remove: true,
             ..row(&"ef".repeat(32), "bound", "img")
         };
-        insert(db, &bound, None).unwrap();
+        insert(db, &bound, None, &[]).unwrap();
         assert_eq!((of_session(db, "s").unwrap(), of_session(db, "t").unwrap()), (vec![bound], vec![]));
     }
 
@@ -758,7 +776,7 @@ mod tests {
             started_at: Some(6),
             ..row(&"ab".repeat(32), "box", "img")
         };
-        insert(db, &running, None).unwrap();
+        insert(db, &running, None, &[]).unwrap();
         let record = |number, what| Record { number, time: 7, what };
         take_over(db, &running, &[record(1, Happening::ExecStart(3, "ls".into()))]).unwrap();
         let ended = ContainerRow { state: "exited".into(), started_at: Some(8), ..running };
@@ -788,7 +806,7 @@ mod tests {
                 journal: known,
                 ..row(&id, &format!("n{n}"), "img")
             };
-            insert(db, &running, None).unwrap();
+            insert(db, &running, None, &[]).unwrap();
             let ended = ContainerRow { state: "exited".into(), exit_code: Some(7), ..running };
             let last = Last { exit: None, journal, oom: false, record: Some(5) };
             assert!(settle(db, &ended, Some(5), &last).unwrap());

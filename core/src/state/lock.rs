@@ -35,9 +35,18 @@ impl AsFd for Locked {
 }
 
 impl Locked {
+    /// Locks together with others, unless somebody holds it alone. None if somebody does.
+    pub(crate) fn try_shared(fd: OwnedFd, object: &Path) -> Result<Option<Locked>> {
+        Locked::try_lock(fd, object, FlockOperation::NonBlockingLockShared)
+    }
+
     /// Locks exclusively if nobody holds a lock. None if somebody does.
     pub(crate) fn try_exclusive(fd: OwnedFd, object: &Path) -> Result<Option<Locked>> {
-        match retry(|| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+        Locked::try_lock(fd, object, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn try_lock(fd: OwnedFd, object: &Path, operation: FlockOperation) -> Result<Option<Locked>> {
+        match retry(|| rustix::fs::flock(&fd, operation)) {
             Ok(()) => Ok(Some(Locked { file: fd, ours: true })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(Error::syscall("flock", object, errno.raw_os_error())),

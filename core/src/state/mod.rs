@@ -16,6 +16,7 @@ mod session;
 mod sweep;
 mod time;
 mod verify;
+pub(crate) mod volumes;
 
 pub(crate) use base::{BASE, fill as fill_base};
 pub(crate) use containers::ContainerRow;
@@ -51,6 +52,10 @@ impl Paths {
 
     pub(crate) fn content(&self) -> PathBuf {
         self.data.join("content")
+    }
+
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
     }
 
     pub(crate) fn layers(&self) -> PathBuf {

@@ -214,6 +214,29 @@ CREATE TABLE idmaps (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX idmaps_by_idmap ON idmaps (idmap);
 ",
+    r"
+CREATE TABLE volumes (
+    name TEXT PRIMARY KEY NOT NULL,
+    created_at INTEGER NOT NULL,
+    labels TEXT NOT NULL,                   -- JSON object
+    anonymous INTEGER NOT NULL,             -- named by the engine
+    owner TEXT,                             -- id of the container that it was made for, which may have gone
+    pending INTEGER NOT NULL,               -- that has no row yet
+    source TEXT REFERENCES volumes (name) ON DELETE RESTRICT  -- what it is a clone of
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volumes_by_owner ON volumes (owner) WHERE owner IS NOT NULL;
+CREATE INDEX volumes_by_source ON volumes (source) WHERE source IS NOT NULL;
+
+-- Which containers have which volumes.
+CREATE TABLE container_volumes (
+    container_id TEXT NOT NULL REFERENCES containers (id) ON DELETE CASCADE,
+    destination TEXT NOT NULL,              -- the place in the container
+    volume TEXT NOT NULL REFERENCES volumes (name) ON DELETE RESTRICT,
+    read_only INTEGER NOT NULL,
+    PRIMARY KEY (container_id, destination)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX container_volumes_by_volume ON container_volumes (volume);
+",
 ];
 
 /// The version that this library reads and writes.

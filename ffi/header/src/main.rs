@@ -39,6 +39,7 @@ const SECTIONS: &[&str] = &[
     "commit",
     "files",
     "details",
+    "volume",
     "lifecycle",
     "ready",
     "stats",

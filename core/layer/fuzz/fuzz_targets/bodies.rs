@@ -45,7 +45,7 @@ pub(crate) fn onto_a_directory(archive: &[u8]) -> bool {
     fs::create_dir(&target).expect("mkdir");
     fs::write(&canary, "alive").expect("write");
     // As a layer, and then as a copy to where the layer is already.
-    let ways = [None, Some(Merge { follow: false, owner: None, host: true })];
+    let ways = [None, Some(Merge { follow: false, owner: None, host: true, root: true })];
     let [applied, _] = ways.map(|merge| {
         let options = Options {
             target: OwnedFd::from(fs::File::open(&target).expect("open")),

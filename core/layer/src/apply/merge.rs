@@ -5,7 +5,7 @@
 //!   something else over a directory, is refused with `ENOTDIR` or `EISDIR`. On the host a directory that is there keeps its attributes, too.
 //! - What is replaced stays until the new one is complete, which is made under a temporary name and then renamed: whatever fails and whoever is killed, one of the two has the name. After a kill the
 //!   unfinished one may be left, under a name that begins with `.coble-`.
-//! - The entry of the root itself changes nothing. Directories that have no entry keep their times, and missing ones are made with mode 0755.
+//! - The entry of the root itself changes nothing, unless that is asked for. Directories that have no entry keep their times, and missing ones are made with mode 0755.
 //! - Others may change the tree meanwhile: nothing is removed but what has exactly the name, and that only if it is no directory. What cannot be completed is taken away. A link or a node is given its owner by a descriptor of it,
 //!   and only if it has no other name, so that nobody can put another file there that gets it.
 //!
@@ -34,6 +34,8 @@ pub struct Merge {
     pub owner: Option<(u32, u32)>,
     /// The tree is the host's: device nodes, set-id bits of others and file capabilities are left out.
     pub host: bool,
+    /// The entry of the root gives it its attributes, as that of any directory does.
+    pub root: bool,
 }
 
 /// How often a temporary name may be taken.

@@ -207,7 +207,7 @@ impl Applier {
             return Err(invalid("the name can only be a directory's"));
         }
         if canonical.is_empty() {
-            if self.merge.is_some() {
+            if self.merge.is_some_and(|merge| !merge.root) {
                 return Ok(());
             }
             let attributes = Attributes::of_entry(entry);

@@ -24,14 +24,22 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
     let input = take(fds, input)?;
     let _lock = lock.map(|index| take(fds, index)).transpose()?;
     let host = matches!(place, Place::Host(_));
+    let volume = matches!(place, Place::Volume(_) | Place::Clone { .. });
     let memory = sandbox::memory_limit();
     // Held until this process ends, and with it the mounts.
     let mut _writer = None;
     let mut init = None;
     match place {
-        Place::Host(directory) => {
+        Place::Host(directory) | Place::Volume(directory) => {
             let directory = take(fds, directory)?;
             sandbox::enter_directory(&directory)?;
+        }
+        Place::Clone { base, lower, own, userxattr } => {
+            let base = take(fds, base)?;
+            sandbox::private_namespace()?;
+            rootfs::mount_names(&base, &lower, Some(&own), userxattr)?;
+            drop(base);
+            sandbox::enter_mount(false)?;
         }
         Place::Stopped {
             rootfs: Rootfs::Overlay { layers, lower, directory, base, container, userxattr },
@@ -69,7 +77,7 @@ pub(super) fn run(work: ArchiveWork, fds: &mut Fds) -> Result<ArchiveDone, Failu
         Owner::Archive => None,
         Owner::User(user) => Some(crate::program::ids_of(&root, &user)?),
     };
-    let merge = Merge { follow: !host, owner, host };
+    let merge = Merge { follow: !host, owner, host, root: volume };
     let options = Options {
         target: directory,
         lower: Layers::none(),

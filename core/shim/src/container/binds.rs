@@ -1,4 +1,4 @@
-//! What the caller has mounted: directories and files of the host, and file systems in memory.
+//! What the caller has mounted: directories and files of the host, directories of the store, and file systems in memory.
 //!
 //! The engine has opened the sources as the caller. Here the same files are found in the container's own mount namespace, their mounts are copied, made what they shall be
 //! while nobody can see them, and moved by descriptor to places that are resolved inside the container's root. So no link that a container, or another one that shares
@@ -9,9 +9,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use coble_protocol::{Failure, Mount, MountSource, Propagation, Step};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, StatVfsMountFlags, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags};
 
 use super::mount::{self, Identity, NODEV, NOEXEC, NOSUID, RDONLY, fd};
+use super::rootfs;
 use crate::failure::{During, explained};
 use crate::program::verify;
 use crate::root::Root;
@@ -30,9 +31,13 @@ const CGROUP2_MAGIC: i64 = 0x6367_7270;
 pub(crate) fn take(mounts: &[Mount], sources: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let mut sources = sources.iter();
     let tree = |mount: &Mount| match &mount.source {
-        MountSource::Bind { recursive, propagation, .. } => {
+        MountSource::Bind { recursive, propagation, subpath, .. } => {
             let missing = || Failure::rule(Step::Internal, &mount.target, "came without its source");
             let source = reopen(sources.next().ok_or_else(missing)?, &mount.target)?;
+            let source = match subpath {
+                Some(path) => below(source.as_fd(), path)?,
+                None => source,
+            };
             if let MountSource::Bind { overlay: true, .. } = &mount.source {
                 // What goes over it is made later.
                 return Ok(Some(source));
@@ -51,7 +56,7 @@ pub(crate) fn take(mounts: &[Mount], sources: &[OwnedFd]) -> Result<Vec<Option<O
             Ok(Some(tree))
         }
         MountSource::Tmpfs { .. } => Ok(None),
-        MountSource::Secret { .. } => {
+        MountSource::Overlay { .. } | MountSource::Secret { .. } => {
             sources.next();
             Ok(None)
         }
@@ -59,8 +64,63 @@ pub(crate) fn take(mounts: &[Mount], sources: &[OwnedFd]) -> Result<Vec<Option<O
     mounts.iter().map(tree).collect()
 }
 
-/// Makes the overlays: each over its source, with what is written in memory. Has to be called before the root changes, and after everything that needs the host's `/dev`. `trees` has the sources; whether anything was made is returned.
+/// Opens a path below a directory that others may be changing: the descriptor is what is mounted, so nobody can swap it after the look. Links are followed as long as they stay below.
+fn below(directory: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    crate::root::open(directory, path.as_bytes(), OFlags::PATH, resolve).map_err(|errno| {
+        let detail = match errno {
+            Errno::XDEV => "the path below the volume leads out of it",
+            Errno::NOENT => "there is no such path below the volume",
+            Errno::LOOP => "there are too many links in the path below the volume",
+            _ => "the path below the volume cannot be opened",
+        };
+        explained(STEP, errno, path, detail)
+    })
+}
+
+/// Mounts what is an overlay of directories of the store. Has to be called when nothing that is mounted here reaches the host any more, and before anything is prepared on a directory of the old root.
 pub(crate) fn make_overlays(
+    mounts: &[Mount],
+    sources: &[OwnedFd],
+    trees: &mut [Option<OwnedFd>],
+) -> Result<(), Failure> {
+    let has_source = |mount: &&Mount| !matches!(mount.source, MountSource::Tmpfs { .. });
+    let mut given = mounts.iter().filter(has_source).zip(sources);
+    for (mount, tree) in mounts.iter().zip(trees) {
+        let object = &mount.target;
+        let MountSource::Overlay { lower, own, userxattr, subpath, .. } = &mount.source else { continue };
+        let missing = || Failure::rule(Step::Internal, object, "came without its source");
+        let (_, base) = given.find(|(other, _)| std::ptr::eq(*other, mount)).ok_or_else(missing)?;
+        *tree = Some(overlay(mount, base, (lower, own.as_deref(), *userxattr), subpath.as_deref())?);
+    }
+    Ok(())
+}
+
+/// An overlay as a mount that is nowhere. It is made on top of `/`, as the root of a container is.
+fn overlay(
+    mount: &Mount,
+    base: &OwnedFd,
+    (lower, own, userxattr): (&[String], Option<&str>, bool),
+    subpath: Option<&str>,
+) -> Result<OwnedFd, Failure> {
+    let object = &mount.target;
+    rootfs::mount_names(base, lower, own, userxattr)?;
+    let shown = match subpath {
+        Some(path) => {
+            below(CWD, path).and_then(|found| mount::copy(fd(&found), "", false).during(STEP, object))
+        }
+        None => mount::copy(CWD, ".", false).during(STEP, object),
+    };
+    // Whatever came out: the next one is not to be mounted on top of it.
+    rustix::mount::unmount(".", UnmountFlags::DETACH).during(STEP, object)?;
+    rustix::process::chdir("/").during(STEP, "/")?;
+    let shown = shown?;
+    restrict(fd(&shown), mount).during(STEP, object)?;
+    Ok(shown)
+}
+
+/// Makes the overlays over binds: each over its source, with what is written in memory. Has to be called before the root changes, and after everything that needs the host's `/dev`. `trees` has the sources; whether anything was made is returned.
+pub(crate) fn cover_binds(
     mounts: &[Mount],
     trees: &mut [Option<OwnedFd>],
     userxattr: bool,
@@ -342,7 +402,7 @@ pub(crate) fn attach(
                 (tree, target)
             }
             (None, MountSource::Tmpfs { options }) => tmpfs(root, mount, options)?,
-            (None, MountSource::Bind { .. } | MountSource::Secret { .. }) => {
+            (None, MountSource::Bind { .. } | MountSource::Overlay { .. } | MountSource::Secret { .. }) => {
                 return Err(Failure::rule(Step::Internal, object, "came without its source"));
             }
         };

@@ -164,7 +164,7 @@ fn make(
 ) -> Result<Vec<OwnedFd>, Failure> {
     let step = Step::RootMount;
     sys::unshare(UnshareFlags::NEWNS).during(step, "mount namespace")?;
-    let trees = binds::take(mounts, sources)?;
+    let mut trees = binds::take(mounts, sources)?;
     rootfs::make_private()?;
     for (mount, tree) in mounts.iter().zip(&trees) {
         if let (MountSource::Bind { mapped: true, .. }, Some(tree)) = (&mount.source, tree) {
@@ -179,6 +179,7 @@ fn make(
     }
     // What the overlay makes for itself, it makes as whoever mounts it, who has to be somebody there.
     sys::set_file_ids(uid, gid).during(step, "ids")?;
+    binds::make_overlays(mounts, sources, &mut trees)?;
     rootfs::mount(overlay, &rootfs::find(overlay)?)?;
     let mut made = vec![mount::copy(CWD, ".", false).during(step, "overlay")?];
     made.extend(trees.into_iter().flatten());
@@ -260,7 +261,7 @@ pub(crate) fn receive(channel: &Connection, mounts: &[Mount]) -> Result<(IdMaps,
     };
     let root = take()?;
     let tree = |mount: &Mount| match mount.source {
-        MountSource::Bind { .. } => take().map(Some),
+        MountSource::Bind { .. } | MountSource::Overlay { .. } => take().map(Some),
         MountSource::Tmpfs { .. } | MountSource::Secret { .. } => Ok(None),
     };
     let trees = mounts.iter().map(tree).collect::<Result<_, _>>()?;

@@ -231,11 +231,15 @@ fn set_up(
         }
     }
 
+    let own_root = plan.given.is_none();
     let (root, mut trees) = match plan.given {
         Some(Given { root, trees }) => (Some(root), trees),
         None => (None, binds::take(&spec.mounts, &plan.binds)?),
     };
     rootfs::make_private()?;
+    if own_root {
+        binds::make_overlays(&spec.mounts, &plan.binds, &mut trees)?;
+    }
     let shm = spaces.shm.borrowed()?;
     spaces.enter()?;
     let mut dev = match plan.dev {
@@ -253,7 +257,7 @@ fn set_up(
         spec.accounts.as_ref().filter(|_| !matches!(spec.process.user.as_str(), "" | "0" | "root"));
     let (files, spare) = files::prepare(&spec.files, accounts.is_some())?;
     binds::make_secrets(&spec.mounts, &plan.binds, &mut trees)?;
-    let overlays = binds::make_overlays(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
+    let overlays = binds::cover_binds(&spec.mounts, &mut trees, plan.overlay.userxattr)?;
     if let Some(places) = &places {
         rootfs::mount(plan.overlay, places)?;
     }

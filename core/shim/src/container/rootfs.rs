@@ -117,6 +117,38 @@ pub(crate) fn mount_on_root(options: String, flags: MountFlags) -> Result<(), Fa
     enter()
 }
 
+/// A directory of the store that has nothing in it.
+const EMPTY: &str = "volumes/.empty";
+
+/// Mounts an overlay of directories below one directory on top of `/`, and makes it the working directory. Without one of its own nothing can be written to it.
+pub(crate) fn mount_names(
+    base: &OwnedFd,
+    lower: &[String],
+    own: Option<&str>,
+    userxattr: bool,
+) -> Result<(), Failure> {
+    check_names(lower)?;
+    let base = reopen(base, "data root")?;
+    rustix::process::fchdir(&base).during(Step::RootMount, "data root")?;
+    let options = "index=off,metacopy=off,redirect_dir=nofollow";
+    let userxattr = if userxattr { ",userxattr" } else { "" };
+    let mut flags = MountFlags::NODEV;
+    let options = match own {
+        Some(own) => {
+            check_names(&[own.to_owned()])?;
+            let lower = lower.join(":");
+            format!("lowerdir={lower},upperdir={own}/upper,workdir={own}/work,{options}{userxattr}")
+        }
+        // An overlay without a layer that can be written to takes two, and there may be but one: below it is one that has nothing.
+        None => {
+            flags |= MountFlags::RDONLY;
+            let lower = lower.iter().map(String::as_str).chain([EMPTY]).collect::<Vec<_>>().join(":");
+            format!("lowerdir={lower},{options}{userxattr}")
+        }
+    };
+    mount_on_root(options, flags)
+}
+
 /// Puts an overlay that was mounted elsewhere on top of `/`, and makes it the working directory.
 pub(crate) fn attach(root: BorrowedFd<'_>) -> Result<(), Failure> {
     let step = Step::RootMount;

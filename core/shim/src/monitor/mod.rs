@@ -250,10 +250,16 @@ fn take(ground: &Ground, spec: &MonitorSpec, mut fds: Fds) -> Result<Parts, Fail
     };
     let mut one = |index: FdIndex| fds.take(index).during(Step::Protocol, "descriptors");
     let sources = spec.mounts.iter().filter_map(|mount| match mount.source {
-        MountSource::Bind { source, .. } | MountSource::Secret { content: source, .. } => Some(source),
+        MountSource::Bind { source, .. }
+        | MountSource::Overlay { base: source, .. }
+        | MountSource::Secret { content: source, .. } => Some(source),
         MountSource::Tmpfs { .. } => None,
     });
     let binds = sources.map(&mut one).collect::<Result<_, _>>()?;
+    for index in &spec.locks {
+        // Held until this process ends, whatever becomes of everything else.
+        std::mem::forget(one(*index)?);
+    }
     let starter = match spec.lifetime {
         Lifetime::Detached(pidfd) | Lifetime::Session(pidfd) => one(pidfd)?,
     };

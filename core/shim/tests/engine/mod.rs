@@ -284,6 +284,7 @@ impl Engine {
         let this = this.unwrap();
         let spec = MonitorSpec {
             mounts: Vec::new(),
+            locks: Vec::new(),
             hooks: None,
             privileged: false,
             writable_cgroups: false,

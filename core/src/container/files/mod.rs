@@ -12,7 +12,7 @@ mod read;
 mod stream;
 mod tree;
 
-pub(super) use stream::through;
+pub(crate) use stream::through;
 
 use super::Container;
 use crate::error::{Error, ErrorKind};

@@ -11,7 +11,7 @@ use crate::error::{Call, Error, ErrorKind, Result};
 use crate::process::spawn_helper;
 
 /// Lets `write` write what `read` reads, each on a thread of its own. Of two errors, the one that came first counts: that the other side has gone is its consequence.
-pub(in crate::container) fn through<A: Send, B>(
+pub(crate) fn through<A: Send, B>(
     write: impl FnOnce(BorrowedFd<'_>) -> Result<A> + Send,
     read: impl FnOnce(BorrowedFd<'_>) -> Result<B>,
 ) -> Result<(A, B)> {
