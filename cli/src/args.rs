@@ -91,13 +91,13 @@ pub(crate) enum Command {
     Restart(StopArgs),
     /// Give a container another name
     Rename(RenameArgs),
-    /// Change limits of containers
+    /// Change limits and restart policies of containers
     Update(UpdateArgs),
     /// Show the processes of a container
     Top(TopArgs),
     /// Show what containers use
     Stats(StatsArgs),
-    /// Show what happens to containers and images
+    /// Show what happens to containers, images and volumes
     Events(EventsArgs),
     /// Wait until containers end and print their exit codes
     Wait(WaitArgs),
@@ -111,7 +111,7 @@ pub(crate) enum Command {
     Exec(ExecArgs),
     /// Print what a container wrote
     Logs(LogsArgs),
-    /// Print everything about containers or images as JSON
+    /// Print everything about containers, images or volumes as JSON
     Inspect(InspectArgs),
     /// List images
     Images(ImagesArgs),
@@ -202,7 +202,7 @@ pub(crate) enum ContainerCommand {
     Restart(StopArgs),
     /// Give a container another name
     Rename(RenameArgs),
-    /// Change limits of containers
+    /// Change limits and restart policies of containers
     Update(UpdateArgs),
     /// Show the processes of a container
     Top(TopArgs),

@@ -16,7 +16,7 @@ pub(crate) struct EventsArgs {
     /// Those before this time, and no waiting for more after it
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Only those that meet a condition: container, event, image, label or type
+    /// Only those that meet a condition: container, event, image, label, type or volume
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     #[command(flatten)]

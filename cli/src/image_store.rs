@@ -180,7 +180,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) enum SystemCommand {
     /// Show what the store takes of the disk
     Df(DfArgs),
-    /// Show what happens to containers and images
+    /// Show what happens to containers, images and volumes
     Events(EventsArgs),
     /// Show facts about the engine and its host
     Info(FormatArgs),
@@ -323,7 +323,9 @@ pub(crate) fn manage(global: &Global, command: SystemCommand) -> Outcome {
 fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
     if !args.force {
         let images = if args.all { "all images that no container uses" } else { "all images without a name" };
-        prompt::confirm(&format!("This removes all containers that do not run, and {images}."))?;
+        let volumes =
+            if args.volumes { ", all volumes that nothing uses and nobody has named" } else { "" };
+        prompt::confirm(&format!("This removes all containers that do not run{volumes}, and {images}."))?;
     }
     let engine = open(global)?;
     let containers = engine.containers().prune(&args.filter)?;

@@ -341,12 +341,14 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -442,12 +444,14 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -494,7 +498,7 @@ class Engine:
         """
 
     def disk_usage(self) -> DiskUsage:
-        """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
+        """What the store takes of the disk, in all and for each image, container and volume. `total` is what `du` sees of the data root. Can be cancelled."""
 
     def scrub(self, *, repair: bool = False, progress: _Progress | None = None) -> Scrub:
         """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
@@ -1636,7 +1640,7 @@ class Containers:
     def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, the name of a volume, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """
@@ -1954,6 +1958,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
@@ -1975,6 +1980,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
@@ -2351,7 +2357,7 @@ class Secret:
         gid: int = 0,
         mode: int = 0o444,
     ) -> Self:
-        """It has one of `value` (a str is written in `encoding`), `file` and `environment`.
+        """It has one of `value` (a str is written in UTF-8), `file` and `environment`.
 
         - `name`: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`, at most 128 characters.
         - `value`: what it consists of. It is known to the engine that makes the container only: another one cannot start it.

@@ -340,12 +340,14 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -441,12 +443,14 @@ class Engine:
         dns_opt: Sequence[str] | None = None,
         log_driver: str | None = None,
         log_opt: _Parameters | None = None,
+        log_config: Mapping[str, Any] | None = None,
         init: bool = False,
         tty: bool = False,
         stdin_open: bool = False,
         stdin_once: bool = False,
         console_size: tuple[int, int] | None = None,
         volumes: _Volumes | None = None,
+        volumes_from: Sequence[str | Container] | None = None,
         mounts: Sequence[Mount | str] | None = None,
         tmpfs: _Tmpfs | None = None,
         secrets: _Secrets | None = None,
@@ -493,7 +497,7 @@ class Engine:
         """
 
     async def disk_usage(self) -> DiskUsage:
-        """What the store takes of the disk, in all and for each image and container. `total` is what `du` sees of the data root. Can be cancelled."""
+        """What the store takes of the disk, in all and for each image, container and volume. `total` is what `du` sees of the data root. Can be cancelled."""
 
     async def scrub(self, *, repair: bool = False, progress: _Progress | None = None) -> Scrub:
         """Looks at every byte of the store: hashes blobs, and compares unpacked layers with theirs. Can be cancelled.
@@ -1579,7 +1583,7 @@ class Containers:
     async def list(self, *, all: bool = False, filters: _Filters | None = None, limit: int | None = None, size: bool = False) -> _list[Container]:
         """The running containers, or all, newest first.
 
-        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, or the source of a bind) to a value or several, as docker has them: all
+        `filters` maps `ancestor`, `before`, `exited`, `expose`, `health`, `id`, `label`, `label!`, `name`, `network`, `publish`, `since`, `status`, `until` and `volume` (the target of a mount, the name of a volume, or the source of a bind) to a value or several, as docker has them: all
         keys are to be met, and one of the values of each, but all labels. A `status` means all containers. `limit`: only the newest, whatever their state.
         With `size` what each wrote is measured: `Container.size_rw`. Raises `InvalidArgumentError`, and `ContainerNotFoundError` for one that `before` or `since` names.
         """
@@ -1896,6 +1900,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
@@ -1917,6 +1922,7 @@ class Container:
         environment: _Environment | None = None,
         working_dir: str | None = None,
         user: str | int | None = None,
+        privileged: bool = False,
         tty: bool = False,
         console_size: tuple[int, int] | None = None,
         input: str | Buffer | None = None,
