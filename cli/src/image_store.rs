@@ -323,8 +323,7 @@ pub(crate) fn manage(global: &Global, command: SystemCommand) -> Outcome {
 fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
     if !args.force {
         let images = if args.all { "all images that no container uses" } else { "all images without a name" };
-        let volumes =
-            if args.volumes { ", all volumes that nothing uses and nobody has named" } else { "" };
+        let volumes = if args.volumes { ", all volumes that nothing uses and nobody has named" } else { "" };
         prompt::confirm(&format!("This removes all containers that do not run{volumes}, and {images}."))?;
     }
     let engine = open(global)?;
