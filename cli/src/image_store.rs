@@ -321,6 +321,15 @@ pub(crate) fn manage(global: &Global, command: SystemCommand) -> Outcome {
 
 /// Containers first, so that their images are not used any more.
 fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
+    if args.volumes && args.filter.iter().any(|text| text.starts_with("until=")) {
+        // Nobody knows when a volume was used last.
+        return Err(Error::new(
+            coble::ErrorKind::InvalidArgument,
+            "--volumes cannot be combined with the filter until",
+        )
+        .with_hint("use `coble volume prune` for the volumes")
+        .into());
+    }
     if !args.force {
         let images = if args.all { "all images that no container uses" } else { "all images without a name" };
         let volumes = if args.volumes { ", all volumes that nothing uses and nobody has named" } else { "" };
@@ -331,8 +340,7 @@ fn system_prune(global: &Global, args: SystemPruneArgs) -> Outcome {
     let mut volumes = VolumesPruned::default();
     if args.volumes {
         let mut options = VolumePruneOptions::default();
-        // Nobody knows when a volume was used last.
-        options.filters = args.filter.iter().filter(|text| !text.starts_with("until=")).cloned().collect();
+        options.filters = args.filter.clone();
         volumes = cancellable(|cancel| engine.volumes().prune(&options, cancel))?;
     }
     let mut options = PruneOptions::default();

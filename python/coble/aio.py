@@ -393,6 +393,10 @@ class Process(_Piped):
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._stdin is not None and exc_type is None:
+            # It may be writing to these what nobody reads, and so read nothing.
+            for transport in self._transports:
+                if not isinstance(transport, asyncio.WriteTransport):
+                    transport.close()
             try:
                 self._stdin.close()
                 await self._stdin.wait_closed()

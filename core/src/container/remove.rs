@@ -151,8 +151,8 @@ fn delete(inner: &Inner, id: &str, last: &Last, volumes: bool) -> Result<Vec<Str
 
 /// Removes the volumes that were made for a container that has come to nothing.
 pub(super) fn discard_volumes(inner: &Inner, id: &str) -> Result<()> {
-    let gone = inner.store.db.write(|tx| crate::state::volumes::take_of(tx, id, true))?;
-    files::discard(inner, &gone)
+    let take = || inner.store.db.write(|tx| crate::state::volumes::take_of(tx, id, true));
+    files::discard(inner, &inner.store.freeing(take)?)
 }
 
 /// Whether the removal of a container has begun and was cut short before its row went.

@@ -10,7 +10,7 @@ use crate::cancel::CancelToken;
 use crate::engine::Inner;
 use crate::error::{Context, Error, ErrorKind, Result};
 use crate::process::{Deadline, names_in};
-use crate::state::{ContainerRow, Locked, Pause, containers};
+use crate::state::{ContainerRow, Locked, Pause, containers, volumes};
 
 /// How long one sweep waits for what is about to be over: monitors of dead sessions on their way out, and copies of locks in
 /// processes that a killed program was just making.
@@ -36,6 +36,8 @@ pub(crate) fn sweep(inner: &Inner) -> Result<Vec<Error>> {
     // So may be one of whose start no row tells.
     candidates.extend(known.into_iter().filter(|id| RunDir::may_owe_hooks(&inner.run_root, id)));
     candidates.extend(containers::unsettled(&inner.store.db)?.into_iter().map(|row| row.id));
+    // Of these there may be nothing but volumes.
+    candidates.extend(inner.store.db.read(volumes::pending_owners)?);
     let deadline = Deadline::after(Some(PATIENCE));
     for id in candidates {
         if !names::is_id(&id) {

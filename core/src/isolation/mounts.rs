@@ -213,8 +213,8 @@ impl Held {
         if row.source.is_none() {
             return Ok(Source::Volume(files::open(inner, name)?, mapped));
         }
-        if clones.is_empty() && hold != Hold::Alone {
-            let why = format!("the clones of volume \"{name}\" were removed just now");
+        if clones.is_empty() != (hold == Hold::Alone) {
+            let why = format!("clones of volume \"{name}\" were made or removed just now");
             return Err(Error::new(ErrorKind::InvalidState, why).with_object(name).with_hint("try it again"));
         }
         let chain = inner.store.db.read(|connection| volumes::chain(connection, row))?;

@@ -90,6 +90,11 @@ pub(crate) fn all_names(connection: &Connection) -> Result<Vec<String>> {
     names(connection, "SELECT name FROM volumes", [])
 }
 
+/// The containers that volumes were made for and that have no rows.
+pub(crate) fn pending_owners(connection: &Connection) -> Result<Vec<String>> {
+    names(connection, "SELECT DISTINCT owner FROM volumes WHERE pending AND owner IS NOT NULL", [])
+}
+
 /// The volume that each one is a clone of, from the one to the one that is none. The volume itself comes first.
 pub(crate) fn chain(connection: &Connection, row: VolumeRow) -> Result<Vec<VolumeRow>> {
     let mut chain = vec![row];

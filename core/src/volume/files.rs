@@ -251,6 +251,37 @@ pub(super) fn try_unused(inner: &Inner, name: &str) -> Result<Option<[Locked; 2]
     Ok(locks.try_into().ok())
 }
 
+/// Whether nobody is at work on a volume, and nobody can begin as long as this is kept.
+pub(super) enum Unused {
+    Free {
+        _locks: [Locked; 2],
+    },
+    /// There is nothing that could be locked.
+    Missing,
+    Busy,
+}
+
+impl Unused {
+    pub(super) fn is_free(&self) -> bool {
+        !matches!(self, Unused::Busy)
+    }
+}
+
+/// Looks whether somebody is at work on a volume. A monitor whose container has just gone is waited for.
+pub(super) fn unused(inner: &Inner, name: &str) -> Result<Unused> {
+    let deadline = Deadline::after(Some(MOMENT));
+    let mut pause = Pause::default();
+    loop {
+        match try_unused(inner, name) {
+            Ok(Some(locks)) => return Ok(Unused::Free { _locks: locks }),
+            Ok(None) if deadline.is_over() => return Ok(Unused::Busy),
+            Ok(None) => pause.wait(&CancelToken::never())?,
+            Err(error) if error.kind() == ErrorKind::VolumeNotFound => return Ok(Unused::Missing),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Holds a volume. Whoever fills or clones it is waited for; where it has to be one's own, a container that has it is an error.
 pub(crate) fn hold(inner: &Inner, name: &str, hold: Hold, cancel: &CancelToken) -> Result<Locked> {
     let (soon, later) = (Deadline::after(Some(MOMENT)), Deadline::after(Some(PATIENCE)));

@@ -50,7 +50,10 @@ pub(crate) fn fill(
     match copied {
         Ok(()) => {}
         // The image has nothing there, or no directory.
-        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(false),
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+            remove_tree(inner, &directory, NAME).context(doing)?;
+            return Ok(false);
+        }
         Err(error) => {
             let _ = remove_tree(inner, &directory, NAME);
             return Err(error).context(doing);

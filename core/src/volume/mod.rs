@@ -175,6 +175,7 @@ impl Volumes<'_> {
         let (filters, all) = Filters::parse_prune(&options.filters)?;
         let all = all.unwrap_or(options.all);
         let mut pruned = VolumesPruned::default();
+        let mut failed = None;
         let doing = || "pruning volumes".to_owned();
         let unused = |volume: &VolumeSummary| {
             volume.containers == 0 && (all || volume.anonymous) && filters.admits(volume)
@@ -187,19 +188,23 @@ impl Volumes<'_> {
                 if found.is_empty() { BTreeMap::new() } else { sizes(inner, cancel).context(doing)? };
             let before = pruned.deleted.len();
             for volume in found {
-                cancel.check()?;
+                if let Err(error) = cancel.check() {
+                    failed = failed.or(Some(error));
+                    break;
+                }
                 match remove(inner, &volume.name) {
                     // Somebody has it by now, or a clone is made upon it.
                     Err(error) if error.kind() == ErrorKind::InUse => {}
+                    // One that cannot be removed does not keep the others.
+                    Err(error) => failed = failed.or(Some(error)),
                     Ok(false) => {}
-                    removed => {
-                        removed.context(doing)?;
+                    Ok(true) => {
                         pruned.reclaimed += sizes.get(&volume.name).copied().unwrap_or(0);
                         pruned.deleted.push(volume.name);
                     }
                 }
             }
-            if pruned.deleted.len() == before {
+            if pruned.deleted.len() == before || failed.is_some() {
                 break;
             }
         }
@@ -208,7 +213,7 @@ impl Volumes<'_> {
             crate::state::events::add(tx, ("volume", "prune", ""), now_nanos(), &reclaimed)
         };
         let _ = inner.store.db.write(told);
-        Ok(pruned)
+        failed.map_or(Ok(pruned), |error| Err(error).context(doing))
     }
 
     /// Makes a volume that has what another one has, and shares with it what neither of them changes. It takes milliseconds, whatever the size: nothing is copied.
@@ -363,7 +368,18 @@ pub(crate) fn ensure(inner: &Inner, mut row: VolumeRow) -> Result<bool> {
 
 /// Removes a volume; false if there is none.
 fn remove(inner: &Inner, name: &str) -> Result<bool> {
-    let delete = || inner.store.db.write_durably(|tx| volumes::delete(tx, name));
+    // Until the row has gone nobody begins to fill it, to clone it or to write to it.
+    let unused = inner.store.freeing(|| files::unused(inner, name))?;
+    let delete = || {
+        inner.store.db.write_durably(|tx| {
+            let deleted = volumes::delete(tx, name)?;
+            if deleted && !unused.is_free() {
+                let why = format!("somebody is at work on volume \"{name}\", as an import does");
+                return Err(Error::new(ErrorKind::InUse, why).with_object(name));
+            }
+            Ok(deleted)
+        })
+    };
     let doing = || format!("removing volume \"{}\"", name.escape_default());
     if !inner.store.freeing(delete)? {
         return Ok(false);
@@ -406,7 +422,8 @@ fn clone(inner: &Inner, source: &str, name: &str, anonymous: bool, cancel: &Canc
                 return Err(Error::new(ErrorKind::NameInUse, why).with_object(name));
             }
             // If it was frozen, it may be so no more.
-            if !volumes::exists(tx, source)? || held.is_none() && volumes::clones(tx, source)?.is_empty() {
+            let same = volumes::get(tx, source)?.is_some_and(|now| now.created_at == row.created_at);
+            if !same || held.is_none() && volumes::clones(tx, source)?.is_empty() {
                 let why = format!("volume \"{source}\" or its last clone was removed meanwhile");
                 return Err(Error::new(ErrorKind::InvalidState, why).with_object(source));
             }
