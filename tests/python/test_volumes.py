@@ -568,6 +568,7 @@ def test_the_command(shared_store: Store, volumes: coble.Volumes, tmp_path: Path
     assert run("run", "--rm", "-v", "copy:/data", "box", "cat", "/data/x") == "x\n"
     run("create", "--name", "user", "-v", "copy:/data", "-v", "/cache", "box", "true")
     assert "is in use by container" in run("volume", "rm", "copy", status=125)
+    assert "until" in run("system", "prune", "-f", "--volumes", "--filter", "until=24h", status=125)
     assert run("run", "--rm", "--volumes-from", "user", "box", "cat", "/data/x") == "x\n"
     assert run("ps", "-aq", "--filter", "volume=copy").strip()
     assert "Local Volumes" in run("system", "df") and "VOLUME NAME" in run("system", "df", "-v")
@@ -723,3 +724,25 @@ def test_threads(shared: coble.Engine, volumes: coble.Volumes, with_data: str) -
     assert seen == [b"seed\n"] * 6
 
 
+def test_what_somebody_is_at_work_on_is_not_removed(engine: coble.Engine) -> None:
+    """Neither by name nor by a pruning, whose conditions it meets."""
+    volume = engine.volumes.create()
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=lambda: volume.import_archive(reading))
+    thread.start()
+    try:
+        with tarfile.open(fileobj=os.fdopen(writing, "wb", closefd=False), mode="w|") as archive:
+            content = b"x" * 200_000
+            member = tarfile.TarInfo("file")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+            # More than the pipe holds has been taken from it, so the import has begun.
+            with pytest.raises(coble.InUseError, match="at work"):
+                volume.remove()
+            assert engine.volumes.prune().deleted == []
+    finally:
+        os.close(writing)
+        thread.join()
+        os.close(reading)
+    assert Path(volume.inspect().mountpoint, "file").stat().st_size == 200_000
+    volume.remove()
