@@ -25,7 +25,7 @@ from helpers import eventually, remove_all, sh
 
 pytestmark = pytest.mark.vm
 
-COMMAND = os.environ.get("COBLE_TEST_COMMAND", "coble")
+COMMAND = os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble"))
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ use crate::state::{ContainerRow, containers};
 
 /// How long a monitor may take to tell of its container.
 const ANSWER: Duration = Duration::from_secs(5);
+/// The same, when the monitor may have to wait for others first.
+const SHARED: Duration = Duration::from_secs(60);
 
 /// Whose a namespace of a container is.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -248,7 +250,9 @@ impl Other {
         let monitor = Monitor::connect(inner, &row.id, &row.name)?.ok_or_else(idle)?;
         let late = format!("the monitor of \"{}\" was asked for its container", row.name);
         let request = if processes { Request::Share } else { Request::Init };
-        let answer = monitor.ask(&request, &[], Deadline::after(Some(ANSWER)), cancel, &late)?;
+        // Who is on the way into the container, and does not get on, is waited for until the monitor ends it.
+        let patience = if processes { SHARED } else { ANSWER };
+        let answer = monitor.ask(&request, &[], Deadline::after(Some(patience)), cancel, &late)?;
         let init = match answer {
             Some((Response::Ok, mut fds)) => fds.take_nth(0).map_err(|error| {
                 Error::new(ErrorKind::MonitorLost, format!("the monitor's answer: {error}"))

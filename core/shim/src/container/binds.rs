@@ -167,7 +167,18 @@ pub(crate) fn cover_binds(
         if userxattr {
             options.push(("userxattr", ""));
         }
-        let overlay = mount::new("overlay", &options, MountAttrFlags::empty()).map_err(|errno| match errno {
+        // A new mount has none of the flags of what it is over.
+        let under = rustix::fs::fstatvfs(&source).during(STEP, object)?.f_flag;
+        let kept = [
+            (StatVfsMountFlags::NOSUID, NOSUID),
+            (StatVfsMountFlags::NODEV, NODEV),
+            (StatVfsMountFlags::NOEXEC, NOEXEC),
+        ];
+        let flags = kept
+            .into_iter()
+            .filter(|(found, _)| under.contains(*found))
+            .fold(MountAttrFlags::empty(), |flags, (_, flag)| flags | flag);
+        let overlay = mount::new("overlay", &options, flags).map_err(|errno| match errno {
             Errno::INVAL | Errno::LOOP => explained(
                 STEP,
                 errno,

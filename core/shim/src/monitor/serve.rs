@@ -27,7 +27,7 @@ use crate::ids::IdMaps;
 use crate::sys;
 use clients::Client;
 pub(super) use programs::can_trace;
-use programs::{Program, Stage};
+use programs::{Program, Stage, Stray};
 
 /// How long a client may take for one request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -121,6 +121,12 @@ pub(crate) struct Server {
     tracers: bool,
     /// Clients that want to make such a container, and wait until nobody is on the way who counts on their absence.
     sharing: Vec<u64>,
+    /// What is left of programs that counted on their absence and have failed.
+    strays: Vec<Stray>,
+    /// There may be more of that, of which nothing will be known: nobody who can trace is let in any more.
+    untold: bool,
+    /// See [`programs::changing_ids_is_safe`]; None until it is asked for.
+    changing_ids_is_safe: Option<bool>,
     journal: Journal,
     /// The health checks, if there are any.
     checks: Option<Checks>,
@@ -188,6 +194,9 @@ impl Server {
             next_program: 1,
             tracers,
             sharing: Vec::new(),
+            strays: Vec::new(),
+            untold: false,
+            changing_ids_is_safe: None,
             journal,
             checks,
             again,

@@ -8,9 +8,10 @@ use coble_protocol::{
 };
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use super::condition::said;
-use super::{KEEPING, Server};
+use super::{KEEPING, Server, host_pid};
 use crate::container::{Known, Status, join};
 use crate::failure::{During, explained};
 use crate::monitor::children::{reap, unseen};
@@ -45,8 +46,10 @@ pub(super) struct Program {
     pub(super) given: bool,
     /// When it was made.
     pub(super) since: Instant,
-    /// It counts on nobody being there who can trace it until it is the program.
+    /// It counts on nobody being there who can trace it until it is the program. As long as it is not, it and what made it are one process group, which that one leads.
     trusting: bool,
+    /// The process that made the one that has entered the container.
+    leader: Option<OwnedFd>,
     /// The program will be able to trace any process.
     tracer: bool,
     /// It waits to be known until nobody is on the way who is trusting.
@@ -60,12 +63,39 @@ impl Program {
     }
 }
 
+/// The process group of a program that was trusting and has failed, in which there may still be somebody: a process that is stopped or frozen ends late.
+pub(super) struct Stray {
+    leader: OwnedFd,
+    /// Its number, for kernels that do not know the group by its leader.
+    number: Option<Pid>,
+}
+
+impl Stray {
+    /// Ends whoever is in it, or only looks. Whether there is nobody any more.
+    fn signal(&self, signal: i32) -> bool {
+        match sys::pidfd_signal_group(self.leader.as_fd(), signal) {
+            // Before Linux 6.9 it has to be meant by its number, which is the right one as long as somebody is in it.
+            Err(Errno::INVAL) => match (self.number, Signal::from_named_raw(signal)) {
+                (Some(number), Some(signal)) => kill_process_group(number, signal) == Err(Errno::SRCH),
+                (Some(number), None) => test_kill_process_group(number) == Err(Errno::SRCH),
+                (None, _) => false,
+            },
+            result => result == Err(Errno::SRCH),
+        }
+    }
+}
+
 /// CAP_SYS_PTRACE. Who has it can trace processes which have more rights than he has.
 const SYS_PTRACE: u64 = 1 << 19;
 
 /// Whether a program with these rights can get to trace any process.
 pub(crate) fn can_trace(spec: &ProcessSpec) -> bool {
     spec.capabilities.bounding & SYS_PTRACE != 0
+}
+
+/// Whether a process stays out of reach of others of its user when it becomes that user: the host's policy for set-uid programs is for changes of ids, too, and is in force for a moment.
+fn changing_ids_is_safe() -> bool {
+    std::fs::read_to_string("/proc/sys/fs/suid_dumpable").is_ok_and(|policy| policy.trim() != "1")
 }
 
 /// How far a program is.
@@ -98,8 +128,9 @@ impl Server {
             return Err(Failure::rule(step, "container", "too many programs at once"));
         }
         let tracer = can_trace(spec);
-        self.tracers |= tracer;
-        let tracers = self.tracers;
+        self.tracers |= tracer || !*self.changing_ids_is_safe.get_or_insert_with(changing_ids_is_safe);
+        // One with a terminal begins a session of its own on the way, and nobody would know its group.
+        let tracers = self.tracers || spec.terminal.is_some();
         let container = &self.container;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
             .during(step, "channel")?;
@@ -131,6 +162,7 @@ impl Server {
                 given: spec.terminal.is_some_and(|terminal| terminal.given),
                 since: Instant::now(),
                 trusting: !tracers,
+                leader: None,
                 tracer,
                 held: false,
             }),
@@ -140,7 +172,7 @@ impl Server {
 
     /// Hears what a process on its way to its program says. One that has ended says nothing more, though whoever made it may have the channel open for a moment.
     pub(super) fn progress(&mut self, n: usize, ended: Option<Stage>) {
-        let exposed = self.programs.iter().any(Program::is_exposed);
+        let exposed = self.untold || !self.strays.is_empty() || self.programs.iter().any(Program::is_exposed);
         let Some(program) = self.programs.get_mut(n) else { return };
         let Some((connection, reader)) = &mut program.channel else { return };
         let lost = || Failure::new(Step::Join, libc::EMFILE, "container");
@@ -149,7 +181,7 @@ impl Server {
                 Ok(Incoming::Frame(Status::Joined, mut fds)) if program.stage == Stage::Outside => {
                     // The process that made it ends, and is nobody to know any more. Without its pidfd this one must not become a program.
                     let Ok(pidfd) = fds.take_nth(0) else { break Some(lost()) };
-                    program.pidfd = pidfd;
+                    program.leader = Some(std::mem::replace(&mut program.pidfd, pidfd));
                     program.stage = Stage::Inside;
                     program.held = program.tracer && exposed;
                     if !program.held {
@@ -172,8 +204,10 @@ impl Server {
             }
         };
         match (failure, program.said.take()) {
-            (None, Some(Status::Ready(started))) if program.stage == Stage::Inside => {
+            // One that nobody knows yet has not become the program, whatever it has said.
+            (None, Some(Status::Ready(started))) if program.stage == Stage::Inside && !program.held => {
                 program.channel = None;
+                program.leader = None;
                 program.stage = Stage::Running;
                 self.program_runs(n, *started);
             }
@@ -218,7 +252,26 @@ impl Server {
         // It ends by itself, unless somebody has stopped it; and so does one that is not known, now that the channel is closed. Their ends are of no interest.
         let _ = sys::pidfd_signal(program.pidfd.as_fd(), libc::SIGKILL);
         program.channel = None;
+        let on_its_way = program.is_exposed();
         program.stage = Stage::Over;
+        let leader = match program.leader.take() {
+            Some(leader) => Some(leader),
+            None => rustix::io::fcntl_dupfd_cloexec(&program.pidfd, 0).ok(),
+        };
+        if on_its_way {
+            match leader {
+                Some(leader) => {
+                    let number = host_pid(leader.as_fd()).and_then(Pid::from_raw);
+                    let stray = Stray { leader, number };
+                    if !stray.signal(libc::SIGKILL) {
+                        self.strays.push(stray);
+                    }
+                }
+                // Nobody can tell any more whether it is gone.
+                None => self.untold = true,
+            }
+        }
+        let Some(program) = self.programs.get(n) else { return };
         let client = program.client;
         if client == PROBE {
             self.probe_over(Err(said(failure)));
@@ -288,7 +341,10 @@ impl Server {
     pub(super) fn look_after_programs(&mut self, now: Instant) {
         for n in 0..self.programs.len() {
             let Some(program) = self.programs.get(n) else { return };
-            if matches!(program.stage, Stage::Outside | Stage::Inside) && now - program.since > JOIN_TIME {
+            if matches!(program.stage, Stage::Outside | Stage::Inside)
+                && !program.held
+                && now - program.since > JOIN_TIME
+            {
                 // Somebody in the container has stopped it.
                 let failure = explained(Step::Join, Errno::TIMEDOUT, "container", "the process was stopped");
                 self.program_failed(n, &failure);
@@ -304,8 +360,13 @@ impl Server {
 
     /// Lets those go on who can trace any process, or are about to make a container that can, when nobody is on the way any more who counts on their absence.
     pub(super) fn let_tracers_in(&mut self) {
+        if !self.strays.is_empty() {
+            self.strays.retain(|stray| !stray.signal(0));
+        }
         if self.sharing.is_empty() && !self.programs.iter().any(|program| program.held)
             || self.programs.iter().any(Program::is_exposed)
+            || !self.strays.is_empty()
+            || self.untold
         {
             return;
         }
@@ -313,6 +374,7 @@ impl Server {
             if std::mem::take(&mut program.held)
                 && let Some((connection, _)) = &program.channel
             {
+                program.since = Instant::now();
                 let _ = connection.try_send(&Known, &[]);
             }
         }

@@ -58,6 +58,7 @@ impl Server {
             keeper.end_each(home.as_fd());
         }
         self.end_programs();
+        self.let_tracers_in();
         self.look_for_oom(Instant::now());
         if let Some(log) = &mut self.log {
             log.drain();
