@@ -755,3 +755,15 @@ def test_neither_with_a_user_namespace_of_its_own(shared: coble.Engine, data: Pa
         with pytest.raises(coble.UnsupportedError) as caught:
             shared.containers.create("box", volumes=[f"{data}:/data:{word}"], uidmap=["0:100000:65536"])
         assert "idmap" in (caught.value.hint or "")
+
+
+@pytest.mark.root
+def test_an_overlay_keeps_the_flags_of_its_source(shared: coble.Engine, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec", "source", source], check=True)
+    try:
+        line = sh(shared, "grep ' /x ' /proc/self/mountinfo", volumes=[f"{source}:/x:O"])
+        assert {"nosuid", "nodev", "noexec"} <= set(line.split()[5].split(",")), line
+    finally:
+        subprocess.run(["umount", source], check=True)

@@ -913,7 +913,7 @@ def test_a_snapshot_has_ids_of_its_own_again(box: coble.Engine, store: Store) ->
 def test_the_same_with_the_command(store: Store, assets: Assets, tmp_path: Path) -> None:
     with store.engine() as engine:
         engine.images.import_rootfs(assets.busybox, "box")
-    command = [os.environ.get("COBLE_TEST_COMMAND", "coble"), "--data-root", str(store.data_root), "--run-root", str(store.run_root)]
+    command = [os.environ.get("COBLE_TEST_COMMAND", str(Path(sys.executable).parent / "coble")), "--data-root", str(store.data_root), "--run-root", str(store.run_root)]
 
     def coble_(*words: str, code: int = 0) -> str:
         done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
