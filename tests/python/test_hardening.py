@@ -187,6 +187,8 @@ def test_top_and_stats_of_programs_with_hostile_names(shared: coble.Engine, shar
 @pytest.mark.parametrize("umask", ["000", "022", "077", "777"])
 def test_modes_whatever_the_umask(store: Store, assets: Assets, umask: str) -> None:
     """SEC-13, SEC-135 (CVE-2014-3499): what is in the run root is for its owner alone, while a container runs, and after it was started again."""
+    if umask == "777" and not IS_ROOT:
+        pytest.skip("with such a umask an ordinary user may not open what he makes")
     script = """
 import os, sys
 import coble
