@@ -254,11 +254,11 @@ impl Server {
         program.channel = None;
         let on_its_way = program.is_exposed();
         program.stage = Stage::Over;
-        let leader = match program.leader.take() {
-            Some(leader) => Some(leader),
-            None => rustix::io::fcntl_dupfd_cloexec(&program.pidfd, 0).ok(),
-        };
         if on_its_way {
+            let leader = match program.leader.take() {
+                Some(leader) => Some(leader),
+                None => rustix::io::fcntl_dupfd_cloexec(&program.pidfd, 0).ok(),
+            };
             match leader {
                 Some(leader) => {
                     let number = host_pid(leader.as_fd()).and_then(Pid::from_raw);
